@@ -1,0 +1,117 @@
+package driver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// LinkConfig is what the user wrote about a link.
+type LinkConfig struct {
+	Name     string
+	Timeout  time.Duration   // for one request on the wire; never zero
+	Settings json.RawMessage // the driver's own keys, valid by Info.LinkSchema
+}
+
+// DeviceConfig is what the user wrote about a device.
+type DeviceConfig struct {
+	Name     string
+	Settings json.RawMessage // the driver's own keys, valid by Info.DeviceSchema
+	Points   []Point         // all its points; Points[i].Index == i; not to be changed
+}
+
+// A Point is a named datum of a device. Its Index is its place in
+// DeviceConfig.Points, so that a driver finds what it compiled for the point
+// without a map.
+type Point struct {
+	Index   int
+	Name    string
+	Address string // in the driver's own syntax
+}
+
+// DecodeSettings decodes a Settings value into the struct that dst points to. An
+// unknown key or a wrong type is an InvalidConfig error that names the key. Empty
+// settings leave dst as it is, so defaults are set before the call.
+func DecodeSettings(settings json.RawMessage, dst any) error {
+	if len(bytes.TrimSpace(settings)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(settings))
+	d.DisallowUnknownFields()
+	if err := d.Decode(dst); err != nil {
+		return &Error{Code: InvalidConfig, Text: strings.TrimPrefix(err.Error(), "json: ")}
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return &Error{Code: InvalidConfig, Text: "settings are followed by more data"}
+	}
+	return nil
+}
+
+// A ConfigError is one thing wrong in a configuration, and where.
+type ConfigError struct {
+	Device string // empty: the link itself
+	Point  string // empty: the device itself
+	Key    string // the key in question, "address" for a point's address; may be empty
+	Text   string // what is wrong and what to do
+}
+
+func (e *ConfigError) Error() string {
+	var b strings.Builder
+	for _, part := range []struct{ what, name string }{{"device", e.Device}, {"point", e.Point}, {"key", e.Key}} {
+		if part.name != "" {
+			fmt.Fprintf(&b, "%s %s: ", part.what, part.name)
+		}
+	}
+	b.WriteString(e.Text)
+	return b.String()
+}
+
+// ConfigErrors returns every ConfigError in err's tree, in order. An error that
+// holds none but is not nil is returned as one without a place.
+func ConfigErrors(err error) []*ConfigError {
+	if err == nil {
+		return nil
+	}
+	var found []*ConfigError
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) { //nolint:errorlint // this is the walk that errors.As would do, for every match
+		case *ConfigError:
+			found = append(found, e)
+		case interface{ Unwrap() []error }:
+			for _, sub := range e.Unwrap() {
+				walk(sub)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	if len(found) == 0 {
+		found = append(found, &ConfigError{Text: err.Error()})
+	}
+	return found
+}
+
+// Env is what the gateway offers a driver. Its zero value works: it logs nothing
+// and stores nothing.
+type Env struct {
+	Log   *slog.Logger // never nil inside Open; its level follows the gateway's
+	Store Store        // nil where there is none
+}
+
+// A Store is a small durable map that the core keeps for a driver across
+// restarts, one for each link. Its methods may be called concurrently and wait
+// for the core at most as long as their context.
+type Store interface {
+	// Get returns the value of key, or nil and no error when there is none.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Put stores a value of at most 64 KiB under a key of at most 256 bytes; it
+	// returns when it is durable. A nil value deletes the key.
+	Put(ctx context.Context, key string, value []byte) error
+}

@@ -1,0 +1,108 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// A Code classifies an error, and each code is an instruction to the engine. The
+// numbers cross the wire: the list is append-only.
+type Code uint8
+
+// The codes.
+const (
+	OK            Code = iota // no error
+	Internal                  // a bug in the driver: close the link, reopen it, report
+	InvalidConfig             // stop until the configuration changes
+	NotConnected              // the wire is gone: close the link and reopen it with backoff
+	Timeout                   // no answer in time: the samples are Bad; some in a row demote the device, or reopen the link
+	Protocol                  // an answer that breaks the protocol: as Timeout
+	Busy                      // the device asks for patience: no request before After
+	NotFound                  // there is no such point: it is Bad, the link is well
+	BadValue                  // refuse the write: the value does not fit
+	Denied                    // refuse: the device or the configuration does not allow it
+	Unsupported               // do not ask again until the configuration changes
+	Lost                      // samples were lost; only the gateway itself says so
+)
+
+var codeNames = [...]string{
+	"ok", "internal", "invalid-config", "not-connected", "timeout", "protocol", "busy",
+	"not-found", "bad-value", "denied", "unsupported", "lost",
+}
+
+func (c Code) String() string {
+	if int(c) < len(codeNames) {
+		return codeNames[c]
+	}
+	return fmt.Sprintf("code(%d)", uint8(c))
+}
+
+// An Error is a fault of one point, link or device: what went wrong, for the
+// engine (Code) and for a person (Text). It is immutable once returned, so one
+// value may be shared by many samples.
+type Error struct {
+	Code  Code
+	Text  string
+	After time.Duration // with Busy: how long to wait; zero lets the engine choose
+	Err   error         // what caused it, already told by Text; for errors.Is; does not cross the wire
+}
+
+func (e *Error) Error() string { return e.Text }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error. %w wraps, as with fmt.Errorf.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Text: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// CodeOf tells the code of any error: its own where there is an Error in its
+// tree, otherwise what the standard library's errors mean on a wire.
+func CodeOf(err error) Code {
+	if err == nil {
+		return OK
+	}
+	var e *Error
+	var cfg *ConfigError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.As(err, &cfg):
+		return InvalidConfig
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return Timeout
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return Timeout
+	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+		return NotConnected
+	default:
+		return Internal
+	}
+}
+
+// AsError returns err as an *Error, wrapping it with its CodeOf where it is none.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) && e.Error() == err.Error() {
+		return e
+	}
+	return &Error{Code: CodeOf(err), Text: err.Error(), After: after(e)}
+}
+
+func after(e *Error) time.Duration {
+	if e == nil {
+		return 0
+	}
+	return e.After
+}
