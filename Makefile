@@ -1,0 +1,114 @@
+# Fieldloom. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+export CGO_ENABLED ?= 0
+GO ?= go
+BIN := bin
+TOOLS := $(CURDIR)/.tools
+DRIVERS := modbus mqtt serial
+# The wire of v1 may only grow: it is compared with the commit that defined it.
+BREAKING_AGAINST ?= .git\#ref=$(shell git rev-list --max-parents=0 HEAD | tail -n 1)
+
+# Tools, pinned; built from the module proxy into .tools/.
+BUF_VERSION := v1.75.0
+GOLANGCI_VERSION := v2.15.0
+PROTOC_GEN_GO_VERSION := v1.36.12
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+PROTOC_GEN_VT_VERSION := v0.6.1-0.20240319094008-0393e58bdf10
+
+.PHONY: help
+help: ## This text
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: build
+build: ## Build bin/fieldloom and bin/drivers/
+	@mkdir -p $(BIN)/drivers
+	$(GO) build -trimpath -o $(BIN)/fieldloom ./cmd/fieldloom
+	$(GO) build -trimpath -o $(BIN)/drivers/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
+
+.PHONY: demo
+demo: build ## Simulated devices, drivers and gateway in one go; ARGS="--for 30s --devices 20"
+	@exec $(BIN)/fieldloom demo $(ARGS)
+
+.PHONY: test
+test: ## All tests that need nothing but Go
+	$(GO) test -timeout 10m ./...
+
+.PHONY: race
+race: ## The tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (60s) each
+	GO=$(GO) FUZZTIME=$${FUZZTIME:-60s} ./scripts/fuzz.sh
+
+.PHONY: bench
+bench: build ## Every figure of the README as a line of JSON, against a limit measured in the same run
+	$(GO) run -tags bench ./test/bench $(ARGS)
+
+.PHONY: load
+load: build ## 1,000 devices for 60 s, counted by the witness (Modbus, then MQTT)
+	$(GO) test -tags load -count=1 -v -timeout 15m ./test/load/
+
+.PHONY: chaos
+chaos: build ## The long versions of the tests that break things
+	$(GO) test -tags chaos -count=1 -timeout 30m ./core/internal/spool/ ./test/...
+
+.PHONY: peers
+peers: build ## Install (Debian packages) and run the tests against programs that are not ours
+	./scripts/peers-install.sh
+	$(GO) test -tags peers -count=1 -timeout 20m -run Peer ./...
+
+.PHONY: check
+check: lint generated licences ## Lint, generated code and licences
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/buf-$(BUF_VERSION)
+	$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) run ./...
+	$(TOOLS)/buf-$(BUF_VERSION) lint
+	$(TOOLS)/buf-$(BUF_VERSION) format -d --exit-code
+	$(TOOLS)/buf-$(BUF_VERSION) breaking --against '$(BREAKING_AGAINST)'
+
+.PHONY: generate
+generate: generators ## Generate the wire's Go code
+	PATH="$(TOOLS)/gen:$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate
+
+.PHONY: generated
+generated: generators ## Prove that the committed generated code is current and go.mod is tidy
+	@rm -rf $(TOOLS)/fresh && mkdir -p $(TOOLS)/fresh
+	PATH="$(TOOLS)/gen:$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate -o $(TOOLS)/fresh
+	@for f in proto/driver/v1/*.pb.go; do diff -q "$$f" "$(TOOLS)/fresh/$$f" || { echo "$$f is not current: run make generate" >&2; exit 1; }; done
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: licences
+licences: ## Every dependency's licence is one we may ship
+	$(GO) test -count=1 -run Licences ./test/rules
+
+.PHONY: generators
+generators: $(TOOLS)/buf-$(BUF_VERSION) $(TOOLS)/gen/protoc-gen-go $(TOOLS)/gen/protoc-gen-go-grpc $(TOOLS)/gen/protoc-gen-go-vtproto
+
+define install
+	@mkdir -p $(@D)
+	cd / && GOBIN=$(TOOLS)/tmp $(GO) install $(1)
+	@mv $(TOOLS)/tmp/$(2) $@
+endef
+
+$(TOOLS)/buf-$(BUF_VERSION):
+	$(call install,github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION),buf)
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION),golangci-lint)
+$(TOOLS)/gen/protoc-gen-go:
+	$(call install,google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION),protoc-gen-go)
+$(TOOLS)/gen/protoc-gen-go-grpc:
+	$(call install,google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC_VERSION),protoc-gen-go-grpc)
+$(TOOLS)/gen/protoc-gen-go-vtproto:
+	$(call install,github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto@$(PROTOC_GEN_VT_VERSION),protoc-gen-go-vtproto)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN) $(TOOLS)

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Run every fuzz target of the repository for FUZZTIME (60s), one after the other.
+# A finding fails the run and leaves its input below testdata/fuzz of its package.
+set -euo pipefail
+GO=${GO:-go}
+FUZZTIME=${FUZZTIME:-60s}
+count=0
+failed=()
+while IFS=: read -r file target; do
+	dir=./$(dirname "$file")
+	count=$((count + 1))
+	echo "== $dir $target for $FUZZTIME"
+	if ! $GO test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" "$dir"; then
+		failed+=("$dir $target")
+	fi
+done < <(grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed -E 's/^\.\///; s/func //' | sort)
+if ((count == 0)); then
+	echo "no fuzz target found" >&2
+	exit 1
+fi
+if ((${#failed[@]})); then
+	printf 'fuzz finding: %s\n' "${failed[@]}" >&2
+	exit 1
+fi
+echo "$count fuzz targets, no finding"
