@@ -1,0 +1,138 @@
+// Package client is the client of a running gateway's local API, and holds the
+// types that the API speaks.
+//
+// A Client talks over the gateway's Unix socket. A Sample is one value of one
+// point, as the API and every command write it: one line of JSON. A Status is
+// the state and the counters of everything in the gateway. An Error is what the
+// gateway answers instead, with a code for programs and a text for people.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// maxAnswer bounds what is read of an answer that is not a stream.
+const maxAnswer = 256 << 20
+
+// ErrUnreachable is in the tree of every error that says that no gateway answers.
+var ErrUnreachable = errors.New("no gateway answers")
+
+// A Client talks to one gateway. Its methods may be called concurrently.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// New returns a client of the gateway that serves on the Unix socket. It does
+// not connect.
+func New(socket string) *Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dial(ctx, socket)
+	}}
+	return &Client{socket: socket, http: &http.Client{Transport: transport}}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Health asks whether the gateway serves.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	var h Health
+	return h, c.call(ctx, http.MethodGet, "/v1/health", nil, nil, &h)
+}
+
+// Status asks for the state and the counters of everything.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	s := new(Status)
+	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, s)
+}
+
+// Points lists the configured points that match one of the patterns; all of them
+// without a pattern.
+func (c *Client) Points(ctx context.Context, patterns ...string) ([]Point, error) {
+	var list PointList
+	err := c.call(ctx, http.MethodGet, "/v1/points", url.Values{"pattern": patterns}, nil, &list)
+	return list.Points, err
+}
+
+// Read reads the points, named LINK/DEVICE/POINT or by a pattern, fresh from
+// their devices. A point's fault is in its own sample.
+func (c *Client) Read(ctx context.Context, points ...string) ([]Sample, error) {
+	var list SampleList
+	err := c.call(ctx, http.MethodPost, "/v1/read", nil, ReadRequest{Points: points}, &list)
+	return list.Samples, err
+}
+
+// Write writes one point and returns when the device has acknowledged it. It is
+// never repeated.
+func (c *Client) Write(ctx context.Context, w WriteRequest) (Written, error) {
+	var done Written
+	return done, c.call(ctx, http.MethodPost, "/v1/write", nil, w, &done)
+}
+
+// Reload makes the gateway load its configuration again. An error leaves the
+// configuration in force as it was.
+func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
+	var s ConfigStatus
+	return s, c.call(ctx, http.MethodPost, "/v1/reload", nil, nil, &s)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	answer, err := c.send(ctx, method, path, query, in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+	}
+	return nil
+}
+
+// send returns an answer with a good status, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: encode the request: %w", method, path, err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	target := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if answer.StatusCode/100 != 2 {
+		defer func() { _ = answer.Body.Close() }()
+		return nil, problem(answer)
+	}
+	return answer, nil
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		err = inner.Err // the URL is of no use to a person
+	}
+	return fmt.Errorf("%w on %s: %w; is `fieldloom run` up, and --config or --socket right?", ErrUnreachable, c.socket, err)
+}

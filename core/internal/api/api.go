@@ -1,0 +1,129 @@
+// Package api serves the gateway's local REST API.
+//
+// A Gateway is what the API asks and commands. The handler describes itself as
+// OpenAPI under /openapi.json; an error is a problem document (RFC 9457) with a
+// code and what to do; samples are streamed as lines of JSON. Listen opens the
+// Unix socket that only the gateway's own user can reach.
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// A Gateway is what the API serves. Its methods may be called concurrently; ctx
+// ends when the caller has gone. An error is a *client.Error, or has a
+// driver.CodeOf.
+type Gateway interface {
+	Health() client.Health
+	Status(ctx context.Context) (*client.Status, error)
+	Points(patterns []string) ([]client.Point, error)
+	Read(ctx context.Context, points []string) ([]client.Sample, error)
+	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
+	Reload(ctx context.Context) (client.ConfigStatus, error)
+	// Watch sends samples to the sink until ctx is done or the sink fails.
+	Watch(ctx context.Context, o client.WatchOptions, to Sink) error
+}
+
+// A Sink takes the samples of one watcher.
+type Sink interface {
+	Sample(s *client.Sample) error // does not keep s
+	Flush() error                  // called when nothing more is at hand
+}
+
+// Handler returns the API of gw.
+func Handler(gw Gateway) http.Handler {
+	mux := http.NewServeMux()
+	config := huma.DefaultConfig("Fieldloom", gw.Health().Version)
+	config.Info.Description = "The local API of a gateway."
+	config.DocsPath = ""     // its page loads scripts from the network
+	config.CreateHooks = nil // no $schema in the answers
+	config.SchemasPath = ""
+	registry := config.Components.Schemas
+	registry.RegisterTypeAlias(reflect.TypeFor[driver.Value](), reflect.TypeFor[any]())
+	registry.RegisterTypeAlias(reflect.TypeFor[client.Sample](), reflect.TypeFor[sampleSchema]())
+	a := humago.New(mux, config)
+	s := &service{gw}
+	s.registerQueries(a)
+	s.registerCommands(a)
+	s.registerSamples(a)
+	return mux
+}
+
+// sampleSchema describes what client.Sample.AppendJSON writes.
+type sampleSchema struct {
+	Link    string        `json:"link"`
+	Device  string        `json:"device"`
+	Point   string        `json:"point"`
+	Value   any           `json:"value" doc:"A number, a text, a boolean or null; bytes as base64; NaN, +Inf and -Inf as texts"`
+	Quality string        `json:"quality" enum:"good,uncertain,bad"`
+	Time    time.Time     `json:"time" doc:"At the source, with nanoseconds"`
+	Fault   *client.Fault `json:"fault,omitempty" doc:"Only when the quality is not good"`
+}
+
+type service struct{ gw Gateway }
+
+// answer wraps a body in what huma expects.
+type answer[T any] struct{ Body T }
+
+func operation(method, path, id, summary string, errors ...int) huma.Operation {
+	return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Errors: errors}
+}
+
+func (s *service) registerQueries(a huma.API) {
+	huma.Register(a, operation(http.MethodGet, "/v1/health", "health", "Tell that the gateway serves"),
+		func(context.Context, *struct{}) (*answer[client.Health], error) {
+			return &answer[client.Health]{s.gw.Health()}, nil
+		})
+	huma.Register(a, operation(http.MethodGet, "/v1/status", "status", "State, causes and counters of everything"),
+		func(ctx context.Context, _ *struct{}) (*answer[*client.Status], error) {
+			status, err := s.gw.Status(ctx)
+			return &answer[*client.Status]{status}, problemOf(err)
+		})
+	type selection struct {
+		Pattern []string `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
+	}
+	huma.Register(a, operation(http.MethodGet, "/v1/points", "points", "List the configured points", http.StatusBadRequest),
+		func(_ context.Context, in *selection) (*answer[client.PointList], error) {
+			if err := checkPatterns(in.Pattern); err != nil {
+				return nil, err
+			}
+			points, err := s.gw.Points(in.Pattern)
+			return &answer[client.PointList]{client.PointList{Points: points}}, problemOf(err)
+		})
+}
+
+func (s *service) registerCommands(a huma.API) {
+	type readInput struct{ Body client.ReadRequest }
+	huma.Register(a, operation(http.MethodPost, "/v1/read", "read", "Read points, fresh from their devices",
+		http.StatusNotFound, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+		func(ctx context.Context, in *readInput) (*answer[client.SampleList], error) {
+			samples, err := s.gw.Read(ctx, in.Body.Points)
+			return &answer[client.SampleList]{client.SampleList{Samples: samples}}, problemOf(err)
+		})
+	type writeInput struct{ Body client.WriteRequest }
+	huma.Register(a, operation(http.MethodPost, "/v1/write", "write", "Write a point; answers when the device has acknowledged",
+		http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+		func(ctx context.Context, in *writeInput) (*answer[client.Written], error) {
+			v, err := client.ValueOf(in.Body.Value)
+			if err != nil {
+				return nil, problemOf(driver.Errorf(driver.BadValue, "%w", err))
+			}
+			at, err := s.gw.Write(ctx, in.Body.Point, v)
+			return &answer[client.Written]{client.Written{Point: in.Body.Point, Value: in.Body.Value, Time: at}}, problemOf(err)
+		})
+	huma.Register(a, operation(http.MethodPost, "/v1/reload", "reload", "Load the configuration again; only what changed restarts",
+		http.StatusUnprocessableEntity),
+		func(ctx context.Context, _ *struct{}) (*answer[client.ConfigStatus], error) {
+			status, err := s.gw.Reload(ctx)
+			return &answer[client.ConfigStatus]{status}, problemOf(err)
+		})
+}

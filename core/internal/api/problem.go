@@ -1,0 +1,70 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"path"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// problem is an error on its way out as a problem document.
+type problem client.Error
+
+func (p *problem) Error() string { return p.Detail }
+
+// GetStatus makes problem a huma.StatusError.
+func (p *problem) GetStatus() int { return p.Status }
+
+// ContentType makes problem a huma.ContentTypeFilter.
+func (p *problem) ContentType(string) string { return "application/problem+json" }
+
+// problemOf returns err as a problem, and nil for nil.
+func problemOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	var whole *client.Error
+	if errors.As(err, &whole) {
+		p := problem(*whole)
+		p.Title = http.StatusText(p.Status)
+		return &p
+	}
+	code := driver.CodeOf(err)
+	status := statusOf(code)
+	return &problem{Status: status, Title: http.StatusText(status), Code: code.String(), Detail: err.Error()}
+}
+
+// statusOf is the HTTP status that says the same as a driver's code.
+func statusOf(code driver.Code) int {
+	switch code {
+	case driver.InvalidConfig, driver.BadValue:
+		return http.StatusUnprocessableEntity
+	case driver.NotConnected, driver.Busy:
+		return http.StatusServiceUnavailable
+	case driver.Timeout:
+		return http.StatusGatewayTimeout
+	case driver.Protocol:
+		return http.StatusBadGateway
+	case driver.NotFound:
+		return http.StatusNotFound
+	case driver.Denied:
+		return http.StatusForbidden
+	case driver.Unsupported:
+		return http.StatusNotImplemented
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// checkPatterns refuses a pattern that path.Match could never match.
+func checkPatterns(patterns []string) error {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return &problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Code: "bad-request",
+				Detail: "pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`"}
+		}
+	}
+	return nil
+}
