@@ -335,9 +335,11 @@ func (Condition) EnumDescriptor() ([]byte, []int) {
 
 // Fault is what went wrong, for the engine (code) and for a person (text).
 type Fault struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=fieldloom.driver.v1.Code" json:"code,omitempty"`
-	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=fieldloom.driver.v1.Code" json:"code,omitempty"`
+	Text  string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// With CODE_BUSY: how long to wait; 0: as the engine sees fit.
+	AfterNs       int64 `protobuf:"varint,3,opt,name=after_ns,json=afterNs,proto3" json:"after_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +386,13 @@ func (x *Fault) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Fault) GetAfterNs() int64 {
+	if x != nil {
+		return x.AfterNs
+	}
+	return 0
 }
 
 // Value is one value; none of the fields: null.
@@ -2765,6 +2774,7 @@ type AttachResponse struct {
 	//	*AttachResponse_Frame
 	//	*AttachResponse_Event
 	//	*AttachResponse_Heartbeat
+	//	*AttachResponse_Frames
 	Message       isAttachResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2843,6 +2853,15 @@ func (x *AttachResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *AttachResponse) GetFrames() *Frames {
+	if x != nil {
+		if x, ok := x.Message.(*AttachResponse_Frames); ok {
+			return x.Frames
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Message interface {
 	isAttachResponse_Message()
 }
@@ -2863,6 +2882,10 @@ type AttachResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
+type AttachResponse_Frames struct {
+	Frames *Frames `protobuf:"bytes,5,opt,name=frames,proto3,oneof"`
+}
+
 func (*AttachResponse_Welcome) isAttachResponse_Message() {}
 
 func (*AttachResponse_Frame) isAttachResponse_Message() {}
@@ -2870,6 +2893,54 @@ func (*AttachResponse_Frame) isAttachResponse_Message() {}
 func (*AttachResponse_Event) isAttachResponse_Message() {}
 
 func (*AttachResponse_Heartbeat) isAttachResponse_Message() {}
+
+func (*AttachResponse_Frames) isAttachResponse_Message() {}
+
+// Frames are several frames in one message, for a driver that has more than one to
+// send: a message costs more than the frame in it. A driver need not use it.
+type Frames struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frames) Reset() {
+	*x = Frames{}
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frames) ProtoMessage() {}
+
+func (x *Frames) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frames.ProtoReflect.Descriptor instead.
+func (*Frames) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Frames) GetFrames() []*Frame {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
 
 type Welcome struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -2883,7 +2954,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +2966,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +2979,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Welcome) GetProcessEpoch() uint64 {
@@ -2941,7 +3012,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3024,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3037,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Frame) GetSequence() uint64 {
@@ -3027,7 +3098,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3110,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3123,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Batch) GetBlocks() []*Block {
@@ -3089,7 +3160,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3172,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3185,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Block) GetRuns() []uint32 {
@@ -3208,7 +3279,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3220,7 +3291,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3233,7 +3304,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Exception) GetFirst() uint32 {
@@ -3280,7 +3351,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3363,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3376,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Gap) GetSamples() uint64 {
@@ -3365,7 +3436,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3448,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3461,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Event) GetTimeUnixNs() int64 {
@@ -3444,7 +3515,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +3527,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +3540,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ServicesResponse) GetId() uint64 {
@@ -3546,7 +3617,7 @@ type StoreGet struct {
 
 func (x *StoreGet) Reset() {
 	*x = StoreGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3629,7 @@ func (x *StoreGet) String() string {
 func (*StoreGet) ProtoMessage() {}
 
 func (x *StoreGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3642,7 @@ func (x *StoreGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGet.ProtoReflect.Descriptor instead.
 func (*StoreGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StoreGet) GetLink() string {
@@ -3600,7 +3671,7 @@ type StorePut struct {
 
 func (x *StorePut) Reset() {
 	*x = StorePut{}
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3612,7 +3683,7 @@ func (x *StorePut) String() string {
 func (*StorePut) ProtoMessage() {}
 
 func (x *StorePut) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3625,7 +3696,7 @@ func (x *StorePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorePut.ProtoReflect.Descriptor instead.
 func (*StorePut) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StorePut) GetLink() string {
@@ -3657,7 +3728,7 @@ type GatewayGet struct {
 
 func (x *GatewayGet) Reset() {
 	*x = GatewayGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3740,7 @@ func (x *GatewayGet) String() string {
 func (*GatewayGet) ProtoMessage() {}
 
 func (x *GatewayGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3753,7 @@ func (x *GatewayGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayGet.ProtoReflect.Descriptor instead.
 func (*GatewayGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
 }
 
 // ServicesRequest is what the core sends: the answer to the question with this id.
@@ -3702,7 +3773,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3785,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3798,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ServicesRequest) GetId() uint64 {
@@ -3818,7 +3889,7 @@ type StoreGot struct {
 
 func (x *StoreGot) Reset() {
 	*x = StoreGot{}
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3830,7 +3901,7 @@ func (x *StoreGot) String() string {
 func (*StoreGot) ProtoMessage() {}
 
 func (x *StoreGot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3843,7 +3914,7 @@ func (x *StoreGot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGot.ProtoReflect.Descriptor instead.
 func (*StoreGot) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StoreGot) GetValue() []byte {
@@ -3861,7 +3932,7 @@ type StoreDone struct {
 
 func (x *StoreDone) Reset() {
 	*x = StoreDone{}
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +3944,7 @@ func (x *StoreDone) String() string {
 func (*StoreDone) ProtoMessage() {}
 
 func (x *StoreDone) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +3957,7 @@ func (x *StoreDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreDone.ProtoReflect.Descriptor instead.
 func (*StoreDone) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
 }
 
 type Gateway struct {
@@ -3899,7 +3970,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +3982,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +3995,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Gateway) GetName() string {
@@ -3945,10 +4016,11 @@ var File_driver_v1_driver_proto protoreflect.FileDescriptor
 
 const file_driver_v1_driver_proto_rawDesc = "" +
 	"\n" +
-	"\x16driver/v1/driver.proto\x12\x13fieldloom.driver.v1\"J\n" +
+	"\x16driver/v1/driver.proto\x12\x13fieldloom.driver.v1\"e\n" +
 	"\x05Fault\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.fieldloom.driver.v1.CodeR\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xa6\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x19\n" +
+	"\bafter_ns\x18\x03 \x01(\x03R\aafterNs\"\xa6\x01\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04bool\x18\x01 \x01(\bH\x00R\x04bool\x12\x16\n" +
 	"\x05int64\x18\x02 \x01(\x12H\x00R\x05int64\x12\x18\n" +
@@ -4121,13 +4193,16 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x123\n" +
 	"\x06credit\x18\x02 \x01(\v2\x1b.fieldloom.driver.v1.CreditR\x06credit\"'\n" +
 	"\tHeartbeat\x12\x1a\n" +
-	"\bprogress\x18\x01 \x01(\x04R\bprogress\"\xfd\x01\n" +
+	"\bprogress\x18\x01 \x01(\x04R\bprogress\"\xb4\x02\n" +
 	"\x0eAttachResponse\x128\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1c.fieldloom.driver.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\x05frame\x18\x02 \x01(\v2\x1a.fieldloom.driver.v1.FrameH\x00R\x05frame\x122\n" +
 	"\x05event\x18\x03 \x01(\v2\x1a.fieldloom.driver.v1.EventH\x00R\x05event\x12>\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x1e.fieldloom.driver.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"S\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x1e.fieldloom.driver.v1.HeartbeatH\x00R\theartbeat\x125\n" +
+	"\x06frames\x18\x05 \x01(\v2\x1b.fieldloom.driver.v1.FramesH\x00R\x06framesB\t\n" +
+	"\amessage\"<\n" +
+	"\x06Frames\x122\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1a.fieldloom.driver.v1.FrameR\x06frames\"S\n" +
 	"\aWelcome\x12#\n" +
 	"\rprocess_epoch\x18\x01 \x01(\x04R\fprocessEpoch\x12#\n" +
 	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\"\x90\x01\n" +
@@ -4274,7 +4349,7 @@ func file_driver_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_driver_v1_driver_proto_goTypes = []any{
 	(Code)(0),                // 0: fieldloom.driver.v1.Code
 	(Quality)(0),             // 1: fieldloom.driver.v1.Quality
@@ -4319,21 +4394,22 @@ var file_driver_v1_driver_proto_goTypes = []any{
 	(*Ack)(nil),              // 40: fieldloom.driver.v1.Ack
 	(*Heartbeat)(nil),        // 41: fieldloom.driver.v1.Heartbeat
 	(*AttachResponse)(nil),   // 42: fieldloom.driver.v1.AttachResponse
-	(*Welcome)(nil),          // 43: fieldloom.driver.v1.Welcome
-	(*Frame)(nil),            // 44: fieldloom.driver.v1.Frame
-	(*Batch)(nil),            // 45: fieldloom.driver.v1.Batch
-	(*Block)(nil),            // 46: fieldloom.driver.v1.Block
-	(*Exception)(nil),        // 47: fieldloom.driver.v1.Exception
-	(*Gap)(nil),              // 48: fieldloom.driver.v1.Gap
-	(*Event)(nil),            // 49: fieldloom.driver.v1.Event
-	(*ServicesResponse)(nil), // 50: fieldloom.driver.v1.ServicesResponse
-	(*StoreGet)(nil),         // 51: fieldloom.driver.v1.StoreGet
-	(*StorePut)(nil),         // 52: fieldloom.driver.v1.StorePut
-	(*GatewayGet)(nil),       // 53: fieldloom.driver.v1.GatewayGet
-	(*ServicesRequest)(nil),  // 54: fieldloom.driver.v1.ServicesRequest
-	(*StoreGot)(nil),         // 55: fieldloom.driver.v1.StoreGot
-	(*StoreDone)(nil),        // 56: fieldloom.driver.v1.StoreDone
-	(*Gateway)(nil),          // 57: fieldloom.driver.v1.Gateway
+	(*Frames)(nil),           // 43: fieldloom.driver.v1.Frames
+	(*Welcome)(nil),          // 44: fieldloom.driver.v1.Welcome
+	(*Frame)(nil),            // 45: fieldloom.driver.v1.Frame
+	(*Batch)(nil),            // 46: fieldloom.driver.v1.Batch
+	(*Block)(nil),            // 47: fieldloom.driver.v1.Block
+	(*Exception)(nil),        // 48: fieldloom.driver.v1.Exception
+	(*Gap)(nil),              // 49: fieldloom.driver.v1.Gap
+	(*Event)(nil),            // 50: fieldloom.driver.v1.Event
+	(*ServicesResponse)(nil), // 51: fieldloom.driver.v1.ServicesResponse
+	(*StoreGet)(nil),         // 52: fieldloom.driver.v1.StoreGet
+	(*StorePut)(nil),         // 53: fieldloom.driver.v1.StorePut
+	(*GatewayGet)(nil),       // 54: fieldloom.driver.v1.GatewayGet
+	(*ServicesRequest)(nil),  // 55: fieldloom.driver.v1.ServicesRequest
+	(*StoreGot)(nil),         // 56: fieldloom.driver.v1.StoreGot
+	(*StoreDone)(nil),        // 57: fieldloom.driver.v1.StoreDone
+	(*Gateway)(nil),          // 58: fieldloom.driver.v1.Gateway
 }
 var file_driver_v1_driver_proto_depIdxs = []int32{
 	0,  // 0: fieldloom.driver.v1.Fault.code:type_name -> fieldloom.driver.v1.Code
@@ -4366,54 +4442,56 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	41, // 27: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
 	39, // 28: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
 	39, // 29: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
-	43, // 30: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
-	44, // 31: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	49, // 32: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	44, // 30: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
+	45, // 31: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
+	50, // 32: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
 	41, // 33: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	45, // 34: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
-	48, // 35: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
-	46, // 36: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
-	2,  // 37: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
-	47, // 38: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
-	1,  // 39: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 40: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
-	5,  // 41: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	4,  // 42: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 43: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	51, // 44: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	52, // 45: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	53, // 46: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	5,  // 47: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	55, // 48: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	56, // 49: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	57, // 50: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	7,  // 51: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 52: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 53: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 54: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	25, // 55: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	28, // 56: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	30, // 57: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	33, // 58: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	35, // 59: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	37, // 60: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	54, // 61: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 62: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 63: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 64: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 65: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	26, // 66: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	29, // 67: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	31, // 68: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	34, // 69: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	36, // 70: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	42, // 71: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	50, // 72: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	62, // [62:73] is the sub-list for method output_type
-	51, // [51:62] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	43, // 34: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
+	45, // 35: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
+	46, // 36: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
+	49, // 37: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
+	47, // 38: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
+	2,  // 39: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
+	48, // 40: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
+	1,  // 41: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 42: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
+	5,  // 43: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
+	4,  // 44: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 45: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	52, // 46: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	53, // 47: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	54, // 48: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	5,  // 49: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	56, // 50: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	57, // 51: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	58, // 52: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	7,  // 53: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 54: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 55: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 56: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	25, // 57: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	28, // 58: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	30, // 59: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	33, // 60: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	35, // 61: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	37, // 62: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	55, // 63: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 64: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 65: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 66: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 67: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	26, // 68: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	29, // 69: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	31, // 70: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	34, // 71: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	36, // 72: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	42, // 73: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	51, // 74: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	64, // [64:75] is the sub-list for method output_type
+	53, // [53:64] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
@@ -4440,31 +4518,32 @@ func file_driver_v1_driver_proto_init() {
 		(*AttachResponse_Frame)(nil),
 		(*AttachResponse_Event)(nil),
 		(*AttachResponse_Heartbeat)(nil),
+		(*AttachResponse_Frames)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[39].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[40].OneofWrappers = []any{
 		(*Frame_Batch)(nil),
 		(*Frame_Gap)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[45].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[46].OneofWrappers = []any{
 		(*ServicesResponse_StoreGet)(nil),
 		(*ServicesResponse_StorePut)(nil),
 		(*ServicesResponse_GatewayGet)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[47].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[49].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[48].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[50].OneofWrappers = []any{
 		(*ServicesRequest_Fault)(nil),
 		(*ServicesRequest_StoreGot)(nil),
 		(*ServicesRequest_StoreDone)(nil),
 		(*ServicesRequest_Gateway)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[50].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[51].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_v1_driver_proto_rawDesc), len(file_driver_v1_driver_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,8 +46,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DriverService is served by the driver process. Errors are gRPC status codes;
-// Code says how they map.
+// DriverService is served by the driver process. Errors are gRPC status codes; Code
+// says how they map. A status may have a Fault in its details, which then goes before
+// the status code.
 type DriverServiceClient interface {
 	// Describe tells what the driver is. The first call; it has no side effect.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
@@ -207,8 +208,9 @@ type DriverService_ServicesClient = grpc.BidiStreamingClient[ServicesRequest, Se
 // All implementations must embed UnimplementedDriverServiceServer
 // for forward compatibility.
 //
-// DriverService is served by the driver process. Errors are gRPC status codes;
-// Code says how they map.
+// DriverService is served by the driver process. Errors are gRPC status codes; Code
+// says how they map. A status may have a Fault in its details, which then goes before
+// the status code.
 type DriverServiceServer interface {
 	// Describe tells what the driver is. The first call; it has no side effect.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
