@@ -1,0 +1,98 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// endpoint is what a protocol does for a server.
+type endpoint interface {
+	open() error
+	addr() string
+	refuse() error // closes connections and takes no new ones, until admit
+	admit() error
+	cut() // closes the connections that are open
+	close() error
+	counts(*ServerCounts)
+}
+
+// Server is the handle of one running server.
+type Server struct {
+	sim      *Simulator
+	name     string
+	protocol Protocol
+	devices  []*Device
+	end      endpoint
+	fault    atomic.Pointer[Fault]
+
+	mu      sync.Mutex // guards changes of refused
+	refused bool
+}
+
+func (s *Server) open() error { return s.end.open() }
+
+// Addr returns host:port, or the path of a serial server's tty. A port stays the same when the server refuses connections for a while; a tty's path does so
+// only when it has a link.
+func (s *Server) Addr() string { return s.end.addr() }
+
+// Name returns the server's name.
+func (s *Server) Name() string { return s.name }
+
+// Devices returns the server's devices in the order of the config.
+func (s *Server) Devices() []*Device { return append([]*Device(nil), s.devices...) }
+
+// Fault puts the server, with all devices that have no fault of their own, under a fault. It replaces one that is there.
+func (s *Server) Fault(f Fault) error {
+	if err := f.check(s.protocol, true); err != nil {
+		return fmt.Errorf("server %s: %w", s.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Kind != Refused {
+		s.fault.Store(&f)
+		return s.setRefused(false)
+	}
+	s.fault.Store(nil)
+	return s.setRefused(true)
+}
+
+// Clear ends the server's fault.
+func (s *Server) Clear() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault.Store(nil)
+	return s.setRefused(false)
+}
+
+func (s *Server) setRefused(on bool) error {
+	if s.refused == on {
+		return nil
+	}
+	change := s.end.admit
+	if on {
+		change = s.end.refuse
+	}
+	if err := change(); err != nil {
+		return fmt.Errorf("server %s: %w", s.name, err)
+	}
+	s.refused = on
+	return nil
+}
+
+// Cut closes the connections that are open; clients may connect again at once.
+func (s *Server) Cut() { s.end.cut() }
+
+// Restart stops the server and starts it again on the same port, as a crash and a quick restart would. Its devices keep their memory, and a broker keeps
+// its sessions with what they have not received yet.
+func (s *Server) Restart() error {
+	return errors.Join(s.Fault(Fault{Kind: Refused}), s.Clear())
+}
+
+// Counts returns what the server saw.
+func (s *Server) Counts() ServerCounts {
+	c := ServerCounts{Protocol: s.protocol, Addr: s.end.addr()}
+	s.end.counts(&c)
+	return c
+}
