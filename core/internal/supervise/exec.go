@@ -1,0 +1,68 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// Exec launches driver processes: the driver named x is the executable driver-x
+// in Dir.
+type Exec struct {
+	Dir      func() string // the drivers directory of the configuration in force
+	Env      []string      // the whole environment of a driver
+	Log      *slog.Logger
+	Services func(kind string) plugin.Services
+}
+
+// Launch starts the driver of a kind.
+func (e Exec) Launch(ctx context.Context, kind string) (Process, error) {
+	path, err := find(e.Dir(), kind)
+	if err != nil {
+		return nil, err
+	}
+	p, err := plugin.Launch(ctx, plugin.Command{Name: kind, Path: path, Env: e.Env, Log: e.Log, Services: e.Services(kind)})
+	if err != nil {
+		return nil, err
+	}
+	return launched{p}, nil
+}
+
+// find looks for a driver's executable.
+func find(dir, kind string) (string, error) {
+	if kind == "" || filepath.Base(kind) != kind {
+		return "", driver.Errorf(driver.InvalidConfig, "%q is not the name of a driver", kind)
+	}
+	path := filepath.Join(dir, "driver-"+kind)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", driver.Errorf(driver.InvalidConfig, "there is no driver-%s in %s: install it, or set `drivers` in fieldloom.yaml: %w", kind, dir, err)
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		return "", driver.Errorf(driver.InvalidConfig, "%s is not an executable file: check its mode", path)
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find driver %s: %w", kind, err)
+	}
+	return path, nil
+}
+
+// launched is a *plugin.Process behind this package's interface.
+type launched struct{ *plugin.Process }
+
+var _ Process = launched{}
+
+// Attach opens the stream.
+func (l launched) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (Attachment, error) {
+	a, err := l.Process.Attach(ctx, h, to)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}

@@ -1,0 +1,463 @@
+package supervise_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a supervisor whose processes are fakes, in the order of their starts.
+type rig struct {
+	t      *testing.T
+	s      *supervise.Supervisor
+	spool  *fakeSpool
+	starts chan *fakeProcess
+	fail   atomic.Pointer[error] // of launches
+	times  []time.Time
+	log    bytes.Buffer
+}
+
+func newRig(t *testing.T, change func(*supervise.Options)) *rig {
+	r := &rig{t: t, spool: &fakeSpool{}, starts: make(chan *fakeProcess, 1000)}
+	o := supervise.Options{
+		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Launch: func(context.Context, string) (supervise.Process, error) {
+			r.times = append(r.times, time.Now())
+			if fail := r.fail.Load(); fail != nil {
+				return nil, *fail
+			}
+			p := newFakeProcess(uint64(len(r.times)))
+			r.starts <- p
+			return p, nil
+		},
+		Spool: r.spool, CoreEpoch: 7,
+	}
+	if change != nil {
+		change(&o)
+	}
+	r.s = supervise.New(o)
+	return r
+}
+
+func (r *rig) failWith(text string) {
+	err := errors.New(text)
+	r.fail.Store(&err)
+}
+
+func (r *rig) set(revision uint64) {
+	r.s.Set(map[string]*engine.State{"fake": {Revision: revision}})
+}
+
+func (r *rig) status() supervise.Status {
+	r.t.Helper()
+	list := r.s.Status(r.t.Context())
+	if len(list) != 1 {
+		r.t.Fatalf("%d drivers in the status, want 1", len(list))
+	}
+	return list[0]
+}
+
+func (r *rig) wantStory(want ...string) {
+	r.t.Helper()
+	if diff := cmp.Diff(want, r.spool.story()); diff != "" {
+		r.t.Errorf("in the spool (-want +got):\n%s", diff)
+	}
+}
+
+func TestStartApplyAttachStoreAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var live []uint64
+		r := newRig(t, func(o *supervise.Options) { o.Stored = func(rec spool.Record) { live = append(live, rec.Sequence) } })
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		synctest.Wait()
+		if got := r.status(); got.State != supervise.Active || got.PID != 1001 || got.Version != "1.0.0" || got.Engine == nil || got.Down != nil {
+			t.Errorf("status %+v", got)
+		}
+		if a.hello.CoreEpoch != 7 || a.hello.ProcessEpoch != 1 || a.hello.ResumeAfter != 0 || a.hello.Frames == 0 || a.hello.Bytes == 0 {
+			t.Errorf("hello %+v", a.hello)
+		}
+		a.frame(1)
+		a.frame(2)
+		r.wantStory("fake 1/1", "fake 1/2")
+		if a.ackedUpTo() != 2 || cmp.Diff(live, []uint64{1, 2}) != "" {
+			t.Errorf("acked %d, live %v", a.ackedUpTo(), live)
+		}
+		if c, err := r.s.Control("fake"); err != nil || c == nil {
+			t.Errorf("Control: %v", err)
+		}
+		if _, err := r.s.Control("other"); driver.CodeOf(err) != driver.NotConnected {
+			t.Errorf("Control of another: %v", err)
+		}
+	})
+}
+
+func TestChangedStateIsAppliedToTheLivingProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		r.set(2)
+		r.set(3)
+		synctest.Wait()
+		got := p.applies()
+		if last := got[len(got)-1].Revision; last != 3 || len(r.times) != 1 {
+			t.Errorf("last revision %d with %d starts, want 3 with 1", last, len(r.times))
+		}
+		r.s.Set(map[string]*engine.State{"fake": got[len(got)-1]})
+		synctest.Wait()
+		if n := len(p.applies()); n != len(got) {
+			t.Errorf("the same state was applied again")
+		}
+	})
+}
+
+func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		(<-p.attached).frame(1)
+		died := time.Now()
+		p.die("killed", "panic: out of cheese")
+		synctest.Wait()
+		s := r.status()
+		if s.State != supervise.BackingOff || !strings.Contains(s.Cause, "killed") || !strings.Contains(s.Cause, "pid 1001") ||
+			cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" || !s.Since.Equal(died) || s.Down == nil || s.Retry.Before(died) {
+			t.Errorf("status of the dead: %+v", s)
+		}
+		if _, err := r.s.Control("fake"); driver.CodeOf(err) != driver.NotConnected || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("Control of the dead: %v", err)
+		}
+		p2 := <-r.starts
+		if pause := time.Since(died); pause > 150*time.Millisecond {
+			t.Errorf("the first restart came after %v", pause)
+		}
+		a2 := <-p2.attached
+		synctest.Wait()
+		r.wantStory("fake 1/1") // nothing is known of the outage's end yet
+		a2.frame(1)
+		r.wantStory("fake 1/1", "gap: driver fake: an unknown number of samples: "+s.Cause, "fake 2/1")
+		if got := p2.applies(); len(got) != 1 || got[0].Revision != 1 {
+			t.Errorf("applied to the successor: %v", got)
+		}
+		if a2.hello.ResumeAfter != 0 {
+			t.Errorf("the successor was told to resume after %d of its predecessor", a2.hello.ResumeAfter)
+		}
+		if s := r.status(); s.Restarts != 1 || s.Gaps != 1 || s.State != supervise.Active || s.Cause != "" || len(s.Stderr) != 1 {
+			t.Errorf("status after the restart: %+v", s)
+		}
+	})
+}
+
+func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.failWith("no such file")
+		r.set(1)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		var pauses []time.Duration
+		for i := range len(r.times) - 1 {
+			pauses = append(pauses, r.times[i+1].Sub(r.times[i]))
+		}
+		want := 100 * time.Millisecond
+		for i, pause := range pauses {
+			if pause < want*8/10 || pause > want*12/10 {
+				t.Errorf("pause %d is %v, want about %v", i, pause, want)
+			}
+			want = min(2*want, time.Minute)
+		}
+		if len(pauses) < 15 {
+			t.Errorf("only %d attempts in ten minutes", len(pauses))
+		}
+		if s := r.status(); s.State != supervise.BackingOff || !strings.Contains(s.Cause, "no such file") {
+			t.Errorf("status %+v", s)
+		}
+		r.fail.Store(nil)
+		p := <-r.starts
+		time.Sleep(2 * time.Minute)
+		died := time.Now()
+		p.die("killed")
+		<-r.starts
+		if pause := time.Since(died); pause > 150*time.Millisecond {
+			t.Errorf("after two healthy minutes the restart took %v", pause)
+		}
+	})
+}
+
+func TestSilenceKills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		for range 30 {
+			time.Sleep(time.Second)
+			a.to.Heartbeat(0)
+		}
+		synctest.Wait()
+		if s := r.status(); s.State != supervise.Active {
+			t.Fatalf("killed though its heart beat: %+v", s)
+		}
+		silent := time.Now()
+		p2 := <-r.starts
+		if after := time.Since(silent); after < 4*time.Second || after > 8*time.Second {
+			t.Errorf("replaced %v after the last heartbeat", after)
+		}
+		if !p.stopped {
+			t.Error("the hanging process was not stopped")
+		}
+		(<-p2.attached).frame(1)
+		if story := r.spool.story(); len(story) != 2 || !strings.Contains(story[0], "no heartbeat for 5s") {
+			t.Errorf("in the spool: %v", story)
+		}
+	})
+}
+
+func TestAFullSpoolIsNotTheDriversSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		hold := make(chan struct{})
+		r.spool.mu.Lock()
+		r.spool.hold = hold
+		r.spool.mu.Unlock()
+		go a.frame(1)
+		time.Sleep(time.Hour)
+		if s := r.status(); s.State != supervise.Active || s.Restarts != 0 {
+			t.Errorf("the driver paid for the disk: %+v", s)
+		}
+		close(hold)
+		synctest.Wait()
+		r.wantStory("fake 1/1")
+	})
+}
+
+func TestBrokenStreamIsAttachedAgainAfterTheMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		for seq := range uint64(3) {
+			a.frame(seq + 1)
+		}
+		a.breakOff(errors.New("connection reset"))
+		b := <-p.attached
+		if b.hello.ResumeAfter != 3 || b.hello.ProcessEpoch != 1 {
+			t.Errorf("hello %+v, want to resume after 3", b.hello)
+		}
+		b.frame(3) // a repetition
+		b.frame(4)
+		synctest.Wait()
+		r.wantStory("fake 1/1", "fake 1/2", "fake 1/3", "fake 1/4")
+		if s := r.status(); s.Restarts != 0 || s.Gaps != 0 || b.ackedUpTo() != 4 {
+			t.Errorf("status %+v, acked %d", s, b.ackedUpTo())
+		}
+	})
+}
+
+func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		p.mu.Lock()
+		p.attachErr = errors.New("evicted")
+		p.mu.Unlock()
+		a.breakOff(errors.New("evicted"))
+		<-r.starts
+		if !p.stopped || !strings.Contains(r.log.String(), "evicted") {
+			t.Errorf("stopped %v, log:\n%s", p.stopped, r.log.String())
+		}
+	})
+}
+
+func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		a := <-(<-r.starts).attached
+		a.frame(1)
+		a.frame(5)
+		own := &engine.Gap{Samples: 9, FirstSeq: 6, LastSeq: 8, Cause: driver.Errorf(driver.Lost, "the ring was full")}
+		a.to.Frame(8, plugin.AppendFrame(nil, 8, nil, own))
+		a.frame(9)
+		r.wantStory("fake 1/1", "gap: driver fake: frames 2 to 4 never came", "fake 1/5", "fake 1/8", "fake 1/9")
+	})
+}
+
+func TestTheGatewaysOwnAbsenceIsAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now().Add(-time.Hour)
+		r := newRig(t, func(o *supervise.Options) { o.LastRun = from })
+		defer r.s.Close()
+		r.spool.marks = map[string][2]uint64{"fake": {99, 12}}
+		r.set(1)
+		a := <-(<-r.starts).attached
+		a.frame(1)
+		r.wantStory("gap: driver fake: an unknown number of samples: the gateway was not running", "fake 1/1")
+		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
+		if err != nil || !g.From.Equal(from) || !g.To.Equal(time.Now()) || g.Samples != 0 {
+			t.Errorf("gap %+v, %v", g, err)
+		}
+	})
+}
+
+func TestCloseDrainsAndWaitsUntilAllIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		p.drained.LastSequence = 2
+		p.onDrain = func() {
+			go func() {
+				time.Sleep(time.Second)
+				a.frame(1)
+				a.frame(2)
+			}()
+		}
+		r.s.Close()
+		r.s.Close()
+		r.wantStory("fake 1/1", "fake 1/2")
+		if !p.stopped || a.ackedUpTo() != 2 {
+			t.Errorf("stopped %v, acked %d", p.stopped, a.ackedUpTo())
+		}
+		if _, err := r.s.Prepare(t.Context(), "late"); err == nil {
+			t.Error("a closed supervisor started a driver")
+		}
+	})
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.set(1)
+		p := <-r.starts
+		<-p.attached
+		p.drained.LastSequence = 1000 // which never come
+		began := time.Now()
+		r.s.Close()
+		if took := time.Since(began); took > 11*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		if !strings.Contains(r.log.String(), "were not stored") {
+			t.Errorf("the loss is not in the log:\n%s", r.log.String())
+		}
+	})
+}
+
+func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		<-p.attached
+		p.onDrain = func() { time.Sleep(3 * time.Second) }
+		r.s.Set(nil)
+		if n := len(r.s.Status(t.Context())); n != 0 {
+			t.Errorf("%d drivers in the status", n)
+		}
+		r.set(2) // wanted again while the old one still drains
+		<-r.starts
+		if !p.stopped {
+			t.Error("two processes of one kind at a time")
+		}
+	})
+}
+
+func TestPrepareTellsWhyAStartFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.failWith("permission denied")
+		if _, err := r.s.Prepare(t.Context(), "fake"); err == nil || !strings.Contains(err.Error(), "permission denied") {
+			t.Errorf("Prepare: %v", err)
+		}
+		r.fail.Store(nil)
+		<-r.starts
+		synctest.Wait()
+		p, err := r.s.Prepare(t.Context(), "fake")
+		if err != nil || p.Description().Version != "1.0.0" {
+			t.Errorf("Prepare of one that runs: %v", err)
+		}
+		if s := r.status(); s.State != supervise.Starting {
+			t.Errorf("without a state it is %s", s.State)
+		}
+	})
+}
+
+func TestARefusedStateShowsInTheStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.s.Set(nil)
+		p, err := r.s.Prepare(t.Context(), "fake")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.(*fakeProcess).faults = []engine.ConfigFault{{Link: "line", Text: "no such port"}}
+		r.set(4)
+		synctest.Wait()
+		if s := r.status(); !strings.Contains(s.Cause, "revision 4 refused") || !strings.Contains(s.Cause, "no such port") {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestConditionsAreLoggedOnceAndOnlyTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		a := <-(<-r.starts).attached
+		timeout := driver.Errorf(driver.Timeout, "no answer")
+		for _, e := range []engine.Event{
+			{Link: "line", Condition: engine.Up},
+			{Link: "line", Device: "m1", Condition: engine.Up},
+			{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout},
+			{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout},
+			{Link: "line", Device: "m1", Condition: engine.Up},
+			{Link: "line", Condition: engine.Stopped},
+		} {
+			a.to.Event(e)
+		}
+		log := r.log.String()
+		if strings.Count(log, "\n") != 1 || !strings.Contains(log, "link=line device=m1 code=timeout") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
