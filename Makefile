@@ -48,7 +48,7 @@ fuzz: ## Every fuzz target for FUZZTIME (60s) each
 
 .PHONY: bench
 bench: build ## Every figure of the README as a line of JSON, against a limit measured in the same run
-	$(GO) run -tags bench ./test/bench $(ARGS)
+	$(GO) run ./test/bench $(ARGS)
 
 .PHONY: load
 load: build ## 1,000 devices for 60 s, counted by the witness (Modbus, then MQTT)
