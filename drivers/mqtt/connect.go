@@ -1,0 +1,191 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// open dials the broker and begins or resumes the session.
+func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) (driver.Link, error) {
+	u, err := parseBroker(set.Broker)
+	if err != nil {
+		return nil, driver.Errorf(driver.InvalidConfig, "%w", err)
+	}
+	conn, err := dial(ctx, u, set)
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(cfg, set, log)
+	l.conn = newFrameConn(conn, set.MaxPayload, max(cfg.Timeout, time.Second))
+	l.client = paho.NewClient(l.options(ctx))
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
+	token := l.client.Connect()
+	<-token.Done() // bounded by the closing of the connection when ctx is done
+	if err := token.Error(); err != nil {
+		stop()
+		_ = l.conn.Close()
+		return nil, refused(ctx, set, token.(*paho.ConnectToken).ReturnCode(), err)
+	}
+	l.start()
+	if !stop() {
+		_ = l.Close(context.WithoutCancel(ctx))
+		return nil, driver.Errorf(driver.Timeout, "connect to %s: %w", set.Broker, ctx.Err())
+	}
+	l.log.Debug("connected", "link", l.name, "session_present", token.(*paho.ConnectToken).SessionPresent())
+	return l, nil
+}
+
+// dial opens the connection. The library would use a proxy from the environment
+// and know no ctx.
+func dial(ctx context.Context, u *url.URL, set *linkSettings) (net.Conn, error) {
+	var conn net.Conn
+	var err error
+	if encrypted(u) {
+		cfg, cfgErr := set.tlsConfig(u)
+		if cfgErr != nil {
+			return nil, cfgErr
+		}
+		conn, err = (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", u.Host)
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	}
+	if err != nil {
+		return nil, driver.Errorf(driver.NotConnected, "connect to %s: %w", set.Broker, err)
+	}
+	return conn, nil
+}
+
+// options turns everything of the library off that would act by itself.
+func (l *link) options(ctx context.Context) *paho.ClientOptions {
+	o := paho.NewClientOptions()
+	o.AddBroker(l.set.Broker) // never dialled by the library, but it wants one
+	o.SetClientID(l.set.ClientID)
+	o.SetUsername(l.set.Username)
+	o.SetPassword(l.set.Password)
+	o.SetCleanSession(l.set.CleanSession)
+	o.SetProtocolVersion(4) // MQTT 3.1.1, without a second try as 3.1
+	o.SetKeepAlive(time.Duration(l.set.KeepAlive))
+	o.SetPingTimeout(min(time.Duration(l.set.KeepAlive), 10*time.Second))
+	o.SetConnectTimeout(untilDeadline(ctx, 30*time.Second))
+	o.SetWriteTimeout(max(l.timeout, time.Second))
+	o.SetAutoReconnect(false)
+	o.SetConnectRetry(false)
+	o.SetAutoAckDisabled(true)
+	o.SetOrderMatters(true) // receive never blocks
+	o.SetStore(noStore{})
+	o.SetDefaultPublishHandler(l.receive)
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) {
+		l.lose(driver.Errorf(driver.NotConnected, "connection to %s was lost: %w", l.set.Broker, err))
+	})
+	o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return l.conn, nil })
+	return o
+}
+
+func untilDeadline(ctx context.Context, otherwise time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(time.Until(deadline), time.Millisecond)
+	}
+	return otherwise
+}
+
+// refused turns the broker's answer to CONNECT into an instruction (table 3.1).
+func refused(ctx context.Context, set *linkSettings, code byte, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return driver.Errorf(driver.Timeout, "connect to %s: no answer from the broker: %w", set.Broker, ctx.Err())
+	case code == packets.ErrRefusedBadUsernameOrPassword, code == packets.ErrRefusedNotAuthorised:
+		return driver.Errorf(driver.Denied, "connect to %s as %q: the broker refuses username or password: %w", set.Broker, set.Username, err)
+	case code == packets.ErrRefusedIDRejected:
+		return driver.Errorf(driver.InvalidConfig, "connect to %s: the broker rejects client_id %q", set.Broker, set.ClientID)
+	case code == packets.ErrRefusedBadProtocolVersion:
+		return driver.Errorf(driver.Unsupported, "connect to %s: the broker does not speak MQTT 3.1.1", set.Broker)
+	default:
+		return driver.Errorf(driver.NotConnected, "connect to %s: %w", set.Broker, err)
+	}
+}
+
+// publish sends one message and waits for its acknowledgement.
+func (l *link) publish(ctx context.Context, topic string, qos byte, retain bool, content []byte) error {
+	if len(content) > l.set.MaxPayload {
+		return driver.Errorf(driver.BadValue, "%d bytes are more than max_payload, %d", len(content), l.set.MaxPayload)
+	}
+	select {
+	case <-l.lost:
+		return l.cause()
+	default:
+	}
+	token := l.client.Publish(topic, qos, retain, content)
+	select {
+	case <-token.Done():
+	case <-l.lost:
+	case <-ctx.Done():
+		return driver.Errorf(driver.CodeOf(ctx.Err()), "publish on %q: no acknowledgement from the broker; it may have been delivered: %w", topic, ctx.Err())
+	}
+	// The library completes tokens without an error when a connection ends, so a
+	// token counts only while its connection is there.
+	select {
+	case <-l.lost:
+		return driver.Errorf(driver.NotConnected, "publish on %q: no acknowledgement from the broker; it may have been delivered: %w", topic, l.cause())
+	default:
+	}
+	if err := token.Error(); err != nil {
+		return driver.Errorf(notConnected(err), "publish on %q: %w", topic, err)
+	}
+	return nil
+}
+
+// notConnected is the code of the library's errors, which have no type.
+func notConnected(err error) driver.Code {
+	if code := driver.CodeOf(err); code != driver.Internal {
+		return code
+	}
+	return driver.NotConnected
+}
+
+// errFull ends a connection on which more comes than the gateway takes.
+var errFull = errors.New("the gateway takes messages more slowly than the broker sends them: " +
+	"max_inflight is reached, and the broker keeps the rest")
+
+// receive runs in the library's reader, so it must not wait for anything.
+func (l *link) receive(_ paho.Client, m paho.Message) {
+	if l.inflight.admit(m, time.Now()) == full && m.Qos() > 0 {
+		l.drop(driver.Errorf(driver.NotConnected, "%w", errFull))
+	}
+}
+
+// noStore is no store: what the library would keep to send on the next connection
+// belongs to a link that is gone by then.
+type noStore struct{}
+
+var _ paho.Store = noStore{}
+
+// Open does nothing.
+func (noStore) Open() {}
+
+// Put forgets the packet.
+func (noStore) Put(string, packets.ControlPacket) {}
+
+// Get finds nothing.
+func (noStore) Get(string) packets.ControlPacket { return nil }
+
+// All lists nothing.
+func (noStore) All() []string { return nil }
+
+// Del does nothing.
+func (noStore) Del(string) {}
+
+// Close does nothing.
+func (noStore) Close() {}
+
+// Reset does nothing.
+func (noStore) Reset() {}

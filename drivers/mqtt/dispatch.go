@@ -1,0 +1,185 @@
+package mqtt
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// subscription is one running Subscribe.
+type subscription struct {
+	device *device
+	ctx    context.Context // of the Subscribe call, and done when it ends; bounds every emit
+	cancel func()
+	emit   driver.EmitFunc
+	wants  map[string]*interest // by filter
+
+	mu    sync.Mutex // held during an emit, so that none outlasts Subscribe
+	ended bool
+
+	// Of the dispatcher alone.
+	turn  uint64
+	batch []driver.PointSample
+}
+
+// newSubscription groups the points by their filters.
+func newSubscription(ctx context.Context, d *device, points []driver.Point, emit driver.EmitFunc) *subscription {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &subscription{device: d, ctx: ctx, cancel: cancel, emit: emit, wants: make(map[string]*interest)}
+	for _, p := range points {
+		c := d.points[p.Index]
+		in := s.wants[c.filter]
+		if in == nil {
+			in = &interest{sub: s}
+			s.wants[c.filter] = in
+		}
+		in.points = append(in.points, c)
+	}
+	return s
+}
+
+// deliver hands samples to the gateway; it waits while the gateway can't take them.
+// It fails when the subscription has ended.
+func (s *subscription) deliver(samples []driver.PointSample, stored func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return context.Canceled
+	}
+	return s.emit(s.ctx, samples, stored)
+}
+
+// end returns when no emit is running, and none will.
+func (s *subscription) end() {
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// dispatchAll hands on one message after the other, so the messages of a topic stay
+// in order.
+func (l *link) dispatchAll(ctx context.Context) {
+	if !l.awaitDevices(ctx) {
+		return
+	}
+	x := &dispatcher{link: l}
+	for {
+		d := l.inflight.next(ctx)
+		if d == nil {
+			return
+		}
+		if n := l.inflight.takeDropped(); n > 0 {
+			l.log.Warn("messages at QoS 0 were dropped: the gateway took them too slowly", "link", l.name, "count", n)
+		}
+		x.dispatch(d)
+	}
+}
+
+// dispatcher holds what dispatch uses again for every message.
+type dispatcher struct {
+	link *link
+	turn uint64
+	hits []*interest
+	subs []*subscription
+}
+
+// dispatch hands the samples of one message to every subscription that wants it.
+func (x *dispatcher) dispatch(d *message) {
+	x.gather(d)
+	f := x.link.inflight
+	d.parts.Store(int32(len(x.subs)) + 1)
+	done := func() {
+		if d.parts.Add(-1) == 0 {
+			f.store(d)
+		}
+	}
+	var stored func()
+	if d.Qos() > 0 {
+		stored = done
+	}
+	taken := true
+	for _, s := range x.subs {
+		if len(s.batch) == 0 {
+			d.parts.Add(-1) // all its points were optional, and not there
+		} else if s.deliver(s.batch, stored) != nil {
+			taken = false
+		}
+	}
+	switch {
+	case d.Qos() == 0:
+		f.forget(d)
+	case taken:
+		f.hand(d)
+		done()
+	default:
+		f.hold(d)
+	}
+}
+
+// gather fills subs with the subscriptions that want d, and their batches.
+func (x *dispatcher) gather(d *message) {
+	x.link.mu.Lock()
+	x.hits = x.link.index.match(d.Topic(), x.hits[:0])
+	x.link.mu.Unlock()
+	x.turn++
+	clear(x.subs)
+	x.subs = x.subs[:0]
+	content := payload{bytes: d.Payload()}
+	tooLong := x.link.tooLong(d)
+	for _, in := range x.hits {
+		s := in.sub
+		if s.turn != x.turn {
+			s.turn, s.batch = x.turn, s.batch[:0]
+			x.subs = append(x.subs, s)
+		}
+		for _, p := range in.points {
+			sample, ok := driver.Faulted(tooLong), true
+			if tooLong == nil {
+				sample, ok = p.sample(&content)
+			}
+			if ok {
+				s.device.clock.stamp(&sample, &content, d.arrival)
+				s.batch = append(s.batch, driver.PointSample{Point: p.index, Sample: sample})
+			}
+		}
+	}
+}
+
+// tooLong is the fault of a payload above the limit: frameConn has cut it.
+func (l *link) tooLong(d *message) *driver.Error {
+	if len(d.Payload()) <= l.set.MaxPayload {
+		return nil
+	}
+	return driver.Errorf(driver.Protocol, "payload is longer than max_payload, %d bytes", l.set.MaxPayload)
+}
+
+// awaitDevices waits until every device of the link has subscribed. A session that
+// is resumed delivers at once what it kept, and a message that came before its
+// device would be taken for one that nobody wants. A device may have nothing to
+// subscribe to, so the wait ends when no device came for a while.
+func (l *link) awaitDevices(ctx context.Context) bool {
+	defer close(l.ready)
+	settle := time.NewTimer(firstWithin)
+	defer settle.Stop()
+	for {
+		l.mu.Lock()
+		some, all := l.subscribed > 0, l.subscribed >= l.prepared
+		l.mu.Unlock()
+		if some && all {
+			return true
+		}
+		if some {
+			settle.Reset(settleAfter)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-settle.C:
+			return true
+		case <-l.changed:
+		}
+	}
+}

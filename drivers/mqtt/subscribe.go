@@ -1,0 +1,175 @@
+package mqtt
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// filter is one subscription at the broker, shared by all points that name it.
+type filter struct {
+	name    string
+	qos     byte
+	waiting bool        // in link.pending
+	wants   []*interest // of running subscriptions
+}
+
+// subscribeBatch is how many filters one SUBSCRIBE asks for: no known broker takes fewer
+// (AWS IoT takes 8).
+const subscribeBatch = 8
+
+// enlist adds a subscription to the index and has the broker told of its filters.
+func (l *link) enlist(s *subscription) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.dismiss(s.device) {
+		err := driver.Errorf(driver.NotConnected, "device %s subscribes again: the connection is ended "+
+			"so that the broker sends what came meanwhile", s.device.name)
+		l.drop(err)
+		s.cancel()
+		return err
+	}
+	for name, in := range s.wants {
+		l.index.add(name, in)
+		f := l.filters[name]
+		if f == nil {
+			f = &filter{name: name}
+			l.filters[name] = f
+		}
+		f.wants = append(f.wants, in)
+		f.qos = max(f.qos, s.device.qos)
+		// A filter that is there already is asked for once more, because only then
+		// does the broker send retained messages for the new points.
+		if !f.waiting {
+			f.waiting = true
+			l.pending = append(l.pending, f)
+		}
+	}
+	if !s.device.subscribed {
+		s.device.subscribed = true
+		l.subscribed++
+	}
+	poke(l.changed)
+	return nil
+}
+
+// retire ends a subscription. It stays in the index, so that its messages are known
+// and stay unacknowledged: when the gateway stops or reopens the link, they are
+// still the broker's. It does not unsubscribe for the same reason.
+func (l *link) retire(s *subscription) {
+	s.end()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, in := range s.wants {
+		f := l.filters[name]
+		f.wants = slices.DeleteFunc(f.wants, func(other *interest) bool { return other == in })
+	}
+	s.device.ended = append(s.device.ended, s)
+}
+
+// dismiss takes the ended subscriptions of a device out of the index. It reports
+// false if messages were held for them.
+func (l *link) dismiss(d *device) bool {
+	for _, s := range d.ended {
+		for name, in := range s.wants {
+			l.index.remove(name, in)
+		}
+	}
+	d.ended = nil
+	return !l.inflight.holds()
+}
+
+// subscribeAll tells the broker the filters, as subscriptions ask for them.
+func (l *link) subscribeAll(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-l.ready: // so that a filter that devices share is told once
+	}
+	for {
+		batch := l.nextFilters()
+		if len(batch) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-l.lost:
+				return
+			case <-l.changed:
+				continue
+			}
+		}
+		err := l.ask(ctx, batch)
+		if ctx.Err() != nil {
+			return // closed, and acknowledgements may still be on their way
+		}
+		if err != nil {
+			l.drop(err)
+			return
+		}
+	}
+}
+
+// nextFilters takes filters of one SUBSCRIBE from those that wait.
+func (l *link) nextFilters() map[string]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(subscribeBatch, len(l.pending))
+	batch := make(map[string]byte, n)
+	for _, f := range l.pending[:n] {
+		f.waiting = false
+		batch[f.name] = f.qos
+	}
+	l.pending = l.pending[n:]
+	return batch
+}
+
+// ask sends one SUBSCRIBE and waits for its SUBACK.
+func (l *link) ask(ctx context.Context, batch map[string]byte) error {
+	l.conn.granted.Store(int32(len(batch)))
+	token := l.client.SubscribeMultiple(batch, nil)
+	limit := time.NewTimer(max(l.timeout, time.Second))
+	defer limit.Stop()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.lost:
+		return l.cause()
+	case <-limit.C:
+		return driver.Errorf(driver.Timeout, "subscribe: no acknowledgement from the broker in %v", l.timeout)
+	}
+	if err := token.Error(); err != nil {
+		return driver.Errorf(notConnected(err), "subscribe: %w", err)
+	}
+	for name, granted := range token.(*paho.SubscribeToken).Result() {
+		l.granted(name, batch[name], granted)
+	}
+	return nil
+}
+
+// granted takes the broker's answer for one filter (clause 3.9.3).
+func (l *link) granted(name string, asked, granted byte) {
+	l.mu.Lock()
+	f := l.filters[name]
+	wants := slices.Clone(f.wants)
+	l.mu.Unlock()
+	if granted <= 2 {
+		if granted < asked {
+			l.log.Warn("the broker grants less than was asked for", "link", l.name, "filter", name, "asked", asked, "granted", granted)
+		}
+		return
+	}
+	fault := driver.Errorf(driver.Denied, "the broker refuses the subscription to %q", name)
+	for _, in := range wants {
+		samples := make([]driver.PointSample, len(in.points))
+		for i, p := range in.points {
+			samples[i] = driver.PointSample{Point: p.index, Sample: driver.Faulted(fault)}
+		}
+		// It fails only when the subscription has ended, and then nobody asks.
+		_ = in.sub.deliver(samples, nil)
+	}
+}
