@@ -95,10 +95,10 @@ func (b *bench) gateway() error {
 		cpu = append(cpu, l.cpuPerMillion)
 		resident, limit = append(resident, l.residentMB), append(limit, 120)
 	}
-	if err := print("gateway-cpu-1000x100", "CPU s/M points", cpu, bare); err != nil {
+	if err := report("gateway-cpu-1000x100", "CPU s/M points", cpu, bare); err != nil {
 		return err
 	}
-	return print("gateway-resident-1000x100", "MB", resident, limit)
+	return report("gateway-resident-1000x100", "MB", resident, limit)
 }
 
 // flatOut is one device as fast as it answers, 100 registers a request.
@@ -125,7 +125,7 @@ func (b *bench) flatOut() error {
 		if err := s.stop(); err != nil {
 			return err
 		}
-		if err := print(fmt.Sprintf("flatout-%d-in-flight", inFlight), "requests/s", rates, bare); err != nil {
+		if err := report(fmt.Sprintf("flatout-%d-in-flight", inFlight), "requests/s", rates, bare); err != nil {
 			return err
 		}
 	}
@@ -155,10 +155,10 @@ func (b *bench) growth() error {
 		if n == 10 {
 			first = load{cpuPerMillion: median(cpu), residentMB: median(memory)}
 		}
-		if err := print(fmt.Sprintf("growth-cpu-%d-devices", n), "CPU s/M points", cpu, repeat(first.cpuPerMillion, len(cpu))); err != nil {
+		if err := report(fmt.Sprintf("growth-cpu-%d-devices", n), "CPU s/M points", cpu, repeat(first.cpuPerMillion, len(cpu))); err != nil {
 			return err
 		}
-		if err := print(fmt.Sprintf("growth-resident-%d-devices", n), "MB/device", memory, repeat(first.residentMB, len(memory))); err != nil {
+		if err := report(fmt.Sprintf("growth-resident-%d-devices", n), "MB/device", memory, repeat(first.residentMB, len(memory))); err != nil {
 			return err
 		}
 	}
@@ -200,10 +200,10 @@ func (b *bench) boundary() error {
 	if len(cpu) == 0 || len(cpu) != len(rate) || len(rate) != len(bare) {
 		return fmt.Errorf("the benchmark printed %v", values)
 	}
-	if err := print("boundary-cpu", "CPU s/M points", cpu, repeat(0.12, len(cpu))); err != nil {
+	if err := report("boundary-cpu", "CPU s/M points", cpu, repeat(0.12, len(cpu))); err != nil {
 		return err
 	}
-	return print("boundary-throughput", "points/s", rate, bare)
+	return report("boundary-throughput", "points/s", rate, bare)
 }
 
 // metrics collects the values of each metric from a benchmark's output.

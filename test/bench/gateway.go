@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,17 +102,4 @@ func runBare(kind string, addrs []string, registers, inFlight int, d time.Durati
 		return bareResult{}, fmt.Errorf("bare loop %s: %w", kind, err)
 	}
 	return r, nil
-}
-
-// waitReachable waits until every address takes connections.
-func waitReachable(ctx context.Context, addrs []string) error {
-	for _, addr := range addrs {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return errors.Join(errors.New("simulator is not reachable"), err)
-		}
-		conn.Close()
-	}
-	return nil
 }

@@ -108,8 +108,8 @@ type figure struct {
 	Ratio  float64 `json:"ratio"`
 }
 
-// print reports the medians of paired values and limits.
-func print(name, unit string, values, limits []float64) error {
+// report prints the medians of paired values and limits.
+func report(name, unit string, values, limits []float64) error {
 	ratios := make([]float64, len(values))
 	for i := range values {
 		ratios[i] = values[i] / limits[i]
