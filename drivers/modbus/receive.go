@@ -1,0 +1,227 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// receive waits for the next answer to one of the caller's requests, until the
+// first of them expires or ctx ends. The transaction is to be released.
+func (w *wire) receive(ctx context.Context, c *caller) (*transaction, error) {
+	for {
+		if t, err := w.take(c); t != nil || err != nil {
+			return t, err
+		}
+		var err error
+		select {
+		case w.reading <- struct{}{}:
+			err = w.pump(ctx, c)
+			<-w.reading
+		default:
+			err = w.follow(ctx, c)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take returns an answer that is there, or why there can be none.
+func (w *wire) take(c *caller) (*transaction, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(c.answers) == 0 {
+		if w.broken != nil {
+			return nil, w.broken
+		}
+		return nil, nil
+	}
+	t := c.answers[0]
+	c.answers = slices.Delete(c.answers, 0, 1)
+	i := slices.Index(c.sent, t)
+	c.sent = slices.Delete(c.sent, i, i+1)
+	return t, nil
+}
+
+// follow waits while another caller reads, until it has read an answer for c or
+// leaves the reading to c.
+func (w *wire) follow(ctx context.Context, c *caller) error {
+	expires := time.NewTimer(time.Until(c.sent[0].expires))
+	defer expires.Stop()
+	select {
+	case <-c.wake:
+		return nil
+	case w.reading <- struct{}{}:
+		err := w.pump(ctx, c)
+		<-w.reading
+		return err
+	case <-w.done:
+		return nil // take tells why
+	case <-ctx.Done():
+		return ended(ctx)
+	case <-expires.C:
+		return w.silence(c)
+	}
+}
+
+// pump reads and hands out answers until there is one for c. The caller holds
+// reading.
+func (w *wire) pump(ctx context.Context, c *caller) error {
+	for {
+		mine, err := w.handOut(c)
+		if err != nil {
+			return w.lostFrames(c, err)
+		}
+		if mine {
+			return nil
+		}
+		if err := w.fill(ctx, c); err != nil {
+			return err
+		}
+	}
+}
+
+// handOut gives every answer that was read to its caller and tells whether c has any.
+func (w *wire) handOut(c *caller) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		frame, err := nextFrame(w.in[w.head:w.tail])
+		if err != nil {
+			return false, err
+		}
+		if frame == nil {
+			break
+		}
+		w.head += len(frame)
+		w.halfAt = time.Time{}
+		w.deliver(frame, c)
+	}
+	if w.head == w.tail {
+		w.head, w.tail = 0, 0
+	} else if w.halfAt.IsZero() {
+		w.halfAt = time.Now()
+	}
+	return len(c.answers) > 0, nil
+}
+
+// nextFrame returns the first frame of b, or nil when it is not complete.
+func nextFrame(b []byte) ([]byte, error) {
+	if len(b) >= 4 {
+		if protocol := binary.BigEndian.Uint16(b[2:]); protocol != 0 {
+			return nil, fmt.Errorf("protocol id %d where Modbus has 0", protocol)
+		}
+	}
+	if len(b) < lengthEnd {
+		return nil, nil
+	}
+	size := lengthEnd + int(binary.BigEndian.Uint16(b[4:]))
+	if size <= headerSize || size > maxFrame {
+		return nil, fmt.Errorf("a length of %d, outside of 2 to %d", size-lengthEnd, maxFrame-lengthEnd)
+	}
+	if len(b) < size {
+		return nil, nil
+	}
+	return b[:size], nil
+}
+
+// deliver gives a frame to the caller that waits for it, or discards it.
+func (w *wire) deliver(frame []byte, reader *caller) {
+	id := binary.BigEndian.Uint16(frame)
+	i := w.inFlight(id)
+	if i < 0 {
+		w.strays++
+		if late := slices.Index(w.late, id); late >= 0 {
+			w.late = slices.Delete(w.late, late, late+1)
+		}
+		return
+	}
+	t := w.flying[i]
+	w.land(i)
+	t.answer = append(t.answer[:0], frame...)
+	t.owner.answers = append(t.owner.answers, t)
+	if t.owner != reader {
+		select {
+		case t.owner.wake <- struct{}{}:
+		default: // it was told already
+		}
+	}
+}
+
+// fill reads once, until the caller's first request expires or ctx ends.
+func (w *wire) fill(ctx context.Context, c *caller) error {
+	by := c.sent[0].expires
+	if len(w.in)-w.tail < maxFrame {
+		w.tail = copy(w.in, w.in[w.head:w.tail])
+		w.head = 0
+	}
+	// A deadline costs; one that is a little early is cheap: it is moved on when
+	// it strikes.
+	if ahead := by.Sub(w.readBy); ahead < 0 || ahead > w.timeout/2 {
+		w.expectBy(by)
+	}
+	for {
+		// The context is looked at after the deadline is set: were it to end in
+		// between, its wake-up would be overwritten.
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		n, err := w.conn.Read(w.in[w.tail:])
+		switch {
+		case n > 0:
+			w.tail += n
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return w.fail("read", err)
+		case ctx.Err() == nil && !time.Now().Before(by):
+			return w.expired(c)
+		}
+		w.expectBy(by)
+	}
+}
+
+func (w *wire) expectBy(by time.Time) {
+	w.readBy = by
+	_ = w.conn.SetReadDeadline(by) // fails only when closed; so does the read
+}
+
+// expired ends the wait of the caller that reads. Where half an answer has been
+// there for long, whatever would follow it is not to be trusted.
+func (w *wire) expired(c *caller) error {
+	err := w.silence(c)
+	if w.tail > w.head && time.Since(w.halfAt) >= w.timeout/2 {
+		err.Text = fmt.Sprintf("half an answer within %v; the connection is closed", w.timeout)
+		w.fail("read", err)
+	}
+	return err
+}
+
+func (w *wire) silence(c *caller) *driver.Error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := fmt.Sprintf("no answer within %v", w.timeout)
+	if n := w.strays - c.strays; n > 0 {
+		text += fmt.Sprintf("; %d late or with a transaction id that was not asked were discarded", n)
+	}
+	return &driver.Error{Code: driver.Timeout, Text: text, Err: os.ErrDeadlineExceeded}
+}
+
+// lostFrames closes the connection because what came is no frame. Where only the
+// reading caller waits it is its device that sent it.
+func (w *wire) lostFrames(c *caller, err error) error {
+	w.mu.Lock()
+	alone := !slices.ContainsFunc(w.flying, func(t *transaction) bool { return t.owner != c })
+	w.mu.Unlock()
+	closed := w.fail("read a frame", err)
+	if !alone {
+		return closed
+	}
+	return driver.Errorf(driver.Protocol, "the answer is no Modbus frame: %w; the connection is closed", err)
+}

@@ -1,0 +1,185 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/goburrow/modbus"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// Write writes one value by the functions that the device's settings choose.
+// goburrow's client makes the requests and compares their echoes.
+func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) error {
+	if p.Index < 0 || p.Index >= len(d.points) {
+		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
+	}
+	a := &d.points[p.Index]
+	client := modbus.NewClient2(d.packager, transport{ctx, d.wire})
+	if err := d.write(client, a, v); err != nil {
+		return d.failed(err, "write %s", p.Address)
+	}
+	return nil
+}
+
+func (d *device) write(client modbus.Client, a *Address, v driver.Value) error {
+	switch {
+	case !a.Table.writable():
+		return driver.Errorf(driver.Denied, "a %s cannot be written", [...]string{Discrete: "discrete input", Input: "input register"}[a.Table])
+	case a.Table == Coil:
+		return d.writeCoil(client, a, v)
+	case a.Type == Bit:
+		return d.writeBit(client, a, v)
+	}
+	registers, err := a.encode(v)
+	if err != nil {
+		return err
+	}
+	return d.writeRegisters(client, a.Start, registers)
+}
+
+// coilOn is the value of function 5 for on; 0 is off (clause 6.5).
+const coilOn = 0xFF00
+
+func (d *device) writeCoil(client modbus.Client, a *Address, v driver.Value) error {
+	on, ok := v.AsBool()
+	if !ok {
+		return badValue(a, v, "true, false, 1 or 0")
+	}
+	var err error
+	switch {
+	case d.settings.WriteCoil == coilMultiple && on:
+		_, err = client.WriteMultipleCoils(a.Start, 1, []byte{1})
+	case d.settings.WriteCoil == coilMultiple:
+		_, err = client.WriteMultipleCoils(a.Start, 1, []byte{0})
+	case on:
+		_, err = client.WriteSingleCoil(a.Start, coilOn)
+	default:
+		_, err = client.WriteSingleCoil(a.Start, 0)
+	}
+	return answerFault(err)
+}
+
+func (d *device) writeRegisters(client modbus.Client, start uint16, registers []byte) error {
+	n := len(registers) / 2
+	switch {
+	case d.settings.Write == writeSingle || (d.settings.Write == writeAuto && n == 1):
+		return writeOneByOne(client, start, registers)
+	case n > maxWriteRegisters:
+		return driver.Errorf(driver.Denied, "%d registers are more than the %d of one write request", n, maxWriteRegisters)
+	}
+	_, err := client.WriteMultipleRegisters(start, uint16(n), registers)
+	return answerFault(err)
+}
+
+// writeOneByOne writes registers by function 6, from the first on. It stops at the
+// first that fails and says how far it came.
+func writeOneByOne(client modbus.Client, start uint16, registers []byte) error {
+	i := 0
+	for r := range slices.Chunk(registers, 2) {
+		_, err := client.WriteSingleRegister(start+uint16(i), binary.BigEndian.Uint16(r))
+		if err := answerFault(err); err != nil && i > 0 {
+			return driver.Errorf(driver.CodeOf(err), "after %d of %d registers were written: %w", i, len(registers)/2, err)
+		} else if err != nil {
+			return err
+		}
+		i++
+	}
+	return nil
+}
+
+func (d *device) writeBit(client modbus.Client, a *Address, v driver.Value) error {
+	on, ok := v.AsBool()
+	if !ok {
+		return badValue(a, v, "true, false, 1 or 0")
+	}
+	mask := []byte{0, 0}
+	binary.BigEndian.PutUint16(mask, 1<<a.Bit)
+	a.arrange(mask)
+	bit := binary.BigEndian.Uint16(mask)
+	if d.settings.WriteBit == readModifyWrite {
+		return d.modifyBit(client, a.Start, bit, on)
+	}
+	// The register becomes (old AND and) OR (or AND NOT and) (clause 6.16).
+	var or uint16
+	if on {
+		or = bit
+	}
+	_, err := client.MaskWriteRegister(a.Start, ^bit, or)
+	err = answerFault(err)
+	if driver.CodeOf(err) == driver.Unsupported {
+		return driver.Errorf(driver.Unsupported, "%w: the device has no function 22; set write_bit: %s", err, readModifyWrite)
+	}
+	return err
+}
+
+func (d *device) modifyBit(client modbus.Client, start, bit uint16, on bool) error {
+	d.modify.Lock()
+	defer d.modify.Unlock()
+	registers, err := client.ReadHoldingRegisters(start, 1)
+	if err != nil {
+		return answerFault(err)
+	}
+	if len(registers) != 2 {
+		return driver.Errorf(driver.Protocol, "a read of one register was answered with %d bytes", len(registers))
+	}
+	n := binary.BigEndian.Uint16(registers) &^ bit
+	if on {
+		n |= bit
+	}
+	return d.writeRegisters(client, start, binary.BigEndian.AppendUint16(nil, n))
+}
+
+// answerFault is the fault for an error of goburrow's client: one of our transport
+// as it is, an exception, or something wrong in the answer.
+func answerFault(err error) error {
+	var fault *driver.Error
+	var ours *modbus.ModbusError
+	switch {
+	case err == nil || errors.As(err, &fault):
+		return err
+	case errors.As(err, &ours):
+		return exception(ours.ExceptionCode)
+	default:
+		return malformed(err)
+	}
+}
+
+// A transport carries one call of goburrow's client, which takes no context.
+type transport struct {
+	ctx  context.Context
+	wire *wire
+}
+
+var _ modbus.Transporter = transport{}
+
+// Send sends one request and returns the answer under the request's own
+// transaction id.
+func (t transport) Send(adu []byte) ([]byte, error) {
+	w, c := t.wire, newCaller()
+	defer context.AfterFunc(t.ctx, w.wake)()
+	defer w.abandon(c)
+	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}); err != nil {
+		return nil, err
+	}
+	answered, err := w.receive(t.ctx, c)
+	if err != nil {
+		return nil, unknownOutcome(adu, err)
+	}
+	answer := slices.Clone(answered.answer)
+	w.release(answered)
+	return answer, match(adu, answer)
+}
+
+// unknownOutcome says what silence after a write means.
+func unknownOutcome(adu []byte, err error) error {
+	if adu[headerSize] <= modbus.FuncCodeReadInputRegisters {
+		return err
+	}
+	e := driver.AsError(err)
+	return &driver.Error{Code: e.Code, Text: fmt.Sprintf("%s; the device may have taken the value or not", e.Text), Err: err}
+}
