@@ -67,7 +67,11 @@ func (d *Device) current() *Fault {
 	if f := d.fault.Load(); f != nil {
 		return f
 	}
-	return d.server.fault.Load()
+	f := d.server.fault.Load()
+	if f != nil && d.server.protocol == MQTT && f.Kind != Silent && f.Kind != Slow {
+		return nil // on the broker's connections, not in its devices
+	}
+	return f
 }
 
 func (d *Device) elapsed(now time.Time) time.Duration { return max(now.Sub(d.server.sim.started), 0) }

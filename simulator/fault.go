@@ -38,7 +38,7 @@ func (f *Fault) check(p Protocol, server bool) error {
 		Serial: {Silent, Slow, Drip, Garbage, Cut},
 	}[p]
 	if server {
-		able = append(able, Refused)
+		able = append(slices.Clone(able), Refused)
 	}
 	if !slices.Contains(able, f.Kind) {
 		what := "device"
@@ -62,4 +62,12 @@ func (f *Fault) check(p Protocol, server bool) error {
 // spoils tells whether an answer under the fault is none that a client may believe.
 func (f *Fault) spoils() bool {
 	return f != nil && f.Kind != Slow && f.Kind != Drip
+}
+
+// noise fills b with bytes that mean nothing, the same for the same seed.
+func noise(b []byte, seed uint64) {
+	for i := range b {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		b[i] = byte(seed >> 56)
+	}
 }

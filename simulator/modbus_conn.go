@@ -21,7 +21,6 @@ type modbusConn struct {
 	out     []byte   // answers that are not written yet
 	pending []answer // what they are
 	dead    bool     // closed, or to be closed
-	noise   uint64   // state of the garbage
 }
 
 // answer is one answer in a buffer.
@@ -34,7 +33,7 @@ type answer struct {
 
 // serve answers requests until the connection ends. Requests that stand in the buffer together are answered in one write, in their order.
 func (m *modbusServer) serve(c net.Conn) {
-	conn := &modbusConn{modbusServer: m, net: c, noise: 1}
+	conn := &modbusConn{modbusServer: m, net: c}
 	buf := make([]byte, readBuffer)
 	filled := 0
 	for !conn.dead {
@@ -163,38 +162,20 @@ func (c *modbusConn) flush() {
 func (c *modbusConn) count() {
 	for i := range c.pending {
 		a := &c.pending[i]
-		a.device.mu.Lock()
-		t := &a.device.tally
-		t.answers++
-		t.bytesOut += uint64(a.size)
-		if a.slot != 0 {
-			t.served(a.device.server.sim.started, a.asked, a.device.server.sim.times)
-		}
-		a.device.mu.Unlock()
+		a.device.sent(a.slot, a.asked, a.size)
 	}
 }
 
+// uncount takes the answers back, the last first: a slot value that no other answer has passed is given out again.
 func (c *modbusConn) uncount() {
-	for i := range c.pending {
-		a := &c.pending[i]
-		a.device.mu.Lock()
-		a.device.tally.answers--
-		if a.slot != 0 {
-			a.device.tally.unserve()
-		}
-		a.device.mu.Unlock()
+	for i := len(c.pending) - 1; i >= 0; i-- {
+		c.pending[i].device.unsent(c.pending[i].slot)
 	}
-	c.withdraw()
 }
 
-// withdraw takes slot values back, the last first: a value that no other answer has passed is given out again.
 func (c *modbusConn) withdraw() {
 	for i := len(c.pending) - 1; i >= 0; i-- {
-		if a := &c.pending[i]; a.slot != 0 {
-			a.device.mu.Lock()
-			a.device.tally.withdraw(a.slot)
-			a.device.mu.Unlock()
-		}
+		c.pending[i].device.failed(c.pending[i].slot)
 	}
 }
 
@@ -212,10 +193,7 @@ func (c *modbusConn) faulty(d *Device, f modbus.Frame, size int, now time.Time, 
 		c.drip(fault.Delay)
 		return
 	case Garbage:
-		for i := range c.out {
-			c.noise = c.noise*6364136223846793005 + 1442695040888963407
-			c.out[i] = byte(c.noise >> 56)
-		}
+		noise(c.out, uint64(now.UnixNano()))
 	case Cut, Half:
 		c.out = c.out[:len(c.out)/2]
 		c.pending[0].size = len(c.out)

@@ -27,8 +27,11 @@ type Server struct {
 	end      endpoint
 	fault    atomic.Pointer[Fault]
 
-	mu      sync.Mutex // guards changes of refused
+	mu      sync.Mutex // held while the fault is changed
 	refused bool
+
+	watching sync.Mutex    // guards changed, and is never held while anything waits
+	changed  chan struct{} // closed when the fault changes
 }
 
 func (s *Server) open() error { return s.end.open() }
@@ -51,18 +54,33 @@ func (s *Server) Fault(f Fault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.Kind != Refused {
-		s.fault.Store(&f)
+		s.setFault(&f)
 		return s.setRefused(false)
 	}
-	s.fault.Store(nil)
+	s.setFault(nil)
 	return s.setRefused(true)
+}
+
+func (s *Server) setFault(f *Fault) {
+	s.watching.Lock()
+	defer s.watching.Unlock()
+	s.fault.Store(f)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// watch returns the fault and a channel that is closed when it changes.
+func (s *Server) watch() (*Fault, <-chan struct{}) {
+	s.watching.Lock()
+	defer s.watching.Unlock()
+	return s.fault.Load(), s.changed
 }
 
 // Clear ends the server's fault.
 func (s *Server) Clear() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault.Store(nil)
+	s.setFault(nil)
 	return s.setRefused(false)
 }
 

@@ -100,7 +100,7 @@ func (s *Simulator) build(cfg *Config) ([]step, error) {
 }
 
 func (s *Simulator) newServer(c *ServerConfig, images imageCache) (*Server, error) {
-	srv := &Server{sim: s, name: c.Name, protocol: c.Protocol}
+	srv := &Server{sim: s, name: c.Name, protocol: c.Protocol, changed: make(chan struct{})}
 	for i := range c.Devices {
 		d, err := s.newDevice(srv, &c.Devices[i])
 		if err != nil {
@@ -112,6 +112,10 @@ func (s *Simulator) newServer(c *ServerConfig, images imageCache) (*Server, erro
 	switch c.Protocol {
 	case Modbus:
 		srv.end, err = newModbusServer(srv, c, images)
+	case MQTT:
+		srv.end, err = newBroker(srv, c)
+	case Serial:
+		srv.end, err = newSerialLine(srv, c)
 	default:
 		err = fmt.Errorf("protocol %q is unknown: it is modbus, mqtt or serial", c.Protocol)
 	}

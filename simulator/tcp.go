@@ -22,8 +22,9 @@ type port struct {
 	conns    map[net.Conn]struct{}
 	accepted uint64
 	closed   bool
-	done     chan struct{} // closed by close
-	wg       sync.WaitGroup
+	done     chan struct{}  // closed by close
+	wg       sync.WaitGroup // of the accepting goroutines
+	serving  sync.WaitGroup // of the connections
 }
 
 func newPort(listen string, handle func(net.Conn)) *port {
@@ -87,7 +88,7 @@ func (p *port) start(l net.Listener, c net.Conn) {
 	}
 	p.conns[c] = struct{}{}
 	p.accepted++
-	p.wg.Go(func() {
+	p.serving.Go(func() {
 		p.handle(c)
 		c.Close()
 		p.mu.Lock()
@@ -188,8 +189,12 @@ func (p *port) close() error {
 	p.release()
 	p.mu.Unlock()
 	p.wg.Wait()
+	p.serving.Wait()
 	return err
 }
+
+// idle waits until no connection is left. It may be called while the port refuses.
+func (p *port) idle() { p.serving.Wait() }
 
 func (p *port) counts(c *ServerCounts) {
 	p.mu.Lock()

@@ -52,6 +52,7 @@ type DeviceCounts struct {
 	Answers    uint64            `json:"answers"`              // fully written, spoilt ones included
 	Polls      uint64            `json:"polls"`                // the slot: polls served, or messages sent
 	Unserved   uint64            `json:"unserved,omitempty"`   // slot values that were given out and could not be written to their end: gaps in what a client can have
+	Missed     uint64            `json:"missed,omitempty"`     // messages that were due and not sent: the device was held up, or under a fault longer than its period
 	BytesIn    uint64            `json:"bytes_in"`             //
 	BytesOut   uint64            `json:"bytes_out"`            //
 	Functions  map[string]uint64 `json:"functions,omitempty"`  // Modbus requests by function code
@@ -83,6 +84,7 @@ const keptUnserved = 4096
 type tally struct {
 	requests, answers, polls  uint64
 	bytesIn, bytesOut, writes uint64
+	missed                    uint64
 	issued                    uint64 // slot values given out
 	unservedCount             uint64
 	unserved                  []uint64
@@ -157,7 +159,7 @@ func (t *tally) wrote(w Write) {
 
 func (t *tally) counts() DeviceCounts {
 	c := DeviceCounts{
-		Requests: t.requests, Answers: t.answers, Polls: t.polls, Unserved: t.unservedCount,
+		Requests: t.requests, Answers: t.answers, Polls: t.polls, Unserved: t.unservedCount, Missed: t.missed,
 		BytesIn: t.bytesIn, BytesOut: t.bytesOut, Writes: t.writes,
 		Functions: byCode(t.functions[:]), Exceptions: byCode(t.exceptions[:]),
 		MinGap: t.minGap.Seconds(), MaxGap: t.maxGap.Seconds(),
