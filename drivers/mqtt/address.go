@@ -3,6 +3,7 @@ package mqtt
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // address is a parsed point address.
@@ -36,6 +37,9 @@ const maxAddress = 4096
 func parseAddress(s string) (*address, error) {
 	if len(s) > maxAddress {
 		return nil, fmt.Errorf("the address is longer than %d bytes", maxAddress)
+	}
+	if !utf8.ValidString(s) {
+		return nil, fmt.Errorf("the address is no UTF-8 text: %q", s)
 	}
 	words, err := splitWords(s)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{
 		"plant/line1/temp", "plant/+/state bool", `plant/line1 json $.cells[0]["cell voltage"] number optional`,
-		"zigbee/lamp $.state text set=zigbee/lamp/set", `"a b" set="c d"`, "$SYS/#", "a $", "a set=",
+		"zigbee/lamp $.state text set=zigbee/lamp/set", `"a b" set="c d"`, "$SYS/#", "a $", "a set=", "a $[\"\xff\"]",
 	} {
 		f.Add(s)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // path leads from a JSON document to one value in it.
@@ -23,6 +24,9 @@ const maxPathSteps = 32
 
 // parsePath reads a path of the grammar in the package comment.
 func parsePath(s string) (path, error) {
+	if !utf8.ValidString(s) {
+		return nil, fmt.Errorf("path %q is no UTF-8 text", s)
+	}
 	if !strings.HasPrefix(s, "$") {
 		return nil, fmt.Errorf("path %q does not begin with $", s)
 	}
