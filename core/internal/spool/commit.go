@@ -1,0 +1,324 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// maxItems is how many records make a group that does not wait any longer.
+const maxItems = 4096
+
+// itemCost is what a queued call counts beside its bytes, so that duplicates alone
+// cannot fill the memory.
+const itemCost = 128
+
+// keepBuffer is how large a buffer may be and still be kept for the next group.
+const keepBuffer = 1 << 20
+
+// queue holds encoded entries in one buffer, and who waits for them.
+type queue struct {
+	buf   []byte
+	items []item
+}
+
+// item is one call of Append. It has no bytes when nothing is stored for it.
+type item struct {
+	size     int
+	driver   string
+	epoch    uint64
+	sequence uint64
+	position Position
+	time     time.Time
+	stored   func(error)
+	err      error
+}
+
+func (q *queue) note(stored func(error), err error) {
+	q.items = append(q.items, item{stored: stored, err: err})
+}
+
+func (q *queue) add(p Position, r *Record, stored func(error)) {
+	before := len(q.buf)
+	q.buf = appendEntry(q.buf, kindRecord, p, r)
+	q.items = append(q.items, item{
+		size: len(q.buf) - before, driver: r.Driver, epoch: r.Epoch, sequence: r.Sequence,
+		position: p, time: r.Stored, stored: stored,
+	})
+}
+
+func (q *queue) reset() {
+	if cap(q.buf) > keepBuffer {
+		q.buf = nil
+	}
+	clear(q.items)
+	q.buf, q.items = q.buf[:0], q.items[:0]
+}
+
+func call(stored func(error), err error) {
+	if stored != nil {
+		stored(err)
+	}
+}
+
+// commitLoop is the only writer of the log.
+func (s *Spool) commitLoop() {
+	var group queue
+	for final, refused := false, false; !final; {
+		select {
+		case <-s.timer.C:
+		case <-s.full:
+		case <-s.closing:
+			final = true
+		}
+		s.mu.Lock()
+		s.timer.Stop()
+		group, s.queue = s.queue, group
+		s.mu.Unlock()
+		if refused {
+			s.refuse(group)
+		} else {
+			refused = !s.commitGroup(group)
+		}
+		group.reset()
+	}
+}
+
+// commitGroup stores a group, in as many tries as the disk needs. It is false
+// when a close ended it early; then nothing behind it may be stored either, since
+// positions have no holes.
+func (s *Spool) commitGroup(rest queue) bool {
+	const least, most = 100 * time.Millisecond, 5 * time.Second
+	pause := least
+	for len(rest.items) > 0 {
+		err := s.commitPart(&rest)
+		s.setFault(err)
+		if err == nil {
+			pause = least
+			continue
+		}
+		retry := time.NewTimer(pause)
+		select {
+		case <-retry.C:
+		case <-s.closing:
+			retry.Stop()
+			s.refuse(rest)
+			return false
+		}
+		pause = min(2*pause, most)
+	}
+	return true
+}
+
+// refuse tells everyone left that the spool closes without their record.
+func (s *Spool) refuse(rest queue) {
+	for _, it := range rest.items {
+		err := it.err
+		if err == nil {
+			err = ErrClosed
+		}
+		call(it.stored, err)
+	}
+}
+
+// commitPart stores as much of the group as fits into the active file, or into a
+// new one, and takes it off the group. Each part is synced before the next file
+// begins: that a file exists proves that those before it are whole.
+func (s *Spool) commitPart(rest *queue) error {
+	n, size := s.fit(rest)
+	if size > 0 {
+		if s.active == nil {
+			if err := s.create(rest); err != nil {
+				return err
+			}
+			n, size = s.fit(rest)
+		}
+		if err := s.write(rest, n, size); err != nil {
+			return err
+		}
+	}
+	s.publish(rest.items[:n], size)
+	rest.buf, rest.items = rest.buf[size:], rest.items[n:]
+	return nil
+}
+
+// fit tells how many items, and bytes, of the group go into one file. When not
+// even the first does, the active file is finished.
+func (s *Spool) fit(rest *queue) (n, size int) {
+	for range 2 {
+		room := s.o.FileBytes
+		if s.active != nil {
+			room -= s.tail().size
+		}
+		fresh := s.active == nil || s.tail().first == s.last
+		for n, size = 0, 0; n < len(rest.items); n++ {
+			next := size + rest.items[n].size
+			if int64(next) > room && (size > 0 || !fresh) && rest.items[n].size > 0 {
+				break
+			}
+			size = next
+		}
+		if n > 0 {
+			break
+		}
+		s.finish()
+	}
+	return n, size
+}
+
+// tail is the last file. Only the committer adds one, so it needs no lock.
+func (s *Spool) tail() *file { return s.files[len(s.files)-1] }
+
+func (s *Spool) finish() {
+	_ = s.active.Close() // it is synced
+	s.active = nil
+}
+
+// create begins a new file with the marks of everything before it.
+func (s *Spool) create(rest *queue) error {
+	i := 0
+	for rest.items[i].size == 0 {
+		i++
+	}
+	f := newFile(s.dir, rest.items[i].position, rest.items[i].time)
+	head := appendEntry(nil, kindMarks, f.first, &Record{Stored: f.since, Data: s.stored.encode()})
+	seal(head, f.tag, 0)
+	s.retain(int64(len(head) + rest.items[i].size))
+	if err := s.o.inject("create"); err != nil {
+		return err
+	}
+	h, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(h, head); err != nil {
+		_ = h.Close()
+		_ = os.Remove(f.path) // nothing was stored in it
+		return err
+	}
+	f.size = int64(len(head))
+	s.active = h
+	s.mu.Lock()
+	s.files = append(s.files, f)
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *Spool) begin(h *os.File, head []byte) error {
+	if _, err := h.WriteAt(head, 0); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// write puts the first n items behind what is stored and syncs them. Whatever
+// fails, the stored part of the file stays as it was, and a new try writes the
+// same bytes to the same place; but after a failed sync the kernel may have
+// forgotten what it did not write, so that file is left for good.
+func (s *Spool) write(rest *queue, n, size int) error {
+	s.retain(int64(size))
+	f := s.tail()
+	index := 0
+	for at, i := 0, 0; i < n; i++ {
+		if b := rest.buf[at : at+rest.items[i].size]; len(b) > 0 {
+			seal(b, f.tag, index)
+			index++
+			at += len(b)
+		}
+	}
+	if err := s.o.inject("write"); err != nil {
+		return err
+	}
+	if _, err := s.active.WriteAt(rest.buf[:size], f.size); err != nil {
+		return err
+	}
+	err := s.o.inject("sync")
+	if err == nil {
+		err = dataSync(s.active)
+	}
+	if err != nil {
+		s.abandon(f)
+	}
+	return err
+}
+
+// abandon leaves the active file after a failed sync; an empty one goes.
+func (s *Spool) abandon(f *file) {
+	s.finish()
+	if f.first < s.last {
+		return
+	}
+	s.mu.Lock()
+	s.files = slices.Clone(s.files[:len(s.files)-1])
+	s.mu.Unlock()
+	_ = os.Remove(f.path) // nothing in it was acknowledged
+}
+
+// publish makes synced items visible to readers and then tells who waits.
+func (s *Spool) publish(items []item, size int) {
+	s.mu.Lock()
+	s.queued -= size + len(items)*itemCost
+	for i := range items {
+		if it := &items[i]; it.size > 0 {
+			s.stored.raise(it.driver, it.epoch, it.sequence)
+			s.last, s.newest = it.position+1, it.time
+		}
+	}
+	if size > 0 {
+		s.tail().size += int64(size)
+		s.count.syncs++
+		s.wake()
+	}
+	s.room.Broadcast()
+	end := s.last
+	s.mu.Unlock()
+	if size > 0 {
+		s.writeEnd(end)
+	}
+	for _, it := range items {
+		call(it.stored, it.err)
+	}
+}
+
+// Fault is what keeps the spool from storing at present.
+type Fault struct {
+	Since  time.Time
+	Queued int // bytes that wait in memory
+	Err    error
+}
+
+func (f *Fault) Error() string {
+	do := "look at the disk and its log; the gateway tries again by itself"
+	if errors.Is(f.Err, syscall.ENOSPC) || errors.Is(f.Err, syscall.EDQUOT) {
+		do = "free room on the disk, or lower spool.max; the gateway goes on by itself"
+	}
+	return fmt.Sprintf("spool: store records: %v (%d bytes wait in memory): %s", f.Err, f.Queued, do)
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
+
+// setFault keeps the present trouble for Stats and logs its beginning and end.
+func (s *Spool) setFault(err error) {
+	s.mu.Lock()
+	before := s.fault
+	switch {
+	case err == nil:
+		s.fault = nil
+	case before == nil || before.Err.Error() != err.Error():
+		s.fault = &Fault{Since: time.Now(), Err: err}
+	}
+	now, queued := s.fault, s.queued
+	s.mu.Unlock()
+	switch {
+	case now == before:
+	case now == nil:
+		s.log.Info("spool stores again", "since", before.Since)
+	default:
+		shown := *now
+		shown.Queued = queued
+		s.log.Error("spool cannot store", "err", &shown)
+	}
+}

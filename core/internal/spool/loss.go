@@ -1,0 +1,265 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Cause tells why records cannot be read any more.
+type Cause string
+
+// The causes of a loss.
+const (
+	Retired Cause = "retired" // by MaxBytes or MaxAge
+	Damaged Cause = "damaged" // on the disk, or by a foreign hand
+)
+
+// Loss is a range of positions that cannot be read any more.
+type Loss struct {
+	From, To Position // To is the first behind it
+	Records  uint64
+	Cause    Cause
+	// Drivers tells how many of the records were whose, as far as the sequences
+	// around the loss tell.
+	Drivers map[string]uint64
+	File    string // where the damage lies
+	Found   time.Time
+}
+
+// LossError is what a reader gets in place of the records that were lost.
+type LossError struct{ Loss }
+
+func (l *LossError) Error() string {
+	var who strings.Builder
+	for _, d := range slices.Sorted(maps.Keys(l.Drivers)) {
+		fmt.Fprintf(&who, ", %d of %s", l.Drivers[d], d)
+	}
+	return fmt.Sprintf("spool: read: %d records from position %d on are %s%s", l.Records, l.From, l.Cause, who.String())
+}
+
+// maxLosses bounds what Losses keeps; all are counted and logged.
+const maxLosses = 256
+
+// Losses gives the damage found since the spool was opened, oldest first, at most
+// the latest 256. What retention removes is no damage and only counted.
+func (s *Spool) Losses() []Loss {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.losses)
+}
+
+// noteLoss records damage once, whoever finds it first. A loss that has grown
+// takes the place of what was known of it.
+func (s *Spool) noteLoss(l Loss) {
+	l.Found = time.Now()
+	s.mu.Lock()
+	var known uint64
+	overlaps := func(k Loss) bool { return l.From < k.To && k.From < l.To }
+	for _, k := range s.losses {
+		if overlaps(k) {
+			known += k.Records
+		}
+	}
+	if known >= l.Records {
+		s.mu.Unlock()
+		return
+	}
+	s.losses = append(slices.DeleteFunc(s.losses, overlaps), l)
+	if len(s.losses) > maxLosses {
+		s.losses = slices.Delete(s.losses, 0, 1)
+	}
+	s.count.lost += l.Records - known
+	s.mu.Unlock()
+	s.log.Error("spool lost records", "err", &LossError{l}, "file", l.File)
+}
+
+// lossAt gives what is known of the loss in [from, to). Damage that nobody has
+// noted yet is looked into first.
+func (s *Spool) lossAt(f *file, from, to Position) Loss {
+	l, ok := s.knownLoss(from, to)
+	if !ok && f != nil {
+		s.verify(context.Background(), f)
+		l, ok = s.knownLoss(from, to)
+	}
+	if !ok {
+		l = Loss{Cause: Damaged, Found: time.Now()}
+	}
+	if l.From != from || l.To != to {
+		l.Drivers = nil // they were counted for the whole
+	}
+	l.From, l.To, l.Records = from, to, uint64(to-from)
+	return l
+}
+
+func (s *Spool) knownLoss(from, to Position) (Loss, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.losses {
+		if k.From <= from && to <= k.To {
+			return k, true
+		}
+	}
+	return Loss{}, false
+}
+
+// verifier follows the sequences of one file to tell whose the missing records
+// were.
+type verifier struct {
+	file     *file
+	expected Position
+	seen     map[seriesKey]series
+	losses   []Loss
+	names    names
+}
+
+type seriesKey struct {
+	driver string
+	epoch  uint64
+}
+
+type series struct {
+	sequence uint64
+	losses   int // how many had been found when it was last seen
+}
+
+// verify reads a whole file, up to the position at which the next one begins, and
+// notes what is missing in it.
+func (s *Spool) verify(ctx context.Context, f *file) {
+	s.mu.Lock()
+	size, follower, end := s.extentLocked(f)
+	after := s.stored.clone()
+	s.mu.Unlock()
+	v := verifier{file: f, expected: f.first, seen: map[seriesKey]series{}, names: names{}}
+	sc := f.scan(size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok && ctx.Err() == nil; e, ok = sc.next() {
+		switch e.kind {
+		case kindMarks:
+			v.begin(e.data)
+		case kindRecord:
+			v.record(&e)
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if follower != nil {
+		end = follower.first
+		size, _, _ = s.extent(follower)
+		after, _, _ = follower.head(size)
+	}
+	if s.retired(f) {
+		return // and cut short or gone by that, not by damage
+	}
+	v.finish(end, after)
+	for _, l := range v.losses {
+		s.noteLoss(l)
+	}
+	if sc.skipped > 0 {
+		s.log.Warn("spool file is damaged", "file", f.path, "bytes", sc.skipped, "lost", len(v.losses) > 0)
+	}
+}
+
+// retired tells whether retention has removed the file.
+func (s *Spool) retired(f *file) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.Contains(s.files, f)
+}
+
+func (v *verifier) begin(data []byte) {
+	m, err := decodeMarks(data)
+	if err != nil {
+		return
+	}
+	for driver, list := range m {
+		for _, k := range list {
+			v.seen[seriesKey{driver, k.epoch}] = series{k.sequence, 0}
+		}
+	}
+}
+
+func (v *verifier) record(e *entry) {
+	if e.position < v.expected {
+		return
+	}
+	v.hole(e.position)
+	v.expected = e.position + 1
+	if e.sequence > 0 {
+		v.count(seriesKey{v.names.of(e.name), e.epoch}, e.sequence-1)
+		v.seen[seriesKey{v.names.of(e.name), e.epoch}] = series{e.sequence, len(v.losses)}
+	}
+}
+
+// hole notes that everything before p is missing.
+func (v *verifier) hole(p Position) {
+	if p > v.expected {
+		v.losses = append(v.losses, Loss{
+			From: v.expected, To: p, Records: uint64(p - v.expected), Cause: Damaged, File: v.file.path,
+		})
+	}
+}
+
+// count ascribes the sequences missing up to and with last to the one loss since
+// the series was last seen. Of several it cannot tell which.
+func (v *verifier) count(k seriesKey, last uint64) {
+	before, known := v.seen[k]
+	if !known || last <= before.sequence || before.losses != len(v.losses)-1 {
+		return
+	}
+	l := &v.losses[before.losses]
+	if l.Drivers == nil {
+		l.Drivers = map[string]uint64{}
+	}
+	l.Drivers[k.driver] += min(last-before.sequence, l.Records)
+}
+
+func (v *verifier) finish(end Position, after marks) {
+	v.hole(end)
+	for k := range v.seen {
+		if last, ok := after.sequence(k.driver, k.epoch); ok {
+			v.count(k, last)
+		}
+	}
+}
+
+// scrubPause is the time between two files of the scrub, which shall not compete
+// with the gateway for the disk.
+const scrubPause = 50 * time.Millisecond
+
+// scrub looks through the files that were there at the opening, so that damage is
+// told before somebody misses what it hit.
+func (s *Spool) scrub(ctx context.Context, files []*file) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for _, f := range files {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return
+		}
+		if !s.retired(f) {
+			s.verify(ctx, f)
+		}
+		pause.Reset(scrubPause)
+	}
+}
+
+// names gives one string for equal bytes.
+type names map[string]string
+
+func (n names) of(b []byte) string {
+	if name, ok := n[string(b)]; ok {
+		return name
+	}
+	if len(n) >= 4096 {
+		clear(n)
+	}
+	name := string(b)
+	n[name] = name
+	return name
+}

@@ -1,0 +1,181 @@
+package spool
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Reader reads the records of a spool in order. It holds no file open between
+// calls and needs no closing. Only one goroutine at a time may use it.
+type Reader struct {
+	s     *Spool
+	next  Position
+	file  *file // that scan reads; nil before the first record
+	scan  *scanner
+	held  *entry // read ahead of a loss that is told first
+	names names
+}
+
+// Read gives a reader whose first record is the one at from; 0 means the oldest.
+func (s *Spool) Read(from Position) *Reader {
+	if from == 0 {
+		from = s.First()
+	}
+	return &Reader{s: s, next: from, names: names{}}
+}
+
+// Position gives the position of the record that Next gives next: what SaveCursor
+// keeps once everything before it is done.
+func (r *Reader) Position() Position { return r.next }
+
+// Wait blocks until Next has something to give.
+func (r *Reader) Wait(ctx context.Context) error { return r.s.Wait(ctx, r.next) }
+
+// Next gives the next record and its position. Its data stays as it is, but keeps
+// up to 256 KiB around it in memory as long as it is referred to. At the present
+// end it gives io.EOF, and may be called again later. For records that were lost
+// it gives one *LossError and then goes on behind them.
+func (r *Reader) Next() (Record, Position, error) {
+	e, err := r.entry()
+	if err != nil {
+		return Record{}, r.next, err
+	}
+	if e.position > r.next {
+		r.held = e
+		return Record{}, r.next, r.lost(e.position)
+	}
+	r.next = e.position + 1
+	return Record{
+		Driver: r.names.of(e.name), Epoch: e.epoch, Sequence: e.sequence,
+		Stored: time.Unix(0, e.stored), Data: e.data,
+	}, e.position, nil
+}
+
+// entry finds the first record at or behind the next position.
+func (r *Reader) entry() (*entry, error) {
+	if e := r.held; e != nil {
+		r.held = nil
+		return e, nil
+	}
+	for {
+		if r.file == nil && !r.start() {
+			return nil, r.atEnd()
+		}
+		if e, ok := r.scan.next(); ok {
+			if e.kind == kindRecord && e.position >= r.next {
+				return &e, nil
+			}
+			continue
+		}
+		size, follower, _ := r.s.extent(r.file)
+		switch {
+		case r.scan.grow(size):
+		case follower != nil:
+			size, _, _ = r.s.extent(follower)
+			r.file, r.scan = follower, follower.scan(size)
+		default:
+			return nil, r.atEnd()
+		}
+	}
+}
+
+// start opens the file in which the next position lies, or the oldest one.
+func (r *Reader) start() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	files := r.s.files
+	if len(files) == 0 {
+		return false
+	}
+	i := max(0, after(files, r.next)-1)
+	r.file, r.scan = files[i], files[i].scan(files[i].size)
+	if i == len(files)-1 && r.next >= r.s.last {
+		r.scan.off = r.scan.size // everything in it is older
+	}
+	return true
+}
+
+// atEnd tells whether the end of the files is the end of the log, or whether what
+// was stored last is lost.
+func (r *Reader) atEnd() error {
+	r.s.mu.Lock()
+	end, closed := r.s.last, r.s.closed
+	r.s.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case r.next < end:
+		return r.lost(end)
+	}
+	return io.EOF
+}
+
+// lost steps over the positions up to p, or over those that retention removed.
+func (r *Reader) lost(p Position) error {
+	from := r.next
+	if first := r.s.First(); from < first {
+		r.next = min(p, first)
+		return &LossError{Loss{
+			From: from, To: r.next, Records: uint64(r.next - from), Cause: Retired, Found: time.Now(),
+		}}
+	}
+	r.next = p
+	return &LossError{r.s.lossAt(r.s.fileOf(from), from, p)}
+}
+
+// fileOf gives the file in which a position lies, nil when there is none.
+func (s *Spool) fileOf(p Position) *file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := after(s.files, p); i > 0 {
+		return s.files[i-1]
+	}
+	return nil
+}
+
+// extent gives the readable size of a file, the file that follows it, nil if none
+// does, and the end of the log at the same moment.
+func (s *Spool) extent(f *file) (size int64, follower *file, end Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.extentLocked(f)
+}
+
+func (s *Spool) extentLocked(f *file) (size int64, follower *file, end Position) {
+	if i := after(s.files, f.first); i < len(s.files) {
+		follower = s.files[i]
+	}
+	return f.size, follower, s.last
+}
+
+// Seek gives the position of the first record stored at t or later, or End. It
+// goes by the clock of the gateway: where that was set back, it gives the first
+// such record of the file that it finds.
+func (s *Spool) Seek(t time.Time) Position {
+	s.mu.Lock()
+	files, last, newest := s.files, s.last, s.newest
+	s.mu.Unlock()
+	if newest.Before(t) {
+		return last
+	}
+	i := len(files) - 1
+	for i > 0 && files[i].since.After(t) {
+		i--
+	}
+	if i < 0 {
+		return last
+	}
+	size, follower, _ := s.extent(files[i])
+	sc := files[i].scan(size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok; e, ok = sc.next() {
+		if e.kind == kindRecord && e.stored >= t.UnixNano() {
+			return e.position
+		}
+	}
+	if follower != nil {
+		return follower.first
+	}
+	return last
+}

@@ -1,0 +1,216 @@
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// recover reads what the directory holds. Only the last file, and those before it
+// up to one whose marks are whole, are read in full here; scrub reads the others.
+func (s *Spool) recover() error {
+	files, err := listFiles(s.dir)
+	if err != nil {
+		return err
+	}
+	if err := s.openEnd(); err != nil {
+		return err
+	}
+	if err := s.loadCursors(); err != nil {
+		return err
+	}
+	s.files, s.stored, s.last = files, marks{}, 1
+	synced := max(s.readEnd(), s.furthestCursor())
+	start := 0
+	for i, f := range files {
+		m, since, ok := f.head(f.size)
+		if ok {
+			s.stored, start, f.since = m, i, since
+		}
+	}
+	for i := start; i < len(files); i++ {
+		if err := s.recoverFile(files[i], synced, i == len(files)-1); err != nil {
+			return err
+		}
+	}
+	s.last = max(s.last, synced)
+	s.accepted, s.next = s.stored.clone(), s.last
+	s.writeEnd(s.last)
+	if synced == 0 {
+		_ = s.end.Sync() // so that a power cut does not take the file itself; its content is a hint
+	}
+	return nil
+}
+
+// recoverFile takes the marks from a file and, of the last one, decides where the
+// log ends.
+func (s *Spool) recoverFile(f *file, synced Position, last bool) error {
+	t := tailScan{proven: f.first, expected: f.first, whole: f.first, settle: s.settle, names: names{}}
+	if last {
+		t.proven = max(f.first, synced)
+	}
+	sc := f.scan(f.size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok; e, ok = sc.next() {
+		t.add(&e, sc.skipped)
+	}
+	if !last {
+		t.prove(t.expected)
+		return nil
+	}
+	return s.endAt(f, &t, sc.skipped > 0, synced == 0)
+}
+
+// settle takes a record that stays into the marks.
+func (s *Spool) settle(e *seen) {
+	s.stored.raise(e.driver, e.epoch, e.sequence)
+	s.newest = e.stored
+}
+
+// endAt ends the log behind the last record that is known to be synced, or that
+// follows one without a hole. What lies behind was being written when the power
+// went and was never acknowledged: it is cut off, and its driver sends it again.
+// damaged tells that the file holds more than whole entries, unknown that nothing
+// but the file itself says what was synced.
+func (s *Spool) endAt(f *file, t *tailScan, damaged, unknown bool) error {
+	s.last = t.cut()
+	if s.last == f.first {
+		if !unknown || !damaged {
+			s.files = s.files[:len(s.files)-1]
+			return os.Remove(f.path)
+		}
+		s.last++ // it is all damage, so there was at least one record
+	}
+	if t.whole == s.last && t.wholeAt < f.size {
+		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-t.wholeAt)
+		if err := os.Truncate(f.path, t.wholeAt); err != nil {
+			return fmt.Errorf("spool: cut %s: %w", f.path, err)
+		}
+		f.size, damaged = t.wholeAt, t.skipped > 0
+	}
+	if t.whole != s.last || t.holes || damaged || f.size >= s.o.FileBytes {
+		s.verify(context.Background(), f)
+		return nil // nothing more goes into this file
+	}
+	h, err := os.OpenFile(f.path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("spool: open %s: %w", f.path, err)
+	}
+	s.active = h
+	return nil
+}
+
+// seen is what recovery keeps of a record.
+type seen struct {
+	position, group Position
+	driver          string
+	epoch, sequence uint64
+	stored          time.Time
+	end             int64
+	skipped         int64 // damaged bytes before it
+}
+
+// tailScan follows the records of a file and keeps those that are not yet known
+// to be synced. A commit group is synced before the next one is written, so that
+// a group is in the file proves every record before it.
+type tailScan struct {
+	proven   Position // everything before it was synced
+	expected Position // one behind the last record seen
+	holes    bool     // records before proven are missing
+	tail     []seen
+	settle   func(*seen)
+	names    names
+	whole    Position // one behind the last record that stays
+	wholeAt  int64    // where it ends
+	skipped  int64    // damaged bytes before it
+}
+
+func (t *tailScan) add(e *entry, skipped int64) {
+	if e.kind != kindRecord || e.position < t.expected {
+		return
+	}
+	t.expected = e.position + 1
+	t.tail = append(t.tail, seen{
+		position: e.position, group: e.group, driver: t.names.of(e.name), epoch: e.epoch,
+		sequence: e.sequence, stored: time.Unix(0, e.stored), end: e.end, skipped: skipped,
+	})
+	t.prove(max(t.proven, e.group))
+}
+
+// prove settles every record before p.
+func (t *tailScan) prove(p Position) {
+	t.proven = p
+	n := 0
+	for ; n < len(t.tail) && t.tail[n].position < p; n++ {
+		t.keep(&t.tail[n])
+	}
+	t.tail = t.tail[:copy(t.tail, t.tail[n:])]
+}
+
+func (t *tailScan) keep(e *seen) {
+	t.settle(e)
+	t.holes = t.holes || t.whole != e.position
+	t.whole, t.wholeAt, t.skipped = e.position+1, e.end, e.skipped
+}
+
+// cut settles what follows the proven records without a hole, forgets the rest,
+// and tells where the log ends.
+func (t *tailScan) cut() Position {
+	end := t.proven
+	for i := range t.tail {
+		if t.tail[i].position != end {
+			break
+		}
+		t.keep(&t.tail[i])
+		end++
+	}
+	t.tail = nil
+	return end
+}
+
+// The file "end" holds the position behind the last acknowledged record. It is
+// written after each group but not synced: after a crash of the gateway it is
+// exact, after a power cut a lower bound. It tells a tail that was cut off from
+// one that was never finished.
+const endSize = 20
+
+var endMagic = [8]byte{'f', 'l', 's', 'p', 'l', 'e', 'n', 'd'}
+
+func (s *Spool) openEnd() error {
+	path := filepath.Join(s.dir, "end")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: open %s: %w", path, err)
+	}
+	s.end = f
+	return nil
+}
+
+// readEnd gives 0 when the file says nothing.
+func (s *Spool) readEnd() Position {
+	var b [endSize]byte
+	n, _ := s.end.ReadAt(b[:], 0)
+	if n < endSize || [8]byte(b[:8]) != endMagic || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
+		return 0
+	}
+	return Position(binary.LittleEndian.Uint64(b[8:]))
+}
+
+func (s *Spool) writeEnd(p Position) {
+	b := make([]byte, 0, endSize)
+	b = append(b, endMagic[:]...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(p))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	err := s.o.inject("end")
+	if err == nil {
+		_, err = s.end.WriteAt(b, 0)
+	}
+	if err != nil && !s.endFailed {
+		s.log.Warn("spool cannot note its end; a tail cut off by a foreign hand may stay unnoticed", "err", err)
+	}
+	s.endFailed = err != nil
+}
