@@ -59,6 +59,7 @@ type Table struct {
 type Point struct {
 	Name     string
 	Address  string
+	Unit     string   // for display; it does not cross the wire
 	Class    int      // index into Link.Classes
 	Scale    *float64 // value = raw*Scale + Offset as float64, where either is set
 	Offset   *float64

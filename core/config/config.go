@@ -1,0 +1,134 @@
+package config
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// Config is a gateway's configuration, complete and checked as far as it can be
+// without the drivers; Check does the rest. Nothing in it may be changed.
+type Config struct {
+	Dir        string // as given to Load
+	Gateway    string // the gateway's name
+	DataDir    string
+	DriversDir string // empty only from Parse: the default is beside the executable
+	Socket     string
+	Spool      Spool
+	Log        Log
+	Links      []*Link  // in the order of the files
+	Files      []string // every file read, for whoever watches them
+
+	names []string // of the files, as errors name them; by place.file
+}
+
+// Spool is how much the gateway keeps on disk.
+type Spool struct {
+	MaxBytes int64
+	MaxAge   time.Duration // 0: as long as there is room
+}
+
+// Log is how the gateway logs.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// Link is one wire and the devices on it.
+type Link struct {
+	Name     string
+	Driver   string
+	Settings json.RawMessage // the driver's own keys
+	Timeout  time.Duration
+	Gap      time.Duration
+	Classes  []engine.Class // the first is "default"
+	Devices  []*Device
+
+	source *source
+}
+
+// Device is one endpoint of a link. Devices with the same points, whatever
+// their names, share one Table.
+type Device struct {
+	Name     string
+	Settings json.RawMessage // the driver's own keys
+	Table    *engine.Table
+
+	source *source
+}
+
+// A source is where a link or a device was written; the names of a range share
+// one.
+type source struct {
+	place    place
+	trail    *trail
+	driver   *node // of a link
+	settings []field
+	points   []pointSource // as in the device's table
+}
+
+// A pointSource is where a point was written.
+type pointSource struct {
+	place, address place
+	trail          *trail
+}
+
+// limits bound what a configuration may cost before it is refused.
+type limits struct {
+	file    int64 // bytes of one file
+	total   int64 // bytes of all files
+	files   int
+	links   int
+	devices int
+	points  int // over all devices
+	written int // that differ, and so take memory of their own
+}
+
+func defaultLimits() limits {
+	return limits{
+		file: 8 << 20, total: 64 << 20, files: 10_000,
+		links: 10_000, devices: 100_000, points: 10_000_000, written: 1_000_000,
+	}
+}
+
+// Load reads the configuration in dir. An error is of type Errors.
+func Load(dir string) (*Config, error) {
+	lim := defaultLimits()
+	c, err := parse(dir, readDir(dir, lim), lim)
+	if err != nil {
+		return nil, err
+	}
+	if c.DriversDir == "" {
+		c.DriversDir = besideExecutable()
+	}
+	return c, nil
+}
+
+// Parse reads a configuration from memory: files by their names in the
+// directory, with slashes. It touches no disk. An error is of type Errors.
+func Parse(files map[string][]byte) (*Config, error) {
+	return parse("", fromMap(files), defaultLimits())
+}
+
+func besideExecutable() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "drivers"
+	}
+	return filepath.Join(filepath.Dir(exe), "drivers")
+}
+
+// Drivers returns the kinds of drivers that links use, sorted.
+func (c *Config) Drivers() []string {
+	var kinds []string
+	for _, l := range c.Links {
+		kinds = append(kinds, l.Driver)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An Error is one thing wrong in the configuration, and where.
+type Error struct {
+	File         string // as Load was given the directory; relative to it from Parse
+	Line, Column int    // from 1; 0 where it is about the whole file
+	Path         string // the keys down to the value: links.line1.timeout; may be empty
+	Text         string // what is wrong, and what to do
+}
+
+// Error formats e as `file:line:column: path: text`.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
+	}
+	for _, s := range []string{e.Path, e.Text} {
+		if s == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+// Errors is all that is wrong, in the order of files and lines.
+type Errors []*Error
+
+// Error formats one error a line.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the errors one by one, for errors.As.
+func (e Errors) Unwrap() []error {
+	list := make([]error, len(e))
+	for i, one := range e {
+		list[i] = one
+	}
+	return list
+}
+
+// maxErrors bounds what a thoroughly wrong configuration reports. Whoever has
+// mended so many runs the check again.
+const maxErrors = 500
+
+// maxErrorsPerPlace bounds what one line of a range reports: the first numbers
+// tell what is wrong with all.
+const maxErrorsPerPlace = 2
+
+// faults gathers errors. Its zero value is ready.
+type faults struct {
+	files   []string // by place.file
+	list    Errors
+	perSpot map[place]int
+	seen    map[Error]bool
+	left    int // not kept because of maxErrors
+}
+
+func (f *faults) add(at place, path, format string, args ...any) {
+	e := Error{Line: int(at.line), Column: int(at.column), Path: path, Text: fmt.Sprintf(format, args...)}
+	if int(at.file) < len(f.files) {
+		e.File = f.files[at.file]
+	}
+	if f.seen == nil {
+		f.seen, f.perSpot = map[Error]bool{}, map[place]int{}
+	}
+	switch {
+	case f.seen[e], at.line > 0 && f.perSpot[at] >= maxErrorsPerPlace:
+		return
+	case len(f.list) >= maxErrors:
+		f.left++
+		return
+	}
+	f.seen[e] = true
+	f.perSpot[at]++
+	f.list = append(f.list, &e)
+}
+
+// err returns everything as Errors, or nil.
+func (f *faults) err() error {
+	if len(f.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(f.list, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	if f.left > 0 {
+		f.list = append(f.list, &Error{Text: fmt.Sprintf("and %d more: mend these first", f.left)})
+		f.left = 0
+	}
+	return f.list
+}

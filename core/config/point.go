@@ -1,0 +1,207 @@
+package config
+
+import (
+	"math"
+	"strings"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// The keys of a point, and their places in a pointDef.
+const (
+	keyAddress = iota
+	keyScan
+	keyScale
+	keyOffset
+	keyUnit
+	keyDeadband
+	keyAccess
+	keyMin
+	keyMax
+	pointKeyCount
+)
+
+var pointKeys = []string{"address", "scan", "scale", "offset", "unit", "deadband", "access", "min", "max"}
+
+const (
+	maxAddress = 1024
+	maxUnit    = 32
+)
+
+// A pointDef is one point, with the node of every key that it has.
+type pointDef struct {
+	name  string
+	count count
+	chain *chain
+	keys  [pointKeyCount]*node
+}
+
+// A pointSet is the points of a device. Devices whose points come from the same
+// definitions share it.
+type pointSet struct {
+	points  []pointDef
+	sources []pointSource
+	outer   bool                     // the points depend on the numbers of the device or the link
+	tables  map[string]*engine.Table // where not outer: by linkDef.order
+}
+
+// checkPoints reports what is wrong with definitions of points, in a template or
+// a device, before they are merged.
+func (b *builder) checkPoints(n *node) {
+	for _, f := range b.entries(n, "a map of points by name") {
+		if f.value.kind != kindMap {
+			b.wrongKind(f.value, "a map with the point's keys, such as {address: \"...\"}")
+			continue
+		}
+		b.unknownKeys(f.value, pointKeys, nil, "")
+	}
+}
+
+func (b *builder) pointSet(maps *chain) *pointSet {
+	if set := b.sets[maps]; set != nil {
+		return set
+	}
+	set := &pointSet{tables: map[string]*engine.Table{}}
+	b.sets[maps] = set
+	names := b.expand(maps.values(), "points", b.lim.written-b.written)
+	b.written += len(names)
+	set.points = make([]pointDef, len(names))
+	set.sources = make([]pointSource, len(names))
+	for i, one := range names {
+		p := &set.points[i]
+		p.name, p.count, p.chain = one.name, one.count, one.chain
+		for c := one.chain; c != nil; c = c.under {
+			for k, key := range pointKeys {
+				if p.keys[k] == nil {
+					p.keys[k] = c.value.get(key)
+				}
+			}
+		}
+		set.sources[i] = pointSource{place: p.chain.place, address: p.chain.place, trail: p.chain.value.trail}
+		if n := p.keys[keyAddress]; n != nil {
+			set.sources[i].address = n.place
+		}
+		set.outer = set.outer || p.outer()
+	}
+	return set
+}
+
+func (p *pointDef) outer() bool {
+	uses := variables(0)
+	for _, n := range p.keys {
+		uses |= n.uses()
+	}
+	return uses&(useD|useL) != 0 || uses&useN != 0 && !p.count.ok
+}
+
+// table returns the points of one device.
+func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
+	set := def.points
+	if b.points += len(set.points); b.points > b.lim.points {
+		b.add(def.source.place, def.source.trail.String(), "makes more than %d points in all: make the ranges smaller", b.lim.points)
+		b.full = true
+		return nil
+	}
+	if t := set.tables[d.order]; t != nil && !set.outer {
+		return t
+	}
+	if b.written += len(set.points); b.written > b.lim.written {
+		b.add(def.source.place, def.source.trail.String(), "makes more than %d points that differ from device to device: "+
+			"use fewer, or addresses without the device's number", b.lim.written)
+		b.full = true
+		return nil
+	}
+	t := &engine.Table{Points: make([]engine.Point, len(set.points))}
+	for i := range set.points {
+		p := &set.points[i]
+		t.Points[i] = b.point(p, d, s.withPoint(p.count))
+	}
+	t = b.tables.share(t)
+	if !set.outer {
+		set.tables[d.order] = t
+	}
+	return t
+}
+
+// point evaluates one point. The set's own range counts for n; without one, the
+// device's or the link's does.
+func (b *builder) point(p *pointDef, d *linkDef, s scope) engine.Point {
+	k := &p.keys
+	out := engine.Point{Name: p.name, Readable: true}
+	if k[keyAddress] == nil {
+		b.add(p.chain.place, p.chain.value.trail.String(), "has no address: add `address:` in the driver's syntax")
+	} else {
+		out.Address = b.address(k[keyAddress], s)
+	}
+	if n := k[keyScan]; n != nil {
+		out.Class = b.classIndex(n, d, s)
+	}
+	if n := k[keyUnit]; n != nil {
+		if out.Unit = b.text(n, s); len(out.Unit) > maxUnit {
+			b.fault(n, "the unit is longer than %d bytes: shorten it", maxUnit)
+		}
+	}
+	if n := k[keyAccess]; n != nil {
+		access := []string{"r", "w", "rw"}[b.oneOf(n, s, []string{"r", "w", "rw"})]
+		out.Readable, out.Writable = strings.Contains(access, "r"), strings.Contains(access, "w")
+	}
+	b.numbers(k, &out, s)
+	return out
+}
+
+// address takes a whole number too, because classic Modbus addresses are such.
+func (b *builder) address(n *node, s scope) string {
+	v, ok := b.scalar(n, s, "an address")
+	switch {
+	case !ok:
+	case v.kind != kindText && v.kind != kindInteger:
+		b.wrongKind(n, wantText)
+	case strings.TrimSpace(v.text) == "":
+		b.fault(n, "is empty: write an address in the driver's syntax")
+	case len(v.text) > maxAddress:
+		b.fault(n, "the address is longer than %d bytes: shorten it", maxAddress)
+	}
+	return v.text
+}
+
+func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
+	v, ok := b.scalar(n, s, "the name of a scan class")
+	if !ok {
+		return 0
+	}
+	i, known := d.classes[v.text]
+	if known {
+		return i
+	}
+	var names []string
+	for name := range d.classes {
+		names = append(names, name)
+	}
+	b.fault(n, "the link %s has no scan class %q%s: use one of %s, or add it below the link's `scan:`",
+		d.source.trail.key, shorten(v.text), suggest(v.text, names), list(names))
+	return 0
+}
+
+// numbers evaluates the numeric keys and checks them together.
+func (b *builder) numbers(k *[pointKeyCount]*node, out *engine.Point, s scope) {
+	for key, to := range map[int]**float64{
+		keyScale: &out.Scale, keyOffset: &out.Offset, keyDeadband: &out.Deadband, keyMin: &out.Min, keyMax: &out.Max,
+	} {
+		if n := k[key]; n != nil {
+			*to = b.float(n, s)
+		}
+	}
+	switch {
+	case out.Scale != nil && *out.Scale == 0:
+		b.fault(k[keyScale], "is 0, which would make every value 0: use another, or remove the key")
+	case out.Deadband != nil && (*out.Deadband < 0 || math.IsNaN(*out.Deadband)):
+		b.fault(k[keyDeadband], "is negative: use 0 to send every change, or more")
+	case out.Min != nil && out.Max != nil && *out.Min > *out.Max:
+		b.fault(k[keyMin], "min %v is above max %v: swap them", *out.Min, *out.Max)
+	}
+	for _, key := range []int{keyMin, keyMax} {
+		if k[key] != nil && !out.Writable {
+			b.fault(k[key], "%s bounds what is written, but the point is read only: add `access: rw`, or remove the key", pointKeys[key])
+		}
+	}
+}

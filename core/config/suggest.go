@@ -1,0 +1,57 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// suggest returns ` (did you mean "x"?)` where a word of the list is near.
+func suggest(word string, list []string) string {
+	best, bestDistance := "", 1+min(2, len(word)/2)
+	for _, candidate := range list {
+		if d := distance(strings.ToLower(word), candidate); d < bestDistance {
+			best, bestDistance = candidate, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ` (did you mean "` + best + `"?)`
+}
+
+const maxSuggest = 40 // longer words are not typing slips of ours
+
+// distance counts the single letters to insert, remove, replace or swap.
+func distance(a, b string) int {
+	if len(a) > maxSuggest || len(b) > maxSuggest {
+		return maxSuggest
+	}
+	var before, last, next [maxSuggest + 1]int
+	for j := range len(b) + 1 {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		next[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			next[j] = min(last[j]+1, next[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, last = last, next
+	}
+	return last[len(b)]
+}
+
+// list joins words as "a, b and c", sorted.
+func list(words []string) string {
+	words = slices.Sorted(slices.Values(words))
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}

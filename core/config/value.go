@@ -1,0 +1,229 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
+
+// wrongKind reports a value that is not of the kind that the key wants.
+func (b *builder) wrongKind(n *node, want string) {
+	switch {
+	case n.kind == kindNull:
+		b.fault(n, "has no value: write %s, or remove the key", want)
+	case n.kind == kindMap && len(n.fields) == 1 && n.fields[0].value.kind == kindNull:
+		b.fault(n, "wants %s, but this is a map: put the placeholder in quotes, \"{%s}\"", want, n.fields[0].key)
+	case n.kind == kindMap || n.kind == kindList:
+		b.fault(n, "wants %s, but this is %s: write one value", want, n.kind)
+	case want == wantText:
+		b.fault(n, "wants %s, but %s is %s: put it in quotes", want, n.text, n.kind)
+	default:
+		b.fault(n, "wants %s, but %s is %s: change it", want, quoteIfText(n), n.kind)
+	}
+}
+
+func quoteIfText(n *node) string {
+	if n.kind == kindText {
+		return strconv.Quote(shorten(n.text))
+	}
+	return n.text
+}
+
+// shorten keeps a message on one screen.
+func shorten(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
+
+// scalar evaluates a value that is not a list or a map.
+func (b *builder) scalar(n *node, s scope, want string) (scalar, bool) {
+	if n.kind == kindNull || n.kind == kindList || n.kind == kindMap {
+		b.wrongKind(n, want)
+		return scalar{}, false
+	}
+	v, err := n.eval(s)
+	if err != nil {
+		b.fault(n, "%s", err)
+		return scalar{}, false
+	}
+	return v, true
+}
+
+const wantText = "a text"
+
+// text evaluates a text. What a placeholder makes is a text too.
+func (b *builder) text(n *node, s scope) string {
+	v, ok := b.scalar(n, s, wantText)
+	if ok && v.kind != kindText && n.words == nil {
+		b.wrongKind(n, wantText)
+	}
+	return v.text
+}
+
+func (b *builder) oneOf(n *node, s scope, words []string) int {
+	v, ok := b.scalar(n, s, "one of "+list(words))
+	if !ok {
+		return 0
+	}
+	i := slices.Index(words, v.text)
+	if i < 0 {
+		b.fault(n, "%q is unknown%s: use one of %s", shorten(v.text), suggest(v.text, words), list(words))
+		return 0
+	}
+	return i
+}
+
+// float evaluates a number. A constant one is the same pointer every time.
+func (b *builder) float(n *node, s scope) *float64 {
+	if n.number != nil {
+		return n.number
+	}
+	v, ok := b.scalar(n, s, "a number")
+	if !ok {
+		return nil
+	}
+	f, err := strconv.ParseFloat(v.text, 64)
+	if v.kind != kindInteger && v.kind != kindNumber || err != nil {
+		b.fault(n, "wants a number, but %q is %s: write digits without quotes or units", shorten(v.text), v.kind)
+		return nil
+	}
+	if n.words == nil {
+		n.number = &f
+	}
+	return &f
+}
+
+func (b *builder) duration(n *node, s scope, least, most time.Duration) time.Duration {
+	const want = "a duration such as 100ms, 5s, 1m30s or 7d"
+	v, ok := b.scalar(n, s, want)
+	if !ok {
+		return least
+	}
+	d, err := parseDuration(v.text)
+	switch {
+	case err != nil:
+		b.fault(n, "%s: write %s", err, want)
+	case d < least || d > most:
+		b.fault(n, "%s is out of range: use %s to %s", v.text, formatDuration(least), formatDuration(most))
+	default:
+		return d
+	}
+	return least
+}
+
+func (b *builder) size(n *node, s scope, least int64) int64 {
+	const want = "a size such as 500MB or 2GiB"
+	v, ok := b.scalar(n, s, want)
+	if !ok {
+		return least
+	}
+	size, err := parseSize(v.text)
+	switch {
+	case err != nil:
+		b.fault(n, "%s: write %s", err, want)
+	case size < least:
+		b.fault(n, "%s is too small: use at least %s", v.text, formatSize(least))
+	default:
+		return size
+	}
+	return least
+}
+
+var durationUnits = map[string]time.Duration{
+	"ns": time.Nanosecond, "us": time.Microsecond, "µs": time.Microsecond, "ms": time.Millisecond,
+	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
+}
+
+// parseDuration reads numbers with units, the largest first by custom only:
+// 1m30s, 1.5h, 7d. A bare 0 needs no unit.
+func parseDuration(text string) (time.Duration, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	var sum float64
+	rest := text
+	for first := true; rest != "" || first; first = false {
+		digits, unit, after := splitUnit(rest)
+		f, err := strconv.ParseFloat(digits, 64)
+		u, known := durationUnits[unit]
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("%q is not a duration", shorten(text))
+		case unit == "":
+			return 0, fmt.Errorf("%s has no unit", shorten(text))
+		case !known:
+			return 0, fmt.Errorf("%q has the unknown unit %q", shorten(text), shorten(unit))
+		}
+		if sum += f * float64(u); sum > math.MaxInt64/2 {
+			return 0, fmt.Errorf("%q is too long", shorten(text))
+		}
+		rest = after
+	}
+	return time.Duration(math.Round(sum)), nil
+}
+
+// splitUnit cuts a number and the letters after it off the front of s.
+func splitUnit(s string) (digits, unit, rest string) {
+	rest = strings.TrimLeft(s, "0123456789.")
+	digits = s[:len(s)-len(rest)]
+	end := strings.IndexAny(rest, "0123456789.")
+	if end < 0 {
+		end = len(rest)
+	}
+	return digits, rest[:end], rest[end:]
+}
+
+// formatDuration is time.Duration's String without the zeros at its end.
+func formatDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day && d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	case d >= time.Hour && d%time.Hour == 0:
+		return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
+	case d >= time.Minute && d%time.Minute == 0:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + "m"
+	}
+	return d.String()
+}
+
+var sizeUnits = map[string]int64{
+	"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+}
+
+// parseSize reads one number with a unit: 500MB, 1.5GiB.
+func parseSize(text string) (int64, error) {
+	digits, unit, rest := splitUnit(text)
+	unit = strings.TrimPrefix(unit, " ")
+	f, err := strconv.ParseFloat(digits, 64)
+	u, known := sizeUnits[unit]
+	switch {
+	case err != nil || rest != "":
+		return 0, fmt.Errorf("%q is not a size", shorten(text))
+	case unit == "":
+		return 0, fmt.Errorf("%s has no unit", shorten(text))
+	case !known:
+		return 0, fmt.Errorf("%q has the unknown unit %q", shorten(text), shorten(unit))
+	case f*float64(u) > 1<<60:
+		return 0, fmt.Errorf("%q is too large", shorten(text))
+	}
+	return int64(f * float64(u)), nil
+}
+
+func formatSize(n int64) string {
+	for _, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		if u := sizeUnits[unit]; n >= u && n%u == 0 {
+			return strconv.FormatInt(n/u, 10) + unit
+		}
+	}
+	return strconv.FormatInt(n, 10) + "B"
+}
