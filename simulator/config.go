@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -50,7 +52,7 @@ type DeviceConfig struct {
 
 	Image *Image // of a Modbus device; nil is StandardImage(100). Devices that share an Image share its memory.
 
-	Points   []Point       // of an MQTT or serial device
+	Points   []Point       // of an MQTT or serial device; of a Modbus device, in place of an image
 	Publish  []Publication // of an MQTT device
 	Set      string        // topic on which an MQTT device takes values, with {device} and {point}; empty takes none
 	Exchange []Exchange    // of a serial device
@@ -103,4 +105,31 @@ type Scheduled struct {
 	Fault  Fault
 	At     time.Duration
 	For    time.Duration
+}
+
+// foreign complains about settings that belong to another protocol, which would be ignored otherwise.
+func (c *ServerConfig) foreign() error {
+	if c.Protocol != Serial && c.Line != (Line{}) {
+		return fmt.Errorf("link, baud, end and alone belong to a %s server", Serial)
+	}
+	if c.Protocol == Serial && c.Listen != "" {
+		return errors.New("a serial server does not listen: its tty is made, and found by its link")
+	}
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		for _, s := range []struct {
+			used  bool
+			keys  string
+			owner Protocol
+		}{
+			{d.Unit != 0 || d.Image != nil, "unit and image", Modbus},
+			{d.Set != "" || len(d.Publish) > 0, "publish and set", MQTT},
+			{len(d.Exchange) > 0 || len(d.Send) > 0, "exchange and send", Serial},
+		} {
+			if s.used && s.owner != c.Protocol {
+				return &deviceError{d.Name, fmt.Errorf("%s belong to a device of a %s server", s.keys, s.owner)}
+			}
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,6 +31,17 @@ func StandardImage(registers int) *Image {
 
 // imageCache compiles each image once.
 type imageCache map[*Image]*modbus.Layout
+
+// of returns the layout of a device.
+func (c imageCache) of(d *DeviceConfig) (*modbus.Layout, error) {
+	if len(d.Points) == 0 {
+		return c.layout(d.Image)
+	}
+	if d.Image != nil {
+		return nil, errors.New("a device has an image or points of its own, not both")
+	}
+	return (&Image{Points: d.Points}).compile()
+}
 
 func (c imageCache) layout(img *Image) (*modbus.Layout, error) {
 	if l, ok := c[img]; ok {

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -20,9 +21,9 @@ func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (*modbusSe
 	m := &modbusServer{server: srv}
 	m.port = newPort(c.Listen, m.serve)
 	for i, d := range srv.devices {
-		layout, err := images.layout(c.Devices[i].Image)
+		layout, err := images.of(&c.Devices[i])
 		if err != nil {
-			return nil, fmt.Errorf("device %s: %w", d.name, err)
+			return nil, &deviceError{d.name, err}
 		}
 		d.store = &registers{modbus.NewMemory(layout)}
 		if err := m.seat(d); err != nil {
@@ -36,13 +37,13 @@ func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (*modbusSe
 func (m *modbusServer) seat(d *Device) error {
 	if d.unit != 0 {
 		if other := m.units[d.unit]; other != nil {
-			return fmt.Errorf("device %s: device %s has unit %d, or answers any", d.name, other.name, d.unit)
+			return &deviceError{d.name, fmt.Errorf("device %s has unit %d, or answers any", other.name, d.unit)}
 		}
 		m.units[d.unit] = d
 		return nil
 	}
 	if len(m.server.devices) > 1 {
-		return fmt.Errorf("device %s: one of several devices of a server needs a unit", d.name)
+		return &deviceError{d.name, errors.New("one of several devices of a server needs a unit")}
 	}
 	for i := range m.units {
 		m.units[i] = d

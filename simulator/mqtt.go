@@ -50,7 +50,7 @@ func newBroker(srv *Server, c *ServerConfig) (*broker, error) {
 	b.port = newPort(c.Listen, b.serve)
 	for i, d := range srv.devices {
 		if err := b.add(d, &c.Devices[i]); err != nil {
-			return nil, fmt.Errorf("device %s: %w", d.name, err)
+			return nil, &deviceError{d.name, err}
 		}
 	}
 	limits := mqtt.NewDefaultServerCapabilities()

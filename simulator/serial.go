@@ -47,9 +47,6 @@ type exchange struct {
 
 func newSerialLine(srv *Server, c *ServerConfig) (*serialLine, error) {
 	l := &serialLine{server: srv, line: c.Line}
-	if c.Listen != "" {
-		return nil, errors.New("a serial server does not listen: its tty is made, and found by line.link")
-	}
 	if l.line.Baud < 0 {
 		return nil, fmt.Errorf("baud rate %d is negative", l.line.Baud)
 	}
@@ -58,7 +55,7 @@ func newSerialLine(srv *Server, c *ServerConfig) (*serialLine, error) {
 	}
 	for i, d := range srv.devices {
 		if err := l.add(d, &c.Devices[i]); err != nil {
-			return nil, fmt.Errorf("device %s: %w", d.name, err)
+			return nil, &deviceError{d.name, err}
 		}
 	}
 	return l, nil

@@ -114,3 +114,13 @@ func (s *Server) Counts() ServerCounts {
 	s.end.counts(&c)
 	return c
 }
+
+// deviceError is an error in a device's config.
+type deviceError struct {
+	device string
+	err    error
+}
+
+func (e *deviceError) Error() string { return fmt.Sprintf("device %s: %v", e.device, e.err) }
+
+func (e *deviceError) Unwrap() error { return e.err }

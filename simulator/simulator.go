@@ -20,10 +20,9 @@ type Simulator struct {
 	servers map[string]*Server
 	devices map[string]*Device
 
-	stop   context.CancelFunc // ends what runs beside the servers
-	wg     sync.WaitGroup
-	closed sync.Once
-	err    error
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	err  error // of the end; after wg
 }
 
 // TB is the part of testing.TB that Start needs.
@@ -53,7 +52,7 @@ func Start(t TB, cfg Config) *Simulator {
 	return s
 }
 
-// Run opens every server and returns when all of them listen. They run until ctx ends or Close is called; Close must be called in either case.
+// Run opens every server and returns when all of them listen. They run until ctx ends or Close is called; Close also waits for that.
 func Run(ctx context.Context, cfg *Config) (*Simulator, error) {
 	s := &Simulator{
 		started: time.Now(),
@@ -75,10 +74,15 @@ func Run(ctx context.Context, cfg *Config) (*Simulator, error) {
 	ctx, s.stop = context.WithCancel(ctx)
 	for _, c := range cfg.Servers {
 		if err := s.servers[c.Name].open(); err != nil {
-			return nil, errors.Join(fmt.Errorf("server %s: %w", c.Name, err), s.Close())
+			s.stop()
+			return nil, errors.Join(fmt.Errorf("server %s: %w", c.Name, err), s.shut())
 		}
 	}
-	s.wg.Go(func() { s.follow(ctx, plan) })
+	s.wg.Go(func() {
+		s.follow(ctx, plan)
+		<-ctx.Done()
+		s.err = s.shut()
+	})
 	return s, nil
 }
 
@@ -100,6 +104,9 @@ func (s *Simulator) build(cfg *Config) ([]step, error) {
 }
 
 func (s *Simulator) newServer(c *ServerConfig, images imageCache) (*Server, error) {
+	if err := c.foreign(); err != nil {
+		return nil, err
+	}
 	srv := &Server{sim: s, name: c.Name, protocol: c.Protocol, changed: make(chan struct{})}
 	for i := range c.Devices {
 		d, err := s.newDevice(srv, &c.Devices[i])
@@ -173,16 +180,17 @@ func (s *Simulator) Started() time.Time { return s.started }
 
 // Close stops everything and waits for it. It is safe to call twice; the counts stay readable.
 func (s *Simulator) Close() error {
-	s.closed.Do(func() {
-		s.stop()
-		s.wg.Wait()
-		var errs []error
-		for _, srv := range s.servers {
-			if err := srv.end.close(); err != nil {
-				errs = append(errs, fmt.Errorf("server %s: %w", srv.name, err))
-			}
-		}
-		s.err = errors.Join(errs...)
-	})
+	s.stop()
+	s.wg.Wait()
 	return s.err
+}
+
+func (s *Simulator) shut() error {
+	var errs []error
+	for _, srv := range s.servers {
+		if err := srv.end.close(); err != nil {
+			errs = append(errs, fmt.Errorf("server %s: %w", srv.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
