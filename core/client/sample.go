@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -13,7 +14,7 @@ import (
 //
 //	{"link":"line1","device":"m1","point":"u1","value":230.1,"quality":"good","time":"2026-01-02T03:04:05.000000006Z"}
 //
-// and where the quality is not good, a fault follows. A gap is written as a bad
+// and where the quality is not good, a fault follows, as "timeout: no answer". A gap is written as a bad
 // sample with the code "lost"; its names are empty where the gateway does not
 // know whose samples they were.
 type Sample struct {
@@ -25,11 +26,8 @@ type Sample struct {
 }
 
 // A Fault is what went wrong: a code for programs (driver.Code's words) and a
-// text for people.
-type Fault struct {
-	Code string `json:"code" doc:"What kind of fault, for programs" example:"timeout"`
-	Text string `json:"text" doc:"What went wrong, for people"`
-}
+// text for people. In JSON it is one text, "CODE: TEXT".
+type Fault struct{ Code, Text string }
 
 // FaultOf returns err as a Fault, and nil for nil.
 func FaultOf(err *driver.Error) *Fault {
@@ -40,6 +38,15 @@ func FaultOf(err *driver.Error) *Fault {
 }
 
 func (f *Fault) String() string { return f.Code + ": " + f.Text }
+
+// MarshalText is String.
+func (f *Fault) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (f *Fault) UnmarshalText(text []byte) error {
+	f.Code, f.Text, _ = strings.Cut(string(text), ": ")
+	return nil
+}
 
 // Path is LINK/DEVICE/POINT.
 func (s *Sample) Path() string { return s.Link + "/" + s.Device + "/" + s.Point }
@@ -53,8 +60,7 @@ func (s *Sample) AppendJSON(dst []byte) []byte {
 	dst = append(append(append(dst, `,"quality":"`...), s.Quality.String()...), `","time":"`...)
 	dst = append(s.Time.UTC().AppendFormat(dst, timeFormat), '"')
 	if s.Fault != nil && s.Quality != driver.Good {
-		dst = appendText(append(dst, `,"fault":{"code":`...), s.Fault.Code)
-		dst = append(appendText(append(dst, `,"text":`...), s.Fault.Text), '}')
+		dst = appendText(append(dst, `,"fault":`...), s.Fault.String())
 	}
 	return append(dst, '}')
 }

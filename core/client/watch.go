@@ -16,9 +16,10 @@ const maxLine = 8 << 20
 
 // WatchOptions choose what a watcher sees. The zero value is everything from now on.
 type WatchOptions struct {
-	Patterns []string  // LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them
-	Since    time.Time // not zero: what was stored from then on comes first
-	Replay   bool      // end when all that is stored has come
+	Patterns []string      // LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them
+	Since    time.Time     // not zero: what was stored from then on comes first
+	Replay   bool          // end when all that is stored has come
+	For      time.Duration // not zero: end so long after the stream is up to date
 }
 
 // Watch yields samples until ctx is done, the caller stops, or the stream ends; a
@@ -59,6 +60,9 @@ func (o WatchOptions) query() url.Values {
 	}
 	if o.Replay {
 		q.Set("replay", "true")
+	}
+	if o.For > 0 {
+		q.Set("for", o.For.String())
 	}
 	return q
 }

@@ -29,7 +29,8 @@ type Gateway interface {
 	Read(ctx context.Context, points []string) ([]client.Sample, error)
 	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
 	Reload(ctx context.Context) (client.ConfigStatus, error)
-	// Watch sends samples to the sink until ctx is done or the sink fails.
+	// Watch sends samples to the sink until ctx is done, the sink fails, or what was
+	// asked for has come. It flushes the sink once it misses nothing any more.
 	Watch(ctx context.Context, o client.WatchOptions, to Sink) error
 }
 
@@ -50,6 +51,7 @@ func Handler(gw Gateway) http.Handler {
 	registry := config.Components.Schemas
 	registry.RegisterTypeAlias(reflect.TypeFor[driver.Value](), reflect.TypeFor[any]())
 	registry.RegisterTypeAlias(reflect.TypeFor[client.Sample](), reflect.TypeFor[sampleSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[client.Fault](), reflect.TypeFor[string]())
 	a := humago.New(mux, config)
 	s := &service{gw}
 	s.registerQueries(a)
@@ -66,7 +68,7 @@ type sampleSchema struct {
 	Value   any           `json:"value" doc:"A number, a text, a boolean or null; bytes as base64; NaN, +Inf and -Inf as texts"`
 	Quality string        `json:"quality" enum:"good,uncertain,bad"`
 	Time    time.Time     `json:"time" doc:"At the source, with nanoseconds"`
-	Fault   *client.Fault `json:"fault,omitempty" doc:"Only when the quality is not good"`
+	Fault   *client.Fault `json:"fault,omitempty" doc:"CODE: TEXT, only when the quality is not good"`
 }
 
 type service struct{ gw Gateway }

@@ -62,9 +62,13 @@ func statusOf(code driver.Code) int {
 func checkPatterns(patterns []string) error {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil {
-			return &problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Code: "bad-request",
-				Detail: "pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`"}
+			return badRequest("pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`")
 		}
 	}
 	return nil
+}
+
+func badRequest(detail string) error {
+	const status = http.StatusBadRequest
+	return &problem{Status: status, Title: http.StatusText(status), Code: "bad-request", Detail: detail}
 }

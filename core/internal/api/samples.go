@@ -20,6 +20,7 @@ type samplesInput struct {
 	Pattern []string  `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
 	Since   time.Time `query:"since" doc:"Send what was stored from this time on first, then go on live"`
 	Replay  bool      `query:"replay" doc:"End when all that is stored has been sent"`
+	For     string    `query:"for" doc:"End so long after the stream is up to date" example:"10s"`
 }
 
 func (s *service) registerSamples(a huma.API) {
@@ -30,6 +31,12 @@ func (s *service) registerSamples(a huma.API) {
 	}}
 	huma.Register(a, op, func(ctx context.Context, in *samplesInput) (*huma.StreamResponse, error) {
 		o := client.WatchOptions{Patterns: in.Pattern, Since: in.Since, Replay: in.Replay}
+		if in.For != "" {
+			var err error
+			if o.For, err = time.ParseDuration(in.For); err != nil || o.For <= 0 {
+				return nil, badRequest("for=" + in.For + ": use a time like 10s or 5m")
+			}
+		}
 		if err := checkPatterns(in.Pattern); err != nil {
 			return nil, err
 		}
@@ -44,10 +51,8 @@ func (s *service) stream(hctx huma.Context, o client.WatchOptions) {
 	hctx.SetHeader("Content-Type", lines)
 	hctx.SetStatus(http.StatusOK)
 	sink := &lineSink{to: bufio.NewWriterSize(w, 32<<10), control: http.NewResponseController(w)}
-	if sink.Flush() == nil { // the header goes out before the first sample
-		_ = s.gw.Watch(hctx.Context(), o, sink)
-		_ = sink.Flush()
-	}
+	_ = s.gw.Watch(hctx.Context(), o, sink)
+	_ = sink.Flush()
 }
 
 // lineSink writes samples as lines of JSON.

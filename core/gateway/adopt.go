@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// A ConfigError says that a configuration cannot be put in force. It lists every
+// fault, with its position where it has one.
+type ConfigError struct{ Faults []error }
+
+func (e *ConfigError) Error() string { return errors.Join(e.Faults...).Error() }
+
+// Unwrap returns the faults.
+func (e *ConfigError) Unwrap() []error { return e.Faults }
+
+// Lines is Error, one line a fault.
+func (e *ConfigError) Lines() []string {
+	lines := make([]string, len(e.Faults))
+	for i, fault := range e.Faults {
+		lines[i] = fault.Error()
+	}
+	return lines
+}
+
+// configError returns err, which config.Load or Check answered, as a *ConfigError.
+func configError(err error) *ConfigError {
+	var whole *ConfigError
+	if errors.As(err, &whole) {
+		return whole
+	}
+	var several config.Errors
+	if errors.As(err, &several) {
+		return &ConfigError{Faults: several.Unwrap()}
+	}
+	return &ConfigError{Faults: []error{err}}
+}
+
+// refusal is why a newer configuration is not in force.
+type refusal struct {
+	at    time.Time
+	lines []string
+}
+
+// start puts the first configuration in force. A driver that does not start does
+// not hold up the others: the supervisor tries it again, and the API says so.
+func (g *gateway) start(ctx context.Context) error {
+	first := g.inForce.Load()
+	unready, err := vet(ctx, first.Config, g.drivers)
+	if err != nil {
+		return err
+	}
+	for _, fault := range unready {
+		g.o.Log.Error("configuration is not checked by its driver", "err", fault)
+	}
+	_, err = g.adopt(first.Config)
+	return err
+}
+
+// reload loads the configuration and puts it in force, or leaves the old one in
+// force wholly.
+func (g *gateway) reload(ctx context.Context) error {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	changed, err := g.tryReload(ctx)
+	if err != nil {
+		refused := configError(err)
+		g.refusal.Store(&refusal{at: time.Now(), lines: refused.Lines()})
+		g.drivers.Set(g.inForce.Load().states) // stops what was started for the check alone
+		g.o.Log.Error("configuration refused, the old one stays in force", "err", refused)
+		return refused
+	}
+	g.refusal.Store(nil)
+	if changed {
+		g.o.Log.Info("configuration reloaded", "revision", g.inForce.Load().revision)
+	}
+	return nil
+}
+
+func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
+	old := g.inForce.Load()
+	next, err := config.Load(old.Dir)
+	if err != nil {
+		return false, err
+	}
+	if err := fixed(old.Config, next); err != nil {
+		return false, err
+	}
+	unready, err := vet(ctx, next, g.drivers)
+	if err != nil {
+		return false, err
+	}
+	if len(unready) > 0 {
+		return false, &ConfigError{Faults: unready}
+	}
+	return g.adopt(next)
+}
+
+// fixed refuses changes that need a restart.
+func fixed(old, next *config.Config) error {
+	var faults []error
+	for _, c := range []struct {
+		key       string
+		different bool
+	}{
+		{"data", old.DataDir != next.DataDir},
+		{"socket", old.Socket != next.Socket},
+		{"spool", old.Spool != next.Spool},
+		{"log format", old.Log.Format != next.Log.Format},
+	} {
+		if c.different {
+			faults = append(faults, fmt.Errorf("fieldloom.yaml: %s: cannot change while the gateway runs: restart it, or put the old value back", c.key))
+		}
+	}
+	if faults != nil {
+		return &ConfigError{Faults: faults}
+	}
+	return nil
+}
+
+// adopt puts a vetted configuration in force. Drivers whose state is the same keep
+// the very state that they have.
+func (g *gateway) adopt(next *config.Config) (changed bool, err error) {
+	old := g.inForce.Load()
+	states, err := g.catalog.States(next, old.revision)
+	if err != nil {
+		return false, fmt.Errorf("number the points: %w", err)
+	}
+	for kind, state := range states {
+		if before := old.states[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
+			states[kind] = before
+			continue
+		}
+		changed = true
+	}
+	changed = changed || len(states) != len(old.states)
+	a := &adopted{Config: next, states: states, revision: old.revision, loaded: time.Now()}
+	if changed {
+		if a.revision, err = g.data.count(revisionKey); err != nil {
+			return false, fmt.Errorf("count the configuration's revision: %w", err)
+		}
+		number(states, old.states, a.revision)
+	}
+	if g.o.Level != nil {
+		g.o.Level.Set(next.Log.Level)
+	}
+	g.inForce.Store(a)
+	g.drivers.Set(states)
+	return changed, nil
+}
+
+// number gives the states that changed their revision.
+func number(states, old map[string]*engine.State, revision uint64) {
+	for kind, state := range states {
+		if old[kind] != state {
+			state.Revision = revision
+		}
+	}
+}
+
+// Reload implements api.Gateway.
+func (g *gateway) Reload(ctx context.Context) (client.ConfigStatus, error) {
+	err := g.reload(ctx)
+	var refused *ConfigError
+	if errors.As(err, &refused) {
+		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
+			Detail: "the configuration is refused, the old one stays in force", Errors: refused.Lines()}
+	}
+	return g.configStatus(), err
+}
+
+func (g *gateway) configStatus() client.ConfigStatus {
+	a := g.inForce.Load()
+	s := client.ConfigStatus{Dir: a.Dir, Revision: a.revision, Loaded: a.loaded}
+	if r := g.refusal.Load(); r != nil {
+		s.Refused, s.Errors = r.at, r.lines
+	}
+	return s
+}

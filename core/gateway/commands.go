@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+const (
+	commandLimit  = 60 * time.Second // for one read or write, its wait behind others included
+	readsAtATime  = 16               // devices that one request reads at the same time
+	maxReadPoints = 10_000           // of one request, patterns expanded
+)
+
+// Points implements api.Gateway.
+func (g *gateway) Points(patterns []string) ([]client.Point, error) {
+	list := []client.Point{}
+	for at := range g.inForce.Load().selected(patterns) {
+		list = append(list, at.describe())
+	}
+	return list, nil
+}
+
+func (s *spot) describe() client.Point {
+	access := "r"
+	switch {
+	case s.point.Readable && s.point.Writable:
+		access = "rw"
+	case s.point.Writable:
+		access = "w"
+	}
+	return client.Point{Link: s.link.Name, Device: s.device.Name, Point: s.point.Name, Address: s.point.Address,
+		Scan: s.link.Classes[s.point.Class].Name, Access: access, Unit: s.point.Unit}
+}
+
+// part is what one request reads of one device.
+type part struct {
+	link   *config.Link
+	device string
+	points []string
+	places []int // in the answer
+}
+
+// Read implements api.Gateway. A device that cannot be read costs its own points
+// only.
+func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	parts, samples, err := g.inForce.Load().parts(names)
+	if err != nil {
+		return nil, err
+	}
+	slots := semaphore.NewWeighted(readsAtATime)
+	var wg sync.WaitGroup
+	for _, p := range parts {
+		if err := slots.Acquire(ctx, 1); err != nil {
+			p.fail(samples, driver.AsError(err))
+			continue
+		}
+		wg.Go(func() {
+			defer slots.Release(1)
+			g.readPart(ctx, p, samples)
+		})
+	}
+	wg.Wait()
+	return samples, nil
+}
+
+// readPart fills the places of p in samples.
+func (g *gateway) readPart(ctx context.Context, p *part, samples []client.Sample) {
+	read, err := g.readDevice(ctx, p)
+	if err != nil {
+		p.fail(samples, driver.AsError(err))
+		return
+	}
+	for i, place := range p.places {
+		s := &samples[place]
+		s.Value, s.Quality, s.Time, s.Fault = read[i].Value, read[i].Quality, read[i].Time, client.FaultOf(read[i].Fault)
+		if s.Time.IsZero() {
+			s.Time = time.Now()
+		}
+	}
+}
+
+func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample, error) {
+	control, err := g.drivers.Control(p.link.Driver)
+	if err != nil {
+		return nil, err
+	}
+	read, err := control.Read(ctx, p.link.Name, p.device, p.points)
+	if err != nil {
+		return nil, err
+	}
+	if len(read) != len(p.points) {
+		return nil, driver.Errorf(driver.Internal, "driver %s answered %d samples to a read of %d points", p.link.Driver, len(read), len(p.points))
+	}
+	return read, nil
+}
+
+func (p *part) fail(samples []client.Sample, fault *driver.Error) {
+	for _, place := range p.places {
+		samples[place].Time, samples[place].Fault = time.Now(), client.FaultOf(fault)
+	}
+}
+
+// parts resolves names to devices, in the order of the names, and makes room for
+// the answer.
+func (a *adopted) parts(names []string) ([]*part, []client.Sample, error) {
+	var list []*part
+	var samples []client.Sample
+	byDevice := make(map[*config.Device]*part)
+	for _, name := range names {
+		found := false
+		for at := range a.selected([]string{name}) {
+			if !at.point.Readable && !isLiteral(name) {
+				continue
+			}
+			found = true
+			if len(samples) == maxReadPoints {
+				return nil, nil, driver.Errorf(driver.BadValue, "more than %d points: use a narrower pattern, or watch", maxReadPoints)
+			}
+			p := byDevice[at.device]
+			if p == nil {
+				p = &part{link: at.link, device: at.device.Name}
+				byDevice[at.device] = p
+				list = append(list, p)
+			}
+			p.points = append(p.points, at.point.Name)
+			p.places = append(p.places, len(samples))
+			samples = append(samples, client.Sample{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name})
+		}
+		if !found {
+			return nil, nil, a.missing(name)
+		}
+	}
+	return list, samples, nil
+}
+
+// Write implements api.Gateway.
+func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	a := g.inForce.Load()
+	at, ok := a.find(name)
+	if !ok {
+		return time.Time{}, a.missing(name)
+	}
+	control, err := g.drivers.Control(at.link.Driver)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := control.Write(ctx, at.link.Name, at.device.Name, at.point.Name, v); err != nil {
+		fault := driver.AsError(err)
+		return time.Time{}, &driver.Error{Code: fault.Code, Text: fmt.Sprintf("write %s: %s", name, fault.Text), Err: err}
+	}
+	return time.Now(), nil
+}

@@ -1,0 +1,160 @@
+// Package gateway wires one gateway: configuration, catalog, spool, driver
+// processes and the local API.
+//
+// Run runs it until its context ends. Check validates a configuration and
+// connects to nothing. Replay reads what a gateway that does not run has stored.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/api"
+	"github.com/fieldloom/fieldloom/core/internal/catalog"
+	"github.com/fieldloom/fieldloom/core/internal/live"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+)
+
+// Options make a gateway.
+type Options struct {
+	Config  *config.Config  // as loaded from its directory; later versions are loaded from there
+	Version string          // of fieldloom
+	Log     *slog.Logger    // nil: silent
+	Level   *slog.LevelVar  // set to the configuration's level at every reload; may be nil
+	Reload  <-chan struct{} // each value reloads the configuration; may be nil
+	Ready   func()          // called once the API serves; may be nil
+}
+
+// Run runs a gateway until ctx is done, then drains the drivers, stores what they
+// sent, and leaves nothing behind but the data directory. An error before it serves
+// is a *ConfigError where the configuration is at fault.
+func Run(ctx context.Context, o Options) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	g, err := open(o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(g.run(ctx), g.close())
+}
+
+// gateway is one running gateway.
+type gateway struct {
+	o       Options
+	started time.Time
+	data    *data
+	catalog *catalog.Catalog
+	spool   *spool.Spool
+	drivers *supervise.Supervisor
+	hub     live.Hub
+	rates   rates
+
+	inForce atomic.Pointer[adopted]
+
+	reloading sync.Mutex // one reload at a time
+	refusal   atomic.Pointer[refusal]
+}
+
+// adopted is a configuration in force.
+type adopted struct {
+	*config.Config
+	states   map[string]*engine.State // by driver
+	revision uint64
+	loaded   time.Time
+}
+
+func open(o Options) (g *gateway, err error) {
+	g = &gateway{o: o, started: time.Now()}
+	g.inForce.Store(&adopted{Config: o.Config, loaded: g.started})
+	if g.data, err = openData(o.Config.DataDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	if g.catalog, err = catalog.Open(g.data.db); err != nil {
+		return nil, err
+	}
+	if g.spool, err = spool.Open(filepath.Join(o.Config.DataDir, "spool"), spool.Options{
+		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log,
+	}); err != nil {
+		return nil, err
+	}
+	g.drivers = supervise.New(supervise.Options{
+		Log: o.Log, Spool: g.spool, Stored: g.publish,
+		CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
+		Launch: supervise.Exec{Dir: g.driversDir, Env: DriverEnv(), Log: o.Log, Services: g.services}.Launch,
+	})
+	return g, nil
+}
+
+func (g *gateway) driversDir() string { return g.inForce.Load().DriversDir }
+
+// DriverEnv is the whole environment of a driver process: the garbage collector
+// trades a little work for a small process.
+func DriverEnv() []string { return []string{"GOGC=50", "GOMEMLIMIT=1GiB"} }
+
+func (g *gateway) publish(r spool.Record) {
+	g.hub.Publish(live.Frame{Driver: r.Driver, Epoch: r.Epoch, Sequence: r.Sequence, Stored: r.Stored, Data: r.Data})
+}
+
+// run serves until ctx is done.
+func (g *gateway) run(ctx context.Context) error {
+	if err := g.start(ctx); err != nil {
+		return err
+	}
+	socket, err := api.Listen(ctx, g.inForce.Load().Socket)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return api.Serve(ctx, socket, api.Handler(g)) })
+	group.Go(func() error { return g.watchFiles(ctx) })
+	group.Go(func() error { return g.takeReloads(ctx) })
+	g.o.Log.Info("gateway is up", "gateway", g.inForce.Load().Gateway, "socket", g.inForce.Load().Socket, "pid", os.Getpid())
+	if g.o.Ready != nil {
+		g.o.Ready()
+	}
+	err = group.Wait()
+	g.o.Log.Info("gateway is stopping")
+	return err
+}
+
+// close ends everything that open began, in the reverse order.
+func (g *gateway) close() error {
+	var errs []error
+	if g.drivers != nil {
+		g.drivers.Close()
+	}
+	if g.spool != nil {
+		errs = append(errs, g.spool.Close())
+	}
+	if g.data != nil {
+		errs = append(errs, g.data.close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop the gateway: %w", err)
+	}
+	return nil
+}
+
+// Health implements api.Gateway.
+func (g *gateway) Health() client.Health {
+	return client.Health{Gateway: g.inForce.Load().Gateway, Version: g.o.Version, PID: os.Getpid(), Since: g.started}
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+)
+
+const (
+	minWindow = time.Second     // below it a rate says nothing
+	maxWindow = 5 * time.Minute // above it a rate is not the present one
+)
+
+// rates makes rates of the counters of two Status calls, so that nothing has to be
+// measured while nobody looks. The first call gets the mean since the process's
+// start.
+type rates struct {
+	mu           sync.Mutex
+	base, latest *counters // base is at least minWindow older than the next call
+}
+
+// counters are the numbers of samples at one time.
+type counters struct {
+	at      time.Time
+	devices map[deviceKey]uint64
+	drivers map[driverKey]uint64
+}
+
+type deviceKey struct{ link, device string }
+
+// driverKey makes a restarted process another one: its counters begin anew.
+type driverKey struct {
+	name string
+	pid  int
+}
+
+// fill computes the rates of s.
+func (r *rates) fill(s *client.Status, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.latest != nil && now.Sub(r.latest.at) >= minWindow {
+		r.base = r.latest
+	}
+	if r.base != nil && now.Sub(r.base.at) > maxWindow {
+		r.base = nil
+	}
+	started := make(map[string]time.Time)
+	for i := range s.Drivers {
+		d := &s.Drivers[i]
+		started[d.Name] = d.Started
+		d.Rate = r.base.rate(now, d.Started, d.Samples, func(c *counters) (uint64, bool) { n, ok := c.drivers[driverKey{d.Name, d.PID}]; return n, ok })
+	}
+	for i := range s.Links {
+		l := &s.Links[i]
+		for j := range l.Devices {
+			d := &l.Devices[j]
+			d.Rate = r.base.rate(now, started[l.Driver], d.Samples, func(c *counters) (uint64, bool) { n, ok := c.devices[deviceKey{l.Name, d.Name}]; return n, ok })
+			l.Rate += d.Rate
+		}
+	}
+	s.RateWindow = now.Sub(s.Since).Seconds()
+	if r.base != nil {
+		s.RateWindow = now.Sub(r.base.at).Seconds()
+	}
+	if r.latest == nil || now.Sub(r.latest.at) >= minWindow {
+		r.latest = count(s, now)
+	}
+}
+
+// rate is a counter's growth a second since c, or since the process's start where c
+// is nil or the process has started since.
+func (c *counters) rate(now, started time.Time, n uint64, before func(*counters) (uint64, bool)) float64 {
+	from, grown := started, n
+	if c != nil && c.at.After(started) {
+		if old, ok := before(c); ok && old <= n {
+			from, grown = c.at, n-old
+		}
+	}
+	if elapsed := now.Sub(from).Seconds(); !from.IsZero() && elapsed > 0 {
+		return float64(grown) / elapsed
+	}
+	return 0
+}
+
+func count(s *client.Status, now time.Time) *counters {
+	c := &counters{at: now, devices: make(map[deviceKey]uint64), drivers: make(map[driverKey]uint64)}
+	for i := range s.Drivers {
+		c.drivers[driverKey{s.Drivers[i].Name, s.Drivers[i].PID}] = s.Drivers[i].Samples
+	}
+	for i := range s.Links {
+		for j := range s.Links[i].Devices {
+			c.devices[deviceKey{s.Links[i].Name, s.Links[i].Devices[j].Name}] = s.Links[i].Devices[j].Samples
+		}
+	}
+	return c
+}

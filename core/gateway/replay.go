@@ -1,0 +1,45 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/internal/catalog"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
+)
+
+// Replay calls each with every sample that the gateway of c has stored since a
+// time, in the order of storage. The gateway must not run: its API replays while it
+// does. An error of each ends the replay and is returned. The sample is only valid
+// during the call.
+func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Logger, each func(*client.Sample) error) (err error) {
+	d, err := openData(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	points, err := catalog.Open(d.db)
+	if err != nil {
+		return err
+	}
+	s, err := spool.Open(filepath.Join(c.DataDir, "spool"), spool.Options{MaxBytes: c.Spool.MaxBytes, MaxAge: c.Spool.MaxAge, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return newDecoder(points, nil, callSink(each)).readAll(ctx, s.Read(s.Seek(since)), since)
+}
+
+// callSink is a sink that calls a function.
+type callSink func(*client.Sample) error
+
+// Sample calls it.
+func (f callSink) Sample(s *client.Sample) error { return f(s) }
+
+// Flush has nothing to do.
+func (f callSink) Flush() error { return nil }
