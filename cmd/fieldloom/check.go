@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway"
+)
+
+type checkWord struct {
+	Config string `help:"Directory of fieldloom.yaml." default:"." type:"path" placeholder:"DIR"`
+	JSON   bool   `help:"As JSON."`
+}
+
+// Help has the examples.
+func (*checkWord) Help() string {
+	return `Reads the whole configuration, checks it against the drivers' schemas, and lets every driver check its addresses. All that is
+wrong is listed with file, line and column; the exit code is then 2. Nothing is connected to, nothing is stored.
+
+  fieldloom check
+  fieldloom check --config /etc/fieldloom && systemctl reload fieldloom`
+}
+
+// checkResult is the answer as JSON.
+type checkResult struct {
+	OK      bool     `json:"ok"`
+	Errors  []string `json:"errors"`
+	Drivers []string `json:"drivers"`
+	Links   int      `json:"links"`
+	Devices int      `json:"devices"`
+	Points  int      `json:"points"`
+}
+
+// Run checks the configuration.
+func (w *checkWord) Run(ctx context.Context, s *screen) error {
+	log := newLog(s.err, "text", slog.LevelError)
+	checked, err := gateway.Check(ctx, w.Config, log)
+	if err != nil {
+		return w.failed(s, err)
+	}
+	r := summarise(checked.Config)
+	for _, d := range checked.Drivers {
+		r.Drivers = append(r.Drivers, d.Name+" "+d.Version)
+	}
+	if w.JSON {
+		return printJSON(s.out, r)
+	}
+	_, err = fmt.Fprintf(s.out, "%s: well: %d links, %d devices, %d points, drivers %v\n", w.Config, r.Links, r.Devices, r.Points, r.Drivers)
+	return err
+}
+
+func (w *checkWord) failed(s *screen, err error) error {
+	wrong, ok := err.(*gateway.ConfigError) //nolint:errorlint // Check answers exactly this, or a cancelled context
+	if !ok {
+		return err
+	}
+	if w.JSON {
+		if err := printJSON(s.out, checkResult{Errors: wrong.Lines(), Drivers: []string{}}); err != nil {
+			return err
+		}
+		return &silentError{wrong}
+	}
+	for _, line := range wrong.Lines() {
+		if _, err := fmt.Fprintln(s.out, s.paint(red, line)); err != nil {
+			return err
+		}
+	}
+	return &silentError{wrong}
+}
+
+func summarise(c *config.Config) checkResult {
+	r := checkResult{OK: true, Errors: []string{}, Links: len(c.Links)}
+	for _, l := range c.Links {
+		r.Devices += len(l.Devices)
+		for _, d := range l.Devices {
+			r.Points += len(d.Table.Points)
+		}
+	}
+	return r
+}
+
+// silentError is an error that was printed already, and keeps its exit code.
+type silentError struct{ cause error }
+
+func (e *silentError) Error() string { return e.cause.Error() }
+
+func (e *silentError) Unwrap() []error { return []error{e.cause, errReported} }

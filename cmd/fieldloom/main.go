@@ -1,0 +1,148 @@
+// Command fieldloom is the gateway for field devices and its command line. It wires
+// the packages of the core and the simulator together and holds nothing else:
+// words, flags, tables and exit codes. See `fieldloom --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/gateway"
+)
+
+// The exit codes, as the help lists them.
+const (
+	exitOK          = 0
+	exitFault       = 1 // a device, a driver or the gateway said no
+	exitUsage       = 2 // the command line or the configuration is wrong
+	exitUnreachable = 3 // no gateway answers on the socket
+)
+
+const description = `A gateway for field devices: drivers in processes of their own, samples on disk before they are acknowledged.
+
+Exit codes: 0 well; 1 a fault of a device, a driver or the gateway; 2 the command line or the configuration is wrong; 3 no gateway answers.
+NO_COLOR turns colour off; a pipe gets plain lines.`
+
+// words is the command line.
+type words struct {
+	Demo       demoWord       `cmd:"" help:"Simulator, drivers and gateway in one go, with a live table and a summary."`
+	Run        runWord        `cmd:"" help:"Run the gateway."`
+	Check      checkWord      `cmd:"" help:"Validate the whole configuration; connect to nothing."`
+	Status     statusWord     `cmd:"" help:"Drivers, links, devices: state, since when, why, counters, rates."`
+	Read       readWord       `cmd:"" help:"Read points, fresh from their devices."`
+	Write      writeWord      `cmd:"" help:"Write a point; acknowledged by the device, or the fault."`
+	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
+	Sim        simWord        `cmd:"" help:"Run simulated devices alone."`
+	Completion completionWord `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionWord    `cmd:"" help:"Print the version."`
+	Names      namesWord      `cmd:"" name:"__names" hidden:""`
+}
+
+// A screen is where a command prints.
+type screen struct {
+	out, err io.Writer
+	lively   bool // out is a terminal: a table may be drawn over itself
+	colour   bool
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run runs one command line and returns its exit code.
+func run(args []string, out, errs *os.File) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	var w words
+	left := -1
+	parser := kong.Must(&w, kong.Name("fieldloom"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(out, errs), kong.Exit(func(code int) { left = code }))
+	parsed, err := parser.Parse(args)
+	switch {
+	case left >= 0:
+		return left // --help was printed
+	case err != nil:
+		fmt.Fprintf(errs, "fieldloom: %v; see `fieldloom --help`\n", err)
+		return exitUsage
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	parsed.Bind(newScreen(out, errs), parser.Model)
+	return exitCode(parsed.Run(), errs)
+}
+
+// errReported ends a command with exitFault after it has said everything itself.
+var errReported = errors.New("reported")
+
+// exitCode prints an error, once, and tells its code.
+func exitCode(err error, errs io.Writer) int {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return exitOK
+	}
+	if !errors.Is(err, errReported) {
+		fmt.Fprintf(errs, "fieldloom: %v\n", err)
+	}
+	var config *gateway.ConfigError
+	var usage *usageError
+	var answer *client.Error
+	switch {
+	case errors.As(err, &config), errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &answer) && (answer.Status == 400 || answer.Code == "invalid-config"):
+		return exitUsage
+	case errors.Is(err, client.ErrUnreachable):
+		return exitUnreachable
+	}
+	return exitFault
+}
+
+// usageError is a wrong command line that kong could not know.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v == "" || v == "(devel)" {
+		v = "devel"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 && v == "devel" {
+			v += "-" + s.Value[:12]
+		}
+	}
+	return v
+}
+
+type versionWord struct {
+	JSON bool `help:"As JSON."`
+}
+
+// Run prints the version.
+func (w *versionWord) Run(s *screen) error {
+	info, _ := debug.ReadBuildInfo()
+	goVersion := ""
+	if info != nil {
+		goVersion = info.GoVersion
+	}
+	if w.JSON {
+		return printJSON(s.out, map[string]string{"version": version(), "go": goVersion})
+	}
+	_, err := fmt.Fprintf(s.out, "fieldloom %s (%s)\n", version(), goVersion)
+	return err
+}

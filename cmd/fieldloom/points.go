@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+type readWord struct {
+	Points []string `arg:"" name:"point" help:"LINK/DEVICE/POINT, or a pattern of it."`
+	remote
+	JSON bool `help:"One line of JSON a sample."`
+}
+
+// Help has the examples.
+func (*readWord) Help() string {
+	return `Asks the devices now; a scan that is due waits behind it. The exit code is 1 when a point is not good.
+
+  fieldloom read line1/m1/voltage
+  fieldloom read 'line1/*/voltage' line2/plc/state --json`
+}
+
+// Run reads.
+func (w *readWord) Run(ctx context.Context, s *screen) error {
+	c, err := w.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	samples, err := c.Read(ctx, w.Points...)
+	if err != nil {
+		return err
+	}
+	show := printSample
+	if !w.JSON {
+		show = withUnits(ctx, c, w.Points)
+	}
+	var result error
+	for i := range samples {
+		if err := show(s, &samples[i], w.JSON); err != nil {
+			return err
+		}
+		if samples[i].Quality != driver.Good {
+			result = errReported
+		}
+	}
+	return result
+}
+
+// withUnits prints samples with the units that the configuration gives them.
+func withUnits(ctx context.Context, c *client.Client, patterns []string) func(*screen, *client.Sample, bool) error {
+	units := make(map[string]string)
+	if points, err := c.Points(ctx, patterns...); err == nil { // without, the values still stand
+		for i := range points {
+			units[points[i].Path()] = points[i].Unit
+		}
+	}
+	return func(s *screen, sample *client.Sample, _ bool) error {
+		_, err := fmt.Fprintln(s.out, sampleLine(s, sample, units[sample.Path()]))
+		return err
+	}
+}
+
+// printSample prints a sample as a line.
+func printSample(s *screen, sample *client.Sample, asJSON bool) error {
+	if asJSON {
+		_, err := s.out.Write(append(sample.AppendJSON(nil), '\n'))
+		return err
+	}
+	_, err := fmt.Fprintln(s.out, sampleLine(s, sample, ""))
+	return err
+}
+
+func sampleLine(s *screen, sample *client.Sample, unit string) string {
+	at := sample.Time.Local().Format("2006-01-02T15:04:05.000")
+	if sample.Link == "" && sample.Fault != nil {
+		return s.paint(yellow, at+"  "+printable(sample.Fault.String()))
+	}
+	value := printable(sample.Value.String())
+	if unit != "" && sample.Quality != driver.Bad {
+		value += " " + unit
+	}
+	line := fmt.Sprintf("%s  %s  %s  %s", at, sample.Path(), value, s.paint(qualityColour(sample.Quality), sample.Quality.String()))
+	if sample.Fault != nil {
+		line += "  " + printable(sample.Fault.String())
+	}
+	return line
+}
+
+func qualityColour(q driver.Quality) string {
+	return [...]string{red, yellow, green}[min(q, driver.Good)]
+}
+
+type writeWord struct {
+	Point string `arg:"" help:"LINK/DEVICE/POINT."`
+	Value string `arg:"" help:"true, false, a number, or a text; in double quotes it is always a text."`
+	remote
+	JSON bool `help:"As JSON."`
+}
+
+// Help has the examples.
+func (*writeWord) Help() string {
+	return `Writes once, never again by itself, and waits until the device has acknowledged. A fault of the device has the exit code 1.
+A negative number stands behind --.
+
+  fieldloom write line1/m1/setpoint 42.5
+  fieldloom write line1/m1/offset -- -3
+  fieldloom write line1/lamp/name '"12"'`
+}
+
+// Run writes.
+func (w *writeWord) Run(ctx context.Context, s *screen) error {
+	c, err := w.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	value, err := json.Marshal(driver.ParseValue(w.Value))
+	if err != nil {
+		return fmt.Errorf("value %s: %w", w.Value, err)
+	}
+	done, err := c.Write(ctx, client.WriteRequest{Point: w.Point, Value: value})
+	if err != nil {
+		return err
+	}
+	if w.JSON {
+		return printJSON(s.out, done)
+	}
+	_, err = fmt.Fprintf(s.out, "%s = %s  %s\n", done.Point, strings.TrimSpace(string(done.Value)),
+		s.paint(green, "acknowledged "+done.Time.Local().Format("15:04:05.000")))
+	return err
+}
+
+// namesWord prints the names of points, for the completion scripts.
+type namesWord struct {
+	remote
+}
+
+// Run prints the names, or nothing.
+func (w *namesWord) Run(ctx context.Context, s *screen) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := w.connect()
+	if err != nil {
+		return nil //nolint:nilerr // a shell that completes must not be disturbed
+	}
+	defer c.Close()
+	points, err := c.Points(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	var b strings.Builder
+	for i := range points {
+		b.WriteString(points[i].Path() + "\n")
+	}
+	_, err = fmt.Fprint(s.out, b.String())
+	return err
+}

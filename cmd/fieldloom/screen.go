@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+)
+
+func newScreen(out, errs *os.File) *screen {
+	lively := term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
+	return &screen{out: out, err: errs, lively: lively, colour: lively && os.Getenv("NO_COLOR") == ""}
+}
+
+// The colours of terminals (ECMA-48, SGR).
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	bold   = "1"
+)
+
+// paint colours a text, where there is colour.
+func (s *screen) paint(colour, text string) string {
+	if !s.colour || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// size is the terminal's width and height.
+func (s *screen) size() (width, height int) {
+	if f, ok := s.out.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
+		}
+	}
+	return 80, 24
+}
+
+func printJSON(out io.Writer, v any) error {
+	return json.NewEncoder(out).Encode(v)
+}
+
+// A grid is lines of cells that are printed as aligned columns. A line may have a
+// colour of its own.
+type grid struct {
+	rows    [][]string
+	colours []string
+}
+
+func (g *grid) add(colour string, cells ...string) {
+	g.rows = append(g.rows, cells)
+	g.colours = append(g.colours, colour)
+}
+
+// lines aligns the columns. Colours come last: their codes have no width.
+func (g *grid) lines(s *screen, width int) []string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range g.rows {
+		for i, cell := range row {
+			row[i] = printable(cell)
+		}
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush()
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	for i, line := range lines {
+		line = strings.TrimRight(line, " ")
+		if r := []rune(line); width > 0 && len(r) > width {
+			line = string(r[:width-1]) + "…"
+		}
+		lines[i] = s.paint(g.colours[min(i, len(g.colours)-1)], line)
+	}
+	return lines
+}
+
+func (g *grid) print(s *screen) error {
+	_, err := fmt.Fprintln(s.out, strings.Join(g.lines(s, 0), "\n"))
+	return err
+}
+
+// printable keeps what a device or a file calls itself from driving the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+			return '·'
+		}
+		return r
+	}, text)
+}
+
+// A canvas draws lines over the lines that it drew before.
+type canvas struct {
+	s     *screen
+	drawn int
+}
+
+// draw draws as many lines as the terminal has room for. hidden is how many more
+// the caller left out.
+func (c *canvas) draw(lines []string, hidden int) {
+	_, height := c.s.size()
+	limit := max(height-1, 2)
+	if over := len(lines) - limit; over > 0 {
+		hidden += over
+		lines = lines[:limit]
+	}
+	if hidden > 0 {
+		lines = append(lines[:limit-1:limit-1], fmt.Sprintf("… and %d more", hidden+1))
+	}
+	var b strings.Builder
+	if c.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\r", c.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString(line + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	_, _ = io.WriteString(c.s.out, b.String())
+	c.drawn = len(lines)
+}
+
+// ago formats how long something lasts, briefly.
+func ago(since, now time.Time) string {
+	if since.IsZero() {
+		return "-"
+	}
+	d := now.Sub(since)
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// size formats bytes.
+func size(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/1024, 0
+	for ; f >= 1024 && i < len(units)-1; i++ {
+		f /= 1024
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}
