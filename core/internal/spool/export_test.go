@@ -1,0 +1,31 @@
+package spool
+
+// Inject makes the operations create, write, sync and end fail as f says.
+func (o *Options) Inject(f func(op string) error) { o.inject = f }
+
+// DecodeEntry reports whether b is one whole entry of a file with this tag, and
+// what it holds.
+func DecodeEntry(b []byte, t [8]byte) (r Record, p Position, ok bool) {
+	e, ok := decodeEntry(b, t)
+	if ok && e.kind == kindMarks {
+		_, err := decodeMarks(e.data)
+		return Record{}, e.position, err == nil
+	}
+	return Record{Driver: string(e.name), Epoch: e.epoch, Sequence: e.sequence, Data: e.data}, e.position, ok
+}
+
+// EncodeEntry gives the entry of a record.
+func EncodeEntry(r Record, p Position, t [8]byte, index int) []byte {
+	b := appendEntry(nil, kindRecord, p, &r)
+	seal(b, t, index)
+	return b
+}
+
+// HeadSize is what an entry takes beside its driver's name and its data.
+const HeadSize = headSize
+
+// DecodeCursors counts the whole and the damaged lines of a cursors' file.
+func DecodeCursors(b []byte) (whole map[string]Position, damaged int) { return decodeCursors(b) }
+
+// EncodeCursors gives the content of a cursors' file.
+func EncodeCursors(c map[string]Position) []byte { return encodeCursors(c) }
