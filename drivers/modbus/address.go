@@ -250,7 +250,7 @@ func (a *Address) parseType(words []string, hasBit bool) error {
 	return nil
 }
 
-func (a *Address) sized() bool { return a.Type == String || a.Type == Bytes }
+func (a Address) sized() bool { return a.Type == String || a.Type == Bytes }
 
 func (a *Address) check() error {
 	if a.Table.bits() && a.Order != DefaultOrder {

@@ -42,46 +42,46 @@ const typeList = "bool, int16, uint16, int32, uint32, int64, uint64, float32, fl
 // the order abcd: arrange brings them there, for both directions.
 type codec struct {
 	size   int // in bytes; 0: the address says
-	decode func(a *Address, b []byte) driver.Sample
-	encode func(a *Address, b []byte, v driver.Value) error
+	decode func(a *Address, b []byte) driver.Value
+	encode func(a Address, b []byte, v driver.Value) error
 }
 
 // codecs is the one table for reading and writing. A Bit is not encoded into its
 // register: it is written by a mask.
 var codecs = [...]codec{
-	Bool: {2, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.BoolValue(b[0]|b[1] != 0))
+	Bool: {2, func(_ *Address, b []byte) driver.Value {
+		return driver.BoolValue(b[0]|b[1] != 0)
 	}, encodeBool},
-	Bit: {2, func(a *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.BoolValue(binary.BigEndian.Uint16(b)>>a.Bit&1 == 1))
+	Bit: {2, func(a *Address, b []byte) driver.Value {
+		return driver.BoolValue(binary.BigEndian.Uint16(b)>>a.Bit&1 == 1)
 	}, nil},
-	Int16: {2, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Int64Value(int64(int16(binary.BigEndian.Uint16(b)))))
+	Int16: {2, func(_ *Address, b []byte) driver.Value {
+		return driver.Int64Value(int64(int16(binary.BigEndian.Uint16(b))))
 	}, encodeSigned},
-	Uint16: {2, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Uint64Value(uint64(binary.BigEndian.Uint16(b))))
+	Uint16: {2, func(_ *Address, b []byte) driver.Value {
+		return driver.Uint64Value(uint64(binary.BigEndian.Uint16(b)))
 	}, encodeUnsigned},
-	Int32: {4, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Int64Value(int64(int32(binary.BigEndian.Uint32(b)))))
+	Int32: {4, func(_ *Address, b []byte) driver.Value {
+		return driver.Int64Value(int64(int32(binary.BigEndian.Uint32(b))))
 	}, encodeSigned},
-	Uint32: {4, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Uint64Value(uint64(binary.BigEndian.Uint32(b))))
+	Uint32: {4, func(_ *Address, b []byte) driver.Value {
+		return driver.Uint64Value(uint64(binary.BigEndian.Uint32(b)))
 	}, encodeUnsigned},
-	Int64: {8, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Int64Value(int64(binary.BigEndian.Uint64(b))))
+	Int64: {8, func(_ *Address, b []byte) driver.Value {
+		return driver.Int64Value(int64(binary.BigEndian.Uint64(b)))
 	}, encodeSigned},
-	Uint64: {8, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Uint64Value(binary.BigEndian.Uint64(b)))
+	Uint64: {8, func(_ *Address, b []byte) driver.Value {
+		return driver.Uint64Value(binary.BigEndian.Uint64(b))
 	}, encodeUnsigned},
-	Float32: {4, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Float64Value(float64(math.Float32frombits(binary.BigEndian.Uint32(b)))))
+	Float32: {4, func(_ *Address, b []byte) driver.Value {
+		return driver.Float64Value(float64(math.Float32frombits(binary.BigEndian.Uint32(b))))
 	}, encodeFloat32},
-	Float64: {8, func(_ *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.Float64Value(math.Float64frombits(binary.BigEndian.Uint64(b))))
+	Float64: {8, func(_ *Address, b []byte) driver.Value {
+		return driver.Float64Value(math.Float64frombits(binary.BigEndian.Uint64(b)))
 	}, encodeFloat64},
 	String: {0, decodeString, encodeString},
-	Bytes: {0, func(a *Address, b []byte) driver.Sample {
-		return driver.GoodSample(driver.BytesValue(bytes.Clone(b[:a.Size])))
+	Bytes: {0, func(a *Address, b []byte) driver.Value {
+		return driver.BytesValue(bytes.Clone(b[:a.Size]))
 	}, encodeBytes},
 }
 
@@ -95,20 +95,24 @@ func parseTypeName(s string) (Type, bool) {
 	return 0, false
 }
 
-// decode makes a sample of the address's registers as they came. It leaves them
-// as they are, but changes them meanwhile.
-func (a *Address) decode(registers []byte) driver.Sample {
+// decode puts the value of the address's registers into a sample that is zero. It
+// leaves the registers as they are, but changes them meanwhile.
+func (a *Address) decode(s *driver.Sample, registers []byte) {
 	if a.Order == ABCD {
-		return codecs[a.Type].decode(a, registers)
+		s.Value = codecs[a.Type].decode(a, registers)
+	} else {
+		a.arrange(registers)
+		s.Value = codecs[a.Type].decode(a, registers)
+		a.arrange(registers) // other points may lie in the same registers
 	}
-	a.arrange(registers)
-	s := codecs[a.Type].decode(a, registers)
-	a.arrange(registers) // other points may lie in the same registers
-	return s
+	s.Quality = driver.Good
+	if a.Type == String {
+		judgeText(s)
+	}
 }
 
 // encode makes the registers of a value as they go out.
-func (a *Address) encode(v driver.Value) ([]byte, error) {
+func (a Address) encode(v driver.Value) ([]byte, error) {
 	b := make([]byte, 2*a.items())
 	if err := codecs[a.Type].encode(a, b, v); err != nil {
 		return nil, err
@@ -119,7 +123,7 @@ func (a *Address) encode(v driver.Value) ([]byte, error) {
 
 // arrange brings registers from the address's order to abcd, or back: both steps
 // are their own reverse, and either may come first.
-func (a *Address) arrange(b []byte) {
+func (a Address) arrange(b []byte) {
 	if a.Order == CDAB || a.Order == DCBA {
 		a.reverseRegisters(b)
 	}
@@ -130,7 +134,7 @@ func (a *Address) arrange(b []byte) {
 	}
 }
 
-func (a *Address) reverseRegisters(b []byte) {
+func (a Address) reverseRegisters(b []byte) {
 	if a.sized() {
 		return
 	}
@@ -139,21 +143,27 @@ func (a *Address) reverseRegisters(b []byte) {
 	}
 }
 
-var errNotUTF8 = &driver.Error{Code: driver.Protocol, Text: "the text is not UTF-8: read it as bytes to see what the device sends"}
-
-func decodeString(a *Address, b []byte) driver.Sample {
+func decodeString(a *Address, b []byte) driver.Value {
 	b = b[:a.Size]
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	if !utf8.Valid(b) {
-		text := strings.ToValidUTF8(string(b), "\uFFFD")
-		return driver.Sample{Value: driver.StringValue(text), Quality: driver.Uncertain, Fault: errNotUTF8}
-	}
-	return driver.GoodSample(driver.StringValue(string(b)))
+	return driver.StringValue(string(b))
 }
 
-func encodeString(a *Address, b []byte, v driver.Value) error {
+// judgeText makes text that is not UTF-8 an Uncertain sample: it could not be told
+// apart from other text on its way up.
+func judgeText(s *driver.Sample) {
+	text := s.Value.Str()
+	if utf8.ValidString(text) {
+		return
+	}
+	s.Value = driver.StringValue(strings.ToValidUTF8(text, "\uFFFD"))
+	s.Quality = driver.Uncertain
+	s.Fault = driver.Errorf(driver.Protocol, "the text is not UTF-8: read it as bytes to see what the device sends")
+}
+
+func encodeString(a Address, b []byte, v driver.Value) error {
 	text := v.Str()
 	switch {
 	case v.Kind() != driver.KindString:
@@ -167,7 +177,7 @@ func encodeString(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func encodeBytes(a *Address, b []byte, v driver.Value) error {
+func encodeBytes(a Address, b []byte, v driver.Value) error {
 	if v.Kind() != driver.KindBytes || len(v.Bytes()) != int(a.Size) {
 		return badValue(a, v, fmt.Sprintf("exactly %d bytes", a.Size))
 	}
@@ -175,7 +185,7 @@ func encodeBytes(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func encodeBool(a *Address, b []byte, v driver.Value) error {
+func encodeBool(a Address, b []byte, v driver.Value) error {
 	on, ok := v.AsBool()
 	if !ok {
 		return badValue(a, v, "true, false, 1 or 0")
@@ -186,7 +196,7 @@ func encodeBool(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func encodeSigned(a *Address, b []byte, v driver.Value) error {
+func encodeSigned(a Address, b []byte, v driver.Value) error {
 	highest := int64(math.MaxInt64) >> (64 - 8*len(b))
 	n, ok := settle(v).AsInt64()
 	if !ok || n < -highest-1 || n > highest {
@@ -196,7 +206,7 @@ func encodeSigned(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func encodeUnsigned(a *Address, b []byte, v driver.Value) error {
+func encodeUnsigned(a Address, b []byte, v driver.Value) error {
 	highest := uint64(math.MaxUint64) >> (64 - 8*len(b))
 	n, ok := settle(v).AsUint64()
 	if !ok || n > highest {
@@ -226,7 +236,7 @@ func settle(v driver.Value) driver.Value {
 	return v
 }
 
-func encodeFloat32(a *Address, b []byte, v driver.Value) error {
+func encodeFloat32(a Address, b []byte, v driver.Value) error {
 	f, ok := v.AsFloat64()
 	if !ok || (!math.IsInf(f, 0) && math.IsInf(float64(float32(f)), 0)) {
 		return badValue(a, v, fmt.Sprintf("a number from %g to %g", -math.MaxFloat32, math.MaxFloat32))
@@ -235,7 +245,7 @@ func encodeFloat32(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func encodeFloat64(a *Address, b []byte, v driver.Value) error {
+func encodeFloat64(a Address, b []byte, v driver.Value) error {
 	f, ok := v.AsFloat64()
 	if !ok {
 		return badValue(a, v, "a number")
@@ -244,6 +254,6 @@ func encodeFloat64(a *Address, b []byte, v driver.Value) error {
 	return nil
 }
 
-func badValue(a *Address, v driver.Value, takes string) error {
+func badValue(a Address, v driver.Value, takes string) error {
 	return driver.Errorf(driver.BadValue, "%s does not fit %s, which takes %s", v.AppendJSON(nil), typeNames[a.Type], takes)
 }

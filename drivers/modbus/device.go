@@ -47,13 +47,13 @@ func (d *device) Read(ctx context.Context, points []driver.Point, out []driver.S
 }
 
 func (d *device) prepare(points []driver.Point, budget int, retry time.Duration) (*reader, error) {
-	r := &reader{device: d, caller: newCaller(), points: make([]*Address, len(points))}
+	r := &reader{device: d, caller: newCaller(), points: make([]Address, len(points))}
 	spans := make([]planner.Span, len(points))
 	for i, p := range points {
 		if p.Index < 0 || p.Index >= len(d.points) {
 			return nil, driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
 		}
-		a := &d.points[p.Index]
+		a := d.points[p.Index]
 		r.points[i] = a
 		spans[i] = planner.Span{Table: uint8(a.Table), Start: uint32(a.Start), Count: uint32(a.items())}
 	}

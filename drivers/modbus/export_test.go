@@ -21,16 +21,20 @@ func RoundTrip(a Address, v driver.Value) (driver.Sample, []byte, error) {
 	if err != nil {
 		return driver.Sample{}, nil, err
 	}
-	return a.decode(b), b, nil
+	return Decode(a, b), b, nil
 }
 
 // Decode decodes registers.
-func Decode(a Address, registers []byte) driver.Sample {
+func Decode(a Address, registers []byte) (s driver.Sample) {
 	if a.Order == DefaultOrder {
 		a.Order = ABCD
 	}
-	return a.decode(registers)
+	a.decode(&s, registers)
+	return s
 }
 
 // Items is how many registers or bits an address takes.
 func Items(a Address) int { return a.items() }
+
+// SkipIDs moves the transaction ids of a link on by n.
+func SkipIDs(l driver.Link, n uint16) { l.(*link).wire.lastID += n }

@@ -17,7 +17,7 @@ import (
 // the same until the planner learns something.
 type reader struct {
 	device *device
-	points []*Address // in the order of the samples
+	points []Address // in the order of the samples
 
 	mu       sync.Mutex // held during a Read; guards what follows
 	plan     *planner.Planner
@@ -38,9 +38,10 @@ type request struct {
 // A field says where in the answer a point's value is: at a byte, for registers,
 // or at a bit.
 type field struct {
-	point  int32
-	offset uint16
-	size   uint16 // in bytes; 0: a bit
+	address Address
+	point   int32 // index of its sample
+	offset  uint16
+	size    uint16 // in bytes; 0: a bit
 }
 
 // Read polls the points that the reader was prepared for.
@@ -106,7 +107,7 @@ func (r *reader) compile(q *request, planned *planner.Request) error {
 	fields := make([]field, len(planned.Points))
 	for i, point := range planned.Points {
 		a := r.points[point]
-		f := field{point: point, offset: a.Start - uint16(planned.Start)}
+		f := field{address: a, point: point, offset: a.Start - uint16(planned.Start)}
 		if !a.Table.bits() {
 			f.offset, f.size = 2*f.offset, uint16(2*a.items())
 		}
@@ -137,8 +138,9 @@ func (p *poll) run(ctx context.Context) error {
 		defer context.AfterFunc(ctx, w.wake)()
 	}
 	defer w.abandon(c)
-	for next := 0; next < len(p.queue) || len(c.sent) > 0; {
-		n, err := w.send(ctx, c, p.queue[next:])
+	now := p.now
+	for next := 0; next < len(p.queue) || len(c.sent) > 0; now = time.Now() {
+		n, err := w.send(ctx, c, p.queue[next:], now)
 		if err != nil {
 			return p.device.failed(err, "%s", p.queue[next].what())
 		}
@@ -193,13 +195,19 @@ func (p *poll) values(q *request, data []byte) error {
 			max(0, len(data)-1), firstOf(data), want)
 	}
 	data = data[1:]
-	for _, f := range q.fields {
-		if f.size == 0 {
-			on := data[f.offset/8]>>(f.offset%8)&1 == 1 // the first bit is the lowest (clause 6.1)
-			p.out[f.point] = driver.GoodSample(driver.BoolValue(on))
+	for i := range q.fields {
+		f := &q.fields[i]
+		sample := &p.out[f.point]
+		if sample.Fault != nil {
+			sample.Fault = nil // of a point that was refused, and is probed
+		}
+		if f.size > 0 {
+			f.address.decode(sample, data[f.offset:f.offset+f.size])
 			continue
 		}
-		p.out[f.point] = p.points[f.point].decode(data[f.offset : f.offset+f.size])
+		// The first bit is the lowest of the first byte (clause 6.1).
+		sample.Value = driver.BoolValue(data[f.offset/8]>>(f.offset%8)&1 == 1)
+		sample.Quality = driver.Good
 	}
 	return nil
 }
@@ -229,7 +237,7 @@ func (p *poll) exception(q *request, code byte) error {
 }
 
 func (p *poll) fault(q *request, fault *driver.Error) {
-	for _, f := range q.fields {
-		p.out[f.point] = driver.Faulted(fault)
+	for i := range q.fields {
+		p.out[q.fields[i].point] = driver.Faulted(fault)
 	}
 }

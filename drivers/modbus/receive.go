@@ -175,7 +175,7 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 		}
 		n, err := w.conn.Read(w.in[w.tail:])
 		switch {
-		case n > 0:
+		case n > 0 || err == nil:
 			w.tail += n
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):

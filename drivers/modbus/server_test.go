@@ -48,34 +48,55 @@ func (s *server) lastPDU() []byte {
 	return s.pdus[len(s.pdus)-1]
 }
 
-// serve answers one connection until it ends.
+// serve answers one connection until it ends. It reads on while it answers, as
+// TCP does for it.
 func (s *server) serve(conn net.Conn) {
-	defer conn.Close()
-	for {
-		header := make([]byte, 7)
-		if _, err := io.ReadFull(conn, header); err != nil {
-			return
+	frames := make(chan []byte, 1000)
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		for adu := range frames {
+			s.send(conn, adu)
 		}
-		pdu := make([]byte, int(binary.BigEndian.Uint16(header[4:]))-1)
-		if _, err := io.ReadFull(conn, pdu); err != nil {
-			return
+	})
+	for {
+		adu, err := readFrame(conn)
+		if err != nil {
+			break
 		}
 		s.mu.Lock()
-		s.pdus = append(s.pdus, pdu)
-		answer := s.answer
+		s.pdus = append(s.pdus, adu[7:])
 		s.mu.Unlock()
-		adu := append(header, pdu...)
-		parts := [][]byte{s.reply(adu)}
-		if answer != nil {
-			parts = answer(adu)
+		frames <- adu
+	}
+	_ = conn.Close() // what is still to be sent has nowhere to go
+	close(frames)
+	answering.Wait()
+}
+
+func readFrame(r io.Reader) ([]byte, error) {
+	adu := make([]byte, 7, 260)
+	if _, err := io.ReadFull(r, adu); err != nil {
+		return nil, err
+	}
+	adu = adu[:6+int(binary.BigEndian.Uint16(adu[4:]))]
+	_, err := io.ReadFull(r, adu[7:])
+	return adu, err
+}
+
+func (s *server) send(conn net.Conn, adu []byte) {
+	s.mu.Lock()
+	answer := s.answer
+	s.mu.Unlock()
+	parts := [][]byte{s.reply(adu)}
+	if answer != nil {
+		parts = answer(adu)
+	}
+	for i, part := range parts {
+		if i > 0 {
+			time.Sleep(s.pause) // inside a synctest bubble, or zero
 		}
-		for i, part := range parts {
-			if i > 0 {
-				time.Sleep(s.pause) // inside a synctest bubble, or zero
-			}
-			if _, err := conn.Write(part); err != nil {
-				return
-			}
+		if len(part) > 0 {
+			_, _ = conn.Write(part) // fails when the other side has gone
 		}
 	}
 }

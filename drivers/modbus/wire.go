@@ -97,14 +97,14 @@ func newWire(conn net.Conn, timeout time.Duration, window int) *wire {
 
 // send writes as many of the requests as the window has room for, at least one
 // unless the caller waits for answers already, in one step, and returns how many.
-func (w *wire) send(ctx context.Context, c *caller, requests []*request) (int, error) {
+// They expire a time-out from now.
+func (w *wire) send(ctx context.Context, c *caller, requests []*request, now time.Time) (int, error) {
 	n, err := w.acquire(ctx, len(requests), len(c.sent) == 0)
 	if n == 0 || err != nil {
 		return 0, err
 	}
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	now := time.Now()
 	if err := w.begin(c, requests[:n], now.Add(w.timeout)); err != nil {
 		return 0, err
 	}

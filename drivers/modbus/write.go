@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/goburrow/modbus"
 
@@ -18,7 +19,7 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 	if p.Index < 0 || p.Index >= len(d.points) {
 		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
 	}
-	a := &d.points[p.Index]
+	a := d.points[p.Index]
 	client := modbus.NewClient2(d.packager, transport{ctx, d.wire})
 	if err := d.write(client, a, v); err != nil {
 		return d.failed(err, "write %s", p.Address)
@@ -26,10 +27,10 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 	return nil
 }
 
-func (d *device) write(client modbus.Client, a *Address, v driver.Value) error {
+func (d *device) write(client modbus.Client, a Address, v driver.Value) error {
 	switch {
 	case !a.Table.writable():
-		return driver.Errorf(driver.Denied, "a %s cannot be written", [...]string{Discrete: "discrete input", Input: "input register"}[a.Table])
+		return driver.Errorf(driver.Denied, "the table %s can only be read", a.Table)
 	case a.Table == Coil:
 		return d.writeCoil(client, a, v)
 	case a.Type == Bit:
@@ -45,7 +46,7 @@ func (d *device) write(client modbus.Client, a *Address, v driver.Value) error {
 // coilOn is the value of function 5 for on; 0 is off (clause 6.5).
 const coilOn = 0xFF00
 
-func (d *device) writeCoil(client modbus.Client, a *Address, v driver.Value) error {
+func (d *device) writeCoil(client modbus.Client, a Address, v driver.Value) error {
 	on, ok := v.AsBool()
 	if !ok {
 		return badValue(a, v, "true, false, 1 or 0")
@@ -92,7 +93,7 @@ func writeOneByOne(client modbus.Client, start uint16, registers []byte) error {
 	return nil
 }
 
-func (d *device) writeBit(client modbus.Client, a *Address, v driver.Value) error {
+func (d *device) writeBit(client modbus.Client, a Address, v driver.Value) error {
 	on, ok := v.AsBool()
 	if !ok {
 		return badValue(a, v, "true, false, 1 or 0")
@@ -163,7 +164,7 @@ func (t transport) Send(adu []byte) ([]byte, error) {
 	w, c := t.wire, newCaller()
 	defer context.AfterFunc(t.ctx, w.wake)()
 	defer w.abandon(c)
-	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}); err != nil {
+	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}, time.Now()); err != nil {
 		return nil, err
 	}
 	answered, err := w.receive(t.ctx, c)
