@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 func Load(path string) (*Config, error) {
 	doc, root, err := document.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("simulator config: %w", err)
+		return nil, err
 	}
 	return load(doc, root, filepath.Dir(path))
 }
@@ -82,7 +81,7 @@ func (l *loader) check() {
 
 func (l *loader) server(name string, v document.Value) {
 	c := ServerConfig{Name: name, Protocol: Modbus}
-	v.Fields(map[string]func(document.Value){
+	ok := v.Fields(map[string]func(document.Value){
 		"protocol": func(v document.Value) { c.Protocol = Protocol(v.Text()) },
 		"listen":   func(v document.Value) { c.Listen = v.Text() },
 		"link":     func(v document.Value) { c.Line.Link = l.file(v) },
@@ -93,7 +92,7 @@ func (l *loader) server(name string, v document.Value) {
 			v.Each(func(name string, v document.Value) { c.Devices = append(c.Devices, l.device(name, v)) })
 		},
 	})
-	if len(c.Devices) == 0 {
+	if ok && len(c.Devices) == 0 {
 		v.Errorf("a server needs devices")
 	}
 	l.cfg.Servers = append(l.cfg.Servers, c)
@@ -145,7 +144,7 @@ func (l *loader) named(v document.Value) *Image {
 func (l *loader) image(name string, v document.Value) {
 	img := &Image{}
 	registers := 0
-	v.Fields(map[string]func(document.Value){
+	ok := v.Fields(map[string]func(document.Value){
 		"registers": func(v document.Value) { registers = int(v.Int(2, 1<<16)) },
 		"ranges": func(v document.Value) {
 			v.List(func(v document.Value) { img.Ranges = append(img.Ranges, addresses(v)) })
@@ -160,7 +159,7 @@ func (l *loader) image(name string, v document.Value) {
 		img.Points = append(standard.Points, img.Points...)
 		img.Ranges = append(standard.Ranges, img.Ranges...)
 	}
-	if _, err := img.compile(); err != nil {
+	if _, err := img.compile(); ok && err != nil {
 		v.Errorf("%v", err)
 	}
 	l.images[name] = img

@@ -20,7 +20,7 @@ func (l *loader) signal(v document.Value) signal.Signal {
 	put := func(make func(document.Value) signal.Signal) func(document.Value) {
 		return func(v document.Value) { made = append(made, make(v)) }
 	}
-	v.Fields(map[string]func(document.Value){
+	ok := v.Fields(map[string]func(document.Value){
 		"constant": put(func(v document.Value) signal.Signal { return signal.Constant(constant(v)) }),
 		"ramp":     put(ramp),
 		"sine":     put(sine),
@@ -29,6 +29,9 @@ func (l *loader) signal(v document.Value) signal.Signal {
 		"counter":  put(counter),
 		"csv":      put(l.replay),
 	})
+	if !ok {
+		return nil
+	}
 	if len(made) != 1 {
 		v.Errorf("a signal has one kind, not %d", len(made))
 		return nil

@@ -22,6 +22,9 @@ const (
 	maxErrors = 50
 	maxDepth  = 100
 	maxRange  = 100_000
+
+	// maxEntries bounds what ranges within ranges come to.
+	maxEntries = 500_000
 )
 
 // Error is one complaint.
@@ -42,8 +45,11 @@ func (e *Error) Error() string {
 
 // Document is a file that is being read. It collects complaints; Err returns them.
 type Document struct {
-	file string
-	errs []*Error
+	file  string
+	errs  []*Error
+	count int // of complaints, those beyond maxErrors included
+
+	entries int // of mappings, with ranges written out
 }
 
 // Open reads a file. Without an error the Value is its root.
@@ -125,8 +131,16 @@ func (d *Document) complain(node ast.Node, path, text string) {
 	if t := node.GetToken(); t != nil && t.Position != nil {
 		e.Line, e.Column = t.Position.Line, t.Position.Column
 	}
+	d.count++
 	if len(d.errs) < maxErrors {
 		d.errs = append(d.errs, e)
+	}
+}
+
+// exhausted complains once about a document that is larger than it looks. Being a complaint, it also ends every range.
+func (d *Document) exhausted(node ast.Node) {
+	if d.entries == maxEntries+1 {
+		d.complain(node, "", fmt.Sprintf("the ranges up to here stand for more than %d entries", maxEntries))
 	}
 }
 
@@ -143,4 +157,4 @@ func (d *Document) Err() error {
 }
 
 // Failed tells whether there is a complaint.
-func (d *Document) Failed() bool { return len(d.errs) > 0 }
+func (d *Document) Failed() bool { return d.count > 0 }

@@ -56,8 +56,9 @@ func (v Value) IsMapping() bool {
 	return false
 }
 
-// Fields hands the value of each key to the function of its name. Any other key is complained about.
-func (v Value) Fields(fields map[string]func(Value)) {
+// Fields hands the value of each key to the function of its name. Any other key is complained about. It returns false when there was any complaint.
+func (v Value) Fields(fields map[string]func(Value)) bool {
+	before := v.doc.count
 	for _, e := range v.entries() {
 		key := keyText(e)
 		read, ok := fields[key]
@@ -72,6 +73,7 @@ func (v Value) Fields(fields map[string]func(Value)) {
 		}
 		read(v.child(key, e.Value))
 	}
+	return v.doc.count == before
 }
 
 func keyText(e *ast.MappingValueNode) string {
@@ -87,6 +89,10 @@ var ranged = regexp.MustCompile(`^(.*)\[(\d{1,9})\.\.(\d{1,9})\](.*)$`)
 func (v Value) Each(read func(name string, v Value)) {
 	seen := make(map[string]bool)
 	once := func(key ast.Node, name string, entry Value) {
+		if v.doc.entries++; v.doc.entries > maxEntries {
+			v.doc.exhausted(key)
+			return
+		}
 		if seen[name] {
 			v.doc.complain(key, v.path, fmt.Sprintf("%q is there twice", name))
 			return
@@ -96,23 +102,23 @@ func (v Value) Each(read func(name string, v Value)) {
 		read(name, entry)
 	}
 	for _, e := range v.entries() {
-		key := keyText(e)
+		key := v.expand(keyText(e))
 		entry := v.child(key, e.Value)
 		m := ranged.FindStringSubmatch(key)
 		if m == nil {
-			once(e.Key, entry.expand(key), entry)
+			once(e.Key, key, entry)
 			continue
 		}
 		first, _ := strconv.Atoi(m[2])
 		last, _ := strconv.Atoi(m[3])
 		if last < first || last-first >= maxRange {
-			v.doc.complain(e.Key, v.path, fmt.Sprintf("range %q: it goes from a number to a higher one, at most %d", key, maxRange))
+			v.doc.complain(e.Key, v.path, fmt.Sprintf("range %q: it goes from a number to a higher one, and has at most %d", key, maxRange))
 			continue
 		}
-		before := len(v.doc.errs)
-		for n := first; n <= last && len(v.doc.errs) == before; n++ {
+		before := v.doc.count
+		for n := first; n <= last && v.doc.count == before; n++ {
 			entry.n = &n
-			once(e.Key, entry.expand(m[1]+strconv.Itoa(n)+m[4]), entry)
+			once(e.Key, m[1]+strconv.Itoa(n)+m[4], entry)
 		}
 	}
 }
