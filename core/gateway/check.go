@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -51,28 +54,24 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	return checked, nil
 }
 
-// vet checks c against its drivers' schemas and lets each driver validate its part.
-// It starts the drivers that do not run. What does not start, or does not answer,
-// is in unready: its part is not checked.
+// vet checks c against its drivers' schemas, then lets each driver validate its
+// part. It starts the drivers that do not run. What does not start, or does not
+// answer, is in unready: its part is not checked.
 func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (unready []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit)
 	defer cancel()
-	kinds := c.Drivers()
-	v := &vetting{config: c, drivers: drivers, drafts: draft(c), described: make(map[string]engine.Description)}
-	var wg sync.WaitGroup
-	for _, kind := range kinds {
-		wg.Go(func() { v.driver(ctx, kind) })
-	}
-	wg.Wait()
-	if ctx.Err() != nil && len(v.described) == 0 {
-		return nil, ctx.Err()
-	}
-	var faults []error
+	v := &vetting{config: c, drivers: drivers, running: make(map[string]supervise.Process), described: make(map[string]engine.Description)}
+	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := c.Check(v.described); err != nil {
-		faults = configError(err).Faults
+		v.faults = configError(err).Faults
 	}
-	if faults = append(faults, v.faults...); len(faults) > 0 {
-		return nil, &ConfigError{Faults: distinct(append(faults, v.unready...))}
+	drafts := draft(c) // after Check, which completes the settings
+	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, fmt.Errorf("check the configuration: %w", cause)
+	}
+	if len(v.faults) > 0 {
+		return nil, &ConfigError{Faults: append(v.faults, v.unready...)}
 	}
 	return v.unready, nil
 }
@@ -81,51 +80,70 @@ func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (
 type vetting struct {
 	config  *config.Config
 	drivers *supervise.Supervisor
-	drafts  map[string]*engine.State
 
 	mu        sync.Mutex
+	running   map[string]supervise.Process
 	described map[string]engine.Description
 	unready   []error
 	faults    []error
 }
 
-// driver asks one driver.
-func (v *vetting) driver(ctx context.Context, kind string) {
-	p, err := v.drivers.Prepare(ctx, kind)
-	if err != nil {
-		v.add(func() { v.unready = append(v.unready, err) })
-		return
+// each calls f for all drivers of the configuration at the same time.
+func (v *vetting) each(f func(kind string)) {
+	var wg sync.WaitGroup
+	for _, kind := range v.config.Drivers() {
+		wg.Go(func() { f(kind) })
 	}
-	v.add(func() { v.described[kind] = p.Description() })
-	found, err := p.Validate(ctx, v.drafts[kind])
-	if err != nil {
-		v.add(func() { v.unready = append(v.unready, fmt.Errorf("driver %s: validate its links: %w", kind, err)) })
-		return
-	}
-	v.add(func() {
-		for _, f := range found {
-			v.faults = append(v.faults, v.config.Locate(kind, f))
-		}
-	})
+	wg.Wait()
 }
 
-func (v *vetting) add(f func()) {
+// describe starts one driver. One that is not installed is left out, which Check
+// reports with its position; one that does not start takes anything.
+func (v *vetting) describe(ctx context.Context, kind string) {
+	if _, err := supervise.Find(v.config.DriversDir, kind); err != nil {
+		return
+	}
+	p, err := v.drivers.Prepare(ctx, kind)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	f()
+	if err != nil {
+		anything := json.RawMessage("{}")
+		v.described[kind] = engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
+		v.unready = append(v.unready, err)
+		return
+	}
+	v.running[kind], v.described[kind] = p, p.Description()
 }
 
-// distinct leaves out what a schema and a driver both found, word for word.
-func distinct(faults []error) []error {
-	seen := make(map[string]bool)
-	kept := faults[:0]
-	for _, f := range faults {
-		if text := f.Error(); !seen[text] {
-			seen[text] = true
-			kept = append(kept, f)
+// validate asks one driver that runs.
+func (v *vetting) validate(ctx context.Context, kind string, state *engine.State) {
+	p := v.running[kind]
+	if p == nil {
+		return
+	}
+	found, err := p.Validate(ctx, state)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		v.unready = append(v.unready, fmt.Errorf("driver %s: validate its links: %w", kind, err))
+	}
+	for _, f := range found {
+		if located := v.config.Locate(kind, f); !v.known(located) {
+			v.faults = append(v.faults, located)
 		}
 	}
-	return kept
+}
+
+// known tells whether a fault at the same place was found before: a schema and its
+// driver say the same in two ways.
+func (v *vetting) known(e *config.Error) bool {
+	for _, f := range v.faults {
+		var other *config.Error
+		if errors.As(f, &other) && other.File == e.File && other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
+			return true
+		}
+	}
+	return false
 }
 
 // draft makes states without handles, one a driver, which is all that Validate needs.

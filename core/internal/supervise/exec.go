@@ -22,7 +22,7 @@ type Exec struct {
 
 // Launch starts the driver of a kind.
 func (e Exec) Launch(ctx context.Context, kind string) (Process, error) {
-	path, err := find(e.Dir(), kind)
+	path, err := Find(e.Dir(), kind)
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +33,8 @@ func (e Exec) Launch(ctx context.Context, kind string) (Process, error) {
 	return launched{p}, nil
 }
 
-// find looks for a driver's executable.
-func find(dir, kind string) (string, error) {
+// Find returns the path of the executable of a kind's driver.
+func Find(dir, kind string) (string, error) {
 	if kind == "" || filepath.Base(kind) != kind {
 		return "", driver.Errorf(driver.InvalidConfig, "%q is not the name of a driver", kind)
 	}

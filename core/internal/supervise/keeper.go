@@ -173,14 +173,15 @@ func (k *keeper) rest(cause error, pause time.Duration) {
 	}
 }
 
-// enter moves to a state. A driver that starts again keeps the cause of its end.
+// enter moves to a state. A driver that starts again, and is active again, keeps the
+// cause of its restart.
 func (k *keeper) enter(state State, cause string, retry time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if state == k.state && cause == k.cause {
+	if state == k.state {
 		return
 	}
-	if state != Starting || k.state != BackingOff {
+	if state != Starting && state != Active {
 		k.cause = cause
 	}
 	k.state, k.since, k.retry = state, time.Now(), retry

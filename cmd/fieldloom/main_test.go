@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fieldloom/fieldloom/core/internal/testdriver"
+	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/drivers/modbus"
+	"github.com/fieldloom/fieldloom/drivers/mqtt"
+	"github.com/fieldloom/fieldloom/drivers/serial"
+)
+
+// TestMain makes the test binary every program that the scripts run: fieldloom, and
+// the drivers that it starts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"fieldloom":     main,
+		"driver-memory": func() { plugin.Serve(testdriver.New("memory")) },
+		"driver-memory2": func() { plugin.Serve(testdriver.New("memory2")) },
+		"driver-broken": func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(7) },
+		"driver-modbus": func() { plugin.Serve(modbus.New()) },
+		"driver-mqtt":   func() { plugin.Serve(mqtt.New()) },
+		"driver-serial": func() { plugin.Serve(serial.New()) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			driver, err := exec.LookPath("driver-memory")
+			if err != nil {
+				return err
+			}
+			e.Setenv("DRIVERS", filepath.Dir(driver))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"env-in":     envIn,
+			"eventually": eventually,
+			"exits":      exits,
+			"gone":       gone,
+			"signal":     signalGateway,
+		},
+	})
+}
+
+// patience bounds waits; it finds a hang, not slowness.
+const patience = 30 * time.Second
+
+// envIn puts the values of variables into files: env-in FILE...
+func envIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: env-in FILE...")
+	}
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text, err := os.ReadFile(path)
+		ts.Check(err)
+		ts.Check(os.WriteFile(path, []byte(os.Expand(string(text), ts.Getenv)), 0o600))
+	}
+}
+
+// eventually runs a command until its output matches: eventually REGEXP COMMAND...
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually REGEXP COMMAND...")
+	}
+	want := regexp.MustCompile("(?m)" + args[0])
+	var out []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir = ts.Getenv("WORK")
+		cmd.Env = append(os.Environ(), "DRIVERS="+ts.Getenv("DRIVERS"))
+		if out, _ = cmd.CombinedOutput(); want.Match(out) {
+			return
+		}
+	}
+	ts.Fatalf("%q never matched %s; the last output:\n%s", args[1:], args[0], out)
+}
+
+// exits runs a command and demands its exit code: exits CODE COMMAND...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// gone demands that no process runs with an argument or environment in the script's
+// directory: gone
+func gone(ts *testscript.TestScript, _ bool, _ []string) {
+	work := ts.Getenv("WORK")
+	var left []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if left = running(work); len(left) == 0 {
+			return
+		}
+	}
+	ts.Fatalf("processes are left over:\n%s", strings.Join(left, "\n"))
+}
+
+// running lists processes that mention dir in their command line or have it as
+// their working directory.
+func running(dir string) []string {
+	var list []string
+	paths, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range paths {
+		line, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
+		if err == nil && (strings.Contains(string(line), dir) || strings.HasPrefix(cwd, dir)) && filepath.Base(p) != strconv.Itoa(os.Getpid()) {
+			list = append(list, filepath.Base(p)+" "+strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return list
+}
+
+// signalGateway signals the process that a lock file names: signal HUP FILE
+func signalGateway(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal NAME LOCKFILE")
+	}
+	f, err := os.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	lines.Scan()
+	pid, err := strconv.Atoi(strings.TrimSpace(lines.Text()))
+	ts.Check(err)
+	sig := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]]
+	ts.Check(syscall.Kill(pid, sig))
+}

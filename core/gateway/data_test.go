@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+func TestDataDirectoryIsPrivateAndTakenOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "data")
+	d, err := openData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{dir: os.ModeDir | 0o700, filepath.Join(dir, "state.db"): 0o600, filepath.Join(dir, "lock"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: mode %v, %v; want %v", path, info.Mode(), err, want)
+		}
+	}
+	if _, err := openData(dir); err == nil || !strings.Contains(err.Error(), "another gateway runs on it (pid ") {
+		t.Errorf("taken twice: %v", err)
+	}
+	first := d.epoch
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openData(dir)
+	if err != nil {
+		t.Fatalf("the directory was not let go: %v", err)
+	}
+	if again.epoch <= first {
+		t.Errorf("epoch %d after %d", again.epoch, first)
+	}
+	if err := again.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDriversStore(t *testing.T) {
+	d, err := openData(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.close() }()
+	g := &gateway{data: d}
+	ctx := t.Context()
+	s, other := g.services("modbus"), g.services("mqtt")
+	if v, err := s.StoreGet(ctx, "line1", "k"); v != nil || err != nil {
+		t.Errorf("of nothing: %q, %v", v, err)
+	}
+	for key, value := range map[string]string{"k": "v", "empty": ""} {
+		if err := s.StorePut(ctx, "line1", key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := s.StoreGet(ctx, "line1", key); v == nil || string(v) != value || err != nil {
+			t.Errorf("%s: %q, %v", key, v, err)
+		}
+	}
+	if v, _ := s.StoreGet(ctx, "line2", "k"); v != nil {
+		t.Error("another link sees it")
+	}
+	if v, _ := other.StoreGet(ctx, "line1", "k"); v != nil {
+		t.Error("another driver sees it")
+	}
+	if err := s.StorePut(ctx, "line1", "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := s.StoreGet(ctx, "line1", "k"); v != nil {
+		t.Error("it is there after its deletion")
+	}
+	for name, err := range map[string]error{
+		"no key":     s.StorePut(ctx, "line1", "", []byte("v")),
+		"long key":   s.StorePut(ctx, "line1", strings.Repeat("k", 257), []byte("v")),
+		"long value": s.StorePut(ctx, "line1", "k", bytes.Repeat([]byte("v"), 64<<10+1)),
+	} {
+		if driver.CodeOf(err) != driver.BadValue {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

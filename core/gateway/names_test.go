@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+func plant() *adopted {
+	table := &engine.Table{Points: []engine.Point{
+		{Name: "u", Readable: true}, {Name: "set", Writable: true}, {Name: "i", Readable: true, Writable: true},
+	}}
+	class := []engine.Class{{Name: "default"}}
+	return &adopted{Config: &config.Config{Links: []*config.Link{
+		{Name: "line1", Driver: "modbus", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}, {Name: "m2", Table: table}}},
+		{Name: "line2", Driver: "mqtt", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}}},
+	}}}
+}
+
+func TestSelected(t *testing.T) {
+	for _, test := range []struct {
+		patterns []string
+		want     []string
+	}{
+		{nil, []string{"line1/m1/u", "line1/m1/set", "line1/m1/i", "line1/m2/u", "line1/m2/set", "line1/m2/i", "line2/m1/u", "line2/m1/set", "line2/m1/i"}},
+		{[]string{"line1/m1/u"}, []string{"line1/m1/u"}},
+		{[]string{"line2"}, []string{"line2/m1/u", "line2/m1/set", "line2/m1/i"}},
+		{[]string{"line1/m2"}, []string{"line1/m2/u", "line1/m2/set", "line1/m2/i"}},
+		{[]string{"*/m1/u"}, []string{"line1/m1/u", "line2/m1/u"}},
+		{[]string{"line?/m[2-9]/*t"}, []string{"line1/m2/set"}},
+		{[]string{"line2/m1/i", "line1/m1/u", "line1/m1/*"}, []string{"line1/m1/u", "line1/m1/set", "line1/m1/i", "line2/m1/i"}},
+		{[]string{"nix", "line1/nix", "line1/m1/nix"}, nil},
+	} {
+		var got []string
+		for at := range plant().selected(test.patterns) {
+			p := at.describe()
+			got = append(got, p.Path())
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", test.patterns, diff)
+		}
+	}
+}
+
+func TestPartsKeepTheOrderAndGroupByDevice(t *testing.T) {
+	parts, samples, err := plant().parts([]string{"line2/m1/i", "line1/m1/u", "line2/m1/u", "line1/*/i"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for i := range samples {
+		order = append(order, samples[i].Path())
+	}
+	if diff := cmp.Diff([]string{"line2/m1/i", "line1/m1/u", "line2/m1/u", "line1/m1/i", "line1/m2/i"}, order); diff != "" {
+		t.Error(diff)
+	}
+	if len(parts) != 3 {
+		t.Fatalf("%d parts, want one a device", len(parts))
+	}
+	if diff := cmp.Diff([]string{"i", "u"}, parts[0].points); diff != "" || cmp.Diff([]int{0, 2}, parts[0].places) != "" {
+		t.Errorf("%s places %v", diff, parts[0].places)
+	}
+}
+
+func TestPartsOfWriteOnlyPoints(t *testing.T) {
+	if _, samples, err := plant().parts([]string{"line1/m1/*"}); err != nil || len(samples) != 2 {
+		t.Errorf("a pattern gave %d points, %v: it should leave out what cannot be read", len(samples), err)
+	}
+	if _, samples, err := plant().parts([]string{"line1/m1/set"}); err != nil || len(samples) != 1 {
+		t.Errorf("a name gave %d points, %v: the driver should say that it cannot be read", len(samples), err)
+	}
+}
+
+func TestMissingSaysWhatIsNotThere(t *testing.T) {
+	for name, want := range map[string]string{
+		"line9/m1/u":   "line9/m1/u: there is no link line9",
+		"line1/m9/u":   "line1/m9/u: link line1 has no device m9",
+		"line1/m1/x":   "line1/m1/x: device m1 has no point x",
+		"line1":        "line1: name a point as LINK/DEVICE/POINT",
+		"line9/*":      "line9/*: no point matches that can be read",
+		"line1/m1/u/v": "line1/m1/u/v: device m1 has no point u/v",
+	} {
+		_, _, err := plant().parts([]string{name})
+		if name == "line1" {
+			_, ok := plant().find(name)
+			if err = plant().missing(name); ok {
+				t.Errorf("%s was found", name)
+			}
+		}
+		if err == nil || err.Error() != want || driver.CodeOf(err) != driver.NotFound {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

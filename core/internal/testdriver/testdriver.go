@@ -1,0 +1,145 @@
+// Package testdriver is a driver without hardware, for tests of what runs around
+// drivers. A test binary that serves it, when it is executed under the name of a
+// driver, needs nothing built beforehand.
+//
+// Its devices live in memory. The address of a point says how it behaves:
+//
+//	ram      holds what was written to it, at first 0
+//	count    the number of reads, this one included
+//	text     a text
+//	bad      cannot be read: there is no such point
+//	deny     0, and refuses every write
+//	crash    0, and a write ends the process with exit code 3
+//	hang     0, and a write stops the whole process with SIGSTOP
+package testdriver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// New returns the driver under a name.
+func New(name string) driver.Driver { return &memory{name} }
+
+type memory struct{ name string }
+
+var (
+	_ driver.Checker = (*memory)(nil)
+	_ driver.Reader  = (*device)(nil)
+	_ driver.Writer  = (*device)(nil)
+)
+
+func addresses() []string { return []string{"ram", "count", "text", "bad", "deny", "crash", "hang"} }
+
+// Info describes the driver.
+func (m *memory) Info() driver.Info {
+	return driver.Info{
+		Name: m.name, Version: "1.2.3",
+		LinkSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{
+			"refuse":{"type":"string","description":"The link cannot be opened, for this reason."}}}`),
+		DeviceSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{"unit":{"type":"integer","maximum":9}}}`),
+	}
+}
+
+// Check checks every address.
+func (m *memory) Check(_ driver.LinkConfig, devices []driver.DeviceConfig) error {
+	var errs []error
+	for _, d := range devices {
+		errs = append(errs, check(d))
+	}
+	return errors.Join(errs...)
+}
+
+func check(d driver.DeviceConfig) error {
+	var errs []error
+	for _, p := range d.Points {
+		if !slices.Contains(addresses(), p.Address) {
+			errs = append(errs, &driver.ConfigError{Device: d.Name, Point: p.Name, Key: "address",
+				Text: fmt.Sprintf("there is no memory named %q: use one of %v", p.Address, addresses())})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Open opens a link.
+func (m *memory) Open(_ context.Context, cfg driver.LinkConfig, _ driver.Env) (driver.Link, error) {
+	var s struct{ Refuse string }
+	if err := driver.DecodeSettings(cfg.Settings, &s); err != nil {
+		return nil, err
+	}
+	if s.Refuse != "" {
+		return nil, driver.Errorf(driver.NotConnected, "%s", s.Refuse)
+	}
+	return &link{}, nil
+}
+
+type link struct{}
+
+// Device makes a device.
+func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
+	if err := check(cfg); err != nil {
+		return nil, err
+	}
+	return &device{ram: make(map[int]driver.Value)}, nil
+}
+
+// Close has nothing to release.
+func (l *link) Close(context.Context) error { return nil }
+
+type device struct {
+	mu    sync.Mutex
+	ram   map[int]driver.Value
+	reads int64
+}
+
+// Read reads.
+func (d *device) Read(_ context.Context, points []driver.Point, out []driver.Sample) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reads++
+	for i, p := range points {
+		switch p.Address {
+		case "bad":
+			out[i] = driver.Faulted(driver.Errorf(driver.NotFound, "there is nothing at bad"))
+		case "count":
+			out[i] = driver.GoodSample(driver.Int64Value(d.reads))
+		case "text":
+			out[i] = driver.GoodSample(driver.StringValue("a text"))
+		default:
+			out[i] = driver.GoodSample(d.value(p.Index))
+		}
+	}
+	return nil
+}
+
+func (d *device) value(index int) driver.Value {
+	if v, ok := d.ram[index]; ok {
+		return v
+	}
+	return driver.Int64Value(0)
+}
+
+// Write writes.
+func (d *device) Write(_ context.Context, p driver.Point, v driver.Value) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch p.Address {
+	case "deny", "bad", "count", "text":
+		return driver.Errorf(driver.Denied, "the device does not allow it")
+	case "crash":
+		fmt.Fprintln(os.Stderr, "panic: out of cheese")
+		os.Exit(3)
+	case "hang":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+	d.ram[p.Index] = v
+	return nil
+}
