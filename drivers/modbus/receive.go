@@ -77,10 +77,13 @@ func (w *wire) pump(ctx context.Context, c *caller) error {
 	for {
 		mine, err := w.handOut(c)
 		if err != nil {
-			return w.lostFrames(c, err)
+			err = w.lostFrames(c, err)
 		}
 		if mine {
-			return nil
+			return nil // what came before the error counts; take tells of it next time
+		}
+		if err != nil {
+			return err
 		}
 		if err := w.fill(ctx, c); err != nil {
 			return err
@@ -95,7 +98,7 @@ func (w *wire) handOut(c *caller) (bool, error) {
 	for {
 		frame, err := nextFrame(w.in[w.head:w.tail])
 		if err != nil {
-			return false, err
+			return len(c.answers) > 0, err
 		}
 		if frame == nil {
 			break
