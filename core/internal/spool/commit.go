@@ -312,9 +312,9 @@ func (s *Spool) setFault(err error) {
 	}
 	now, queued := s.fault, s.queued
 	s.mu.Unlock()
-	switch {
-	case now == before:
-	case now == nil:
+	switch now {
+	case before:
+	case nil:
 		s.log.Info("spool stores again", "since", before.Since)
 	default:
 		shown := *now

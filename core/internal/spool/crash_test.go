@@ -12,8 +12,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 // childEnv names the work that this test binary does when it runs itself.

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 const damageRecords = 300

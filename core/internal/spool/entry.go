@@ -65,7 +65,8 @@ type entry struct {
 	stored   int64
 	name     []byte
 	data     []byte
-	end      int64 // offset in the file of the byte after it
+	start    int64 // offset in the file
+	end      int64 // of the byte after it
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -13,8 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 // TestFaultDiskFull fills a file system of 2 MiB under a running gateway and

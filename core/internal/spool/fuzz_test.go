@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 var fuzzTag = [8]byte{1, 2, 3, 4, 5, 6, 7, 8}
@@ -94,7 +95,7 @@ func FuzzOpenMangledFile(f *testing.F) {
 			case errors.Is(err, io.EOF) && next == before+1:
 				return
 			case err != nil || p != next:
-				t.Fatalf("record at %d, %v; want %d", p, err, next)
+				t.Fatalf("record at %d, %v; want %d; the log ended at %d, now %d", p, err, next, before, s.End())
 			case p == before && rec.Driver != "new":
 				t.Fatalf("the new record is %+v", rec)
 			}

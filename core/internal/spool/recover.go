@@ -85,12 +85,12 @@ func (s *Spool) endAt(f *file, t *tailScan, damaged, unknown bool) error {
 		}
 		s.last++ // it is all damage, so there was at least one record
 	}
-	if t.whole == s.last && t.wholeAt < f.size {
-		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-t.wholeAt)
-		if err := os.Truncate(f.path, t.wholeAt); err != nil {
+	if at := t.unfinished(s.last, f.size); at < f.size {
+		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-at)
+		if err := os.Truncate(f.path, at); err != nil {
 			return fmt.Errorf("spool: cut %s: %w", f.path, err)
 		}
-		f.size, damaged = t.wholeAt, t.skipped > 0
+		f.size, damaged = at, t.skipped > 0
 	}
 	if t.whole != s.last || t.holes || damaged || f.size >= s.o.FileBytes {
 		s.verify(context.Background(), f)
@@ -110,7 +110,7 @@ type seen struct {
 	driver          string
 	epoch, sequence uint64
 	stored          time.Time
-	end             int64
+	start, end      int64
 	skipped         int64 // damaged bytes before it
 }
 
@@ -136,7 +136,8 @@ func (t *tailScan) add(e *entry, skipped int64) {
 	t.expected = e.position + 1
 	t.tail = append(t.tail, seen{
 		position: e.position, group: e.group, driver: t.names.of(e.name), epoch: e.epoch,
-		sequence: e.sequence, stored: time.Unix(0, e.stored), end: e.end, skipped: skipped,
+		sequence: e.sequence, stored: time.Unix(0, e.stored), start: e.start, end: e.end,
+		skipped: skipped,
 	})
 	t.prove(max(t.proven, e.group))
 }
@@ -157,19 +158,28 @@ func (t *tailScan) keep(e *seen) {
 	t.whole, t.wholeAt, t.skipped = e.position+1, e.end, e.skipped
 }
 
-// cut settles what follows the proven records without a hole, forgets the rest,
-// and tells where the log ends.
+// cut settles what follows the proven records without a hole and tells where the
+// log ends. The rest stays in tail.
 func (t *tailScan) cut() Position {
 	end := t.proven
-	for i := range t.tail {
-		if t.tail[i].position != end {
-			break
-		}
-		t.keep(&t.tail[i])
+	for len(t.tail) > 0 && t.tail[0].position == end {
+		t.keep(&t.tail[0])
+		t.tail = t.tail[1:]
 		end++
 	}
-	t.tail = nil
 	return end
+}
+
+// unfinished gives the offset from which on nothing belongs to a log that ends at
+// end. Where its last records are damaged, their bytes stay as they are.
+func (t *tailScan) unfinished(end Position, size int64) int64 {
+	switch {
+	case t.whole == end:
+		return t.wholeAt
+	case len(t.tail) > 0:
+		return t.tail[0].start
+	}
+	return size
 }
 
 // The file "end" holds the position behind the last acknowledged record. It is

@@ -33,8 +33,8 @@ func (sc *scanner) next() (e entry, ok bool) {
 		n := entrySize(sc.peek(headSize), sc.tag)
 		if n > 0 && int64(n) <= sc.size-sc.off {
 			if e, ok = decodeEntry(sc.peek(n), sc.tag); ok {
-				sc.off += int64(n)
-				e.end = sc.off
+				e.start, e.end = sc.off, sc.off+int64(n)
+				sc.off = e.end
 				return e, true
 			}
 		}

@@ -14,9 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 func TestMain(m *testing.M) {
