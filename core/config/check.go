@@ -1,0 +1,268 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// Check validates every driver's settings and addresses against its JSON
+// Schemas, by the drivers' names. It connects to nothing. Where a placeholder
+// made a number and the schema wants a text, it makes the setting a text; so it
+// is to be called before the configuration is used. An error is of type Errors.
+func (c *Config) Check(drivers map[string]engine.Description) error {
+	k := checker{
+		faults: &faults{files: c.names}, drivers: drivers, schemas: map[string]*schemas{},
+		settings: map[*byte]bool{}, tables: map[checkedTable]bool{},
+	}
+	for _, l := range c.Links {
+		s := k.driver(l)
+		if s == nil {
+			continue
+		}
+		l.Settings = k.check(s.link, l.source, l.Settings)
+		for _, d := range l.Devices {
+			d.Settings = k.check(s.device, d.source, d.Settings)
+			k.addresses(s, d)
+		}
+	}
+	return k.err()
+}
+
+type checker struct {
+	*faults
+	drivers  map[string]engine.Description
+	schemas  map[string]*schemas
+	settings map[*byte]bool // that devices share and were checked
+	tables   map[checkedTable]bool
+}
+
+type checkedTable struct {
+	schemas *schemas
+	table   *engine.Table
+}
+
+// schemas are one driver's, compiled. A nil one takes no keys or any address.
+type schemas struct{ link, device, address *schema }
+
+type schema struct {
+	*jsonschema.Schema        // nil: takes no keys
+	driver             string // for messages
+	own                []string
+}
+
+func (k *checker) driver(l *Link) *schemas {
+	if s, known := k.schemas[l.Driver]; known {
+		return s
+	}
+	d, found := k.drivers[l.Driver]
+	if !found {
+		names := make([]string, 0, len(k.drivers))
+		for name := range k.drivers {
+			names = append(names, name)
+		}
+		hint := "there are " + list(names)
+		if len(names) == 0 {
+			hint = "no driver was found: set `drivers:` to the directory that holds driver-" + l.Driver
+		}
+		n := l.source.driver
+		k.add(n.place, n.trail.String(), "there is no driver %q%s: %s", l.Driver, suggest(l.Driver, names), hint)
+		return nil
+	}
+	s, err := compileAll(l.Driver, d)
+	if err != nil {
+		k.add(l.source.driver.place, l.source.driver.trail.String(), "%s", err)
+	}
+	k.schemas[l.Driver] = s
+	return s
+}
+
+func compileAll(name string, d engine.Description) (*schemas, error) {
+	s := &schemas{link: &schema{driver: name, own: linkKeys}, device: &schema{driver: name, own: deviceKeys}}
+	for _, one := range []struct {
+		what string
+		raw  json.RawMessage
+		to   *schema
+	}{{"link", d.LinkSchema, s.link}, {"device", d.DeviceSchema, s.device}} {
+		compiled, err := compile(one.raw)
+		if err != nil {
+			return nil, fmt.Errorf("the driver %s has a wrong JSON Schema of a %s: tell its author: %w", name, one.what, err)
+		}
+		one.to.Schema = compiled
+	}
+	compiled, err := compile(d.AddressSchema)
+	if err != nil {
+		return nil, fmt.Errorf("the driver %s has a wrong JSON Schema of an address: tell its author: %w", name, err)
+	}
+	if compiled != nil {
+		s.address = &schema{Schema: compiled, driver: name}
+	}
+	return s, nil
+}
+
+// noLoader keeps a schema from reading files or the network.
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("%s is outside of the schema", url)
+}
+
+func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, nil
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	const url = "driver:schema"
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(noLoader{})
+	if err := c.AddResource(url, doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(url)
+}
+
+// check validates settings and returns them, with numbers made texts.
+func (k *checker) check(s *schema, src *source, raw json.RawMessage) json.RawMessage {
+	if k.settings[&raw[0]] {
+		return raw
+	}
+	k.settings[&raw[0]] = true
+	if s.Schema == nil {
+		for _, f := range src.settings {
+			k.unknown(s, f, f.key, nil)
+		}
+		return raw
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		k.add(src.place, src.trail.String(), "the settings cannot be read: %s", err)
+		return raw
+	}
+	err = s.Validate(value)
+	if err != nil && retype(value, src.settings, err) {
+		if raw, err = json.Marshal(value); err == nil {
+			err = s.Validate(value)
+		}
+	}
+	k.report(s, src, err)
+	return raw
+}
+
+// report finds the places of what a schema does not allow.
+func (k *checker) report(s *schema, src *source, err error) {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		if err != nil {
+			k.add(src.place, src.trail.String(), "%s", err)
+		}
+		return
+	}
+	for _, leaf := range leaves(invalid) {
+		k.complain(s, src, leaf)
+	}
+}
+
+// addresses validates the points of a device. Devices that share the table are
+// right or wrong together.
+func (k *checker) addresses(s *schemas, d *Device) {
+	key := checkedTable{s, d.Table}
+	if s.address == nil || k.tables[key] {
+		return
+	}
+	k.tables[key] = true
+	for i := range d.Table.Points {
+		p := &d.Table.Points[i]
+		err := s.address.Validate(p.Address)
+		if err == nil {
+			continue
+		}
+		src := d.source.points[i]
+		var invalid *jsonschema.ValidationError
+		if !errors.As(err, &invalid) {
+			k.add(src.address, src.trail.at("address").String(), "%s", err)
+			continue
+		}
+		found := strconv.Quote(shorten(p.Address))
+		k.add(src.address, src.trail.at("address").String(), "%s", explainLeaf(s.address, leaves(invalid)[0], found))
+	}
+}
+
+// retype makes texts of the numbers that placeholders made where the schema
+// wants texts. It tells whether it changed anything.
+func retype(value any, fields []field, err error) bool {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return false
+	}
+	changed := false
+	for _, leaf := range leaves(invalid) {
+		n := at(fields, leaf.InstanceLocation)
+		if wantsText(leaf) && n != nil && n.words != nil && n.words.isNumber() {
+			changed = setText(value, leaf.InstanceLocation) || changed
+		}
+	}
+	return changed
+}
+
+// setText replaces the number at a location with its text.
+func setText(value any, location []string) bool {
+	last := len(location) - 1
+	for i, key := range location {
+		switch v := value.(type) {
+		case map[string]any:
+			if number, ok := v[key].(json.Number); ok && i == last {
+				v[key] = number.String()
+				return true
+			}
+			value = v[key]
+		case []any:
+			index, err := strconv.Atoi(key)
+			if err != nil || index < 0 || index >= len(v) {
+				return false
+			}
+			if number, ok := v[index].(json.Number); ok && i == last {
+				v[index] = number.String()
+				return true
+			}
+			value = v[index]
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// at returns the node at a location in settings, or nil.
+func at(fields []field, location []string) *node {
+	if len(location) == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(fields, func(f field) bool { return f.key == location[0] })
+	if i < 0 {
+		return nil
+	}
+	n := fields[i].value
+	for _, key := range location[1:] {
+		if n.kind == kindList {
+			index, err := strconv.Atoi(key)
+			if err != nil || index < 0 || index >= len(n.items) {
+				return n
+			}
+			n = n.items[index]
+		} else if sub := n.get(key); sub != nil {
+			n = sub
+		}
+	}
+	return n
+}
