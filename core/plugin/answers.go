@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+const (
+	// maxAnswers bounds the questions of one process that are worked on at a time;
+	// further ones wait in the stream.
+	maxAnswers = 16
+	// answerLimit bounds the work on one.
+	answerLimit = 10 * time.Second
+	// servicesAgain is the pause before a lost stream of questions is opened again.
+	servicesAgain = time.Second
+)
+
+// Services answers the questions of a driver. Its methods may be called
+// concurrently, by up to 16 goroutines a process; ctx bounds each call.
+type Services interface {
+	// StoreGet returns the value of key in the link's map, nil when there is none.
+	StoreGet(ctx context.Context, link, key string) ([]byte, error)
+	// StorePut returns when the value is durable. A nil value deletes the key.
+	StorePut(ctx context.Context, link, key string, value []byte) error
+	// Gateway tells the gateway's name and its time.
+	Gateway(ctx context.Context) (name string, now time.Time, err error)
+}
+
+type servicesClient = grpc.BidiStreamingClient[driverv1.ServicesRequest, driverv1.ServicesResponse]
+
+// serveQuestions keeps the stream of questions open while the process lives. It
+// does so without Services too: the stream is how the driver knows that the core is alive.
+func (p *Process) serveQuestions() {
+	p.work.Go(func() {
+		ctx := p.ctx()
+		for {
+			err := p.answerAll(ctx)
+			if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
+				return
+			}
+			p.command.Log.Warn("stream of the driver's questions ended: opening another", "pid", p.PID(), "err", err)
+			select {
+			case <-time.After(servicesAgain):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// answerAll answers the questions of one stream until it ends, and waits for the
+// answers that are being worked on.
+func (p *Process) answerAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := p.rpc.Services(ctx)
+	if err != nil {
+		cancel()
+		return err
+	}
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer cancel()
+	var sending sync.Mutex
+	places := make(chan struct{}, maxAnswers)
+	for {
+		question, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		answers.Go(func() {
+			defer func() { <-places }()
+			answer := p.answer(ctx, question)
+			sending.Lock()
+			defer sending.Unlock()
+			_ = stream.Send(answer) // Recv tells that the stream is lost
+		})
+	}
+}
+
+func (p *Process) answer(ctx context.Context, question *driverv1.ServicesResponse) *driverv1.ServicesRequest {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	answer := &driverv1.ServicesRequest{Id: question.GetId()}
+	err := p.fill(ctx, answer, question)
+	if err != nil {
+		answer.Answer = &driverv1.ServicesRequest_Fault{Fault: faultToWire(driver.AsError(err))}
+	}
+	return answer
+}
+
+func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, question *driverv1.ServicesResponse) error {
+	services := p.command.Services
+	if services == nil {
+		return driver.Errorf(driver.Unsupported, "the core offers no services")
+	}
+	switch q := question.GetQuestion().(type) {
+	case *driverv1.ServicesResponse_StoreGet:
+		if err := checkKey(q.StoreGet.GetKey()); err != nil {
+			return err
+		}
+		value, err := services.StoreGet(ctx, q.StoreGet.GetLink(), q.StoreGet.GetKey())
+		answer.Answer = &driverv1.ServicesRequest_StoreGot{StoreGot: &driverv1.StoreGot{Value: value}}
+		return err
+	case *driverv1.ServicesResponse_StorePut:
+		if err := checkKey(q.StorePut.GetKey()); err != nil {
+			return err
+		}
+		value := q.StorePut.GetValue()
+		if len(value) > maxValue {
+			return driver.Errorf(driver.BadValue, "value of %d bytes: at most %d are kept", len(value), maxValue)
+		}
+		answer.Answer = &driverv1.ServicesRequest_StoreDone{StoreDone: &driverv1.StoreDone{}}
+		return services.StorePut(ctx, q.StorePut.GetLink(), q.StorePut.GetKey(), value)
+	case *driverv1.ServicesResponse_GatewayGet:
+		name, now, err := services.Gateway(ctx)
+		answer.Answer = &driverv1.ServicesRequest_Gateway{Gateway: &driverv1.Gateway{Name: name, TimeUnixNs: timeToWire(now)}}
+		return err
+	default:
+		return driver.Errorf(driver.Unsupported, "question %d is of a kind that this gateway does not know: it is older than the driver", question.GetId())
+	}
+}

@@ -1,0 +1,183 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// maxFrameSamples bounds the samples of one frame. Null samples cost no bytes, so
+// a few bytes could otherwise claim any number of them.
+const maxFrameSamples = 1 << 20
+
+var errTruncated = errors.New("message is cut off or not protobuf")
+
+// attachMessage is an AttachResponse as the core receives it: the frames stay
+// encoded, everything else is decoded. The frames own their memory.
+type attachMessage struct {
+	frames [][]byte
+	other  driverv1.AttachResponse // empty where there are frames
+}
+
+var _ scanner = (*attachMessage)(nil)
+
+// scan copies the message once out of gRPC's buffers; the frames are parts of that copy.
+func (m *attachMessage) scan(data mem.BufferSlice) error {
+	all := make([]byte, data.Len())
+	data.CopyTo(all)
+	return m.split(all)
+}
+
+func (m *attachMessage) split(all []byte) error {
+	m.frames, m.other.Message = m.frames[:0], nil
+	for rest := all; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 {
+			return errTruncated
+		}
+		size := protowire.ConsumeFieldValue(number, kind, rest[n:])
+		if size < 0 {
+			return errTruncated
+		}
+		value := rest[n : n+size]
+		rest = rest[n+size:]
+		if kind != protowire.BytesType || number != fieldFrame && number != fieldFrames {
+			continue
+		}
+		body, _ := protowire.ConsumeBytes(value)
+		if number == fieldFrame {
+			m.frames = append(m.frames, body[:len(body):len(body)])
+		} else if err := m.splitFrames(body); err != nil {
+			return err
+		}
+	}
+	if len(m.frames) > 0 {
+		return nil
+	}
+	return m.other.UnmarshalVT(all)
+}
+
+func (m *attachMessage) splitFrames(body []byte) error {
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return errTruncated
+		}
+		size := protowire.ConsumeFieldValue(number, kind, body[n:])
+		if size < 0 {
+			return errTruncated
+		}
+		if number == fieldEach && kind == protowire.BytesType {
+			frame, _ := protowire.ConsumeBytes(body[n : n+size])
+			m.frames = append(m.frames, frame[:len(frame):len(frame)])
+		}
+		body = body[n+size:]
+	}
+	return nil
+}
+
+// frameSequence finds the sequence of an encoded frame without decoding the rest.
+func frameSequence(frame []byte) (uint64, error) {
+	var sequence uint64
+	for len(frame) > 0 {
+		number, kind, n := protowire.ConsumeTag(frame)
+		if n < 0 {
+			return 0, errTruncated
+		}
+		if number == fieldSequence && kind == protowire.VarintType {
+			value, size := protowire.ConsumeVarint(frame[n:])
+			if size < 0 {
+				return 0, errTruncated
+			}
+			sequence, frame = value, frame[n+size:]
+			continue
+		}
+		size := protowire.ConsumeFieldValue(number, kind, frame[n:])
+		if size < 0 {
+			return 0, errTruncated
+		}
+		frame = frame[n+size:]
+	}
+	if sequence == 0 {
+		return 0, errors.New("frame has no sequence")
+	}
+	return sequence, nil
+}
+
+// DecodeFrame decodes a frame as Handler.Frame gets it: its sequence and either a
+// batch or a gap. The frame may come from anybody: the batch has
+// passed its Check, and the memory it takes is a small multiple of len(frame). The result shares
+// nothing with frame.
+func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err error) {
+	var wire driverv1.Frame
+	if err := wire.UnmarshalVT(frame); err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame of %d bytes: %w", len(frame), err)
+	}
+	switch content := wire.Content.(type) {
+	case *driverv1.Frame_Batch:
+		b, err = batchFromWire(content.Batch)
+	case *driverv1.Frame_Gap:
+		g = gapFromWire(content.Gap)
+	default:
+		err = errors.New("neither batch nor gap")
+	}
+	if err == nil && wire.Sequence == 0 {
+		err = errors.New("no sequence")
+	}
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame %d: %w", wire.Sequence, err)
+	}
+	return wire.Sequence, b, g, nil
+}
+
+func batchFromWire(wire *driverv1.Batch) (*engine.Batch, error) {
+	b := &engine.Batch{Blocks: make([]engine.Block, len(wire.GetBlocks()))}
+	for i, block := range wire.GetBlocks() {
+		b.Blocks[i] = blockFromWire(block)
+	}
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	samples := uint64(0)
+	for i := range b.Blocks {
+		for j := 1; j < len(b.Blocks[i].Runs); j += 2 {
+			samples += uint64(b.Blocks[i].Runs[j])
+		}
+	}
+	if samples > maxFrameSamples {
+		return nil, fmt.Errorf("%d samples: at most %d are taken", samples, maxFrameSamples)
+	}
+	return b, nil
+}
+
+func blockFromWire(wire *driverv1.Block) engine.Block {
+	b := engine.Block{
+		Runs: wire.GetRuns(), Time: wire.GetTimeUnixNs(), Deltas: wire.GetTimeDeltasNs(),
+		Kind:  invalidKind,
+		Bools: wire.GetBools(), Ints: wire.GetInts(), Uints: wire.GetUints(), Floats: wire.GetFloats(),
+		Strings: wire.GetStrings(), Bytes: wire.GetBytes(),
+	}
+	if _, known := driverv1.Kind_name[int32(wire.GetKind())]; known {
+		b.Kind = driver.Kind(wire.GetKind())
+	}
+	if len(wire.GetExceptions()) > 0 {
+		b.Exceptions = make([]engine.Exception, len(wire.GetExceptions()))
+	}
+	for i, x := range wire.GetExceptions() {
+		b.Exceptions[i] = engine.Exception{
+			First: x.GetFirst(), Count: x.GetCount(),
+			Quality: qualityFromWire(x.GetQuality()), Fault: faultFromWire(x.GetFault()),
+		}
+	}
+	return b
+}
+
+// invalidKind is a kind that Check refuses, so that a number too large for a Kind
+// does not become another.
+const invalidKind = driver.Kind(255)

@@ -1,0 +1,230 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+const (
+	defaultStart     = 10 * time.Second
+	defaultTailLines = 20
+)
+
+// A Command says how a driver process is started.
+type Command struct {
+	Name     string       // the driver's name, for logs and errors
+	Path     string       // the executable
+	Args     []string     // without the executable's name
+	Env      []string     // all of its environment beside the handshake's own variables; nothing is inherited
+	Log      *slog.Logger // the driver's lines arrive here, with driver and pid; nil: nowhere
+	Services Services     // answers the driver's questions; nil: there are none to be had
+	Plain    bool         // no TLS: for measurements only
+
+	StartTimeout     time.Duration // until it has described itself; default 10 s
+	HeartbeatTimeout time.Duration // silence that ends an attachment; default 5 s
+	RunDir           string        // where the private socket directory is made; default os.TempDir()
+	TailLines        int           // how many last lines Exit holds; default 20
+}
+
+func (c Command) withDefaults() Command {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Log = c.Log.With("driver", c.Name)
+	if c.StartTimeout <= 0 {
+		c.StartTimeout = defaultStart
+	}
+	if c.HeartbeatTimeout <= 0 {
+		c.HeartbeatTimeout = silenceLimit
+	}
+	if c.RunDir == "" {
+		c.RunDir = os.TempDir()
+	}
+	if c.TailLines <= 0 {
+		c.TailLines = defaultTailLines
+	}
+	return c
+}
+
+// Launch starts a driver process, and returns when it has described itself. ctx
+// bounds the start, not the life of the process. After an error nothing is left of it.
+// The caller owns the Process and ends it with Stop.
+func Launch(ctx context.Context, c Command) (*Process, error) {
+	c = c.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, c.StartTimeout)
+	defer cancel()
+	p, err := launch(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("start driver %s: %w", c.Name, err)
+	}
+	return p, nil
+}
+
+func launch(ctx context.Context, c Command) (*Process, error) {
+	dir, err := filepath.Abs(c.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	// go-plugin makes plugin-dirN in it and a Go driver pluginN in that, with ten digits at most.
+	if longest := len(dir) + len("/plugin-dir0123456789/plugin0123456789"); longest > maxSocketPath {
+		return nil, fmt.Errorf("run directory %s: its sockets' paths would take %d bytes, %d are possible: choose a shorter directory",
+			dir, longest, maxSocketPath)
+	}
+	id, err := newIdentity()
+	if err != nil {
+		return nil, err
+	}
+	run, err := start(ctx, c, dir, id)
+	if err != nil {
+		return nil, err
+	}
+	p, err := connect(ctx, c, run, id)
+	if err != nil {
+		run.kill()
+		return nil, describeFailure(ctx, run, err)
+	}
+	return p, nil
+}
+
+// start goes through go-plugin as far as the handshake. Its Client is not used
+// after that: it would dial with a broker and a copy of standard output, which end
+// for good with the core that opened them, and its Kill can hang.
+func start(ctx context.Context, c Command, dir string, id Identity) (*process, error) {
+	var run *process
+	unwatch := func() bool { return false }
+	defer func() { unwatch() }()
+	env := append([]string{envLogLevel + "=" + lowestLevel(ctx, c.Log).String()}, c.Env...)
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  handshakeConfig(),
+		VersionedPlugins: versionedPlugins(nil),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     c.StartTimeout,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
+		Logger:           hclog.NewNullLogger(),
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
+			env = append(env, cmd.Env...)
+			if !c.Plain {
+				env = append(env, envClientCert+"="+string(id.Certificate))
+			}
+			run = newProcess(c, socketDir, env)
+			// go-plugin's Start knows no context.
+			unwatch = context.AfterFunc(ctx, run.kill)
+			return run, nil
+		},
+	})
+	_, err := client.Start()
+	if err == nil {
+		return run, nil
+	}
+	if run == nil {
+		return nil, err
+	}
+	if !run.running() {
+		return nil, errors.Join(err, os.RemoveAll(run.dir))
+	}
+	run.kill()
+	return nil, describeFailure(ctx, run, err)
+}
+
+// describeFailure finds the reason that helps: what was wrong with the handshake, or
+// how the process ended, before what go-plugin made of it. It waits for the end.
+func describeFailure(ctx context.Context, run *process, err error) error {
+	<-run.finished
+	shake, refusal := run.handshake()
+	switch {
+	case refusal != nil:
+		return withLastLine(refusal, run.exit)
+	case run.exit.Signal != syscall.SIGKILL.String():
+		return fmt.Errorf("it ended before it was ready: %v", run.exit)
+	case ctx.Err() != nil:
+		return withLastLine(fmt.Errorf("it was not ready in time: %w", ctx.Err()), run.exit)
+	case shake.version == 0:
+		return withLastLine(errors.New("it gave no handshake on its standard output"), run.exit)
+	}
+	return withLastLine(err, run.exit)
+}
+
+func withLastLine(err error, e Exit) error {
+	if len(e.Stderr) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; its last line: %s", err, e.Stderr[len(e.Stderr)-1])
+}
+
+// lowestLevel is the lowest level that the log keeps.
+func lowestLevel(ctx context.Context, log *slog.Logger) slog.Level {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if log.Enabled(ctx, level) {
+			return level
+		}
+	}
+	return slog.LevelError
+}
+
+// connect dials the process and asks what it is.
+func connect(ctx context.Context, c Command, run *process, id Identity) (*Process, error) {
+	shake, _ := run.handshake()
+	id.Network, id.Address, id.Version, id.PID = shake.network, shake.address, shake.version, run.cmd.Process.Pid
+	id.Driver = shake.certificate
+	creds := insecure.NewCredentials()
+	if !c.Plain {
+		if id.Driver == nil {
+			return nil, errors.New("its handshake has no certificate: the driver does not speak TLS, which every driver must")
+		}
+		config, err := id.TLS()
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(config)
+	}
+	conn, err := dial(id.Network, id.Address, creds)
+	if err != nil {
+		return nil, err
+	}
+	p := newHandle(c, run, conn, id)
+	if p.described, err = p.Describe(ctx); err != nil {
+		p.abandon()
+		return nil, fmt.Errorf("describe: %w", err)
+	}
+	p.serveQuestions()
+	return p, nil
+}
+
+// dial makes the one connection to a process.
+func dial(network, address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
+	var d net.Dialer
+	return grpc.NewClient("passthrough:///"+serverName,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, network, address)
+		}),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(codec{}),
+			grpc.MaxCallRecvMsgSize(maxReceiveCore),
+			grpc.MaxCallSendMsgSize(maxReceiveDriver),
+		),
+		grpc.WithWriteBufferSize(writeBuffer),
+		grpc.WithReadBufferSize(readBuffer),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(window),
+		grpc.WithStaticConnWindowSize(2*window),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableServiceConfig(),
+	)
+}

@@ -1,0 +1,254 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+const (
+	// callLimit is the deadline of a call whose context has none.
+	callLimit = 10 * time.Second
+	// askLimit is how long Stop waits for the answer to its request; a process that
+	// is alive gives it at once. exitLimit is how long it may then take to close.
+	askLimit  = time.Second
+	exitLimit = 4 * time.Second
+	// killLimit is how long the kernel may take over a SIGKILL.
+	killLimit = 5 * time.Second
+)
+
+// shutdownMethod is go-plugin's own way to ask a process to exit.
+const shutdownMethod = "/plugin.GRPCController/Shutdown"
+
+// A Process is a running driver. Its methods may be called concurrently. Every
+// call of engine.Control has a deadline, and fails with ErrExited in its
+// tree when the process is dead.
+type Process struct {
+	command   Command
+	run       *process
+	conn      *grpc.ClientConn
+	rpc       driverv1.DriverServiceClient
+	identity  Identity
+	described engine.Description
+
+	life context.CancelFunc // ends what work does
+	ctx  func() context.Context
+	work sync.WaitGroup
+}
+
+var _ engine.Control = (*Process)(nil)
+
+func newHandle(c Command, run *process, conn *grpc.ClientConn, id Identity) *Process {
+	life, cancel := context.WithCancel(context.Background())
+	p := &Process{
+		command: c, run: run, conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id,
+		life: cancel, ctx: func() context.Context { return life },
+	}
+	p.work.Go(func() {
+		select {
+		case <-run.done:
+		case <-life.Done():
+		}
+		cancel()
+		_ = conn.Close()
+	})
+	return p
+}
+
+// abandon lets go of a process that is not to be used.
+func (p *Process) abandon() {
+	p.life()
+	p.work.Wait()
+}
+
+// PID is the number of the process. It is valid until Done is closed.
+func (p *Process) PID() int { return p.identity.PID }
+
+// Description is what the driver said of itself when it started.
+func (p *Process) Description() engine.Description { return p.described }
+
+// Identity is what another process needs to speak to this driver process. It
+// holds a private key.
+func (p *Process) Identity() Identity { return p.identity }
+
+// Done is closed when the process is dead.
+func (p *Process) Done() <-chan struct{} { return p.run.done }
+
+// Exit tells how the process ended. It is the zero Exit before Done is closed.
+func (p *Process) Exit() Exit {
+	select {
+	case <-p.run.done:
+		return p.run.exit
+	default:
+		return Exit{}
+	}
+}
+
+// Stop ends the process, and returns when nothing is left of it: no child, no file,
+// no goroutine. It asks first, and the driver closes its links; if that takes
+// too long, or longer than ctx, it kills. To lose no sample, Drain and take what
+// Attach still brings before. It is safe to call twice, and concurrently.
+func (p *Process) Stop(ctx context.Context) error {
+	if p.askExit(ctx) {
+		limit := time.NewTimer(exitLimit)
+		defer limit.Stop()
+		select {
+		case <-p.run.done:
+		case <-limit.C:
+		case <-ctx.Done():
+		}
+	}
+	p.run.kill()
+	limit := time.NewTimer(killLimit)
+	defer limit.Stop()
+	select {
+	case <-p.run.finished:
+	case <-limit.C:
+		// It is stuck in the kernel, in a device's driver perhaps. Its goroutines
+		// stay until it comes out.
+		p.life()
+		return fmt.Errorf("stop driver %s: process %d does not die", p.command.Name, p.PID())
+	}
+	p.work.Wait()
+	return nil
+}
+
+// askExit asks the process to exit and tells whether it is worth waiting.
+func (p *Process) askExit(ctx context.Context) bool {
+	select {
+	case <-p.run.done:
+		return false
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	err := p.conn.Invoke(ctx, shutdownMethod, &emptypb.Empty{}, &emptypb.Empty{})
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Canceled:
+		return ctx.Err() == nil
+	case codes.Unimplemented: // a driver without go-plugin
+		return p.run.signal(syscall.SIGTERM) == nil
+	default: // the connection ends with the answer, or before it
+		return true
+	}
+}
+
+// Describe asks the driver what it is.
+func (p *Process) Describe(ctx context.Context) (engine.Description, error) {
+	r, err := call(ctx, p, "describe", p.rpc.Describe, &driverv1.DescribeRequest{})
+	return descriptionFromWire(r), err
+}
+
+// Validate has the driver check a state.
+func (p *Process) Validate(ctx context.Context, s *engine.State) ([]engine.ConfigFault, error) {
+	r, err := call(ctx, p, "validate", p.rpc.Validate, &driverv1.ValidateRequest{State: stateToWire(s)})
+	return faultsFromWire(r.GetFaults()), err
+}
+
+// Apply sets the driver's desired state.
+func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+	r, err := call(ctx, p, "apply", p.rpc.Apply,
+		&driverv1.ApplyRequest{State: stateToWire(s), Standby: o.Standby, HandOff: o.HandOff})
+	return faultsFromWire(r.GetFaults()), err
+}
+
+// Status asks for all conditions and counters.
+func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
+	r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return statusFromWire(r), nil
+}
+
+// Read reads points of one device.
+func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
+	r, err := call(ctx, p, "read", p.rpc.Read, &driverv1.ReadRequest{Link: link, Device: device, Points: points})
+	if err != nil {
+		return nil, err
+	}
+	return samplesFromWire(r.GetSamples()), nil
+}
+
+// Write writes one point.
+func (p *Process) Write(ctx context.Context, link, device, point string, v driver.Value) error {
+	_, err := call(ctx, p, "write", p.rpc.Write,
+		&driverv1.WriteRequest{Link: link, Device: device, Point: point, Value: valueToWire(v)})
+	return err
+}
+
+// Browse lists addresses of a device.
+func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error) {
+	r, err := call(ctx, p, "browse", p.rpc.Browse,
+		&driverv1.BrowseRequest{Link: link, Device: device, Prefix: prefix, Limit: uint32(max(0, limit))})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]driver.Entry, len(r.GetEntries()))
+	for i, e := range r.GetEntries() {
+		entries[i] = driver.Entry{
+			Address: e.GetAddress(), Name: e.GetName(), Kind: kindFromWire(e.GetKind()), Writable: e.GetWritable(),
+		}
+	}
+	return entries, nil
+}
+
+// Drain finishes what is in flight and closes the links.
+func (p *Process) Drain(ctx context.Context) (engine.Drained, error) {
+	r, err := call(ctx, p, "drain", p.rpc.Drain, &driverv1.DrainRequest{})
+	return engine.Drained{LastSequence: r.GetLastSequence(), HandOff: r.GetHandOff()}, err
+}
+
+// Activate opens the links of a state applied in standby.
+func (p *Process) Activate(ctx context.Context) error {
+	_, err := call(ctx, p, "activate", p.rpc.Activate, &driverv1.ActivateRequest{})
+	return err
+}
+
+// call makes one unary call with a deadline. The response is the zero one, and
+// never nil to its getters, after an error.
+func call[Q, R any](ctx context.Context, p *Process, name string,
+	rpc func(context.Context, *Q, ...grpc.CallOption) (*R, error), request *Q) (*R, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callLimit)
+		defer cancel()
+	}
+	r, err := rpc(ctx, request)
+	if err != nil {
+		return nil, p.fault(name, err, ctx.Err())
+	}
+	return r, nil
+}
+
+// fault makes the error of a call one of the contract, and says so when the reason is
+// that the process is dead.
+func (p *Process) fault(name string, err, ctxErr error) error {
+	if status.Code(err) == codes.Unavailable || errors.Is(err, grpc.ErrClientConnClosing) || status.Code(err) == codes.Canceled && ctxErr == nil {
+		// The stream often ends before the kernel has told of the death.
+		select {
+		case <-p.run.done:
+			return &driver.Error{
+				Code: driver.NotConnected, Err: ErrExited,
+				Text: fmt.Sprintf("%s: the process of driver %s is dead: %v", name, p.command.Name, p.run.exit),
+			}
+		case <-time.After(deathGrace):
+		}
+	}
+	return faultOf(err, ctxErr)
+}
+
+// deathGrace is how long the error of a connection waits for the news of a death.
+const deathGrace = 50 * time.Millisecond

@@ -1,0 +1,225 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+const (
+	// closeLimit bounds the closing of the links when the process ends.
+	closeLimit = 2 * time.Second
+	// window is what HTTP/2 may have in flight on one stream. Credit bounds
+	// telemetry to less, so that flow control never holds up the stream, and a fixed
+	// size spares the probing for a better one.
+	window = 8 << 20
+	// writeBuffer and readBuffer are what one system call moves at most. A larger
+	// one only makes TLS records wait for each other.
+	writeBuffer = 64 << 10
+	readBuffer  = 64 << 10
+)
+
+// Serve runs d as a driver process and does not return: it is the whole main of a
+// driver.
+//
+//	func main() { plugin.Serve(modbus.New()) }
+//
+// The process ends when the core asks it to, or within five seconds of the core's
+// death, and leaves no file behind. What the driver writes to its Env.Log, to
+// standard error and, once it runs, to standard output arrives in the core's log.
+func Serve(d driver.Driver) {
+	os.Exit(serve(d, os.Stderr))
+}
+
+func serve(d driver.Driver, stderr *os.File) (exitCode int) {
+	info := d.Info()
+	if os.Getenv(envCookie) != cookie {
+		_, _ = io.WriteString(stderr, byHand(info.Name, info.Version))
+		return 2
+	}
+	// The core decides when a driver ends: not a Ctrl-C in its terminal, and not
+	// a line written to the stderr of a core that is dead.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT)
+	log := driverLog(stderr)
+	if text := versionMismatch(program(), os.Getenv(envVersions)); text != "" {
+		log.Error(text)
+	}
+	s := newServer(newQuestions())
+	e := engine.New(d, engine.Options{
+		Log:     log,
+		Store:   func(link string) driver.Store { return &store{questions: s.questions, link: link} },
+		Encode:  frameEncoder(),
+		OnEvent: s.event,
+	})
+	s.backend = backend{
+		control: e, ring: e.Ring(), epoch: e.Epoch(), progress: e.Progress, conditions: e.Conditions,
+	}
+	return run(s, log, stderr, e.Close)
+}
+
+// run serves s until the core or a signal ends it.
+func run(s *server, log *slog.Logger, stderr *os.File, closeAll func(context.Context) error) (exitCode int) {
+	h := host{server: s, stderr: stderr, parent: os.Getppid()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() { h.watch(ctx, log) })
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig:  handshakeConfig(),
+		VersionedPlugins: versionedPlugins(s.register),
+		GRPCServer:       h.newServer,
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: stderr, JSONFormat: true}),
+	})
+	cancel()
+	// Links that do not close must not keep the process.
+	stuck := time.AfterFunc(closeLimit+time.Second, func() {
+		removeSocketDir()
+		os.Exit(1)
+	})
+	defer stuck.Stop()
+	watch.Wait()
+	defer removeSocketDir()
+	closing, done := context.WithTimeout(context.Background(), closeLimit)
+	defer done()
+	if err := closeAll(closing); err != nil {
+		log.Warn("close links at the end of the process", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// host is the gRPC server of the process and what may end it.
+type host struct {
+	server *server
+	stderr *os.File
+	parent int
+
+	mu   sync.Mutex
+	grpc *grpc.Server // nil: not made yet
+	over bool         // stop was called
+	once sync.Once
+}
+
+// newServer makes the gRPC server for go-plugin, whose options bring TLS. It sends
+// no keepalives: on a Unix socket the kernel tells of a dead peer, and the
+// heartbeats of Attach of one that hangs.
+func (h *host) newServer(opts []grpc.ServerOption) *grpc.Server {
+	opts = append(opts,
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.MaxRecvMsgSize(maxReceiveDriver),
+		grpc.MaxSendMsgSize(maxReceiveDriver),
+		grpc.WriteBufferSize(writeBuffer),
+		grpc.ReadBufferSize(readBuffer),
+		grpc.SharedWriteBuffer(true),
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(2*window),
+		grpc.UnaryInterceptor(h.unary),
+	)
+	server := grpc.NewServer(opts...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.grpc = server
+	if h.over {
+		server.Stop()
+	}
+	return server
+}
+
+func (h *host) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	h.once.Do(h.restoreOutput)
+	return handler(ctx, req)
+}
+
+// restoreOutput undoes go-plugin's diversion of os.Stdout and os.Stderr into pipes
+// inside this process: nobody reads them once the core has gone, and then whoever
+// prints hangs for ever. It runs at the first call, Describe, before any link
+// is opened and after go-plugin's change, which happens before it accepts.
+func (h *host) restoreOutput() { os.Stdout, os.Stderr = h.stderr, h.stderr }
+
+func (h *host) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	if h.grpc != nil {
+		h.grpc.Stop() // ends goplugin.Serve
+	}
+}
+
+// removeSocketDir removes the private directory, empty once the listener is
+// closed: a core killed with kill -9 cannot.
+func removeSocketDir() {
+	if dir := os.Getenv(envSocketDir); dir != "" {
+		_ = os.Remove(dir)
+	}
+}
+
+// driverLog writes lines that the core's pump understands.
+func driverLog(to io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if err := level.UnmarshalText([]byte(os.Getenv(envLogLevel))); err != nil {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level}))
+}
+
+// watch ends the process on SIGTERM and when its core is gone. A core is gone when
+// the process that started this one is dead, which the kernel shows as a change of
+// parent, or when none has had a stream open for a while. PR_SET_PDEATHSIG would
+// say the former sooner, but it fires when the thread that forked ends, and a Go
+// program's threads do.
+func (h *host) watch(ctx context.Context, log *slog.Logger) {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	defer signal.Stop(term)
+	tick := time.NewTicker(orphanEvery)
+	defer tick.Stop()
+	started := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-term:
+			h.stop()
+		case <-tick.C:
+			if why := h.orphaned(time.Since(started)); why != "" {
+				log.Warn("exit: " + why)
+				h.stop()
+			}
+		}
+	}
+}
+
+const (
+	orphanEvery = 500 * time.Millisecond
+	// orphanLimit is how long a process goes on without a stream of a core;
+	// startLimit how long it waits for the first.
+	orphanLimit = 3 * time.Second
+	startLimit  = 20 * time.Second
+)
+
+// orphaned says why there is no core any more, or nothing.
+func (h *host) orphaned(age time.Duration) string {
+	if os.Getppid() != h.parent {
+		return "the core that started this driver is dead"
+	}
+	limit := orphanLimit
+	if age < startLimit && h.server.lastSeen.Load() <= h.server.created {
+		limit = startLimit
+	}
+	if gone := h.server.coreless(); gone > limit {
+		return fmt.Sprintf("no core has been connected for %v", gone.Round(time.Second))
+	}
+	return ""
+}

@@ -1,0 +1,166 @@
+package plugin
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// telemetry is the engine's ring as an attachment uses it.
+type telemetry interface {
+	Attach(resumeAfter uint64) (next uint64)
+	Next(ctx context.Context) (engine.Frame, error)
+	TryNext() (engine.Frame, bool)
+	Ack(sequence uint64)
+}
+
+// backend is the engine as the data plane sees it.
+type backend struct {
+	control    engine.Control
+	ring       telemetry
+	epoch      uint64
+	progress   func() uint64
+	conditions func() []engine.Event
+}
+
+// server serves DriverService from an engine. Its unary calls are one line each:
+// the engine does the work.
+type server struct {
+	driverv1.UnimplementedDriverServiceServer
+	backend
+	questions *questions
+
+	streams  atomic.Int64 // open streams of a core
+	lastSeen atomic.Int64 // when the last of them ended, or this server began, Unix nanoseconds
+	created  int64
+
+	mu      sync.Mutex
+	current *session // the core that is attached; nil: none
+	epoch   uint64   // the highest core epoch seen
+}
+
+var _ driverv1.DriverServiceServer = (*server)(nil)
+
+func newServer(q *questions) *server {
+	s := &server{questions: q, created: time.Now().UnixNano()}
+	s.lastSeen.Store(s.created)
+	return s
+}
+
+func (s *server) register(to *grpc.Server) { driverv1.RegisterDriverServiceServer(to, s) }
+
+func (s *server) Describe(ctx context.Context, _ *driverv1.DescribeRequest) (*driverv1.DescribeResponse, error) {
+	d, err := s.control.Describe(ctx)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return descriptionToWire(d), nil
+}
+
+func (s *server) Validate(ctx context.Context, r *driverv1.ValidateRequest) (*driverv1.ValidateResponse, error) {
+	state, err := stateFromWire(r.GetState())
+	if err != nil {
+		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
+	}
+	faults, err := s.control.Validate(ctx, state)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.ValidateResponse{Faults: faultsToWire(faults)}, nil
+}
+
+func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1.ApplyResponse, error) {
+	state, err := stateFromWire(r.GetState())
+	if err != nil {
+		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
+	}
+	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff()})
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.ApplyResponse{Faults: faultsToWire(faults)}, nil
+}
+
+func (s *server) Status(ctx context.Context, _ *driverv1.StatusRequest) (*driverv1.StatusResponse, error) {
+	status, err := s.control.Status(ctx)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return statusToWire(status), nil
+}
+
+func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.ReadResponse, error) {
+	samples, err := s.control.Read(ctx, r.GetLink(), r.GetDevice(), r.GetPoints())
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.ReadResponse{Samples: samplesToWire(samples)}, nil
+}
+
+func (s *server) Write(ctx context.Context, r *driverv1.WriteRequest) (*driverv1.WriteResponse, error) {
+	err := s.control.Write(ctx, r.GetLink(), r.GetDevice(), r.GetPoint(), valueFromWire(r.GetValue()))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.WriteResponse{}, nil
+}
+
+func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driverv1.BrowseResponse, error) {
+	entries, err := s.control.Browse(ctx, r.GetLink(), r.GetDevice(), r.GetPrefix(), int(r.GetLimit()))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	wire := make([]*driverv1.BrowseEntry, len(entries))
+	for i, e := range entries {
+		wire[i] = &driverv1.BrowseEntry{
+			Address: validText(e.Address), Name: validText(e.Name), Kind: driverv1.Kind(e.Kind), Writable: e.Writable,
+		}
+	}
+	return &driverv1.BrowseResponse{Entries: wire}, nil
+}
+
+func (s *server) Drain(ctx context.Context, _ *driverv1.DrainRequest) (*driverv1.DrainResponse, error) {
+	d, err := s.control.Drain(ctx)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.DrainResponse{LastSequence: d.LastSequence, HandOff: d.HandOff}, nil
+}
+
+func (s *server) Activate(ctx context.Context, _ *driverv1.ActivateRequest) (*driverv1.ActivateResponse, error) {
+	if err := s.control.Activate(ctx); err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.ActivateResponse{}, nil
+}
+
+// Services lets the driver's questions through to the core for as long as the
+// stream lasts.
+func (s *server) Services(stream grpc.BidiStreamingServer[driverv1.ServicesRequest, driverv1.ServicesResponse]) error {
+	defer s.seen()()
+	return s.questions.serve(stream)
+}
+
+// seen counts a stream of the core until the returned function is called.
+func (s *server) seen() func() {
+	s.streams.Add(1)
+	return func() {
+		s.lastSeen.Store(time.Now().UnixNano())
+		s.streams.Add(-1)
+	}
+}
+
+// coreless tells for how long there has been no core.
+func (s *server) coreless() time.Duration {
+	if s.streams.Load() > 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, s.lastSeen.Load()))
+}

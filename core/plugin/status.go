@@ -1,0 +1,98 @@
+package plugin
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+func descriptionToWire(d engine.Description) *driverv1.DescribeResponse {
+	return &driverv1.DescribeResponse{
+		Name: d.Name, Version: d.Version,
+		LinkSchema: string(d.LinkSchema), DeviceSchema: string(d.DeviceSchema), AddressSchema: string(d.AddressSchema),
+		Abilities: d.Abilities, ProcessEpoch: d.ProcessEpoch,
+	}
+}
+
+func descriptionFromWire(wire *driverv1.DescribeResponse) engine.Description {
+	schema := func(s string) json.RawMessage {
+		if s == "" {
+			return nil
+		}
+		return json.RawMessage(s)
+	}
+	return engine.Description{
+		Info: driver.Info{
+			Name: wire.GetName(), Version: wire.GetVersion(), LinkSchema: schema(wire.GetLinkSchema()),
+			DeviceSchema: schema(wire.GetDeviceSchema()), AddressSchema: schema(wire.GetAddressSchema()),
+		},
+		Abilities: wire.GetAbilities(), ProcessEpoch: wire.GetProcessEpoch(),
+	}
+}
+
+func statusToWire(s *engine.Status) *driverv1.StatusResponse {
+	r := s.Ring
+	wire := &driverv1.StatusResponse{
+		Links: make([]*driverv1.LinkStatus, len(s.Links)),
+		Ring: &driverv1.RingStatus{
+			NextSequence: r.NextSequence, AckedSequence: r.AckedSequence, Bytes: r.Bytes, MaxBytes: r.MaxBytes,
+			Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed,
+		},
+	}
+	for i := range s.Links {
+		l := &s.Links[i]
+		wire.Links[i] = &driverv1.LinkStatus{
+			Name: l.Name, Condition: driverv1.Condition(l.Condition), SinceUnixNs: timeToWire(l.Since),
+			Cause: faultToWire(l.Cause), Opens: l.Opens, OpenFailures: l.OpenFailures,
+			Devices: make([]*driverv1.DeviceStatus, len(l.Devices)),
+		}
+		for j := range l.Devices {
+			wire.Links[i].Devices[j] = deviceStatusToWire(&l.Devices[j])
+		}
+	}
+	return wire
+}
+
+func deviceStatusToWire(d *engine.DeviceStatus) *driverv1.DeviceStatus {
+	return &driverv1.DeviceStatus{
+		Name: d.Name, Condition: driverv1.Condition(d.Condition), SinceUnixNs: timeToWire(d.Since),
+		Cause: faultToWire(d.Cause), Polls: d.Polls, Failures: d.Failures, Overruns: d.Overruns,
+		Samples: d.Samples, BadSamples: d.BadSamples, Writes: d.Writes, WriteFailures: d.WriteFailures,
+		LastPollNs: int64(d.LastPoll), LastLateNs: int64(d.LastLate), MaxLateNs: int64(d.MaxLate),
+	}
+}
+
+func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
+	r := wire.GetRing()
+	s := &engine.Status{
+		Links: make([]engine.LinkStatus, len(wire.GetLinks())),
+		Ring: engine.RingStatus{
+			NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
+			MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
+		},
+	}
+	for i, l := range wire.GetLinks() {
+		s.Links[i] = engine.LinkStatus{
+			Name: l.GetName(), Condition: conditionFromWire(l.GetCondition()), Since: timeFromWire(l.GetSinceUnixNs()),
+			Cause: faultFromWire(l.GetCause()), Opens: l.GetOpens(), OpenFailures: l.GetOpenFailures(),
+			Devices: make([]engine.DeviceStatus, len(l.GetDevices())),
+		}
+		for j, d := range l.GetDevices() {
+			s.Links[i].Devices[j] = deviceStatusFromWire(d)
+		}
+	}
+	return s
+}
+
+func deviceStatusFromWire(d *driverv1.DeviceStatus) engine.DeviceStatus {
+	return engine.DeviceStatus{
+		Name: d.GetName(), Condition: conditionFromWire(d.GetCondition()), Since: timeFromWire(d.GetSinceUnixNs()),
+		Cause: faultFromWire(d.GetCause()), Polls: d.GetPolls(), Failures: d.GetFailures(), Overruns: d.GetOverruns(),
+		Samples: d.GetSamples(), BadSamples: d.GetBadSamples(), Writes: d.GetWrites(), WriteFailures: d.GetWriteFailures(),
+		LastPoll: time.Duration(d.GetLastPollNs()), LastLate: time.Duration(d.GetLastLateNs()),
+		MaxLate: time.Duration(d.GetMaxLateNs()),
+	}
+}

@@ -1,0 +1,185 @@
+package plugin
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+func valueToWire(v driver.Value) *driverv1.Value {
+	switch v.Kind() {
+	case driver.KindBool:
+		return &driverv1.Value{Value: &driverv1.Value_Bool{Bool: v.Bool()}}
+	case driver.KindInt64:
+		return &driverv1.Value{Value: &driverv1.Value_Int64{Int64: v.Int64()}}
+	case driver.KindUint64:
+		return &driverv1.Value{Value: &driverv1.Value_Uint64{Uint64: v.Uint64()}}
+	case driver.KindFloat64:
+		return &driverv1.Value{Value: &driverv1.Value_Float64{Float64: v.Float64()}}
+	case driver.KindString:
+		return &driverv1.Value{Value: &driverv1.Value_String_{String_: validText(v.Str())}}
+	case driver.KindBytes:
+		return &driverv1.Value{Value: &driverv1.Value_Bytes{Bytes: v.Bytes()}}
+	default:
+		return &driverv1.Value{}
+	}
+}
+
+func valueFromWire(v *driverv1.Value) driver.Value {
+	switch v := v.GetValue().(type) {
+	case *driverv1.Value_Bool:
+		return driver.BoolValue(v.Bool)
+	case *driverv1.Value_Int64:
+		return driver.Int64Value(v.Int64)
+	case *driverv1.Value_Uint64:
+		return driver.Uint64Value(v.Uint64)
+	case *driverv1.Value_Float64:
+		return driver.Float64Value(v.Float64)
+	case *driverv1.Value_String_:
+		return driver.StringValue(v.String_)
+	case *driverv1.Value_Bytes:
+		return driver.BytesValue(v.Bytes)
+	default:
+		return driver.Value{}
+	}
+}
+
+// faultToWire keeps what crosses the wire of an error; nil stays nil.
+func faultToWire(f *driver.Error) *driverv1.Fault {
+	if f == nil {
+		return nil
+	}
+	wire := new(driverv1.Fault)
+	setFault(wire, f)
+	return wire
+}
+
+func setFault(wire *driverv1.Fault, f *driver.Error) {
+	wire.Code, wire.Text, wire.AfterNs = driverv1.Code(f.Code), validText(f.Text), int64(f.After)
+}
+
+// faultFromWire takes a code that this version does not know as Internal.
+func faultFromWire(wire *driverv1.Fault) *driver.Error {
+	if wire == nil {
+		return nil
+	}
+	code := driver.Internal
+	if _, known := driverv1.Code_name[int32(wire.GetCode())]; known {
+		code = driver.Code(wire.GetCode())
+	}
+	return &driver.Error{Code: code, Text: wire.GetText(), After: max(0, time.Duration(wire.GetAfterNs()))}
+}
+
+// qualityFromWire takes what it does not know as Bad.
+func qualityFromWire(q driverv1.Quality) driver.Quality {
+	if q == driverv1.Quality_QUALITY_GOOD || q == driverv1.Quality_QUALITY_UNCERTAIN {
+		return driver.Quality(q)
+	}
+	return driver.Bad
+}
+
+func gapToWire(g *engine.Gap) *driverv1.Gap {
+	return &driverv1.Gap{
+		Samples: g.Samples, FirstSequence: g.FirstSeq, LastSequence: g.LastSeq,
+		FromUnixNs: timeToWire(g.From), ToUnixNs: timeToWire(g.To), Cause: faultToWire(g.Cause),
+	}
+}
+
+func gapFromWire(wire *driverv1.Gap) *engine.Gap {
+	return &engine.Gap{
+		Samples: wire.GetSamples(), FirstSeq: wire.GetFirstSequence(), LastSeq: wire.GetLastSequence(),
+		From: timeFromWire(wire.GetFromUnixNs()), To: timeFromWire(wire.GetToUnixNs()),
+		Cause: faultFromWire(wire.GetCause()),
+	}
+}
+
+func eventToWire(e engine.Event) *driverv1.Event {
+	return &driverv1.Event{
+		TimeUnixNs: timeToWire(e.Time), Link: e.Link, Device: e.Device,
+		Condition: driverv1.Condition(e.Condition), Cause: faultToWire(e.Cause),
+	}
+}
+
+func eventFromWire(wire *driverv1.Event) engine.Event {
+	return engine.Event{
+		Time: timeFromWire(wire.GetTimeUnixNs()), Link: wire.GetLink(), Device: wire.GetDevice(),
+		Condition: conditionFromWire(wire.GetCondition()), Cause: faultFromWire(wire.GetCause()),
+	}
+}
+
+// kindFromWire takes what it does not know as null.
+func kindFromWire(k driverv1.Kind) driver.Kind {
+	if _, known := driverv1.Kind_name[int32(k)]; !known {
+		return driver.KindNull
+	}
+	return driver.Kind(k)
+}
+
+// conditionFromWire takes what it does not know as NotStarted.
+func conditionFromWire(c driverv1.Condition) engine.Condition {
+	if _, known := driverv1.Condition_name[int32(c)]; !known {
+		return engine.NotStarted
+	}
+	return engine.Condition(c)
+}
+
+func samplesToWire(samples []engine.NamedSample) []*driverv1.PointSample {
+	wire := make([]*driverv1.PointSample, len(samples))
+	for i, s := range samples {
+		wire[i] = &driverv1.PointSample{
+			Point: s.Point, Value: valueToWire(s.Value), Quality: driverv1.Quality(s.Quality),
+			TimeUnixNs: timeToWire(s.Time), Fault: faultToWire(s.Fault),
+		}
+	}
+	return wire
+}
+
+func samplesFromWire(wire []*driverv1.PointSample) []engine.NamedSample {
+	samples := make([]engine.NamedSample, len(wire))
+	for i, s := range wire {
+		samples[i] = engine.NamedSample{Point: s.GetPoint(), Sample: driver.Sample{
+			Value: valueFromWire(s.GetValue()), Quality: qualityFromWire(s.GetQuality()),
+			Time: timeFromWire(s.GetTimeUnixNs()), Fault: faultFromWire(s.GetFault()),
+		}}
+	}
+	return samples
+}
+
+// timeToWire and timeFromWire keep the zero time, which is 0 on the wire.
+func timeToWire(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func timeFromWire(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+// validText replaces what is not UTF-8. Devices send such texts, the generated code
+// would pass them on, and every stock protobuf refuses a message that has one.
+func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// validTexts returns texts itself where nothing has to be replaced.
+func validTexts(texts []string) []string {
+	for i, s := range texts {
+		if utf8.ValidString(s) {
+			continue
+		}
+		valid := slices.Clone(texts)
+		for j := i; j < len(valid); j++ {
+			valid[j] = validText(valid[j])
+		}
+		return valid
+	}
+	return texts
+}
