@@ -207,6 +207,7 @@ func TestShutdownEndsAStreamWithoutAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(ctx, l, api.Handler(f)) }()
 	c := client.New(socket)

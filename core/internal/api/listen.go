@@ -110,6 +110,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // somebody does not read; nothing is owed to them
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the API: %w", err)
+	}
 	return nil
 }

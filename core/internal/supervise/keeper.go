@@ -110,7 +110,7 @@ func (k *keeper) life() error {
 	k.enter(Starting, "", time.Time{})
 	proc, err := k.o.Launch(k.ctx, k.kind)
 	if err != nil {
-		return fmt.Errorf("start driver %s: %w", k.kind, err)
+		return err // which names the driver
 	}
 	k.adopt(proc)
 	s := newSession(k, proc)

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	creditFrames = 256     // in flight and not stored
+	creditFrames = 4096    // in flight and not stored
 	creditBytes  = 4 << 20 // the same in bytes: what one driver can make the core hold
 
 	applyLimit  = 30 * time.Second
@@ -83,12 +83,15 @@ func (s *session) serve(ctx context.Context) error {
 		case <-s.proc.Done():
 			return errors.New("the process ended")
 		case <-s.broken():
+			if s.silentFor(heartbeatLimit * 3 / 4) { // the stream has ended for just that
+				return errSilent
+			}
 			s.log.Warn("the telemetry stream broke; attaching again", "err", s.attachment.Err())
 			s.detach()
 		case <-s.wake:
 		case <-retry:
 		case <-watch.C:
-			if s.silent() {
+			if s.attachment != nil && s.silentFor(heartbeatLimit) {
 				return errSilent
 			}
 		}
@@ -157,7 +160,7 @@ func (s *session) attach(ctx context.Context) (retry <-chan time.Time, err error
 	case ctx.Err() != nil:
 		return nil, nil
 	case !s.attached, time.Since(s.brokeAt) >= reattachLimit:
-		return nil, fmt.Errorf("driver %s: attach: %w", s.kind, err)
+		return nil, err
 	}
 	return time.After(reattach), nil
 }
@@ -206,9 +209,9 @@ func (s *session) broken() <-chan struct{} {
 	return s.attachment.Done()
 }
 
-// silent tells that a process which should send heartbeats sends nothing.
-func (s *session) silent() bool {
-	return s.attachment != nil && !s.busy.Load() && time.Since(time.Unix(0, s.heard.Load())) > heartbeatLimit
+// silentFor tells that a process which sends heartbeats has sent nothing for so long.
+func (s *session) silentFor(limit time.Duration) bool {
+	return !s.busy.Load() && time.Since(time.Unix(0, s.heard.Load())) > limit
 }
 
 // drain lets the process finish, and waits until all it sent is stored.

@@ -238,6 +238,22 @@ func TestSilenceKills(t *testing.T) {
 	})
 }
 
+func TestAStreamThatEndedForItsSilenceKills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close()
+		r.set(1)
+		p := <-r.starts
+		a := <-p.attached
+		time.Sleep(4500 * time.Millisecond)
+		a.breakOff(errors.New("no heartbeat"))
+		synctest.Wait()
+		if s := r.status(); !p.stopped || !strings.Contains(s.Cause, "no heartbeat for 5s") {
+			t.Errorf("a process that hangs was attached again: %+v", s)
+		}
+	})
+}
+
 func TestAFullSpoolIsNotTheDriversSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
