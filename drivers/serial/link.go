@@ -1,0 +1,187 @@
+package serial
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// link is an open port. Its reader takes every line as it comes, whether or not
+// somebody waits for it.
+type link struct {
+	name    string
+	log     *slog.Logger
+	set     *linkSettings
+	timeout time.Duration
+	late    time.Duration
+	port    *os.File
+
+	lost      chan struct{}
+	lostOnce  sync.Once
+	lostErr   error // why; valid once lost is closed
+	closeOnce sync.Once
+	closeErr  error
+	cancel    func()
+	workers   sync.WaitGroup
+
+	heard chan heardLine // lines for listeners
+
+	mu        sync.Mutex
+	framer    framer
+	sent      uint64 // requests so far
+	pending   *pending
+	owed      []owed
+	arrived   chan struct{} // an owed line came
+	listeners []*subscription
+	dropped   uint64
+}
+
+var _ driver.Link = (*link)(nil)
+
+// heardLines is how many lines can wait for the listeners; at most max_line each.
+const heardLines = 256
+
+// heardLine is a line for the listeners, and when it came.
+type heardLine struct {
+	text string
+	at   time.Time
+}
+
+// open opens a port and starts its reader.
+func open(cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) (driver.Link, error) {
+	port, err := openPort(set)
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &link{
+		name: cfg.Name, log: log, set: set, timeout: cfg.Timeout, late: cfg.Timeout, port: port, cancel: cancel,
+		lost: make(chan struct{}), heard: make(chan heardLine, heardLines), arrived: make(chan struct{}, 1),
+		framer: framer{terminator: []byte(set.Terminator), maxLine: set.MaxLine},
+	}
+	if set.Late != nil {
+		l.late = time.Duration(*set.Late)
+	}
+	l.workers.Go(l.read)
+	l.workers.Go(func() { l.tellListeners(ctx) })
+	return l, nil
+}
+
+// Device compiles a device.
+func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
+	d, err := parseDevice(cfg, l.set)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-l.lost:
+		return nil, l.cause()
+	default:
+	}
+	d.link = l
+	if d.listens() {
+		return listening{d}, nil
+	}
+	return polled{d}, nil
+}
+
+// Close gives the port back.
+func (l *link) Close(context.Context) error {
+	l.closeOnce.Do(func() {
+		l.lose(driver.Errorf(driver.NotConnected, "link %s is closed", l.name))
+		l.cancel()
+		l.closeErr = closePort(l.port) // ends the reader, and a write in flight
+		l.workers.Wait()
+	})
+	return l.closeErr
+}
+
+// lose ends the link's life; the first call counts.
+func (l *link) lose(err error) {
+	l.lostOnce.Do(func() {
+		l.lostErr = err
+		close(l.lost)
+	})
+}
+
+func (l *link) cause() error {
+	<-l.lost
+	return l.lostErr
+}
+
+// read is the reader. It takes bytes from the port with mu held, so that whoever
+// holds mu knows that no byte is on its way between the port and the framer.
+func (l *link) read() {
+	raw, err := l.port.SyscallConn()
+	if err != nil {
+		l.lose(driver.Errorf(driver.NotConnected, "read %s: %w", l.set.Port, err))
+		return
+	}
+	var readErr error
+	err = raw.Read(func(fd uintptr) (done bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		readErr = l.drain(int(fd))
+		return readErr != nil
+	})
+	l.lose(driver.Errorf(driver.NotConnected, "read %s: the port is gone: %w", l.set.Port, errors.Join(readErr, err)))
+}
+
+// drain takes what the port has. It is called with mu held.
+func (l *link) drain(fd int) error {
+	var buf [4096]byte
+	for {
+		n, err := unix.Read(fd, buf[:])
+		switch {
+		case n > 0:
+			l.framer.feed(buf[:n], l.sent, l.take)
+		case err == nil:
+			return io.EOF // a port that hung up
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
+}
+
+// take decides what a line is. It is called with mu held and must not wait.
+func (l *link) take(in line) {
+	if p := l.pending; p != nil && in.began == l.sent && p.offer(in) {
+		l.pending = nil
+		return
+	}
+	if in.long {
+		l.log.Debug("a line longer than max_line was thrown away", "link", l.name)
+		return
+	}
+	for i := range l.owed {
+		if l.owed[i].is(in.text) {
+			l.owed = append(l.owed[:i], l.owed[i+1:]...)
+			select {
+			case l.arrived <- struct{}{}:
+			default:
+			}
+			return
+		}
+	}
+	if len(l.listeners) == 0 {
+		return
+	}
+	select {
+	case l.heard <- heardLine{in.text, time.Now()}:
+	default:
+		l.dropped++
+	}
+}
