@@ -110,23 +110,23 @@ func ParseAddress(s string) (Address, error) {
 func parseAddress(s string) (Address, error) {
 	var a Address
 	words := strings.Split(s, ":")
-	place, bit, hasBit := words[0], "", false
-	if table, ok := parseTable(words[0]); ok {
-		if len(words) == 1 {
-			return a, fmt.Errorf("the number is missing: write it as %s:100", words[0])
-		}
-		a.Table, place, words = table, words[1], words[1:]
-		place, bit, hasBit = strings.Cut(place, ".")
-		n, err := parseNumber(place)
-		if err != nil {
-			return a, err
-		}
-		a.Start = n
+	table, ok := parseTable(words[0])
+	if ok && len(words) == 1 {
+		return a, fmt.Errorf("the number is missing: write it as %s:100", words[0])
+	}
+	if ok {
+		words = words[1:]
+	}
+	place, bit, hasBit := strings.Cut(words[0], ".")
+	var err error
+	if ok {
+		a.Table = table
+		a.Start, err = parseNumber(place)
 	} else {
-		place, bit, hasBit = strings.Cut(place, ".")
-		if err := a.parseClassic(place); err != nil {
-			return a, err
-		}
+		err = a.parseClassic(place)
+	}
+	if err != nil {
+		return a, err
 	}
 	if err := a.parseBit(bit, hasBit); err != nil {
 		return a, err

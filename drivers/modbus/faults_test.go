@@ -242,6 +242,15 @@ func TestContextEndsTheCall(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		}
+		asked := s.requests()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := u.device.(driver.Writer).Write(ctx, u.points[0], u64(1)); driver.CodeOf(err) != driver.Timeout {
+			t.Errorf("write with a context that has ended: %v", err)
+		}
+		if n := s.requests(); n != asked {
+			t.Errorf("%d requests with a context that has ended", n-asked)
+		}
 		s.set(nil)
 		u.mustPoll()
 	})

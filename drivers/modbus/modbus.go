@@ -93,7 +93,7 @@ func (l *link) Window() int { return l.window }
 // Close closes the connection. There is no goroutine to wait for: a call in flight
 // fails at once.
 func (l *link) Close(context.Context) error {
-	l.wire.fail("use the link", net.ErrClosed)
+	l.wire.shut("use the link", net.ErrClosed)
 	return nil
 }
 

@@ -201,7 +201,7 @@ func (w *wire) expired(c *caller) error {
 	err := w.silence(c)
 	if w.tail > w.head && time.Since(w.halfAt) >= w.timeout/2 {
 		err.Text = fmt.Sprintf("half an answer within %v; the connection is closed", w.timeout)
-		w.fail("read", err)
+		w.shut("read", err)
 	}
 	return err
 }

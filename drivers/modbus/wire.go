@@ -99,6 +99,9 @@ func newWire(conn net.Conn, timeout time.Duration, window int) *wire {
 // unless the caller waits for answers already, in one step, and returns how many.
 // They expire a time-out from now.
 func (w *wire) send(ctx context.Context, c *caller, requests []*request, now time.Time) (int, error) {
+	if ctx.Err() != nil {
+		return 0, ended(ctx)
+	}
 	n, err := w.acquire(ctx, len(requests), len(c.sent) == 0)
 	if n == 0 || err != nil {
 		return 0, err
@@ -230,9 +233,8 @@ func (w *wire) land(i int) {
 	<-w.slots
 }
 
-// fail closes the connection and tells everyone why. It returns the reason, which
-// is the first one there was.
-func (w *wire) fail(operation string, err error) *driver.Error {
+// shut closes the connection and tells everyone why. The first reason counts.
+func (w *wire) shut(operation string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.broken == nil {
@@ -240,9 +242,15 @@ func (w *wire) fail(operation string, err error) *driver.Error {
 		close(w.done)
 		_ = w.conn.Close() // the reason is told already
 	}
-	return w.broken
 }
 
+// fail shuts the wire and returns why it is shut.
+func (w *wire) fail(operation string, err error) error {
+	w.shut(operation, err)
+	return w.cause()
+}
+
+// cause is why the wire is shut.
 func (w *wire) cause() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
