@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -29,8 +28,9 @@ func (g *gateway) takeReloads(ctx context.Context) error {
 // are watched, not the files: a file is often replaced by a rename.
 func (g *gateway) watchFiles(ctx context.Context) error {
 	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch the configuration: %w", err)
+	if err != nil { // the system has no watch left, say: no reason to poll no device
+		g.o.Log.Warn("watch the configuration: changes need a SIGHUP", "err", err)
+		return nil
 	}
 	defer func() { _ = w.Close() }()
 	g.watchDirs(w)
