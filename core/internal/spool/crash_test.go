@@ -22,10 +22,10 @@ const childEnv = "SPOOL_TEST_CHILD"
 
 var children = map[string]func(){"append": appendForEver}
 
-// rounds is how often a fault is tried; FIELDLOOM_CHAOS=1 asks for many.
-func rounds(quick, chaos int) int {
-	if os.Getenv("FIELDLOOM_CHAOS") != "" {
-		return chaos
+// rounds is how often a fault is tried: often with the build tag chaos.
+func rounds(quick, often int) int {
+	if chaos {
+		return often
 	}
 	return quick
 }

@@ -100,7 +100,7 @@ func (img image) flip(name string, bits ...int) image {
 func TestFaultFlippedBit(t *testing.T) {
 	img := whole(t)
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(img)), func(n string) bool { return len(img[n]) == 0 })
-	n := rounds(1000, 20000)
+	n := rounds(1000, 10000)
 	var total, told uint64
 	for range n {
 		name := names[rand.IntN(len(names))]
@@ -208,7 +208,7 @@ func TestFaultCutTail(t *testing.T) {
 	n := 0
 	for _, name := range []string{logs[len(logs)-1], logs[1]} {
 		offsets := ends(t, img, name)
-		for cut := 0; cut < len(img[name]); cut += rounds(97, 1) {
+		for cut := 0; cut < len(img[name]); cut += rounds(97, 5) {
 			out := maps.Clone(img)
 			out[name] = img[name][:cut]
 			want := uint64(0)

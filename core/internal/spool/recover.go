@@ -39,7 +39,9 @@ func (s *Spool) recover() error {
 	}
 	s.last = max(s.last, synced)
 	s.accepted, s.next = s.stored.clone(), s.last
-	s.writeEnd(s.last)
+	if s.last != s.readEnd() {
+		s.writeEnd(s.last)
+	}
 	if synced == 0 {
 		_ = s.end.Sync() // so that a power cut does not take the file itself; its content is a hint
 	}
@@ -222,5 +224,5 @@ func (s *Spool) writeEnd(p Position) {
 	if err != nil && !s.endFailed {
 		s.log.Warn("spool cannot note its end; a tail cut off by a foreign hand may stay unnoticed", "err", err)
 	}
-	s.endFailed = err != nil
+	s.endFailed, s.endWritten = err != nil, true
 }

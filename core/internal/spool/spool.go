@@ -74,9 +74,10 @@ type Spool struct {
 	timer   *time.Timer
 
 	// of the committer alone
-	active    *os.File // the last file, when more may be appended to it
-	end       *os.File
-	endFailed bool
+	active     *os.File // the last file, when more may be appended to it
+	end        *os.File
+	endFailed  bool // the last write to end failed
+	endWritten bool // something was written to end
 
 	cursorWrite sync.Mutex // one writer of the cursors' file; taken before mu
 
@@ -267,7 +268,10 @@ func (s *Spool) Close() error {
 	s.stop()
 	close(s.closing)
 	s.wait.Wait()
-	err := s.end.Sync()
+	var err error
+	if s.endWritten {
+		err = s.end.Sync()
+	}
 	s.closeFiles()
 	if err != nil {
 		return fmt.Errorf("spool: close %s: %w", s.dir, err)

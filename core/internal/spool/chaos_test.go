@@ -1,0 +1,5 @@
+//go:build chaos
+
+package spool_test
+
+const chaos = true
