@@ -1,0 +1,220 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The buckets, all within one of the gateway's state.db.
+var (
+	rootBucket    = []byte("catalog")
+	blocksBucket  = []byte("blocks")  // first handle, big-endian -> block record
+	stringsBucket = []byte("strings") // hash -> names or units
+)
+
+// A Catalog may be used concurrently.
+type Catalog struct {
+	db   *bolt.DB
+	mu   sync.Mutex // held by whoever assigns
+	view atomic.Pointer[view]
+}
+
+// A Path names a point, and the unit to show its values in.
+type Path struct{ Link, Device, Point, Unit string }
+
+// Open reads the catalog that is stored in db. The caller keeps db open as long
+// as the catalog is used, and closes it.
+func Open(db *bolt.DB) (*Catalog, error) {
+	err := db.Update(func(tx *bolt.Tx) error {
+		root, err := tx.CreateBucketIfNotExists(rootBucket)
+		if err != nil {
+			return err
+		}
+		if _, err = root.CreateBucketIfNotExists(blocksBucket); err != nil {
+			return err
+		}
+		_, err = root.CreateBucketIfNotExists(stringsBucket)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("catalog: create buckets: %w", err)
+	}
+	c := &Catalog{db: db}
+	v := &view{}
+	if err := db.View(v.load); err != nil {
+		return nil, fmt.Errorf("catalog: %w: restore state.db from a copy, or move it and the spool away together to begin anew", err)
+	}
+	v.index()
+	c.view.Store(v)
+	return c, nil
+}
+
+// A view is the whole catalog at one time. It is never changed.
+type view struct {
+	blocks  []block // by first
+	tables  map[hash]*table
+	units   map[hash][]string
+	current map[device]int // the index of the block that a device has
+}
+
+type device struct{ link, name string }
+
+type block struct {
+	device
+	first      uint32
+	table      *table
+	units      []string // as the table's names; nil: none has a unit
+	namesHash  hash
+	unitsHash  hash
+	configured bool // by the newest configuration
+}
+
+// A table is the points of blocks, and the same sorted by name.
+type table struct {
+	names  []string
+	sorted []uint32
+}
+
+func newTable(names []string) *table {
+	t := &table{names: names, sorted: make([]uint32, len(names))}
+	for i := range t.sorted {
+		t.sorted[i] = uint32(i)
+	}
+	slices.SortFunc(t.sorted, func(a, b uint32) int { return strings.Compare(names[a], names[b]) })
+	return t
+}
+
+func (t *table) find(name string) (int, bool) {
+	i, ok := slices.BinarySearchFunc(t.sorted, name, func(i uint32, name string) int {
+		return strings.Compare(t.names[i], name)
+	})
+	if !ok {
+		return 0, false
+	}
+	return int(t.sorted[i]), true
+}
+
+// end is the handle after the block's last; it may be one more than fits.
+func (b *block) end() uint64 { return uint64(b.first) + uint64(len(b.table.names)) }
+
+func (v *view) next() uint64 {
+	if len(v.blocks) == 0 {
+		return 1 // 0 is no handle
+	}
+	return v.blocks[len(v.blocks)-1].end()
+}
+
+func (v *view) load(tx *bolt.Tx) error {
+	root := tx.Bucket(rootBucket)
+	v.tables, v.units = map[hash]*table{}, map[hash][]string{}
+	return root.Bucket(blocksBucket).ForEach(func(key, record []byte) error {
+		if len(key) != 4 {
+			return fmt.Errorf("block with a key of %d bytes", len(key))
+		}
+		first := binary.BigEndian.Uint32(key)
+		b, err := v.decode(root.Bucket(stringsBucket), record)
+		if err != nil {
+			return fmt.Errorf("block of handle %d: %w", first, err)
+		}
+		b.first = first
+		if uint64(first) < v.next() || b.end() > math.MaxUint32+1 {
+			return fmt.Errorf("block of handle %d: overlaps another", first)
+		}
+		v.blocks = append(v.blocks, *b)
+		return nil
+	})
+}
+
+func (v *view) decode(stored *bolt.Bucket, record []byte) (*block, error) {
+	r, err := decodeBlock(record)
+	if err != nil {
+		return nil, err
+	}
+	t := v.tables[r.names]
+	if t == nil {
+		names, err := loadStrings(stored, r.names)
+		if err != nil {
+			return nil, fmt.Errorf("names: %w", err)
+		}
+		t = newTable(names)
+		v.tables[r.names] = t
+	}
+	units, known := v.units[r.units]
+	if !known {
+		if units, err = loadStrings(stored, r.units); err != nil {
+			return nil, fmt.Errorf("units: %w", err)
+		}
+		v.units[r.units] = units
+	}
+	if len(t.names) != int(r.count) || len(units) != int(r.count) && len(units) != 0 {
+		return nil, fmt.Errorf("%d handles for %d names and %d units", r.count, len(t.names), len(units))
+	}
+	return &block{device: device{r.link, r.device}, table: t, units: units, namesHash: r.names, unitsHash: r.units}, nil
+}
+
+func loadStrings(stored *bolt.Bucket, h hash) ([]string, error) {
+	record := stored.Get(h[:])
+	if record == nil {
+		return nil, errors.New("missing")
+	}
+	if hashOf(record) != h {
+		return nil, errors.New("stored under the hash of others")
+	}
+	return decodeStrings(record)
+}
+
+// index finds every device's block: the configured one, otherwise the newest.
+func (v *view) index() {
+	v.current = make(map[device]int, len(v.blocks))
+	for i := range v.blocks {
+		b := &v.blocks[i]
+		if old, ok := v.current[b.device]; !ok || b.configured || !v.blocks[old].configured {
+			v.current[b.device] = i
+		}
+	}
+}
+
+// find returns the block that a handle is in, or nil.
+func (v *view) find(handle uint32) *block {
+	i := sort.Search(len(v.blocks), func(i int) bool { return v.blocks[i].end() > uint64(handle) })
+	if i == len(v.blocks) || v.blocks[i].first > handle {
+		return nil
+	}
+	return &v.blocks[i]
+}
+
+// Lookup names the point that a handle belongs to, or belonged to: devices and
+// points that are no longer configured are named too.
+func (c *Catalog) Lookup(handle uint32) (Path, bool) {
+	b := c.view.Load().find(handle)
+	if b == nil {
+		return Path{}, false
+	}
+	i := handle - b.first
+	p := Path{Link: b.link, Device: b.name, Point: b.table.names[i]}
+	if len(b.units) > 0 {
+		p.Unit = b.units[i]
+	}
+	return p, true
+}
+
+// Find returns the handle of a point: by the newest configuration that had its
+// device.
+func (c *Catalog) Find(link, name, point string) (handle uint32, ok bool) {
+	v := c.view.Load()
+	i, ok := v.current[device{link, name}]
+	if !ok {
+		return 0, false
+	}
+	at, ok := v.blocks[i].table.find(point)
+	return v.blocks[i].first + uint32(at), ok
+}
