@@ -17,8 +17,8 @@ func (l *loader) signal(v document.Value) signal.Signal {
 		return signal.Constant(constant(v))
 	}
 	var made []signal.Signal
-	put := func(make func(document.Value) signal.Signal) func(document.Value) {
-		return func(v document.Value) { made = append(made, make(v)) }
+	put := func(read func(document.Value) signal.Signal) func(document.Value) {
+		return func(v document.Value) { made = append(made, read(v)) }
 	}
 	ok := v.Fields(map[string]func(document.Value){
 		"constant": put(func(v document.Value) signal.Signal { return signal.Constant(constant(v)) }),

@@ -13,7 +13,7 @@ import (
 )
 
 // config writes a file and loads it.
-func config(t testing.TB, text string) (*simulator.Config, error) {
+func config(t *testing.T, text string) (*simulator.Config, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sim.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -179,17 +179,4 @@ func TestWrongFiles(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzLoad(f *testing.F) {
-	f.Add("servers:\n  s[1..3]:\n    devices:\n      d{n}: {unit: \"{n}\", points: {p: {address: \"holding:{2*n}\", signal: {walk: {}}}}}\n")
-	f.Add("images: {i: {registers: 10, illegal: [\"holding:3\"]}}\nservers: {s: {protocol: mqtt, devices: {d: {points: {x: {signal: slot}}, publish: [{topic: t}]}}}}\n")
-	f.Add("servers: {s: {protocol: serial, devices: {d: {exchange: [{match: a, reply: b}], send: [{line: c}]}}}}\nschedule: [{server: s, fault: refused}]\n")
-	f.Add("a: &x [*x]\n? b\n: !!int c\n<<: *x\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		cfg, err := config(t, text)
-		if (cfg == nil) == (err == nil) {
-			t.Errorf("config %v, error %v", cfg, err)
-		}
-	})
 }

@@ -166,7 +166,7 @@ func (b *broker) publish(d *duty) {
 func (b *broker) refuse() error {
 	b.held.Store(true)
 	err := b.port.refuse()
-	b.port.idle()
+	b.idle()
 	return err
 }
 

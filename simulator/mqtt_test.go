@@ -255,3 +255,38 @@ func TestDeviceTakesValues(t *testing.T) {
 		}
 	}
 }
+
+func TestThousandPublishers(t *testing.T) {
+	sim := simulator.Start(t, simulator.MQTTFleet(1000, 300*time.Millisecond))
+	got := make(chan message, 100_000)
+	c := client(t, sim.Addr("mqtt"), "reader", got)
+	wait(t, c.Subscribe("fleet/+/slot", 1, nil))
+	follow(t, got, 1000, 4)
+	if n := sim.Server("mqtt").Counts().Broker; n.Dropped != 0 {
+		t.Errorf("broker %+v", n)
+	}
+}
+
+// A session changes hands while messages come in, and none is lost between the hands.
+func TestTakeOver(t *testing.T) {
+	sim := simulator.Start(t, simulator.MQTTFleet(20, 10*time.Millisecond))
+	got := make(chan message, 100_000)
+	take := func() paho.Client {
+		o := paho.NewClientOptions().AddBroker(sim.Addr("mqtt")).SetClientID("reader").SetCleanSession(false).SetAutoReconnect(false)
+		o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { got <- message{m.Topic(), string(m.Payload())} })
+		c := paho.NewClient(o)
+		wait(t, c.Connect())
+		t.Cleanup(func() { c.Disconnect(0) })
+		return c
+	}
+	wait(t, take().Subscribe("fleet/+/slot", 1, nil))
+	for range 20 {
+		<-got
+		take()
+	}
+	slot := sim.Device("d1").Slot()
+	follow(t, got, 20, slot+20)
+	if n := sim.Server("mqtt").Counts().Broker; n.Dropped != 0 || n.Sessions != 1 {
+		t.Errorf("broker %+v", n)
+	}
+}

@@ -66,8 +66,8 @@ func (r *roster) run(ctx context.Context, act func(d *duty)) {
 // next moves a duty to the first point of its grid that lies ahead.
 func (d *duty) next(now time.Time) {
 	d.late = 0
-	missed := max(now.Sub(d.due)/d.every, 0)
-	d.due = d.due.Add(d.every * (missed + 1))
+	missed := max(int64(now.Sub(d.due)/d.every), 0)
+	d.due = d.due.Add(d.every * time.Duration(missed+1))
 	if missed > 0 {
 		d.device.mu.Lock()
 		d.device.tally.missed += uint64(missed)

@@ -88,9 +88,12 @@ func (l *serialLine) add(d *Device, c *DeviceConfig) error {
 }
 
 func newExchange(d *Device, p *points, e Exchange) (exchange, error) {
+	if e.Match == "" {
+		return exchange{}, errors.New("an exchange needs a match, the pattern of a request")
+	}
 	match, err := regexp.Compile("^(?:" + e.Match + ")$")
-	if err != nil || e.Match == "" {
-		return exchange{}, fmt.Errorf("match %q is no regular expression: %v", e.Match, err)
+	if err != nil {
+		return exchange{}, fmt.Errorf("match %q is no regular expression: %w", e.Match, err)
 	}
 	x := exchange{device: d, match: match}
 	for _, name := range match.SubexpNames() {

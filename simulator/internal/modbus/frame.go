@@ -12,13 +12,15 @@ import (
 )
 
 const (
-	headerSize = 7                   // MTI 3.1.3: transaction (2), protocol (2), length (2), unit (1)
-	maxPDU     = 253                 // MAP 4.1
-	MaxFrame   = headerSize + maxPDU // MaxFrame is the size of the longest frame, MAP 4.1: 260 bytes.
-	minLength  = 2                   // the unit and a function code
-	maxLength  = 1 + maxPDU          // what the length field may say
-	exception  = 0x80                // MAP 4.1: set in the function code of an exception answer
+	headerSize = 7          // MTI 3.1.3: transaction (2), protocol (2), length (2), unit (1)
+	maxPDU     = 253        // MAP 4.1
+	minLength  = 2          // the unit and a function code
+	maxLength  = 1 + maxPDU // what the length field may say
+	exception  = 0x80       // MAP 4.1: set in the function code of an exception answer
 )
+
+// MaxFrame is the size of the longest frame, MAP 4.1.
+const MaxFrame = headerSize + maxPDU
 
 // Frame is one request as it stands in a connection's buffer.
 type Frame struct {

@@ -1,6 +1,9 @@
 package modbus
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Limits of MAP 6.
 const (
@@ -134,7 +137,8 @@ func (r *request) readBits(t Table) byte {
 	size := (n + 7) / 8
 	r.out = append(r.out, r.pdu[0], byte(size))
 	first := len(r.out)
-	r.out = append(r.out, make([]byte, size)...)
+	r.out = slices.Grow(r.out, size)[:first+size]
+	clear(r.out[first:])
 	next := r.layout.from(t, start)
 	for i := range n {
 		var on bool
@@ -164,7 +168,7 @@ func (r *request) readRegisters(t Table) byte {
 func (r *request) appendRegisters(t Table, start, n int) {
 	r.out = append(r.out, r.pdu[0], byte(2*n))
 	first := len(r.out)
-	r.out = append(r.out, make([]byte, 2*n)...)
+	r.out = slices.Grow(r.out, 2*n)[:first+2*n]
 	r.registers(r.out[first:], t, start, n, r.at)
 }
 
