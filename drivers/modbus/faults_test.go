@@ -220,40 +220,63 @@ func TestDeadUnitOnASharedConnection(t *testing.T) {
 }
 
 func TestContextEndsTheCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.set(silence)
-		u := newRig(t, s, "").mustUnit("", "holding:1")
-		for _, call := range []func(context.Context) error{
-			func(ctx context.Context) error {
-				return u.device.(driver.Reader).Read(ctx, u.points, make([]driver.Sample, 1))
-			},
-			func(ctx context.Context) error { return u.device.(driver.Writer).Write(ctx, u.points[0], u64(1)) },
-		} {
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(timeout/4, cancel)
-			start := time.Now()
-			err := call(ctx)
-			mustFail(t, err, driver.Timeout, "given up: context canceled")
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("%v is not context.Canceled", err)
-			}
-			if took := time.Since(start); took != timeout/4 {
-				t.Errorf("it took %v", took)
-			}
-		}
-		asked := s.requests()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := u.device.(driver.Writer).Write(ctx, u.points[0], u64(1)); driver.CodeOf(err) != driver.Timeout {
-			t.Errorf("write with a context that has ended: %v", err)
-		}
-		if n := s.requests(); n != asked {
-			t.Errorf("%d requests with a context that has ended", n-asked)
-		}
-		s.set(nil)
-		u.mustPoll()
-	})
+	canceledAfter := func(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(parent)
+		time.AfterFunc(d, cancel)
+		return ctx, cancel
+	}
+	contexts := []struct {
+		name  string
+		make  func(context.Context) (context.Context, context.CancelFunc)
+		cause error
+		takes time.Duration
+	}{
+		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, timeout/4) }, context.DeadlineExceeded, timeout / 4},
+		{"canceled", func(ctx context.Context) (context.Context, context.CancelFunc) { return canceledAfter(ctx, timeout / 4) }, context.Canceled, timeout / 4},
+		{"canceled at once", func(ctx context.Context) (context.Context, context.CancelFunc) { return canceledAfter(ctx, time.Millisecond) }, context.Canceled, timeout / 10},
+	}
+	for _, c := range contexts {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.set(silence)
+				u := newRig(t, s, "").mustUnit("", "holding:1")
+				for _, call := range []func(context.Context) error{
+					func(ctx context.Context) error {
+						return u.device.(driver.Reader).Read(ctx, u.points, make([]driver.Sample, 1))
+					},
+					func(ctx context.Context) error { return u.device.(driver.Writer).Write(ctx, u.points[0], u64(1)) },
+				} {
+					ctx, cancel := c.make(t.Context())
+					start := time.Now()
+					err := call(ctx)
+					took := time.Since(start)
+					cancel()
+					mustFail(t, err, driver.Timeout, "given up: "+c.cause.Error())
+					if !errors.Is(err, c.cause) {
+						t.Errorf("%v is not %v", err, c.cause)
+					}
+					if took != c.takes {
+						t.Errorf("it took %v, want %v", took, c.takes)
+					}
+				}
+				s.set(nil)
+				u.mustPoll()
+			})
+		})
+	}
+}
+
+// Nothing is written for a caller that has given up.
+func TestNoWriteWithAContextThatHasEnded(t *testing.T) {
+	s := newServer()
+	u := newRig(t, s, "").mustUnit("", "holding:1")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	mustFail(t, u.device.(driver.Writer).Write(ctx, u.points[0], u64(1)), driver.Timeout, "given up")
+	if n := s.requests(); n != 0 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestCloseEndsCallsInFlight(t *testing.T) {

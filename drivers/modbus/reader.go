@@ -134,9 +134,6 @@ type poll struct {
 // run asks everything in the queue, as much at once as the wire takes.
 func (p *poll) run(ctx context.Context) error {
 	w, c := p.device.wire, p.caller
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, w.wake)()
-	}
 	defer w.abandon(c)
 	now := p.now
 	for next := 0; next < len(p.queue) || len(c.sent) > 0; now = time.Now() {

@@ -158,24 +158,27 @@ func (w *wire) deliver(frame []byte, reader *caller) {
 	}
 }
 
-// fill reads once, until the caller's first request expires or ctx ends.
+// patience is how long a caller reads before it has its context wake it. Most
+// answers come sooner, and a wake-up costs more than it takes to decode one.
+const patience = 100 * time.Millisecond
+
+// fill reads once, until the caller's first request expires or ctx ends; where ctx
+// is cancelled early on, until the end of the patience.
 func (w *wire) fill(ctx context.Context, c *caller) error {
 	by := c.sent[0].expires
+	soon := by.Add(min(0, patience-w.timeout))
+	if end, ok := ctx.Deadline(); ok && end.Before(by) {
+		by = end
+	}
 	if len(w.in)-w.tail < maxFrame {
 		w.tail = copy(w.in, w.in[w.head:w.tail])
 		w.head = 0
 	}
-	// A deadline costs; one that is a little early is cheap: it is moved on when
-	// it strikes.
-	if ahead := by.Sub(w.readBy); ahead < 0 || ahead > w.timeout/2 {
-		w.expectBy(by)
+	// Setting a deadline costs; one that strikes early is only moved on.
+	if ahead := earlier(soon, by).Sub(w.readBy); ahead < 0 || ahead > patience/2 {
+		w.expectBy(earlier(soon, by))
 	}
-	for {
-		// The context is looked at after the deadline is set: were it to end in
-		// between, its wake-up would be overwritten.
-		if ctx.Err() != nil {
-			return ended(ctx)
-		}
+	for watched := false; ; {
 		n, err := w.conn.Read(w.in[w.tail:])
 		switch {
 		case n > 0 || err == nil:
@@ -183,11 +186,28 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return w.fail("read", err)
-		case ctx.Err() == nil && !time.Now().Before(by):
+		case !time.Now().Before(c.sent[0].expires):
 			return w.expired(c)
+		case !time.Now().Before(by):
+			return ended(ctx)
+		}
+		if !watched {
+			watched = true
+			defer context.AfterFunc(ctx, w.wake)()
 		}
 		w.expectBy(by)
+		// After the deadline is set: it may have overwritten a wake-up.
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func (w *wire) expectBy(by time.Time) {

@@ -3,7 +3,6 @@ package modbus
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -99,9 +98,6 @@ func newWire(conn net.Conn, timeout time.Duration, window int) *wire {
 // unless the caller waits for answers already, in one step, and returns how many.
 // They expire a time-out from now.
 func (w *wire) send(ctx context.Context, c *caller, requests []*request, now time.Time) (int, error) {
-	if ctx.Err() != nil {
-		return 0, ended(ctx)
-	}
 	n, err := w.acquire(ctx, len(requests), len(c.sent) == 0)
 	if n == 0 || err != nil {
 		return 0, err
@@ -259,5 +255,9 @@ func (w *wire) cause() error {
 
 // ended is the error of a call whose context has ended.
 func ended(ctx context.Context) error {
-	return &driver.Error{Code: driver.Timeout, Text: fmt.Sprintf("given up: %v", context.Cause(ctx)), Err: ctx.Err()}
+	cause := context.Cause(ctx)
+	if cause == nil { // its timer is a little late
+		cause = context.DeadlineExceeded
+	}
+	return driver.Errorf(driver.Timeout, "given up: %w", cause)
 }

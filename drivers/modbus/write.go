@@ -161,8 +161,10 @@ var _ modbus.Transporter = transport{}
 // Send sends one request and returns the answer under the request's own
 // transaction id.
 func (t transport) Send(adu []byte) ([]byte, error) {
+	if t.ctx.Err() != nil {
+		return nil, ended(t.ctx)
+	}
 	w, c := t.wire, newCaller()
-	defer context.AfterFunc(t.ctx, w.wake)()
 	defer w.abandon(c)
 	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}, time.Now()); err != nil {
 		return nil, err

@@ -106,8 +106,7 @@ func (p *Planner) due(now time.Time) []Request {
 		return cmp.Or(p.bad[a].retry.Compare(p.bad[b].retry), cmp.Compare(a, b))
 	})
 	for _, i := range waiting[:min(len(waiting), probesPerPoll)] {
-		u := &p.units[i]
-		p.probes = append(p.probes, Request{Span: u.Span, Points: u.points, first: i, end: i + 1, probe: true})
+		p.probes = append(p.probes, Request{Span: p.units[i].Span, Points: p.pointsOf(i), first: i, end: i + 1, probe: true})
 	}
 	return p.probes
 }

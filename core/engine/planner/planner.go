@@ -91,10 +91,10 @@ type Refusal struct {
 	Cause error
 }
 
-// A unit is a span and the points that have it.
+// A unit is a span and the points that have it: order[first:end].
 type unit struct {
 	Span
-	points []int32
+	first, end int32
 }
 
 // illegal is what is known of a unit that the device refuses.
@@ -107,6 +107,7 @@ type illegal struct {
 // them. It must not be used concurrently.
 type Planner struct {
 	options Options
+	order   []int32 // points by span
 	units   []unit
 	version uint64
 
@@ -139,26 +140,26 @@ func New(spans []Span, o Options) (*Planner, error) {
 			return nil, fmt.Errorf("span %d: %d items are more than the %d of one request", i, s.Count, o.Limits[s.Table].Max)
 		}
 	}
-	return &Planner{options: o, units: unitsOf(spans), version: 1, stale: true}, nil
+	order, units := unitsOf(spans)
+	return &Planner{options: o, order: order, units: units, version: 1, stale: true}, nil
 }
 
 // unitsOf sorts the spans and gathers equal ones.
-func unitsOf(spans []Span) []unit {
-	order := make([]int32, len(spans))
+func unitsOf(spans []Span) (order []int32, units []unit) {
+	order = make([]int32, len(spans))
 	for i := range order {
 		order[i] = int32(i)
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return compare(spans[a], spans[b]) })
-	var units []unit
 	for i := 0; i < len(order); {
 		j := i + 1
 		for j < len(order) && spans[order[j]] == spans[order[i]] {
 			j++
 		}
-		units = append(units, unit{spans[order[i]], order[i:j:j]})
+		units = append(units, unit{spans[order[i]], int32(i), int32(j)})
 		i = j
 	}
-	return slices.Clip(units)
+	return order, slices.Clip(units)
 }
 
 func compare(a, b Span) int {
@@ -193,9 +194,9 @@ func (p *Planner) Refusals() []Refusal {
 	if len(p.bad) == 0 {
 		return nil
 	}
-	for i, u := range p.units {
+	for i := range p.units {
 		if b := p.bad[i]; b != nil {
-			for _, point := range u.points {
+			for _, point := range p.pointsOf(i) {
 				p.refusals = append(p.refusals, Refusal{point, b.cause})
 			}
 		}
@@ -210,7 +211,10 @@ func (p *Planner) change() {
 
 // plan makes the requests for those of the units [first, end) that are not refused.
 func (p *Planner) plan(first, end int) []Request {
-	points := make([]int32, 0, p.points(first, end))
+	var points []int32
+	if first < end {
+		points = make([]int32, 0, p.units[end-1].end-p.units[first].first)
+	}
 	var requests []Request
 	avoid := p.reach(first) // the end of the refused units so far in this table
 	for i := first; i < end; i++ {
@@ -223,7 +227,7 @@ func (p *Planner) plan(first, end int) []Request {
 			continue
 		}
 		from := len(points)
-		points = append(points, u.points...)
+		points = append(points, p.pointsOf(i)...)
 		if n := len(requests); n > 0 && p.joins(&requests[n-1], i, avoid) {
 			r := &requests[n-1]
 			r.Points = points[from-len(r.Points):]
@@ -247,12 +251,10 @@ func (p *Planner) reach(first int) uint32 {
 	return end
 }
 
-func (p *Planner) points(first, end int) int {
-	n := 0
-	for _, u := range p.units[first:end] {
-		n += len(u.points)
-	}
-	return n
+// pointsOf lists the points of unit i.
+func (p *Planner) pointsOf(i int) []int32 {
+	u := &p.units[i]
+	return p.order[u.first:u.end:u.end]
 }
 
 // joins tells whether unit i may go into r, the request of the units before it,
