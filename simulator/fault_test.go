@@ -197,6 +197,9 @@ func TestDeadUnitAmongOthers(t *testing.T) {
 			t.Errorf("% x, want %s", got, want)
 		}
 	}
+	if n := sim.Server("modbus1").Counts(); n.AtOnce > 3 || n.Connections != 1 {
+		t.Errorf("counts %+v", n)
+	}
 	if got := ask(t, c, "0004 0000 0006 09 03 0000 0002"); !bytes.Equal(got, frame(t, "0004 0000 0003 09 83 0b")) {
 		t.Errorf("no such unit: % x", got)
 	}

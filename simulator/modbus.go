@@ -15,6 +15,7 @@ type modbusServer struct {
 	server *Server
 	units  [256]*Device // nil where no device answers
 	stray  atomic.Uint64
+	atOnce atomic.Uint64
 }
 
 func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (*modbusServer, error) {
@@ -53,7 +54,7 @@ func (m *modbusServer) seat(d *Device) error {
 
 func (m *modbusServer) counts(c *ServerCounts) {
 	m.port.counts(c)
-	c.Stray = m.stray.Load()
+	c.Stray, c.AtOnce = m.stray.Load(), m.atOnce.Load()
 }
 
 // registers is the store of a Modbus device.

@@ -49,7 +49,7 @@ func (m *modbusServer) serve(c net.Conn) {
 
 // answerAll answers every whole request in buf and returns how many bytes they took.
 func (c *modbusConn) answerAll(buf []byte, now time.Time) int {
-	used := 0
+	used, requests := 0, uint64(0)
 	for !c.dead {
 		f, n, err := modbus.Next(buf[used:])
 		if err != nil {
@@ -62,12 +62,16 @@ func (c *modbusConn) answerAll(buf []byte, now time.Time) int {
 			break
 		}
 		used += n
+		requests++
 		c.answer(f, n, now)
 		if len(c.out) >= flushSize {
 			c.flush()
 		}
 	}
 	c.flush()
+	for most := c.atOnce.Load(); requests > most && !c.atOnce.CompareAndSwap(most, requests); {
+		most = c.atOnce.Load()
+	}
 	return used
 }
 

@@ -26,7 +26,7 @@ type hook struct {
 	acked  atomic.Uint64
 	dated  atomic.Int64
 
-	subscribing sync.Map // *mqtt.Client to uint16: the packet id of the SUBSCRIBE that is being answered
+	subscribing sync.Map // net.Conn to uint16: the packet id of the SUBSCRIBE that is being answered
 	taking      sync.Map // net.Conn to true: the connection that holds broker.publishing
 }
 
@@ -61,10 +61,16 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // OnSessionEstablished comes when the client has the session, and all that was left for it.
-func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) { h.left(cl.Net.Conn) }
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) { h.taken(cl.Net.Conn) }
 
-// left ends a take-over, also one that its connection did not survive.
+// left comes when a connection has ended, wherever it was.
 func (h *hook) left(c net.Conn) {
+	h.subscribing.Delete(c)
+	h.taken(c)
+}
+
+// taken ends a take-over.
+func (h *hook) taken(c net.Conn) {
 	if _, held := h.taking.LoadAndDelete(c); held {
 		h.broker.publishing.Unlock()
 	}
@@ -73,7 +79,7 @@ func (h *hook) left(c net.Conn) {
 // OnSubscribe hides the packet id.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if !cl.Net.Inline {
-		h.subscribing.Store(cl, pk.PacketID)
+		h.subscribing.Store(cl.Net.Conn, pk.PacketID)
 		pk.PacketID = 0
 	}
 	return pk
@@ -82,7 +88,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // OnPacketEncode puts the packet id of a SUBSCRIBE into its answer.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if pk.FixedHeader.Type == packets.Suback {
-		if id, ok := h.subscribing.LoadAndDelete(cl); ok {
+		if id, ok := h.subscribing.LoadAndDelete(cl.Net.Conn); ok {
 			pk.PacketID, _ = id.(uint16)
 		}
 	}

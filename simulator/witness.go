@@ -30,9 +30,10 @@ type Total struct {
 type ServerCounts struct {
 	Addr        string        `json:"addr"`
 	Protocol    Protocol      `json:"protocol"`
-	Connections uint64        `json:"connections"`      // accepted since the start
+	Connections uint64        `json:"connections"`      // accepted since the start; of a serial line, clients that sent something
 	Open        int           `json:"open"`             // open now
 	Stray       uint64        `json:"stray"`            // requests for no device of this server, or that are none
+	AtOnce      uint64        `json:"at_once"`          // most Modbus requests that stood unanswered in a connection's buffer together: 1 proves nothing, more that a client pipelines
 	Broker      *BrokerCounts `json:"broker,omitempty"` // of an MQTT server
 }
 
