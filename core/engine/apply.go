@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+var errClosed = &driver.Error{Code: driver.NotConnected, Text: "the engine is closed"}
+
+// Apply makes the state the one that runs. With faults it changes nothing.
+// Links and devices that are the same as before are not touched; a device that
+// changed is prepared anew on the open link. The engine keeps s: it must not be
+// changed afterwards.
+func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigFault, error) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	if e.isClosed() {
+		return nil, errClosed
+	}
+	if faults, err := e.Validate(ctx, s); len(faults) > 0 || err != nil {
+		return faults, err
+	}
+	e.takeOver(o.HandOff)
+	e.standby = o.Standby
+	tables := newTableCache(e.tables)
+	next := make(map[string]*link, len(s.Links))
+	var order []string
+	var fresh []*link
+	old := e.links // only this goroutine changes it
+	for i := range s.Links {
+		spec := &s.Links[i]
+		order = append(order, spec.Name)
+		l := old[spec.Name]
+		if l != nil && l.same(spec) {
+			l.reconfigure(spec.Devices, tables)
+			next[spec.Name] = l
+			continue
+		}
+		var after <-chan struct{}
+		if l != nil {
+			after = l.done
+		}
+		l = newLink(e, *spec, after)
+		l.reconfigure(spec.Devices, tables)
+		next[spec.Name] = l
+		fresh = append(fresh, l)
+	}
+	e.mu.Lock()
+	e.links, e.order = next, order
+	e.mu.Unlock()
+	for name, l := range old {
+		if next[name] != l {
+			l.remove()
+		}
+	}
+	for _, l := range fresh {
+		l.start()
+	}
+	for _, l := range next {
+		l.activate(!o.Standby)
+	}
+	e.restore = nil
+	e.keepTables(tables)
+	return nil, nil
+}
+
+func (e *Engine) isClosed() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.closed
+}
+
+// keepTables remembers the compiled tables in use for the next state.
+func (e *Engine) keepTables(c *tableCache) {
+	used := map[*table]bool{}
+	e.tables = e.tables[:0]
+	for _, l := range e.links {
+		l.mu.Lock()
+		for _, d := range l.devices {
+			if !used[d.table] {
+				used[d.table] = true
+				e.tables = append(e.tables, d.table)
+			}
+		}
+		l.mu.Unlock()
+	}
+}
+
+// same tells whether nothing of the link itself has changed.
+func (l *link) same(spec *Link) bool {
+	timeout := spec.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	return bytes.Equal(l.spec.Settings, spec.Settings) && l.spec.Timeout == timeout && l.spec.Gap == spec.Gap &&
+		slices.Equal(l.spec.Classes, spec.Classes)
+}
+
+// reconfigure makes these the link's devices.
+func (l *link) reconfigure(specs []Device, tables *tableCache) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := make(map[string]*device, len(l.devices))
+	for _, d := range l.devices {
+		old[d.spec.Name] = d
+	}
+	next := make([]*device, 0, len(specs))
+	changed := false
+	for i := range specs {
+		spec := &specs[i]
+		t := tables.get(spec.Table)
+		was := old[spec.Name]
+		if was != nil && was.table == t && was.spec.FirstHandle == spec.FirstHandle && bytes.Equal(was.spec.Settings, spec.Settings) {
+			delete(old, spec.Name)
+			next = append(next, was)
+			continue
+		}
+		changed = true
+		next = append(next, l.replace(was, *spec, t))
+	}
+	for _, d := range old {
+		changed = true
+		l.forget(d)
+	}
+	l.devices = next
+	if changed {
+		l.stopped = nil
+		l.signal()
+	}
+}
+
+// replace makes a device, in the place of was, which may be nil.
+func (l *link) replace(was *device, spec Device, t *table) *device {
+	d := newDevice(l, spec, t)
+	if was != nil {
+		condition := d.status
+		d.status = was.status
+		d.status.Condition, d.status.Cause = condition.Condition, condition.Cause
+		d.after = was.sub
+	}
+	d.status.Since = l.state.Since
+	l.e.restore.give(l.name, d)
+	if s := l.session; s != nil && !s.broken {
+		l.unready = append(l.unready, d)
+	}
+	return d
+}
+
+// forget takes a device out that is no longer configured as it was.
+func (l *link) forget(d *device) {
+	d.gone = true
+	if d.sub != nil {
+		d.sub.cancel()
+	}
+	l.failRequests(errChanged, d)
+	isIt := func(other *device) bool { return other == d }
+	l.unready = slices.DeleteFunc(l.unready, isIt)
+	l.down = slices.DeleteFunc(l.down, isIt)
+	l.due.forget(d)
+}
+
+// Activate opens the links of a state that was applied in standby or drained.
+func (e *Engine) Activate(context.Context) error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	if e.isClosed() {
+		return errClosed
+	}
+	e.standby = false
+	for _, l := range e.links {
+		l.activate(true)
+	}
+	return nil
+}
+
+// Drain finishes the polls in flight, closes every link and flushes the last
+// batch. Activate, or an Apply without Standby, opens the links again.
+func (e *Engine) Drain(ctx context.Context) (Drained, error) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	if e.isClosed() {
+		return Drained{}, errClosed
+	}
+	e.standby = true
+	links := e.snapshot()
+	for _, l := range links {
+		l.activate(false)
+	}
+	for _, l := range links {
+		select {
+		case <-l.drained():
+		case <-ctx.Done():
+			return Drained{}, driver.Errorf(driver.CodeOf(ctx.Err()), "drain link %s: %w", l.name, ctx.Err())
+		}
+	}
+	e.batcher.flushAll()
+	handed, err := e.handOver(links)
+	if err != nil {
+		return Drained{}, err
+	}
+	return Drained{LastSequence: e.ring.status().NextSequence - 1, HandOff: handed}, nil
+}

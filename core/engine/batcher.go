@@ -1,0 +1,302 @@
+package engine
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	// maxLinger is how long a sample may wait for others.
+	maxLinger = 20 * time.Millisecond
+	// minLinger is how old a batch must be before the end of a slot's polls flushes
+	// it: the polls of one slot start within microseconds of each other, and the first
+	// may have ended before the last has begun.
+	minLinger = 5 * time.Millisecond
+)
+
+// A batcher gathers the samples of all links. There is one pending batch for each
+// policy, so that a frame has one.
+type batcher struct {
+	ring  *Ring
+	clock *clock
+	polls atomic.Int64 // in flight
+
+	mu     sync.Mutex
+	pend   [3]*builder
+	latest map[uint32]latest
+	timer  *time.Timer
+	armed  bool
+	closed bool
+
+	flushing sync.Mutex // taken before mu is let go, so that flushes keep their order
+	spare    *builder
+}
+
+// latest is a sample of a class with the policy Latest that waits for room.
+type latest struct {
+	sample  driver.Sample
+	receipt *receipt
+}
+
+// A lot is a set of samples that came together: a poll's, or an emit's.
+type lot struct {
+	first   uint32   // the handle of the device's first point
+	index   []uint32 // of each sample's point
+	samples []driver.Sample
+	at      int64 // Unix nanoseconds, for samples without a time
+	policy  Policy
+	receipt *receipt
+}
+
+func newBatcher(ring *Ring, c *clock) *batcher {
+	b := &batcher{ring: ring, clock: c, spare: &builder{}, latest: map[uint32]latest{}}
+	for i := range b.pend {
+		b.pend[i] = &builder{}
+	}
+	b.timer = time.AfterFunc(math.MaxInt64, b.tick)
+	b.timer.Stop()
+	ring.onRoom = b.roomAgain
+	return b
+}
+
+// begin counts a poll in flight; end must follow.
+func (b *batcher) begin() { b.polls.Add(1) }
+
+// end counts it as done, and flushes when it was the last of its slot.
+func (b *batcher) end(now int64) {
+	if b.polls.Add(-1) > 0 {
+		return
+	}
+	b.mu.Lock()
+	for p := range b.pend {
+		if w := b.pend[p]; w.samples > 0 && now-w.began >= int64(minLinger) {
+			b.flush(p)
+			b.mu.Lock()
+		}
+	}
+	b.mu.Unlock()
+}
+
+// add takes the samples of a lot that are not suppressed.
+func (b *batcher) add(l *lot, now int64) {
+	p := int(l.policy)
+	b.mu.Lock()
+	if l.policy == Latest && b.holdLatest(l) {
+		b.mu.Unlock()
+		return
+	}
+	for i := 0; i < len(l.samples); {
+		w := b.pend[p]
+		if w.empty() {
+			w.began = now
+			b.arm(maxLinger)
+		}
+		w.seal()
+		i += w.take(l, i)
+		if w.full() {
+			b.flush(p)
+			b.mu.Lock()
+		}
+	}
+	b.mu.Unlock()
+}
+
+// take appends samples of l from the i-th on until the batch is full, and tells
+// how many it went over.
+func (b *builder) take(l *lot, i int) (n int) {
+	attached := l.receipt == nil
+	for n = 0; i+n < len(l.samples) && !b.full(); n++ {
+		s := &l.samples[i+n]
+		if s.Quality == suppressed {
+			continue
+		}
+		if !attached {
+			l.receipt.left.Add(1)
+			b.receipts = append(b.receipts, l.receipt)
+			attached = true
+		}
+		b.add(l.first+l.index[i+n], s, l.at)
+	}
+	return n
+}
+
+// holdLatest keeps the samples out of the ring while it is full, each in the
+// place of the point's one before. It is called under mu.
+func (b *batcher) holdLatest(l *lot) bool {
+	if !b.ring.full() && len(b.latest) == 0 {
+		return false
+	}
+	lost, from, to := uint64(0), int64(math.MaxInt64), int64(math.MinInt64)
+	for i, s := range l.samples {
+		if s.Quality == suppressed {
+			continue
+		}
+		if s.Time.IsZero() {
+			s.Time = time.Unix(0, l.at)
+		}
+		handle := l.first + l.index[i]
+		if old, ok := b.latest[handle]; ok {
+			lost++
+			from, to = min(from, old.sample.Time.UnixNano()), max(to, old.sample.Time.UnixNano())
+			old.drop()
+		}
+		if l.receipt != nil {
+			l.receipt.left.Add(1)
+		}
+		b.latest[handle] = latest{sample: s, receipt: l.receipt}
+	}
+	if lost > 0 {
+		b.ring.lost(lost, from, to)
+	}
+	if !b.ring.full() {
+		b.arm(0)
+	}
+	return true
+}
+
+func (l latest) drop() {
+	if l.receipt != nil {
+		l.receipt.lost.Store(true)
+		l.receipt.release()
+	}
+}
+
+// roomAgain runs when the ring has room after it had none.
+func (b *batcher) roomAgain() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.latest) > 0 {
+		b.arm(0)
+	}
+}
+
+// drainLatest moves what waited for room into batches. It is called under mu, and
+// lets it go in between.
+func (b *batcher) drainLatest(force bool) {
+	handles := make([]uint32, 0, len(b.latest))
+	for h := range b.latest {
+		handles = append(handles, h)
+	}
+	slices.Sort(handles)
+	for _, h := range handles {
+		held, ok := b.latest[h]
+		if !ok || b.ring.full() && !force {
+			continue
+		}
+		delete(b.latest, h)
+		w := b.pend[Latest]
+		w.add(h, &held.sample, 0)
+		if held.receipt != nil {
+			w.receipts = append(w.receipts, held.receipt)
+		}
+		if w.full() {
+			b.flush(int(Latest))
+			b.mu.Lock()
+		}
+	}
+}
+
+// arm makes sure that tick runs within d. It is called under mu.
+func (b *batcher) arm(d time.Duration) {
+	if (!b.armed || d == 0) && !b.closed {
+		b.armed = true
+		b.timer.Reset(d)
+	}
+}
+
+// tick flushes what has waited long enough.
+func (b *batcher) tick() {
+	b.mu.Lock()
+	b.armed = false
+	if !b.ring.full() && len(b.latest) > 0 {
+		b.drainLatest(false)
+	}
+	now := b.clock.now()
+	for p := range b.pend {
+		w := b.pend[p]
+		if w.empty() {
+			continue
+		}
+		if wait := time.Duration(w.began) + maxLinger - time.Duration(now); wait > 0 {
+			b.arm(wait)
+			continue
+		}
+		b.flush(p)
+		b.mu.Lock()
+	}
+	b.mu.Unlock()
+}
+
+// flush makes a frame of the pending batch of policy p. It is called under mu and
+// returns without it: the batch is encoded while the next one is filled.
+func (b *batcher) flush(p int) {
+	b.flushing.Lock()
+	w := b.pend[p]
+	b.pend[p], b.spare = b.spare, nil
+	b.mu.Unlock()
+	if w.samples > 0 {
+		b.ring.push(w, Policy(p) == DropOldest)
+	} else {
+		b.ring.settle(w.receipts)
+	}
+	w.reset()
+	b.spare = w
+	b.flushing.Unlock()
+}
+
+// flushAll flushes everything now, also what waits for room.
+func (b *batcher) flushAll() {
+	b.mu.Lock()
+	b.drainLatest(true)
+	b.mu.Unlock()
+	for p := range b.pend {
+		b.mu.Lock()
+		if b.pend[p].empty() {
+			b.mu.Unlock()
+			continue
+		}
+		b.flush(p)
+	}
+}
+
+// close flushes and stops the timer.
+func (b *batcher) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.timer.Stop()
+	b.mu.Unlock()
+	b.flushAll()
+}
+
+// emit takes pushed samples; stored may be nil. Those of a class that is not
+// Latest are never dropped: their sender waits for room before.
+func (b *batcher) emit(l *lot, stored func()) {
+	if stored != nil {
+		l.receipt = &receipt{stored: stored}
+		l.receipt.left.Store(1)
+	}
+	b.add(l, b.clock.now())
+	b.finish(l.receipt)
+}
+
+// finish gives the emit's own hold on its receipt to the pending batch, so that
+// stored runs after the samples of the emit, from another goroutine, and also when
+// the deadband held all of them back.
+func (b *batcher) finish(c *receipt) {
+	if c == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.pend[Slow]
+	if w.empty() {
+		w.began = b.clock.now()
+		b.arm(maxLinger)
+	}
+	w.receipts = append(w.receipts, c)
+}

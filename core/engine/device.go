@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"hash/maphash"
+	"reflect"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// A table is a Table compiled for the engine, shared by all devices that have it.
+type table struct {
+	config *Table
+	points []driver.Point
+	names  map[string]int
+	shapes []shape // nil: every point is plain
+	banded bool
+	sets   []*set // one for each class that has readable points
+	all    *set   // every readable point
+}
+
+// A set is points that are read together.
+type set struct {
+	class  int
+	points []driver.Point
+	index  []uint32 // of each point in the table
+}
+
+func compile(t *Table) *table {
+	c := &table{config: t, points: make([]driver.Point, len(t.Points)), names: make(map[string]int, len(t.Points))}
+	shapes := make([]shape, len(t.Points))
+	byClass := map[int]*set{}
+	c.all = &set{class: -1}
+	for i := range t.Points {
+		p := &t.Points[i]
+		c.points[i] = driver.Point{Index: i, Name: p.Name, Address: p.Address}
+		c.names[p.Name] = i
+		var plain bool
+		if shapes[i], plain = newShape(p); !plain {
+			c.shapes = shapes
+		}
+		c.banded = c.banded || shapes[i].banded
+		if !p.Readable {
+			continue
+		}
+		s := byClass[p.Class]
+		if s == nil {
+			s = &set{class: p.Class}
+			byClass[p.Class] = s
+			c.sets = append(c.sets, s)
+		}
+		s.add(c.points[i])
+		c.all.add(c.points[i])
+	}
+	if len(c.sets) == 1 {
+		c.all.points, c.all.index = c.sets[0].points, c.sets[0].index
+	}
+	return c
+}
+
+func (s *set) add(p driver.Point) {
+	s.points = append(s.points, p)
+	s.index = append(s.index, uint32(p.Index))
+}
+
+// tableCache finds, for tables as they are decoded anew with every state, the one
+// that is already compiled.
+type tableCache struct {
+	seed  maphash.Seed
+	seen  map[*Table]*table
+	byKey map[uint64][]*table
+}
+
+func newTableCache(known []*table) *tableCache {
+	c := &tableCache{seed: maphash.MakeSeed(), seen: map[*Table]*table{}, byKey: map[uint64][]*table{}}
+	for _, t := range known {
+		c.seen[t.config] = t
+		key := c.key(t.config)
+		c.byKey[key] = append(c.byKey[key], t)
+	}
+	return c
+}
+
+func (c *tableCache) get(t *Table) *table {
+	if known := c.seen[t]; known != nil {
+		return known
+	}
+	key := c.key(t)
+	for _, known := range c.byKey[key] {
+		if reflect.DeepEqual(known.config, t) {
+			c.seen[t] = known
+			return known
+		}
+	}
+	fresh := compile(t)
+	c.seen[t] = fresh
+	c.byKey[key] = append(c.byKey[key], fresh)
+	return fresh
+}
+
+func (c *tableCache) key(t *Table) uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	for i := range t.Points {
+		_, _ = h.WriteString(t.Points[i].Name) // a hash takes everything
+		_ = h.WriteByte(0)
+		_, _ = h.WriteString(t.Points[i].Address)
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+// A device is the scheduler's side of a configured device. Its link's lock guards it.
+type device struct {
+	spec   Device
+	table  *table
+	groups []*group
+	gone   bool // removed or replaced: what it still answers is dropped
+
+	// Of the present session.
+	prepared   bool
+	preparing  bool
+	reader     driver.Reader
+	preparer   driver.Preparer
+	writer     driver.Writer
+	browser    driver.Browser
+	subscriber driver.Subscriber
+	probe      driver.Reader
+	sub        *subscription
+	after      *subscription // of the device that this one replaces: it must end first
+
+	busy      bool // a call is in flight
+	waiting   []*group
+	stopped   bool // until the configuration changes
+	failures  int  // in a row
+	demoted   bool
+	lost      bool // failed since the link was opened, and nothing since
+	probeAt   int64
+	probeGap  int64
+	holdUntil int64
+	retryAt   int64
+	retries   int
+	badAt     int64 // when all its points were last told to be Bad; 0: they are not
+
+	last   []sent // by point; nil without deadbands
+	losses uint64 // gaps told when last was valid
+	status DeviceStatus
+}
+
+// A group is the points of one scan class of one device.
+type group struct {
+	d      *device
+	set    *set
+	class  *Class
+	grid   grid
+	due    int64
+	handed int64 // due by a hand-off
+	queued bool  // on the schedule, waiting or in flight
+	off    bool  // unsupported, or all its points are
+	reader driver.Reader
+}
+
+func newDevice(l *link, spec Device, t *table) *device {
+	d := &device{spec: spec, table: t}
+	d.status.Name = spec.Name
+	if t.banded {
+		d.last = make([]sent, len(t.points))
+	}
+	for _, s := range t.sets {
+		class := &l.spec.Classes[s.class]
+		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: newGrid(class.Period, l.name, spec.Name, class.Name)})
+	}
+	return d
+}
+
+// detach forgets what belongs to a session.
+func (d *device) detach() {
+	d.prepared, d.preparing, d.busy, d.lost = false, false, false, false
+	d.reader, d.preparer, d.writer, d.browser, d.subscriber, d.probe = nil, nil, nil, nil, nil, nil
+	d.sub, d.after, d.waiting = nil, nil, nil
+	d.holdUntil, d.retryAt = 0, 0
+	for _, g := range d.groups {
+		g.queued, g.reader = false, nil
+	}
+}
+
+// polls tells whether the device is scanned now.
+func (d *device) polls() bool {
+	return d.prepared && !d.gone && !d.stopped && !d.demoted && d.subscriber == nil
+}
+
+// suspect tells whether its last answer did not come: it waits for its neighbours.
+func (d *device) suspect() bool { return d.failures > 0 }
+
+// dueHeap is groups by due time.
+type dueHeap []*group
+
+func (h *dueHeap) push(g *group) {
+	g.queued = true
+	*h = append(*h, g)
+	a := *h
+	for i := len(a) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if a[parent].due <= a[i].due {
+			return
+		}
+		a[parent], a[i] = a[i], a[parent]
+		i = parent
+	}
+}
+
+func (h *dueHeap) pop() *group {
+	a := *h
+	top, last := a[0], len(a)-1
+	a[0], a[last] = a[last], nil
+	a = a[:last]
+	*h = a
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(a); child++ {
+			if a[child].due < a[least].due {
+				least = child
+			}
+		}
+		if least == i {
+			break
+		}
+		a[i], a[least] = a[least], a[i]
+		i = least
+	}
+	return top
+}
+
+// forget takes a device's groups out.
+func (h *dueHeap) forget(d *device) {
+	old := *h
+	*h = nil
+	for _, g := range old {
+		if g.d != d {
+			h.push(g)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// Options are what an Engine is made with. The zero value works.
+type Options struct {
+	Log *slog.Logger
+	// Store gives a link its durable map; may be nil.
+	Store func(link string) driver.Store
+	// RingBytes bounds the replay ring; 0: 16 MiB.
+	RingBytes int
+	// Encode appends a frame with one of b and g, the other being nil, to dst. It
+	// may be called concurrently and must keep neither. Nil: frames keep their
+	// Batch or Gap instead, and the ring counts their bytes by an estimate.
+	Encode func(dst []byte, seq uint64, b *Batch, g *Gap) []byte
+	// OnEvent hears of every change of condition, in order for each link. It is called
+	// with the link's lock held: it must neither block nor call the engine.
+	OnEvent func(Event)
+}
+
+// An Engine runs the links of one driver. All methods may be called concurrently.
+type Engine struct {
+	driver  driver.Driver
+	info    driver.Info
+	checker driver.Checker
+	o       Options
+	log     *slog.Logger
+	clock   *clock
+	ring    *Ring
+	batcher *batcher
+	epoch   uint64
+
+	applying sync.Mutex // one Apply, Drain, Activate or Close at a time
+	tables   []*table
+	standby  bool
+	restore  *handOff
+
+	mu      sync.RWMutex
+	links   map[string]*link
+	watched map[*link]struct{} // also those removed and not done yet
+	order   []string
+	closed  bool
+
+	samples  samplePool
+	progress atomic.Uint64
+	running  sync.WaitGroup // links, until they are done
+	watchdog sync.WaitGroup
+	stop     chan struct{} // the watchdog, after the links
+}
+
+var _ Control = (*Engine)(nil)
+
+// New makes an engine without links. The caller must Close it.
+func New(d driver.Driver, o Options) *Engine {
+	e := &Engine{
+		driver: d, info: d.Info(), o: o, log: o.Log, clock: newClock(),
+		ring: newRing(o.RingBytes, o.Encode), links: map[string]*link{},
+		watched: map[*link]struct{}{}, stop: make(chan struct{}),
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	for e.epoch == 0 {
+		e.epoch = rand.Uint64()
+	}
+	e.checker, _ = d.(driver.Checker)
+	e.batcher = newBatcher(e.ring, e.clock)
+	e.watchdog.Go(e.watch)
+	return e
+}
+
+// Ring is where the frames are.
+func (e *Engine) Ring() *Ring { return e.ring }
+
+// Epoch is a random number that is new at every New, and never 0.
+func (e *Engine) Epoch() uint64 { return e.epoch }
+
+// Progress grows, about twice a second, as long as the schedulers are alive: every
+// link can be looked at, and none has left a due poll alone without a reason.
+func (e *Engine) Progress() uint64 { return e.progress.Load() }
+
+// Describe tells what the driver is.
+func (e *Engine) Describe(context.Context) (Description, error) {
+	d := Description{Info: e.info, ProcessEpoch: e.epoch}
+	if e.checker != nil {
+		d.Abilities = append(d.Abilities, "check")
+	}
+	return d, nil
+}
+
+// Close stops every link, as Drain does, and the engine with them. When ctx ends
+// before every goroutine has, it answers ctx's error; what still runs then is a
+// driver call that ignores its context.
+func (e *Engine) Close(ctx context.Context) error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	links := e.links
+	e.links, e.order = map[string]*link{}, nil
+	e.mu.Unlock()
+	for _, l := range links {
+		l.remove()
+	}
+	ended := make(chan struct{})
+	go func() { // it ends in bounded time, because the watchdog abandons what hangs
+		e.running.Wait()
+		close(e.stop)
+		e.watchdog.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = driver.Errorf(driver.CodeOf(ctx.Err()), "close the engine: a driver call does not return: %w", ctx.Err())
+	}
+	e.batcher.close()
+	return err
+}
+
+// link finds a link by its name.
+func (e *Engine) link(name string) (*link, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if l := e.links[name]; l != nil {
+		return l, nil
+	}
+	return nil, driver.Errorf(driver.NotFound, "there is no link %q", name)
+}
+
+// snapshot lists the links in the order of the state.
+func (e *Engine) snapshot() []*link {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	links := make([]*link, 0, len(e.order))
+	for _, name := range e.order {
+		links = append(links, e.links[name])
+	}
+	return links
+}
+
+// Status is the state and the counters of everything.
+func (e *Engine) Status(context.Context) (*Status, error) {
+	s := &Status{Ring: e.ring.status()}
+	for _, l := range e.snapshot() {
+		s.Links = append(s.Links, l.status())
+	}
+	return s, nil
+}
+
+// Conditions is the present condition of every link and device, as events.
+func (e *Engine) Conditions() []Event {
+	var events []Event
+	for _, l := range e.snapshot() {
+		s := l.status()
+		events = append(events, Event{Time: s.Since, Link: s.Name, Condition: s.Condition, Cause: s.Cause})
+		for _, d := range s.Devices {
+			events = append(events, Event{Time: d.Since, Link: s.Name, Device: d.Name, Condition: d.Condition, Cause: d.Cause})
+		}
+	}
+	return events
+}

@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	// demoteAfter is how many failures in a row demote a device.
+	demoteAfter = 3
+	// A demoted device is probed after firstProbe, then after twice as long each
+	// time, up to its shortest period and at least maxProbe.
+	firstProbe = time.Second
+	maxProbe   = 10 * time.Second
+	// tellBadEvery is how often the points of a device that stays away are told to
+	// be Bad again.
+	tellBadEvery = time.Minute
+	defaultBusy  = time.Second
+	maxBusy      = time.Hour
+)
+
+// answered notes that a device lives. cause, which may be nil, is what it refused.
+func (l *link) answered(d *device, cause *driver.Error) {
+	if d.failures != 0 || d.lost || d.demoted {
+		d.failures, d.lost = 0, false
+		if d.demoted {
+			l.promote(d)
+		}
+	}
+	if l.failures != 0 || l.silent || l.state.Condition != Up {
+		l.failures, l.silent = 0, false
+		l.setCondition(Up, nil)
+	}
+	if cause != nil {
+		l.setDevice(d, Degraded, cause)
+	} else if d.status.Condition != Up {
+		l.setDevice(d, Up, nil)
+	}
+}
+
+// promote takes a demoted device back into the scan.
+func (l *link) promote(d *device) {
+	d.demoted = false
+	for i, other := range l.down {
+		if other == d {
+			l.down = append(l.down[:i:i], l.down[i+1:]...)
+			break
+		}
+	}
+	l.log.Info("device answers again", "device", d.spec.Name)
+	if d.prepared && d.subscriber == nil {
+		l.scan(d, l.e.clock.now())
+	}
+}
+
+// failed does what the code of a call's fault says.
+func (l *link) failed(r *runner, fault *driver.Error, at int64) {
+	d := r.job.d
+	switch fault.Code {
+	case driver.NotConnected:
+		l.breakSession(fault)
+	case driver.Timeout, driver.Protocol:
+		l.unanswered(r, fault, at)
+		l.checkSilent(fault)
+	case driver.Busy:
+		wait := fault.After
+		if wait <= 0 {
+			wait = defaultBusy
+		}
+		d.holdUntil = at + int64(min(wait, maxBusy))
+		d.probeAt = max(d.probeAt, d.holdUntil)
+		l.answered(d, fault)
+	case driver.InvalidConfig:
+		l.stopDevice(r, fault)
+	case driver.Unsupported:
+		l.answered(d, fault)
+		if g := r.job.group; g != nil {
+			g.off = true
+		}
+	case driver.NotFound, driver.BadValue, driver.Denied:
+		l.answered(d, fault)
+	default: // Internal, and what no driver should say
+		l.log.Error("driver fault", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+		l.unanswered(r, fault, at)
+		// A demoted device with a bug in its driver must not take its neighbours'
+		// link with every probe, unless the call still holds the link.
+		if r.job.kind != jobProbe || r.abandoned {
+			l.breakSession(fault)
+		}
+	}
+}
+
+// unanswered counts a failure and demotes the device at the third in a row.
+func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
+	d := r.job.d
+	d.failures++
+	d.lost = true
+	switch {
+	case d.demoted:
+		limit := int64(maxProbe)
+		if p := d.period(); p > limit {
+			limit = p
+		}
+		d.probeGap = min(2*d.probeGap, limit)
+		d.probeAt = at + d.probeGap
+		l.tellBad(d, fault, nil)
+		l.setDevice(d, Down, fault)
+	case d.failures >= demoteAfter && d.subscriber == nil && len(d.table.all.points) > 0:
+		d.demoted = true
+		d.probeGap = int64(firstProbe)
+		d.probeAt = at + d.probeGap
+		if d.probe != nil {
+			l.down = append(l.down, d)
+		}
+		l.log.Warn("device does not answer: it is probed from now on", "device", d.spec.Name,
+			"code", fault.Code.String(), "err", fault)
+		l.setDevice(d, Down, fault)
+		l.tellBad(d, fault, r.job.group)
+	default:
+		l.setDevice(d, Degraded, fault)
+	}
+}
+
+// period is the shortest of the device's periods.
+func (d *device) period() int64 {
+	shortest := int64(0)
+	for _, g := range d.groups {
+		if shortest == 0 || g.grid.period < shortest {
+			shortest = g.grid.period
+		}
+	}
+	return shortest
+}
+
+// checkSilent closes a link none of whose devices answers: the wire may be what
+// is dead. Each of them was asked since it was opened.
+func (l *link) checkSilent(fault *driver.Error) {
+	for _, d := range l.devices {
+		if d.stopped || len(d.groups) == 0 {
+			continue
+		}
+		if !d.demoted || !d.lost || !d.prepared || d.subscriber != nil {
+			return
+		}
+	}
+	l.silent = true
+	l.breakSession(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault))
+}
+
+func (l *link) stopDevice(r *runner, fault *driver.Error) {
+	d := r.job.d
+	if r.job.kind == jobRequest { // says something of the request only
+		l.answered(d, nil)
+		return
+	}
+	d.stopped = true
+	l.log.Warn("device is stopped until the configuration changes", "device", d.spec.Name,
+		"code", fault.Code.String(), "err", fault)
+	l.setDevice(d, Stopped, fault)
+	l.tellBad(d, fault, r.job.group)
+	l.failRequests(fault, d)
+}
+
+// tellBad gives every readable point of a device a Bad sample, except those of a
+// group that has theirs. It does so at most once a minute while nothing answers.
+func (l *link) tellBad(d *device, fault *driver.Error, except *group) {
+	at := l.e.clock.now()
+	if d.badAt != 0 && at-d.badAt < int64(tellBadEvery) {
+		return
+	}
+	d.badAt = at
+	now := time.Now().UnixNano()
+	for _, g := range d.groups {
+		if g == except {
+			continue
+		}
+		samples := l.e.samples.get(len(g.set.points))
+		d.shape(g.set, samples, fault, l.e.ring.losses.Load())
+		l.e.batcher.add(&lot{
+			first: d.spec.FirstHandle, index: g.set.index, samples: samples, at: now, policy: g.class.Policy,
+		}, at)
+		l.e.samples.put(samples)
+	}
+}
+
+// shape makes the user's samples of a set's raw ones, in place: scaled, with a
+// fault wherever the quality is not Good, and marked as suppressed where the deadband
+// holds them back. It tells whether a point is unsupported.
+func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, losses uint64) (unsupported bool) {
+	if d.losses != losses { // a gap was told: send everything once more
+		d.losses = losses
+		clear(d.last)
+	}
+	shapes := d.table.shapes
+	bad, held := 0, 0
+	for i := range samples {
+		sample := &samples[i]
+		mend(sample, fault)
+		if sample.Quality == driver.Bad {
+			bad++
+			unsupported = unsupported || sample.Fault.Code == driver.Unsupported
+		}
+		if shapes == nil {
+			continue
+		}
+		point := s.index[i]
+		sh := &shapes[point]
+		sample.Value = sh.toUser(sample.Value)
+		if sh.banded && sh.hold(&d.last[point], sample) {
+			sample.Quality = suppressed
+			held++
+		}
+	}
+	d.status.Samples += uint64(len(samples) - held)
+	d.status.BadSamples += uint64(bad)
+	return unsupported
+}
+
+// mend gives a sample that a driver left half done its sense.
+func mend(s *driver.Sample, fault *driver.Error) {
+	if s.Quality == driver.Good {
+		s.Fault = nil
+		if k := s.Value.Kind(); k < driver.KindString || len(s.Value.Str())+len(s.Value.Bytes()) <= maxValueBytes {
+			return
+		}
+		*s = driver.Sample{Time: s.Time, Fault: errTooLong}
+		return
+	}
+	if s.Quality > driver.Good {
+		s.Quality = driver.Bad
+	}
+	if len(s.Value.Str())+len(s.Value.Bytes()) > maxValueBytes {
+		s.Value = driver.Value{}
+	}
+	if s.Fault != nil || s.Quality == driver.Uncertain {
+		return
+	}
+	if s.Fault = fault; fault == nil {
+		s.Fault = errUnread
+	}
+}

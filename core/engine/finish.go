@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// finish settles the outcome of a driver call, under mu. It also runs for a call
+// that was abandoned, with samples that nobody else has and an error.
+func (l *link) finish(r *runner, samples []driver.Sample, err error) {
+	r.running = false
+	now := time.Now()
+	at := l.e.clock.at(now)
+	if l.spec.Gap > 0 && r.job.kind >= jobPoll {
+		l.notBefore = at + int64(l.spec.Gap)
+	}
+	if d := r.job.d; d != nil {
+		d.busy = false
+		for _, g := range d.waiting {
+			l.due.push(g)
+		}
+		d.waiting = d.waiting[:0]
+	}
+	fault := l.faultOf(r, err)
+	switch r.job.kind {
+	case jobOpen:
+		l.finishOpen(r, fault)
+	case jobClose:
+		r.session.closed = true
+		r.session.closeBy = at + int64(grace)
+		if fault != nil {
+			l.log.Warn("link did not close well", "code", fault.Code.String(), "err", fault)
+		}
+	case jobPrepare:
+		l.finishPrepare(r, fault, at)
+	case jobPoll:
+		l.finishPoll(r, samples, fault, now, at)
+	case jobProbe:
+		l.finishProbe(r, samples, fault, at)
+	case jobRequest:
+		l.finishRequest(r, samples, fault, now, at)
+	}
+	if !r.abandoned {
+		l.e.samples.put(samples)
+		r.samples = nil
+	}
+}
+
+// faultOf turns a call's error into a fault, and logs the stack of a panic.
+func (l *link) faultOf(r *runner, err error) *driver.Error {
+	if err == nil {
+		return nil
+	}
+	var p *panicError
+	if errors.As(err, &p) {
+		l.log.Error("driver panicked", "device", r.deviceName(), "err", p.fault, "stack", string(p.stack))
+		return p.fault
+	}
+	return driver.AsError(err)
+}
+
+// current tells whether the outcome of a call still says something of the
+// link: not when the session it was made in is being closed.
+func (l *link) current(r *runner) bool {
+	return r.session == l.session && !r.session.broken && !r.session.closing && l.active
+}
+
+func (l *link) finishOpen(r *runner, fault *driver.Error) {
+	l.opening = false
+	l.state.Opens++
+	if fault == nil && r.opened == nil {
+		fault = driver.Errorf(driver.Internal, "the driver opened nothing and gave no error")
+	}
+	if fault != nil {
+		l.openFailed(fault)
+		return
+	}
+	s := &session{link: r.opened, window: 1, began: l.e.clock.now()}
+	s.ctx, s.cancel = newSessionContext()
+	if p, ok := r.opened.(driver.Pipeliner); ok && l.spec.Gap == 0 {
+		s.window = max(1, min(p.Window(), maxWindow))
+	}
+	r.opened = nil
+	l.session = s
+	if !l.active {
+		return
+	}
+	for range s.window - 1 {
+		l.spawn()
+	}
+	l.unready = l.unready[:0]
+	for _, d := range l.devices {
+		if !d.stopped {
+			l.unready = append(l.unready, d)
+		}
+	}
+	if !l.silent {
+		l.setCondition(Up, nil)
+	}
+}
+
+func (l *link) openFailed(fault *driver.Error) {
+	l.state.OpenFailures++
+	if !l.active {
+		l.setStopped(nil)
+		return
+	}
+	l.log.Warn("link does not open", "code", fault.Code.String(), "err", fault)
+	condition := Down
+	if fault.Code == driver.InvalidConfig {
+		condition = Stopped
+		l.stopped = fault
+	} else {
+		l.backOff()
+	}
+	l.silent = false
+	l.setCondition(condition, fault)
+	for _, d := range l.devices {
+		if !d.stopped {
+			l.setDevice(d, condition, fault)
+			l.tellBad(d, fault, nil)
+		}
+	}
+	l.failRequests(fault, nil)
+}
+
+func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
+	g, d := r.job.group, r.job.d
+	l.countPoll(r, fault, at)
+	if d.gone || fault != nil && !l.current(r) {
+		l.e.batcher.end(at)
+		return
+	}
+	unsupported := d.shape(g.set, samples, fault, l.e.ring.losses.Load())
+	l.e.batcher.add(&lot{
+		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
+		at: now.UnixNano(), policy: g.class.Policy,
+	}, at)
+	l.e.batcher.end(at)
+	if !l.current(r) {
+		return
+	}
+	if unsupported && fault == nil {
+		l.leaveOut(g, samples)
+	}
+	l.next(g, fault, at)
+	if fault == nil {
+		d.badAt = 0
+		l.answered(d, nil)
+	} else {
+		l.failed(r, fault, at)
+	}
+}
+
+func (l *link) countPoll(r *runner, fault *driver.Error, at int64) {
+	s := &r.job.d.status
+	s.Polls++
+	s.LastPoll = time.Duration(at - r.began)
+	s.LastLate = time.Duration(r.began - r.job.due)
+	s.MaxLate = max(s.MaxLate, s.LastLate)
+	if fault != nil {
+		s.Failures++
+	}
+}
+
+// next sets the poll after this one: on the grid, so that a late poll does
+// not shift it. Due times that passed meanwhile are counted and left out.
+func (l *link) next(g *group, fault *driver.Error, at int64) {
+	was := g.due
+	g.due = g.grid.after(at)
+	if p := g.grid.period; p > 0 {
+		if missed := (g.due-was)/p - 1; missed > 0 {
+			g.d.status.Overruns += uint64(missed)
+		}
+	} else if fault != nil {
+		g.due = at + int64(minBackoff)
+	}
+	if g.off {
+		g.queued = false
+		return
+	}
+	l.due.push(g)
+}
+
+func (l *link) finishProbe(r *runner, samples []driver.Sample, fault *driver.Error, at int64) {
+	d := r.job.d
+	if d.gone || !l.current(r) {
+		return
+	}
+	if fault == nil && samples[0].Quality == driver.Bad {
+		if f := samples[0].Fault; f != nil && silence(f.Code) {
+			fault = f
+		}
+	}
+	if fault == nil {
+		l.answered(d, nil)
+		return
+	}
+	l.failed(r, fault, at)
+}
+
+// silence tells whether a code means that the device gave no sensible answer.
+func silence(c driver.Code) bool { return c == driver.Timeout || c == driver.Protocol }
+
+func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
+	d := r.job.d
+	if d.gone || !l.current(r) {
+		return
+	}
+	if fault != nil {
+		l.prepareFailed(d, fault, at)
+		return
+	}
+	p := r.prepared
+	d.retries = 0
+	d.prepared = true
+	d.reader, d.preparer, d.writer, d.browser, d.subscriber = p.reader, p.preparer, p.writer, p.browser, p.subscriber
+	d.probe = p.probe
+	for i, g := range d.groups {
+		g.reader = p.groups[i]
+		g.off = false
+	}
+	switch {
+	case d.subscriber != nil && len(d.table.all.points) > 0:
+		l.subscribe(d)
+	case d.demoted:
+		d.probeAt = at
+		l.down = append(l.down, d)
+	default:
+		l.scan(d, at)
+	}
+}
+
+// scan puts a device's groups on the schedule.
+func (l *link) scan(d *device, at int64) {
+	d.subscriber = nil
+	if len(d.groups) == 0 {
+		l.setDevice(d, Up, nil)
+	}
+	for _, g := range d.groups {
+		if g.queued || g.off {
+			continue
+		}
+		g.due = g.grid.first(at)
+		if g.handed != 0 {
+			g.due, g.handed = min(g.handed, g.due), 0
+		}
+		l.due.push(g)
+	}
+	if c := d.status.Condition; c == NotStarted || c == Stopped {
+		l.setDevice(d, Connecting, nil)
+	}
+}
+
+// prepareFailed leaves a device out, for a while or until the configuration
+// changes. The link stays open for the others: Device does no I/O.
+func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
+	l.log.Warn("device is not ready", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+	l.failRequests(fault, d)
+	l.tellBad(d, fault, nil)
+	switch fault.Code {
+	case driver.InvalidConfig, driver.Unsupported:
+		d.stopped = true
+		l.setDevice(d, Stopped, fault)
+		return
+	case driver.NotConnected:
+		l.breakSession(fault)
+		return
+	}
+	l.setDevice(d, Down, fault)
+	d.retryAt = at + int64(min(time.Second<<min(d.retries, 6), maxBackoff))
+	d.retries++
+	l.unready = append(l.unready, d)
+}

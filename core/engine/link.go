@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	minBackoff     = 100 * time.Millisecond
+	maxBackoff     = 60 * time.Second
+	defaultTimeout = time.Second
+	// settled is how long a subscription must last to count as an answer.
+	settled = 10 * time.Second
+)
+
+// A link is the scheduler of one wire. Its runners are goroutines that take turns:
+// with the lock, a runner picks what is to be done; without it, it makes the
+// driver call itself; with it again, it settles the outcome. One runner serves a link
+// that takes one call at a time, Window of them one that pipelines. mu is
+// never held during a driver call.
+type link struct {
+	e     *Engine
+	name  string
+	log   *slog.Logger
+	after <-chan struct{} // the link of this name before: it must be done first; may be nil
+	done  chan struct{}   // closed when removed and finished
+
+	mu      sync.Mutex
+	spec    Link // without devices
+	devices []*device
+	active  bool // wanted open
+	removed bool
+
+	session   *session
+	opening   bool
+	stopped   *driver.Error // InvalidConfig: not opened again until the configuration changes
+	reopenAt  int64
+	failures  int  // to open, or sessions without an answer, in a row
+	silent    bool // closed because no device answered: up only with an answer
+	abandoned int  // calls that never returned
+
+	runners  []*runner
+	idle     int
+	wake     chan struct{}
+	timer    *time.Timer
+	timed    bool  // a runner waits on the timer ...
+	timedFor int64 // ... for this
+	quiet    []chan struct{}
+
+	requests  [2][]*request // writes; reads and the rest
+	unready   []*device     // to be prepared
+	due       dueHeap
+	suspects  []*group
+	down      []*device
+	notBefore int64 // the end of the inter-request gap
+	stopBy    int64 // when a stop no longer waits for the calls in flight
+
+	state LinkStatus
+}
+
+// A session is the time between an open and a close.
+type session struct {
+	link    driver.Link
+	ctx     context.Context
+	cancel  context.CancelFunc
+	window  int
+	broken  bool // to be closed
+	closing bool // the close was begun
+	closed  bool // the close has returned
+	closeBy int64
+	subs    int
+	began   int64
+}
+
+func newLink(e *Engine, spec Link, after <-chan struct{}) *link {
+	l := &link{
+		e: e, name: spec.Name, log: e.log.With("driver", e.info.Name, "link", spec.Name),
+		after: after, done: make(chan struct{}), spec: spec,
+		wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
+	}
+	l.timer.Stop()
+	l.spec.Devices = nil
+	if l.spec.Timeout <= 0 {
+		l.spec.Timeout = defaultTimeout
+	}
+	l.state = LinkStatus{Name: spec.Name, Since: time.Now()}
+	return l
+}
+
+// start begins with the runner that opens the link. The link must be removed.
+func (l *link) start() {
+	l.e.mu.Lock()
+	l.e.watched[l] = struct{}{}
+	l.e.mu.Unlock()
+	l.e.running.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spawn()
+}
+
+// activate lets the link open, or has it closed.
+func (l *link) activate(active bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setActive(active)
+}
+
+func (l *link) setActive(active bool) {
+	if l.active == active {
+		return
+	}
+	l.active = active
+	now := l.e.clock.now()
+	if active {
+		l.reopenAt, l.failures = 0, 0
+	} else {
+		l.stopBy = now + int64(grace)
+		l.failRequests(errStopped, nil)
+		if l.session == nil {
+			l.setStopped(nil)
+		}
+	}
+	l.signal()
+}
+
+// remove stops the link for good. done is closed when it has ended.
+func (l *link) remove() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.removed = true
+	l.active = true // so that setActive sees a change
+	l.setActive(false)
+}
+
+// drained is closed as soon as an inactive link has nothing open.
+func (l *link) drained() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := make(chan struct{})
+	if l.atRest() {
+		close(c)
+	} else {
+		l.quiet = append(l.quiet, c)
+	}
+	return c
+}
+
+func (l *link) atRest() bool { return l.session == nil && !l.opening && l.calls(nil) == 0 }
+
+func (l *link) rest() {
+	if l.atRest() {
+		for _, c := range l.quiet {
+			close(c)
+		}
+		l.quiet = nil
+	}
+}
+
+// signal wakes one runner to look again.
+func (l *link) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// calls counts the driver calls in flight, except's own left out.
+func (l *link) calls(except *runner) int {
+	n := 0
+	for _, r := range l.runners {
+		if r.running && r != except {
+			n++
+		}
+	}
+	return n
+}
+
+// breakSession has the session closed and opened again with backoff.
+func (l *link) breakSession(cause *driver.Error) {
+	s := l.session
+	if s == nil || s.broken {
+		return
+	}
+	s.broken = true
+	s.cancel()
+	if s.subs > 0 && l.e.clock.now()-s.began > int64(settled) {
+		l.failures = 0
+	}
+	l.log.Warn("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
+	l.setCondition(Down, cause)
+	for _, d := range l.devices {
+		if !d.stopped {
+			l.setDevice(d, Down, cause)
+			l.tellBad(d, cause, nil)
+		}
+	}
+	l.backOff()
+}
+
+// backOff sets when the link is opened next: 100 ms, doubling up to 60 s, of which
+// a random half.
+func (l *link) backOff() {
+	wait := maxBackoff
+	if l.failures < 10 {
+		wait = min(minBackoff<<l.failures, maxBackoff)
+	}
+	l.failures++
+	wait = wait/2 + rand.N(wait/2+1)
+	l.reopenAt = l.e.clock.now() + int64(wait)
+}
+
+// endSession forgets a session that was closed and has no call left.
+func (l *link) endSession() {
+	l.session.cancel()
+	l.session = nil
+	l.due, l.suspects, l.down, l.unready = nil, nil, nil, nil
+	l.notBefore = 0
+	for _, d := range l.devices {
+		d.detach()
+	}
+	if !l.active {
+		l.setStopped(nil)
+	}
+}
+
+func (l *link) setStopped(cause *driver.Error) {
+	l.setCondition(Stopped, cause)
+	for _, d := range l.devices {
+		l.setDevice(d, Stopped, cause)
+	}
+}
+
+func (l *link) setCondition(c Condition, cause *driver.Error) {
+	if l.state.Condition == c && sameFault(l.state.Cause, cause) {
+		return
+	}
+	l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
+	l.event("", c, cause, l.state.Since)
+}
+
+func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
+	if d.status.Condition == c && (d.status.Cause == cause || sameFault(d.status.Cause, cause)) {
+		return
+	}
+	d.status.Condition, d.status.Cause, d.status.Since = c, cause, time.Now()
+	if !d.gone {
+		l.event(d.spec.Name, c, cause, d.status.Since)
+	}
+}
+
+func (l *link) event(device string, c Condition, cause *driver.Error, at time.Time) {
+	if l.e.o.OnEvent != nil {
+		l.e.o.OnEvent(Event{Time: at, Link: l.name, Device: device, Condition: c, Cause: cause})
+	}
+}
+
+func sameFault(a, b *driver.Error) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Code == b.Code && a.Text == b.Text
+}
+
+func (l *link) status() LinkStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.state
+	s.Devices = make([]DeviceStatus, len(l.devices))
+	for i, d := range l.devices {
+		s.Devices[i] = d.status
+	}
+	return s
+}
+
+func (l *link) device(name string) *device {
+	i := slices.IndexFunc(l.devices, func(d *device) bool { return d.spec.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return l.devices[i]
+}

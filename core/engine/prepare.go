@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// maxWindow bounds the concurrent calls of a link that pipelines.
+const maxWindow = 64
+
+// A preparation is what a driver made of a device.
+type preparation struct {
+	reader     driver.Reader
+	preparer   driver.Preparer
+	writer     driver.Writer
+	browser    driver.Browser
+	subscriber driver.Subscriber
+	probe      driver.Reader
+	groups     []driver.Reader
+}
+
+func newSessionContext() (context.Context, context.CancelFunc) {
+	return context.WithCancel(context.Background())
+}
+
+func (r *runner) open(ctx context.Context) (err error) {
+	e := r.l.e
+	cfg := driver.LinkConfig{Name: r.l.name, Timeout: r.l.spec.Timeout, Settings: r.l.spec.Settings}
+	env := driver.Env{Log: r.l.log}
+	if e.o.Store != nil {
+		env.Store = e.o.Store(r.l.name)
+	}
+	r.opened, err = e.driver.Open(ctx, cfg, env)
+	return err
+}
+
+// prepare has the driver parse a device, and compiles each scan class of it.
+func (r *runner) prepare(ctx context.Context) error {
+	d := r.job.d
+	handle, err := r.session.link.Device(ctx, driver.DeviceConfig{
+		Name: d.spec.Name, Settings: d.spec.Settings, Points: d.table.points,
+	})
+	if err != nil {
+		return err
+	}
+	p := &preparation{groups: make([]driver.Reader, len(d.groups))}
+	p.reader, _ = handle.(driver.Reader)
+	p.preparer, _ = handle.(driver.Preparer)
+	p.writer, _ = handle.(driver.Writer)
+	p.browser, _ = handle.(driver.Browser)
+	p.subscriber, _ = handle.(driver.Subscriber)
+	if p.reader == nil && p.preparer == nil && p.subscriber == nil && len(d.groups) > 0 {
+		return driver.Errorf(driver.Internal, "device %s can neither be read nor subscribed to", d.spec.Name)
+	}
+	for i, g := range d.groups {
+		if p.groups[i], err = p.compile(g.set.points); err != nil {
+			return err
+		}
+	}
+	if len(d.table.all.points) > 0 {
+		p.probe, err = p.compile(d.table.all.points[:1])
+	}
+	r.prepared = p
+	return err
+}
+
+// compile gives a reader for these points; nil for a device that only pushes.
+func (p *preparation) compile(points []driver.Point) (driver.Reader, error) {
+	if p.preparer == nil {
+		return p.reader, nil
+	}
+	compiled, err := p.preparer.Prepare(points)
+	if err == nil && compiled == nil {
+		err = driver.Errorf(driver.Internal, "the driver prepared nothing and gave no error")
+	}
+	return compiled, err
+}
+
+// leaveOut takes the points that the driver called unsupported out of a group. A
+// driver that prepares its reads leaves them out itself.
+func (l *link) leaveOut(g *group, samples []driver.Sample) {
+	if g.d.preparer != nil {
+		return
+	}
+	kept := &set{class: g.set.class}
+	for i, p := range g.set.points {
+		if f := samples[i].Fault; f == nil || f.Code != driver.Unsupported {
+			kept.add(p)
+		}
+	}
+	g.set = kept
+	g.off = len(kept.points) == 0
+}

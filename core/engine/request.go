@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	// maxRequests bounds what waits at a link.
+	maxRequests = 1024
+	maxBrowse   = 10_000
+)
+
+var errStopped = &driver.Error{Code: driver.NotConnected, Text: "the link is stopped"}
+
+type askKind uint8
+
+const (
+	askWrite askKind = iota
+	askRead
+	askBrowse
+)
+
+// A request is one on-demand call, from the queue to its answer.
+type request struct {
+	kind   askKind
+	d      *device
+	points []driver.Point
+	value  driver.Value
+	prefix string
+	most   int
+
+	done    chan struct{} // closed with the answer:
+	err     error
+	samples []driver.Sample
+	entries []driver.Entry
+}
+
+// limit bounds the driver call: a write may take two requests (to read what it
+// does not change), a browse as many as a Read of 64 points.
+func (q *request) limit(timeout time.Duration) time.Duration {
+	switch q.kind {
+	case askWrite:
+		return 2 * timeout
+	case askBrowse:
+		return readLimit(timeout, 64)
+	default:
+		return readLimit(timeout, len(q.points))
+	}
+}
+
+// queue is the place among the link's queues.
+func (q *request) queue() int {
+	if q.kind == askWrite {
+		return 0
+	}
+	return 1
+}
+
+// run makes the driver call, without the lock. What it gives stays in the runner
+// until the call is settled, because an abandoned one may come back at any time.
+func (q *request) run(ctx context.Context, r *runner) (err error) {
+	d := r.job.d
+	switch {
+	case q.kind == askWrite && r.writer == nil:
+		return driver.Errorf(driver.Unsupported, "device %s takes no writes", d.spec.Name)
+	case q.kind == askWrite:
+		return r.writer.Write(ctx, q.points[0], q.value)
+	case q.kind == askBrowse && r.browser == nil:
+		return driver.Errorf(driver.Unsupported, "device %s cannot list its addresses", d.spec.Name)
+	case q.kind == askBrowse:
+		r.entries, err = r.browser.Browse(ctx, q.prefix, q.most)
+		return err
+	}
+	if r.reader == nil && r.preparer == nil {
+		return driver.Errorf(driver.Unsupported, "device %s only sends by itself: it cannot be read on demand", d.spec.Name)
+	}
+	if r.reader != nil {
+		return r.reader.Read(ctx, q.points, r.samples)
+	}
+	compiled, err := r.preparer.Prepare(q.points)
+	if err != nil {
+		return err
+	}
+	if compiled == nil {
+		return driver.Errorf(driver.Internal, "device %s prepared nothing and gave no error", d.spec.Name)
+	}
+	return compiled.Read(ctx, q.points, r.samples)
+}
+
+// ask queues a request and waits for its answer. A call that has begun goes on
+// when ctx ends: a write that is on the wire cannot be taken back.
+func (l *link) ask(ctx context.Context, q *request) error {
+	q.done = make(chan struct{})
+	if err := l.enqueue(q); err != nil {
+		return err
+	}
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+	}
+	begun := l.withdraw(q)
+	if q.kind == askWrite && begun {
+		return driver.Errorf(driver.CodeOf(ctx.Err()), "no answer in time: the value may have been written: %w", ctx.Err())
+	}
+	return driver.Errorf(driver.CodeOf(ctx.Err()), "no answer in time: %w", ctx.Err())
+}
+
+func (l *link) enqueue(q *request) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	queue := q.queue()
+	switch {
+	case !l.active:
+		return errStopped
+	case l.session == nil && (l.state.Condition == Down || l.stopped != nil), l.session != nil && l.session.broken:
+		return driver.Errorf(driver.NotConnected, "link %s is not connected: %w", l.name, orUnknown(l.state.Cause))
+	case q.d.gone:
+		return errChanged
+	case q.d.stopped || q.d.retries > 0 && !q.d.prepared:
+		return orUnknown(q.d.status.Cause)
+	case len(l.requests[queue]) >= maxRequests:
+		return driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
+	}
+	l.requests[queue] = append(l.requests[queue], q)
+	l.signal()
+	return nil
+}
+
+var errChanged = &driver.Error{Code: driver.NotConnected, Text: "the configuration has just changed: ask again"}
+
+func orUnknown(cause *driver.Error) *driver.Error {
+	if cause == nil {
+		return errStopped
+	}
+	return cause
+}
+
+// withdraw takes a request off its queue, and tells whether its call had begun.
+func (l *link) withdraw(q *request) (begun bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting := l.requests[q.queue()]
+	for i, other := range waiting {
+		if other == q {
+			l.requests[q.queue()] = append(waiting[:i:i], waiting[i+1:]...)
+			return false
+		}
+	}
+	return true
+}
+
+// failRequests answers all that wait, or those of one device.
+func (l *link) failRequests(fault *driver.Error, of *device) {
+	for queue, waiting := range l.requests {
+		keep := waiting[:0:0]
+		for _, q := range waiting {
+			if of != nil && q.d != of {
+				keep = append(keep, q)
+				continue
+			}
+			q.err = fault
+			close(q.done)
+		}
+		l.requests[queue] = keep
+	}
+}
+
+// finishRequest answers the caller and draws the same conclusions as from a poll.
+func (l *link) finishRequest(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
+	q, d := r.job.req, r.job.d
+	if q.kind == askWrite {
+		d.status.Writes++
+		if fault != nil {
+			d.status.WriteFailures++
+		}
+	}
+	if fault != nil {
+		q.err = fault
+	} else {
+		q.samples = d.fresh(q, samples, now)
+		q.entries = r.entries
+	}
+	close(q.done)
+	if d.gone || !l.current(r) {
+		return
+	}
+	if fault == nil {
+		if d.demoted || d.failures > 0 {
+			l.answered(d, nil)
+		}
+		return
+	}
+	switch fault.Code {
+	case driver.NotFound, driver.BadValue, driver.Denied, driver.Unsupported, driver.InvalidConfig:
+		if d.demoted {
+			l.answered(d, nil) // it refuses, so it lives
+		}
+	default:
+		l.failed(r, fault, at)
+	}
+}
+
+// fresh makes the caller's samples of a read's raw ones.
+func (d *device) fresh(q *request, samples []driver.Sample, now time.Time) []driver.Sample {
+	out := make([]driver.Sample, len(samples))
+	for i, s := range samples {
+		mend(&s, nil)
+		if s.Time.IsZero() {
+			s.Time = now
+		}
+		if d.table.shapes != nil {
+			s.Value = d.table.shapes[q.points[i].Index].toUser(s.Value)
+		}
+		out[i] = s
+	}
+	return out
+}

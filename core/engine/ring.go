@@ -1,0 +1,391 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	defaultRingBytes = 16 << 20
+	// nodeBytes is what a frame costs beside its data.
+	nodeBytes = 160
+	// maxFree bounds the buffers kept for reuse.
+	maxFree = 32
+	// maxUnsure bounds the memory of dropped frames that may have been stored.
+	maxUnsure = 4096
+)
+
+// A Frame is the unit of sequence, storage and acknowledgement.
+type Frame struct {
+	Sequence uint64
+	Data     []byte // encoded; owned by the ring, valid until acknowledged; not to be changed
+	Samples  int
+	// Exactly one of these is set where the engine has no Options.Encode; both
+	// are nil otherwise.
+	Batch *Batch
+	Gap   *Gap
+}
+
+// A Ring numbers frames and keeps them until the core acknowledges that they are
+// stored. Its size is bounded in bytes. When it is full, frames of classes with
+// the policy DropOldest make room, and one gap frame takes the place of each run
+// of frames that were dropped, with the sequence of the last of them. So
+// the sequences that Next gives always grow, and where one is left out the gap
+// that follows says so.
+//
+// One consumer at a time calls Attach, Next and TryNext; everything else may be
+// called concurrently.
+type Ring struct {
+	encode  func(dst []byte, seq uint64, b *Batch, g *Gap) []byte
+	max     int
+	started time.Time
+
+	order   sync.Mutex // held while a sequence is given out and its frame is linked; taken before mu
+	scratch []byte
+
+	mu         sync.Mutex
+	head, tail *node
+	read       *node  // the next to hand out; nil: all were
+	handed     uint64 // the last sequence handed out since Attach
+	sent       uint64 // the highest ever handed out
+	next       uint64
+	acked      uint64
+	unsure     []unsure
+	free       [][]byte
+	samples    uint64
+	dropped    uint64
+	room       chan struct{} // closed, and replaced, when there is room again
+
+	bytes  atomic.Int64
+	slowed atomic.Uint64
+	losses atomic.Uint64 // gaps handed out
+	notify chan struct{}
+	onRoom func() // set once, before use
+}
+
+type node struct {
+	prev, next *node
+	seq        uint64
+	data       []byte
+	size       int
+	samples    int
+	from, to   int64
+	droppable  bool
+	receipts   []*receipt
+	batch      *Batch
+	gap        *Gap
+	told       bool // the gap was handed out as it is
+}
+
+// unsure is a dropped frame that had been handed out: it may have been stored.
+type unsure struct {
+	seq     uint64
+	samples uint64
+}
+
+// A receipt counts the frames that hold samples of one emit.
+type receipt struct {
+	left   atomic.Int32
+	lost   atomic.Bool
+	stored func()
+}
+
+func (c *receipt) release() {
+	if c.left.Add(-1) == 0 && !c.lost.Load() {
+		c.stored()
+	}
+}
+
+func newRing(maxBytes int, encode func([]byte, uint64, *Batch, *Gap) []byte) *Ring {
+	if maxBytes <= 0 {
+		maxBytes = defaultRingBytes
+	}
+	return &Ring{
+		encode: encode, max: maxBytes, next: 1, started: time.Now(),
+		notify: make(chan struct{}, 1), room: make(chan struct{}),
+	}
+}
+
+// Attach begins a new reading: frames up to and including resumeAfter are stored,
+// which counts as an Ack, and Next goes on with the first that is not. It
+// returns that frame's sequence.
+func (r *Ring) Attach(resumeAfter uint64) (next uint64) {
+	r.Ack(resumeAfter)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read = r.head
+	r.handed = r.acked
+	if r.head == nil {
+		return r.next
+	}
+	r.wakeReader()
+	return r.head.seq
+}
+
+// Next hands out the next frame and waits for one when there is none.
+func (r *Ring) Next(ctx context.Context) (Frame, error) {
+	for {
+		if f, ok := r.TryNext(); ok {
+			return f, nil
+		}
+		select {
+		case <-r.notify:
+		case <-ctx.Done():
+			return Frame{}, ctx.Err()
+		}
+	}
+}
+
+// TryNext is Next without the wait, so that a sender can coalesce frames.
+func (r *Ring) TryNext() (Frame, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.read
+	if n == nil {
+		return Frame{}, false
+	}
+	r.read = n.next
+	r.handed = n.seq
+	r.sent = max(r.sent, n.seq)
+	if n.gap != nil {
+		n.told = true
+		r.losses.Add(1)
+		if r.encode != nil && n.data == nil {
+			n.data = r.encode(nil, n.seq, nil, n.gap)
+		}
+	}
+	f := Frame{Sequence: n.seq, Data: n.data, Samples: n.samples}
+	if r.encode == nil {
+		f.Batch, f.Gap = n.batch, n.gap
+	}
+	return f, true
+}
+
+// Ack says that every frame up to and including sequence is stored. It frees
+// them and then calls, without a lock, the stored callbacks of their emits. A
+// sequence beyond what was ever handed out counts as the last that was.
+func (r *Ring) Ack(sequence uint64) {
+	r.mu.Lock()
+	receipts, room := r.ack(min(sequence, r.sent))
+	r.mu.Unlock()
+	for _, c := range receipts {
+		c.release()
+	}
+	if room && r.onRoom != nil {
+		r.onRoom()
+	}
+}
+
+func (r *Ring) ack(sequence uint64) (receipts []*receipt, room bool) {
+	if sequence <= r.acked {
+		return nil, false
+	}
+	wasFull := r.full()
+	r.acked = sequence
+	r.settleUnsure(sequence)
+	for n := r.head; n != nil && n.seq <= sequence; n = r.head {
+		receipts = append(receipts, n.receipts...)
+		if len(r.free) < maxFree && n.data != nil && n.gap == nil {
+			r.free = append(r.free, n.data[:0])
+		}
+		r.unlink(n)
+	}
+	if room = wasFull && !r.full(); room {
+		close(r.room)
+		r.room = make(chan struct{})
+	}
+	return receipts, room
+}
+
+func (r *Ring) unlink(n *node) {
+	if r.read == n {
+		r.read = n.next
+	}
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		r.head = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	} else {
+		r.tail = n.prev
+	}
+	r.bytes.Add(-int64(n.size))
+}
+
+// full tells whether a class that can wait must. It needs no lock.
+func (r *Ring) full() bool { return r.bytes.Load() >= int64(r.max) }
+
+// waitRoom waits until the ring is not full, or one of the contexts is done.
+func (r *Ring) waitRoom(ctx, session context.Context) error {
+	for r.full() {
+		r.mu.Lock()
+		room := r.room
+		r.mu.Unlock()
+		if !r.full() {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-session.Done():
+			return session.Err()
+		}
+	}
+	return nil
+}
+
+// push makes a frame of a batch, whose slices are the caller's again afterwards.
+func (r *Ring) push(b *builder, droppable bool) {
+	r.order.Lock()
+	defer r.order.Unlock()
+	n := &node{samples: b.samples, droppable: droppable, receipts: b.receipts}
+	n.from, n.to = b.span()
+	r.mu.Lock()
+	n.seq = r.next
+	r.mu.Unlock()
+	if r.encode != nil {
+		r.scratch = r.encode(r.scratch[:0], n.seq, &b.batch, nil)
+		n.size = nodeBytes + len(r.scratch)
+	} else {
+		n.batch = b.batch.clone()
+		n.size = nodeBytes + b.bytes
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.samples += uint64(n.samples)
+	if droppable && !r.makeRoom(n.size) {
+		r.lose(uint64(n.samples), n.from, n.to)
+		for _, c := range n.receipts {
+			c.lost.Store(true)
+		}
+		return
+	}
+	if r.encode != nil {
+		n.data = append(r.buffer(len(r.scratch)), r.scratch...)
+		n.size = nodeBytes + cap(n.data)
+	}
+	r.append(n)
+}
+
+// append links n as the newest frame, under order and mu.
+func (r *Ring) append(n *node) {
+	n.seq = r.next
+	r.next++
+	n.prev = r.tail
+	if r.tail != nil {
+		r.tail.next = n
+	} else {
+		r.head = n
+	}
+	r.tail = n
+	r.bytes.Add(int64(n.size))
+	if r.read == nil {
+		r.read = n
+		r.wakeReader()
+	}
+}
+
+func (r *Ring) wakeReader() {
+	select {
+	case r.notify <- struct{}{}:
+	default:
+	}
+}
+
+// buffer takes a free buffer that fits size without waste, or makes one.
+func (r *Ring) buffer(size int) []byte {
+	for i := len(r.free) - 1; i >= 0; i-- {
+		if c := cap(r.free[i]); c >= size && c <= 2*size+256 {
+			b := r.free[i]
+			last := len(r.free) - 1
+			r.free[i], r.free[last] = r.free[last], nil
+			r.free = r.free[:last]
+			return b
+		}
+	}
+	if len(r.free) == maxFree { // none fits any longer what is sent now
+		r.free = append(r.free[:0:0], r.free[1:]...)
+	}
+	return make([]byte, 0, size)
+}
+
+// lost counts samples that never came into a frame.
+func (r *Ring) lost(samples uint64, from, to int64) {
+	r.order.Lock()
+	defer r.order.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.samples += samples
+	r.lose(samples, from, to)
+}
+
+func (r *Ring) lose(samples uint64, from, to int64) {
+	r.dropped += samples
+	t := r.tail
+	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && !t.told {
+		t.gap.Samples += samples
+		t.gap.widen(from, to)
+		return
+	}
+	g := &Gap{Samples: samples, Cause: r.cause()}
+	g.widen(from, to)
+	r.append(&node{size: nodeBytes, gap: g})
+}
+
+// settle lets receipts of emits that left nothing to store wait for the newest frame.
+func (r *Ring) settle(receipts []*receipt) {
+	r.mu.Lock()
+	waits := r.tail != nil
+	if waits {
+		r.tail.receipts = append(r.tail.receipts, receipts...)
+	}
+	r.mu.Unlock()
+	if waits {
+		return
+	}
+	for _, c := range receipts {
+		c.release()
+	}
+}
+
+func (r *Ring) cause() *driver.Error {
+	return driver.Errorf(driver.Lost, "the replay ring of %d bytes was full: the core did not take samples as fast as they came", r.max)
+}
+
+func (r *Ring) status() RingStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return RingStatus{
+		NextSequence: r.next, AckedSequence: r.acked,
+		Bytes: uint64(max(0, r.bytes.Load())), MaxBytes: uint64(r.max),
+		Samples: r.samples, Dropped: r.dropped, Slowed: r.slowed.Load(),
+	}
+}
+
+// String is for logs and tests.
+func (r *Ring) String() string {
+	s := r.status()
+	return fmt.Sprintf("ring: next %d, acked %d, %d of %d bytes, %d samples, %d dropped",
+		s.NextSequence, s.AckedSequence, s.Bytes, s.MaxBytes, s.Samples, s.Dropped)
+}
+
+func (g *Gap) widen(from, to int64) {
+	if from == math.MaxInt64 {
+		return
+	}
+	if g.From.IsZero() || from < g.From.UnixNano() {
+		g.From = time.Unix(0, from)
+	}
+	if g.To.IsZero() || to > g.To.UnixNano() {
+		g.To = time.Unix(0, to)
+	}
+}

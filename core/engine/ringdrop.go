@@ -1,0 +1,86 @@
+package engine
+
+// makeRoom drops frames, oldest first, until size fits; it tells whether it does.
+// Frames that the present consumer was not given yet go first: the others are on
+// their way to the core and are most likely stored soon. Called under mu.
+func (r *Ring) makeRoom(size int) bool {
+	fits := func() bool { return r.bytes.Load()+int64(size) <= int64(r.max) }
+	for n := r.read; n != nil && !fits(); {
+		next := n.next
+		if n.droppable {
+			r.drop(n)
+		}
+		n = next
+	}
+	for n := r.head; n != nil && n != r.read && !fits(); {
+		next := n.next
+		if n.droppable {
+			r.drop(n)
+		}
+		n = next
+	}
+	return fits()
+}
+
+// drop puts a gap in n's place, or lets the gap before it grow over it. A frame
+// that was handed out is dropped in place too: the consumer that has it needs no
+// gap, and acknowledges it or goes; the next consumer, which starts from the oldest
+// frame not stored, meets the gap.
+func (r *Ring) drop(n *node) {
+	r.dropped += uint64(n.samples)
+	for _, c := range n.receipts {
+		c.lost.Store(true)
+	}
+	if n.seq <= r.sent && len(r.unsure) < maxUnsure {
+		r.unsure = append(r.unsure, unsure{seq: n.seq, samples: uint64(n.samples)})
+	}
+	if p := n.prev; p != nil && p.grows() && (p.seq > r.handed || n.seq <= r.handed) {
+		p.gap.Samples += uint64(n.samples)
+		p.gap.LastSeq = n.seq
+		p.gap.widen(n.from, n.to)
+		p.seq = n.seq
+		r.unlink(n)
+		return
+	}
+	r.bytes.Add(int64(nodeBytes - n.size))
+	g := &Gap{Samples: uint64(n.samples), FirstSeq: n.seq, LastSeq: n.seq, Cause: r.cause()}
+	g.widen(n.from, n.to)
+	n.gap, n.data, n.batch, n.receipts = g, nil, nil, nil
+	n.size, n.samples, n.droppable = nodeBytes, 0, false
+}
+
+// grows tells whether n is a gap that a dropped frame after it can join. A gap
+// that was told stays as it was told.
+func (n *node) grows() bool {
+	return n.gap != nil && n.gap.FirstSeq != 0 && !n.told
+}
+
+// settleUnsure takes back from the gaps not yet told what turns out to be stored.
+func (r *Ring) settleUnsure(sequence uint64) {
+	keep := r.unsure[:0]
+	for _, u := range r.unsure {
+		if u.seq > sequence {
+			keep = append(keep, u)
+			continue
+		}
+		if g := r.gapOver(u.seq); g != nil && !g.told {
+			g.gap.Samples -= u.samples
+			g.gap.FirstSeq = u.seq + 1
+			r.dropped -= u.samples
+			if g.gap.Samples == 0 {
+				r.unlink(g)
+			}
+		}
+	}
+	r.unsure = keep
+}
+
+// gapOver finds the gap that counts the frame seq.
+func (r *Ring) gapOver(seq uint64) *node {
+	for n := r.head; n != nil; n = n.next {
+		if n.gap != nil && n.gap.FirstSeq != 0 && n.gap.FirstSeq <= seq && seq <= n.gap.LastSeq {
+			return n
+		}
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+type jobKind uint8
+
+const (
+	jobNone jobKind = iota
+	jobExit
+	jobOpen
+	jobClose
+	jobPrepare
+	jobPoll
+	jobProbe
+	jobRequest
+)
+
+var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Device", "Read", "Read of a probe", "a request"}
+
+// name is for people.
+func (j *job) name() string { return jobNames[j.kind] }
+
+// A job is one driver call, or a few that belong together.
+type job struct {
+	kind  jobKind
+	d     *device
+	group *group
+	req   *request
+	limit time.Duration // of the call
+	due   int64         // of a poll
+}
+
+// never is a time on the grid that does not come.
+const never = math.MaxInt64
+
+// A runner is one goroutine of a link, and its call in flight.
+type runner struct {
+	l         *link
+	job       job
+	session   *session
+	running   bool
+	abandoned bool
+	began     int64
+	hangAt    int64
+	samples   []driver.Sample
+
+	// What the call reads, taken under the lock, and what it gives.
+	reader   driver.Reader
+	preparer driver.Preparer
+	writer   driver.Writer
+	browser  driver.Browser
+	points   []driver.Point
+	opened   driver.Link
+	prepared *preparation
+	entries  []driver.Entry
+}
+
+// spawn adds a runner. It is called under mu.
+func (l *link) spawn() {
+	r := &runner{l: l}
+	l.runners = append(l.runners, r)
+	go r.run()
+}
+
+// drop takes a runner off the list.
+func (l *link) drop(r *runner) {
+	for i, other := range l.runners {
+		if other == r {
+			l.runners = append(l.runners[:i:i], l.runners[i+1:]...)
+			return
+		}
+	}
+}
+
+// run is the life of a runner. The link waits for it, unless it was abandoned.
+func (r *runner) run() {
+	l := r.l
+	if l.after != nil {
+		<-l.after // closed in bounded time
+	}
+	l.mu.Lock()
+	for {
+		j, until := l.pick(l.e.clock.now())
+		switch j.kind {
+		case jobExit:
+			l.drop(r)
+			l.rest()
+			last := len(l.runners) == 0
+			l.signal()
+			l.mu.Unlock()
+			if last {
+				l.end()
+			}
+			return
+		case jobNone:
+			l.rest()
+			l.wait(until)
+		default:
+			l.begin(r, j)
+			if l.idle > 0 {
+				l.signal() // another takes the timer, or the next job
+			}
+			l.mu.Unlock()
+			err := r.do()
+			l.mu.Lock()
+			if r.abandoned {
+				l.late(r)
+				l.mu.Unlock()
+				return
+			}
+			l.finish(r, r.samples, err)
+		}
+	}
+}
+
+// late clears up after an abandoned call that did return.
+func (l *link) late(r *runner) {
+	l.abandoned--
+	if opened := r.opened; opened != nil {
+		l.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		_ = guard(func() error { return opened.Close(ctx) }) // nobody is left to tell
+		cancel()
+		l.mu.Lock()
+	}
+	l.signal()
+}
+
+func (l *link) end() {
+	l.e.mu.Lock()
+	delete(l.e.watched, l)
+	l.e.mu.Unlock()
+	close(l.done)
+	l.e.running.Done()
+}
+
+// wait lets the lock go until the time on the grid, or until something changed.
+// Only one runner at a time waits on the timer.
+func (l *link) wait(until int64) {
+	l.idle++
+	leads := !l.timed && until != never
+	if leads || l.timed && until < l.timedFor {
+		l.timed, l.timedFor = true, until
+		l.timer.Reset(time.Duration(until - l.e.clock.now()))
+	}
+	l.mu.Unlock()
+	if leads {
+		select {
+		case <-l.timer.C:
+		case <-l.wake:
+			l.timer.Stop()
+		}
+	} else {
+		<-l.wake
+	}
+	l.mu.Lock()
+	if leads {
+		l.timed = false
+	}
+	l.idle--
+}
+
+// begin registers the call that r is about to make.
+func (l *link) begin(r *runner, j job) {
+	now := l.e.clock.now()
+	r.job, r.session, r.running = j, l.session, true
+	r.began = now
+	r.hangAt = now + int64(j.limit) + int64(grace)
+	r.opened, r.prepared, r.entries, r.samples, r.points = nil, nil, nil, nil, nil
+	if j.d != nil {
+		j.d.busy = true
+	}
+	switch j.kind {
+	case jobPoll:
+		r.reader, r.points = j.group.reader, j.group.set.points
+		l.e.batcher.begin()
+	case jobProbe:
+		r.reader, r.points = j.d.probe, j.d.table.all.points[:1]
+	case jobRequest:
+		r.reader, r.preparer, r.writer, r.browser = j.d.reader, j.d.preparer, j.d.writer, j.d.browser
+		if j.req.kind == askRead {
+			r.points = j.req.points
+		}
+	}
+	if r.points != nil {
+		r.samples = l.e.samples.get(len(r.points))
+	}
+}
+
+// do makes the driver call, without the lock. A panic in it is an Internal error.
+func (r *runner) do() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	parent := context.Background()
+	if r.session != nil && r.job.kind != jobClose {
+		parent = r.session.ctx
+	}
+	ctx := newDeadline(parent, time.Now().Add(r.job.limit))
+	defer ctx.end()
+	switch r.job.kind {
+	case jobOpen:
+		return r.open(ctx)
+	case jobClose:
+		return r.session.link.Close(ctx)
+	case jobPrepare:
+		return r.prepare(ctx)
+	case jobPoll, jobProbe:
+		return r.reader.Read(ctx, r.points, r.samples)
+	default:
+		return r.job.req.run(ctx, r)
+	}
+}
+
+// guard makes a driver call that may panic.
+func guard(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	return call()
+}
+
+// A panicError keeps the stack for the log.
+type panicError struct {
+	fault *driver.Error
+	stack []byte
+}
+
+func (e *panicError) Error() string { return e.fault.Text }
+func (e *panicError) Unwrap() error { return e.fault }
+
+func panicked(p any) error {
+	return &panicError{fault: driver.Errorf(driver.Internal, "the driver panicked: %v", p), stack: debug.Stack()}
+}
+
+func (r *runner) deviceName() string {
+	if r.job.d == nil {
+		return ""
+	}
+	return r.job.d.spec.Name
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// A subscription is the goroutine that is inside a Subscribe of one device, in
+// one session. The session waits for it.
+type subscription struct {
+	l       *link
+	d       *device
+	session *session
+	source  driver.Subscriber
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ended   bool
+}
+
+// subscribe starts a subscription, under mu.
+func (l *link) subscribe(d *device) {
+	sub := &subscription{l: l, d: d, session: l.session, source: d.subscriber}
+	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
+	d.sub = sub
+	l.session.subs++
+	l.setDevice(d, Up, nil)
+	go sub.run()
+}
+
+func (sub *subscription) run() {
+	defer sub.end()
+	for {
+		err := sub.once()
+		wait, again := sub.settle(err)
+		if !again {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-sub.ctx.Done():
+			timer.Stop()
+			return
+		}
+		sub.resume()
+	}
+}
+
+// once runs Subscribe to its end. What is emitted after that is refused.
+func (sub *subscription) once() error {
+	var over atomic.Bool
+	defer over.Store(true)
+	emit := func(ctx context.Context, samples []driver.PointSample, stored func()) error {
+		if over.Load() {
+			return driver.Errorf(driver.Internal, "emit after Subscribe has returned")
+		}
+		return sub.emit(ctx, samples, stored)
+	}
+	return guard(func() error { return sub.source.Subscribe(sub.ctx, sub.d.table.all.points, emit) })
+}
+
+func (sub *subscription) end() {
+	sub.cancel()
+	l := sub.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sub.ended = true
+	sub.session.subs--
+	if l.session != sub.session { // it had been given up
+		l.abandoned--
+	}
+	l.signal()
+}
+
+// settle does what the code of an ended subscription says, and tells whether
+// and when to subscribe again.
+func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
+	l, d := sub.l, sub.d
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if sub.ctx.Err() != nil || d.gone || l.session != sub.session || sub.session.broken || !l.active {
+		return 0, false
+	}
+	fault := l.faultOf(&runner{job: job{d: d}}, err)
+	if fault == nil {
+		fault = driver.Errorf(driver.Protocol, "the subscription ended without a reason")
+	}
+	switch fault.Code {
+	case driver.NotConnected, driver.Internal:
+		l.breakSession(fault)
+		return 0, false
+	case driver.Unsupported:
+		if d.reader != nil || d.preparer != nil {
+			l.scan(d, l.e.clock.now())
+			return 0, false
+		}
+		fallthrough
+	case driver.InvalidConfig:
+		d.stopped = true
+		l.setDevice(d, Stopped, fault)
+		l.tellBad(d, fault, nil)
+		return 0, false
+	case driver.Busy:
+		if wait = min(fault.After, maxBusy); wait <= 0 {
+			wait = defaultBusy
+		}
+	default:
+		wait = min(minBackoff<<min(d.failures, 10), maxBackoff)
+		d.failures++
+	}
+	l.log.Warn("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+	l.setDevice(d, Down, fault)
+	l.tellBad(d, fault, nil)
+	return wait, true
+}
+
+func (sub *subscription) resume() {
+	sub.l.mu.Lock()
+	defer sub.l.mu.Unlock()
+	if sub.ctx.Err() == nil {
+		sub.l.setDevice(sub.d, Connecting, nil)
+	}
+}
+
+// emit takes pushed samples. It checks them as what comes from outside.
+func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample, stored func()) error {
+	l, d := sub.l, sub.d
+	points := &set{class: -1, index: make([]uint32, len(samples))}
+	values := make([]driver.Sample, len(samples))
+	policy := Latest
+	for i, s := range samples {
+		if s.Point < 0 || s.Point >= len(d.table.points) {
+			return driver.Errorf(driver.Internal, "device %s has no point with the index %d", d.spec.Name, s.Point)
+		}
+		points.index[i], values[i] = uint32(s.Point), s.Sample
+		if p := l.spec.Classes[d.table.config.Points[s.Point].Class].Policy; p != Latest {
+			policy = Slow
+		}
+	}
+	if policy != Latest {
+		if err := l.e.ring.waitRoom(ctx, sub.ctx); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := sub.ctx.Err(); err != nil || d.gone || l.session != sub.session {
+		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
+	}
+	d.shape(points, values, nil, l.e.ring.losses.Load())
+	d.badAt = 0
+	l.answered(d, nil)
+	l.e.batcher.emit(&lot{
+		first: d.spec.FirstHandle, index: points.index, samples: values,
+		at: time.Now().UnixNano(), policy: policy,
+	}, stored)
+	return nil
+}
