@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,16 +69,16 @@ func (s *service) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 // versionMismatch is what the driver says on its stderr when the core offers no
 // version that it speaks; the core says the same of the driver. It is empty when
 // one fits.
-func versionMismatch(program, offered string) string {
+func versionMismatch(driver, offered string) string {
 	if offered == "" || slices.Contains(strings.Split(offered, ","), strconv.Itoa(protocolVersion)) {
 		return ""
 	}
-	return fmt.Sprintf("%s speaks version %d of the driver protocol, the gateway offers %s: update the one that is older",
-		program, protocolVersion, offered)
+	return fmt.Sprintf("driver %s speaks version %d of the driver protocol, the gateway offers %s: update the one that is older",
+		driver, protocolVersion, offered)
 }
 
 // byHand is what somebody reads who starts a driver in a terminal.
-func byHand(program, version string) string {
+func byHand(name, version string) string {
 	return fmt.Sprintf(`%[1]s is a driver of the Fieldloom gateway (version %[2]s).
 It does nothing by itself: the gateway starts it when a link says so.
 
@@ -91,10 +89,8 @@ Put it into the gateway's drivers directory as driver-%[1]s and write
         driver: %[1]s
 
 into a file of the links directory; then: fieldloom run
-`, program, version)
+`, name, version)
 }
-
-func program() string { return filepath.Base(os.Args[0]) }
 
 // handshake is the first line of a driver's standard output.
 type handshake struct {

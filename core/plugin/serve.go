@@ -41,37 +41,43 @@ const (
 // death, and leaves no file behind. What the driver writes to its Env.Log, to
 // standard error and, once it runs, to standard output arrives in the core's log.
 func Serve(d driver.Driver) {
-	os.Exit(serve(d, os.Stderr))
+	info := d.Info()
+	os.Exit(serve(info.Name, info.Version, os.Stderr, func(s *server, log *slog.Logger) (backend, closer) {
+		e := engine.New(d, engine.Options{
+			Log:     log,
+			Store:   func(link string) driver.Store { return &store{questions: s.questions, link: link} },
+			Encode:  frameEncoder(),
+			OnEvent: s.event,
+		})
+		return backend{
+			control: e, ring: e.Ring(), epoch: e.Epoch(), progress: e.Progress, conditions: e.Conditions,
+		}, e.Close
+	}))
 }
 
-func serve(d driver.Driver, stderr *os.File) (exitCode int) {
-	info := d.Info()
+// closer closes the links; it gives up when its context ends.
+type closer func(context.Context) error
+
+func serve(name, version string, stderr *os.File, build func(*server, *slog.Logger) (backend, closer)) (exitCode int) {
 	if os.Getenv(envCookie) != cookie {
-		_, _ = io.WriteString(stderr, byHand(info.Name, info.Version))
+		_, _ = io.WriteString(stderr, byHand(name, version))
 		return 2
 	}
 	// The core decides when a driver ends: not a Ctrl-C in its terminal, and not
 	// a line written to the stderr of a core that is dead.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT)
 	log := driverLog(stderr)
-	if text := versionMismatch(program(), os.Getenv(envVersions)); text != "" {
-		log.Error(text)
+	if text := versionMismatch(name, os.Getenv(envVersions)); text != "" {
+		log.Error(text) // the core reads our version in the handshake and ends this
 	}
 	s := newServer(newQuestions())
-	e := engine.New(d, engine.Options{
-		Log:     log,
-		Store:   func(link string) driver.Store { return &store{questions: s.questions, link: link} },
-		Encode:  frameEncoder(),
-		OnEvent: s.event,
-	})
-	s.backend = backend{
-		control: e, ring: e.Ring(), epoch: e.Epoch(), progress: e.Progress, conditions: e.Conditions,
-	}
-	return run(s, log, stderr, e.Close)
+	var closeAll closer
+	s.backend, closeAll = build(s, log)
+	return run(s, log, stderr, closeAll)
 }
 
 // run serves s until the core or a signal ends it.
-func run(s *server, log *slog.Logger, stderr *os.File, closeAll func(context.Context) error) (exitCode int) {
+func run(s *server, log *slog.Logger, stderr *os.File, closeAll closer) (exitCode int) {
 	h := host{server: s, stderr: stderr, parent: os.Getppid()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup

@@ -1,0 +1,263 @@
+package plugin_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// envMode makes this test binary something else: the driver process of the test,
+// its core, or a child of its driver.
+const envMode = "TEST_MODE"
+
+func TestMain(m *testing.M) {
+	mode, argument, _ := strings.Cut(os.Getenv(envMode), ":")
+	if mode == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	play, ok := modes()[mode]
+	if !ok {
+		fmt.Fprintln(os.Stderr, "unknown mode", mode)
+		os.Exit(3)
+	}
+	play(argument)
+	os.Exit(0)
+}
+
+func modes() map[string]func(argument string) {
+	return map[string]func(string){
+		"fake":      func(string) { plugin.ServeBackend(newFake) },
+		"parent":    parent,
+		"flood":     flood,
+		"crash":     crash,
+		"loud":      loud,
+		"version":   func(version string) { fmt.Printf("1|%s|unix|/nowhere|grpc|\n", version); hang() },
+		"plain":     func(string) { os.Unsetenv("PLUGIN_CLIENT_CERT"); plugin.ServeBackend(newFake) },
+		"mute":      func(string) { hang() },
+		"hold":      func(string) { hang() },
+		"core":      core,
+		"saturate":  saturate,
+		"handshake": func(line string) { fmt.Println(line); hang() },
+	}
+}
+
+// hang waits for a signal that kills.
+func hang() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR2)
+	<-c
+}
+
+// parent is a driver that starts a child which holds its pipes: in the driver's
+// session, or, as "detached", in one of its own. The child's number goes to stderr.
+func parent(kind string) {
+	child := exec.Command(os.Args[0])
+	child.Env = []string{envMode + "=hold"}
+	child.Stderr = os.Stderr // and no stdout: that is the handshake's
+	if kind == "detached" {
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	}
+	if err := child.Start(); err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(os.Stderr, "child %d\n", child.Process.Pid)
+	plugin.ServeBackend(newFake)
+}
+
+// flood writes megabytes to stderr, and what crashes go-plugin's own parser.
+func flood(megabytes string) {
+	n, err := strconv.Atoi(megabytes)
+	if err != nil {
+		panic(err)
+	}
+	w := bufio.NewWriterSize(os.Stderr, 64<<10)
+	fmt.Fprintln(w, `{"@message":1}`)
+	line := strings.Repeat("x", 1023) + "\n"
+	for range n << 10 {
+		_, _ = w.WriteString(line)
+	}
+	_, _ = w.WriteString(strings.Repeat("y", 1<<20) + "\n")
+	fmt.Fprintln(w, "the last line")
+	_ = w.Flush()
+	plugin.ServeBackend(newFake)
+}
+
+func crash(string) {
+	fmt.Fprintln(os.Stderr, "no such device")
+	os.Exit(7)
+}
+
+func loud(string) {
+	fmt.Println("hello from the author")
+	plugin.ServeBackend(newFake)
+}
+
+// core launches a driver, prints its number and directory, and waits to be killed.
+func core(mode string) {
+	p, err := plugin.Launch(context.Background(), command(mode))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(p.PID(), p.Identity().Address)
+	hang()
+}
+
+// command runs this test binary as a driver.
+func command(mode string) plugin.Command {
+	return plugin.Command{Name: "fake", Path: os.Args[0], Env: []string{envMode + "=" + mode}}
+}
+
+// launch starts a driver that is stopped with the test.
+func launch(t testing.TB, c plugin.Command) *plugin.Process {
+	t.Helper()
+	if c.RunDir == "" {
+		c.RunDir = t.TempDir()
+	}
+	p, err := plugin.Launch(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(c.RunDir); err != nil || len(left) != 0 {
+			t.Errorf("left in the run directory: %v %v", left, err)
+		}
+	})
+	return p
+}
+
+// fake is the engine of the test's driver: it answers what the tests ask.
+type fake struct {
+	plugin.Inside
+	ring *fakeRing
+}
+
+const (
+	fakeEpoch  = 4711
+	fakeFrames = 1000
+)
+
+func newFake(in plugin.Inside) plugin.Backend {
+	f := &fake{Inside: in, ring: newFakeRing(fakeFrames)}
+	return plugin.Backend{
+		Control: f, Ring: f.ring, Epoch: fakeEpoch,
+		Progress: func() uint64 { return 5 },
+		Conditions: func() []engine.Event {
+			return []engine.Event{{Link: "line1", Condition: engine.Up}, {Link: "line1", Device: "m1", Condition: engine.Down}}
+		},
+	}
+}
+
+func (f *fake) Describe(context.Context) (engine.Description, error) {
+	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, ProcessEpoch: fakeEpoch}, nil
+}
+
+func (f *fake) Validate(_ context.Context, s *engine.State) ([]engine.ConfigFault, error) {
+	return []engine.ConfigFault{{Link: s.Links[0].Name, Key: "url", Text: "no such host"}}, nil
+}
+
+func (f *fake) Apply(_ context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+	if !o.Standby || string(o.HandOff) != "phases" || s.Revision != 9 {
+		return nil, driver.Errorf(driver.InvalidConfig, "unexpected: %+v", o)
+	}
+	return nil, nil
+}
+
+func (f *fake) Status(context.Context) (*engine.Status, error) {
+	return &engine.Status{Links: []engine.LinkStatus{{Name: "line1", Devices: []engine.DeviceStatus{}}}}, nil
+}
+
+// Read answers by the name of the link what the test wants to know.
+func (f *fake) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
+	text := ""
+	switch link {
+	case "env":
+		text = strings.Join(os.Environ(), "\x00")
+	case "stdin":
+		text, _ = os.Readlink("/proc/self/fd/0")
+	case "print":
+		fmt.Println(strings.Repeat("printed by the driver\n", 10000)) // far more than a pipe holds
+	case "log":
+		f.Log.Warn("from the driver", "link", device)
+	case "event":
+		f.Event(engine.Event{Link: "line1", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")})
+	case "block":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "panic":
+		panic("the driver has a bug")
+	case "store":
+		return f.useStore(ctx, device, points)
+	}
+	return []engine.NamedSample{{Point: link, Sample: driver.GoodSample(driver.StringValue(text))}}, nil
+}
+
+func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]engine.NamedSample, error) {
+	store := f.Store(link)
+	var samples []engine.NamedSample
+	for _, key := range keys {
+		before, err := store.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if err := store.Put(ctx, key, []byte("kept "+key)); err != nil {
+			return nil, err
+		}
+		after, err := store.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if before != nil {
+			return nil, errors.New("a value before the first Put")
+		}
+		samples = append(samples, engine.NamedSample{Point: key, Sample: driver.GoodSample(driver.BytesValue(after))})
+	}
+	return samples, nil
+}
+
+// Write fails with the code that the value says.
+func (f *fake) Write(_ context.Context, _, _, _ string, v driver.Value) error {
+	if code := driver.Code(v.Int64()); code != driver.OK {
+		return driver.Errorf(code, "refused with %v", code)
+	}
+	return nil
+}
+
+func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driver.Entry, error) {
+	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
+}
+
+func (f *fake) Drain(context.Context) (engine.Drained, error) {
+	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases")}, nil
+}
+
+func (f *fake) Activate(context.Context) error { return nil }
+
+// waitFor waits for c, for as long as a test may hang.
+func waitFor[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("no %s after 30 s", what)
+	}
+	return v
+}

@@ -1,0 +1,498 @@
+package plugin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/plugin"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// logBuffer is a log that a test can read.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+
+func TestProcessIsAnEngineToTheCore(t *testing.T) {
+	p := launch(t, command("fake"))
+	ctx := t.Context()
+	if d := p.Description(); d.Name != "fake" || d.Version != "1.2.3" || d.ProcessEpoch != fakeEpoch {
+		t.Errorf("description %+v", d)
+	}
+	faults, err := p.Validate(ctx, exampleState())
+	if diff := cmp.Diff([]engine.ConfigFault{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if faults, err := p.Apply(ctx, exampleState(), engine.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {
+		t.Error(faults, err)
+	}
+	if s, err := p.Status(ctx); err != nil || len(s.Links) != 1 || s.Links[0].Name != "line1" {
+		t.Error(s, err)
+	}
+	entries, err := p.Browse(ctx, "l", "d", "holding:", 5)
+	if diff := cmp.Diff([]driver.Entry{{Address: "holding:5", Kind: driver.KindBool, Writable: true}}, entries); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if d, err := p.Drain(ctx); err != nil || d.LastSequence != fakeFrames || string(d.HandOff) != "phases" {
+		t.Error(d, err)
+	}
+	if err := p.Activate(ctx); err != nil {
+		t.Error(err)
+	}
+	for code := driver.OK; code <= driver.Lost; code++ {
+		err := p.Write(ctx, "l", "d", "p", driver.Int64Value(int64(code)))
+		if driver.CodeOf(err) != code || code != driver.OK && err.Error() != "refused with "+code.String() {
+			t.Errorf("write: %v, want code %v", err, code)
+		}
+	}
+}
+
+func readText(t *testing.T, p *plugin.Process, what string) string {
+	t.Helper()
+	samples, err := p.Read(t.Context(), what, "line1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return samples[0].Value.Str()
+}
+
+func TestProcessHasWhatItWasGiven(t *testing.T) {
+	t.Setenv("SECRET_OF_THE_CORE", "x")
+	c := command("fake")
+	c.Env = append(c.Env, "GIVEN=yes")
+	p := launch(t, c)
+	var names []string
+	for _, entry := range strings.Split(readText(t, p, "env"), "\x00") {
+		name, _, _ := strings.Cut(entry, "=")
+		names = append(names, name)
+	}
+	want := []string{
+		"FIELDLOOM_LOG_LEVEL", envMode, "GIVEN", "FIELDLOOM_DRIVER", "PLUGIN_MIN_PORT", "PLUGIN_MAX_PORT",
+		"PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error("environment: " + diff)
+	}
+	if stdin := readText(t, p, "stdin"); stdin != "/dev/null" {
+		t.Errorf("standard input is %s", stdin)
+	}
+	if session, err := unix.Getsid(p.PID()); err != nil || session != p.PID() {
+		t.Errorf("session %d of process %d: %v", session, p.PID(), err)
+	}
+}
+
+func TestSocketDirectoryIsPrivateAndGoesAway(t *testing.T) {
+	c := command("fake")
+	c.RunDir = t.TempDir()
+	p := launch(t, c)
+	dir := filepath.Dir(p.Identity().Address)
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 || filepath.Dir(dir) != c.RunDir {
+		t.Fatalf("%s: %v %v", dir, info, err)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e := p.Exit(); e.Code != 0 || e.Signal != "" {
+		t.Errorf("asked to exit, it ended with %v", e)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("socket directory after Stop: %v", err)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Errorf("second Stop: %v", err)
+	}
+}
+
+func TestSocketPathTooLong(t *testing.T) {
+	c := command("fake")
+	c.RunDir = "/tmp/" + strings.Repeat("x", 80)
+	_, err := plugin.Launch(t.Context(), c)
+	if err == nil || !strings.Contains(err.Error(), "choose a shorter directory") {
+		t.Error(err)
+	}
+}
+
+func TestDeathIsSeen(t *testing.T) {
+	p := launch(t, command("fake"))
+	killed := time.Now()
+	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, p.Done(), "news of the death")
+	t.Logf("seen after %v", time.Since(killed))
+	if e := p.Exit(); e.Signal != "killed" || e.Code != -1 || e.At.IsZero() {
+		t.Errorf("exit %+v", e)
+	}
+	_, err := p.Status(t.Context())
+	if !errors.Is(err, plugin.ErrExited) || !strings.Contains(err.Error(), "signal: killed") {
+		t.Errorf("call after the death: %v", err)
+	}
+}
+
+func TestDeathDuringCall(t *testing.T) {
+	p := launch(t, command("fake"))
+	_, err := p.Read(t.Context(), "panic", "", nil)
+	if !errors.Is(err, plugin.ErrExited) || driver.CodeOf(err) != driver.NotConnected {
+		t.Errorf("call that the driver dies of: %v", err)
+	}
+	if e := p.Exit(); e.Code != 2 || !strings.Contains(e.String(), "panic: the driver has a bug") || len(e.Stderr) > 20 {
+		t.Errorf("exit %v, %d lines", e, len(e.Stderr))
+	}
+}
+
+func TestStopOfStoppedProcess(t *testing.T) {
+	p := launch(t, command("fake"))
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e := p.Exit(); e.Signal != "killed" {
+		t.Errorf("exit %v", e)
+	}
+}
+
+func TestGrandchildHoldsThePipes(t *testing.T) {
+	for _, kind := range []string{"", "detached"} {
+		t.Run("kind="+kind, func(t *testing.T) {
+			var log logBuffer
+			c := command("parent:" + kind)
+			c.Log = log.logger()
+			p := launch(t, c)
+			child := childOf(t, &log)
+			if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, p.Done(), "news of the death")
+			if kind == "detached" { // it left on purpose, and is not ours to kill
+				if err := unix.PidfdSendSignal(child, unix.SIGKILL, nil, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waitDead(t, child)
+		})
+	}
+}
+
+// childOf opens the process whose number the driver has logged.
+func childOf(t *testing.T, log *logBuffer) (pidfd int) {
+	t.Helper()
+	_, after, found := strings.Cut(log.String(), "child ")
+	for !found {
+		time.Sleep(time.Millisecond) //nolint:forbidigo // the line is on its way through a pipe
+		_, after, found = strings.Cut(log.String(), "child ")
+	}
+	number, _, _ := strings.Cut(after, `"`)
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openProcess(t, pid)
+}
+
+func openProcess(t *testing.T, pid int) (pidfd int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatalf("open process %d: %v", pid, err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
+}
+
+func waitDead(t *testing.T, pidfd int) {
+	t.Helper()
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 20000)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if n != 1 || err != nil {
+			t.Fatalf("the process still lives after 20 s: %v", err)
+		}
+		return
+	}
+}
+
+func TestKilledCoreLeavesNothing(t *testing.T) {
+	run := t.TempDir()
+	core := exec.Command(os.Args[0])
+	core.Env = []string{envMode + "=core:fake", "TMPDIR=" + run}
+	core.Stderr = os.Stderr
+	out, err := core.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := core.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 1024)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, address, _ := strings.Cut(strings.TrimSpace(string(line[:n])), " ")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver := openProcess(t, pid)
+	if _, err := os.Stat(address); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	if err := core.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = core.Wait()
+	waitDead(t, driver)
+	t.Logf("the driver ended after %v", time.Since(killed))
+	if left, err := os.ReadDir(run); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestFloodOfStderr(t *testing.T) {
+	var log logBuffer
+	c := command("flood:32")
+	c.Log = log.logger()
+	p := launch(t, c)
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := log.String()
+	if !strings.Contains(text, `{\"@message\":1}`) {
+		t.Error("the line that crashes go-plugin's parser was not logged as it is")
+	}
+	if !strings.Contains(text, "some are left out") {
+		t.Error("nothing tells that lines were left out")
+	}
+	if len(text) > 8<<20 {
+		t.Errorf("%d bytes logged of 33 MB", len(text))
+	}
+	lines := p.Exit().Stderr
+	if len(lines) != 20 || lines[len(lines)-1] != "the last line" {
+		t.Errorf("kept %d lines", len(lines))
+	}
+}
+
+func TestLinesOfTheDriver(t *testing.T) {
+	var log logBuffer
+	c := command("fake")
+	c.Log = log.logger()
+	p := launch(t, c)
+	readText(t, p, "log")
+	readText(t, p, "print")
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := log.String()
+	want := `"level":"WARN","msg":"from the driver","driver":"fake","pid":` + strconv.Itoa(p.PID()) + `,"link":"line1"`
+	if !strings.Contains(text, want) {
+		t.Errorf("no %s in the log", want)
+	}
+	if !strings.Contains(text, `"msg":"printed by the driver"`) {
+		t.Error("what the driver printed is not in the log")
+	}
+}
+
+func TestStartsThatFail(t *testing.T) {
+	for mode, want := range map[string]string{
+		"loud":                                 `it printed "hello from the author" before its handshake`,
+		"version:2":                            "it speaks version 2 of the driver protocol, the gateway speaks 1: update the one that is older",
+		"crash":                                "it ended before it was ready: exit code 7; its last line: no such device",
+		"mute":                                 "it was not ready in time",
+		"plain":                                "the driver does not speak TLS",
+		"handshake:1|1|tcp|192.0.2.1:80|grpc|": "only a Unix socket or a loopback address",
+		"handshake:1|1|unix|/nowhere|netrpc|":  `it serves "netrpc", not grpc`,
+		"handshake:1|1|unix|/nowhere|grpc|AAAA" + strings.Repeat("A", 60): "certificate in the handshake",
+	} {
+		c := command(mode)
+		c.RunDir = t.TempDir()
+		c.StartTimeout = 5 * time.Second
+		if mode == "mute" {
+			c.StartTimeout = 500 * time.Millisecond
+		}
+		_, err := plugin.Launch(t.Context(), c)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "start driver fake: ") {
+			t.Errorf("%s: %v", mode, err)
+		}
+		if left, err := os.ReadDir(c.RunDir); err != nil || len(left) != 0 {
+			t.Errorf("%s: left behind: %v %v", mode, left, err)
+		}
+	}
+	c := command("fake")
+	c.Path, c.RunDir = "/nowhere/driver-x", t.TempDir()
+	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such file: %v", err)
+	}
+}
+
+func TestLaunchGivenUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := plugin.Launch(ctx, command("mute")); err == nil {
+		t.Error("started under a context that is done")
+	}
+}
+
+func TestDriverStartedByHand(t *testing.T) {
+	for _, env := range []string{"A=b", plugin.EnvCookie + "=wrong"} {
+		byHand := exec.Command(os.Args[0])
+		byHand.Env = []string{envMode + "=fake", env}
+		out, err := byHand.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Errorf("%v", err)
+		}
+		if !strings.Contains(string(out), "fake is a driver of the Fieldloom gateway (version 1.2.3)") {
+			t.Errorf("it said %q", out)
+		}
+	}
+}
+
+func TestDriverSaysThatNoVersionFits(t *testing.T) {
+	run := t.TempDir()
+	old := exec.Command(os.Args[0])
+	old.Env = []string{
+		envMode + "=fake", plugin.EnvCookie + "=" + plugin.Cookie, plugin.EnvVersions + "=2,3",
+		"PLUGIN_UNIX_SOCKET_DIR=" + run,
+	}
+	var said logBuffer
+	old.Stderr = &said
+	out, err := old.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 1024)
+	n, _ := out.Read(line)
+	if !strings.HasPrefix(string(line[:n]), "1|1|unix|") {
+		t.Errorf("handshake %q", line[:n])
+	}
+	if err := old.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+	want := "driver fake speaks version 1 of the driver protocol, the gateway offers 2,3: update the one that is older"
+	if !strings.Contains(said.String(), want) {
+		t.Errorf("it said %q", said.String())
+	}
+}
+
+func TestSocketRefusesStrangers(t *testing.T) {
+	p, other := launch(t, command("fake")), launch(t, command("fake"))
+	stranger := p.Identity()
+	stranger.Certificate, stranger.Key = other.Identity().Certificate, other.Identity().Key
+	strange, err := stranger.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, creds := range map[string]credentials.TransportCredentials{
+		"without TLS":      insecure.NewCredentials(),
+		"with another key": credentials.NewTLS(strange),
+	} {
+		if _, err := describe(t, p.Identity().Address, creds); err == nil {
+			t.Errorf("a stranger %s was answered", name)
+		}
+	}
+	impostor := p.Identity()
+	impostor.Driver = other.Identity().Driver
+	expecting, err := impostor.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := describe(t, p.Identity().Address, credentials.NewTLS(expecting)); err == nil {
+		t.Error("the core took another process for the one that it started")
+	}
+}
+
+func TestIdentityCanBeKept(t *testing.T) {
+	p := launch(t, command("fake"))
+	kept, err := json.Marshal(p.Identity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id plugin.Identity
+	if err := json.Unmarshal(kept, &id); err != nil {
+		t.Fatal(err)
+	}
+	if id.PID != p.PID() || id.Version != 1 {
+		t.Errorf("%d %d", id.PID, id.Version)
+	}
+	config, err := id.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := describe(t, id.Address, credentials.NewTLS(config)); err != nil || d.GetName() != "fake" {
+		t.Errorf("with the identity that was kept: %v %v", d, err)
+	}
+}
+
+func describe(t *testing.T, address string, creds credentials.TransportCredentials) (*driverv1.DescribeResponse, error) {
+	t.Helper()
+	conn, err := grpc.NewClient("unix:"+address, grpc.WithTransportCredentials(creds), grpc.WithAuthority("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	return driverv1.NewDriverServiceClient(conn).Describe(ctx, &driverv1.DescribeRequest{})
+}
+
+func TestCallThatGetsNoAnswer(t *testing.T) {
+	p := launch(t, command("fake"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := p.Read(ctx, "block", "", nil)
+	if driver.CodeOf(err) != driver.Timeout {
+		t.Errorf("deadline: %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if _, err = p.Read(ctx, "block", "", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
