@@ -172,6 +172,15 @@ func TestOneIllegalAddressOfAHundred(t *testing.T) {
 		if n := check(); n != 3 {
 			t.Errorf("%d requests when the illegal address is due again, want 3", n)
 		}
+		s.mu.Lock()
+		clear(s.illegal)
+		s.mu.Unlock()
+		time.Sleep(time.Minute)
+		for range 2 {
+			if out := u.mustPoll(); out[63].Quality != driver.Good || out[63].Fault != nil {
+				t.Errorf("once legal again: %+v", out[63])
+			}
+		}
 	})
 }
 

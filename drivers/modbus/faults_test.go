@@ -231,9 +231,13 @@ func TestContextEndsTheCall(t *testing.T) {
 		cause error
 		takes time.Duration
 	}{
-		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, timeout/4) }, context.DeadlineExceeded, timeout / 4},
-		{"canceled", func(ctx context.Context) (context.Context, context.CancelFunc) { return canceledAfter(ctx, timeout / 4) }, context.Canceled, timeout / 4},
-		{"canceled at once", func(ctx context.Context) (context.Context, context.CancelFunc) { return canceledAfter(ctx, time.Millisecond) }, context.Canceled, timeout / 10},
+		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, timeout/4)
+		}, context.DeadlineExceeded, timeout / 4},
+		{"canceled", func(ctx context.Context) (context.Context, context.CancelFunc) { return canceledAfter(ctx, timeout/4) }, context.Canceled, timeout / 4},
+		{"canceled at once", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return canceledAfter(ctx, time.Millisecond)
+		}, context.Canceled, timeout / 10},
 	}
 	for _, c := range contexts {
 		t.Run(c.name, func(t *testing.T) {

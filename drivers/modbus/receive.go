@@ -50,8 +50,8 @@ func (w *wire) take(c *caller) (*transaction, error) {
 	return t, nil
 }
 
-// follow waits while another caller reads, until it has read an answer for c or
-// leaves the reading to c.
+// follow waits while another caller reads, until that has read an answer for c or
+// leaves the reading to c, as it does when the connection breaks.
 func (w *wire) follow(ctx context.Context, c *caller) error {
 	expires := time.NewTimer(time.Until(c.sent[0].expires))
 	defer expires.Stop()
@@ -62,8 +62,6 @@ func (w *wire) follow(ctx context.Context, c *caller) error {
 		err := w.pump(ctx, c)
 		<-w.reading
 		return err
-	case <-w.done:
-		return nil // take tells why
 	case <-ctx.Done():
 		return ended(ctx)
 	case <-expires.C:
