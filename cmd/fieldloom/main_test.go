@@ -16,24 +16,24 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fieldloom/fieldloom/core/internal/testdriver"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	"github.com/fieldloom/fieldloom/drivers/modbus"
 	"github.com/fieldloom/fieldloom/drivers/mqtt"
 	"github.com/fieldloom/fieldloom/drivers/serial"
+	"github.com/fieldloom/fieldloom/internal/testdriver"
 )
 
 // TestMain makes the test binary every program that the scripts run: fieldloom, and
 // the drivers that it starts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"fieldloom":     main,
-		"driver-memory": func() { plugin.Serve(testdriver.New("memory")) },
+		"fieldloom":      main,
+		"driver-memory":  func() { plugin.Serve(testdriver.New("memory")) },
 		"driver-memory2": func() { plugin.Serve(testdriver.New("memory2")) },
-		"driver-broken": func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(7) },
-		"driver-modbus": func() { plugin.Serve(modbus.New()) },
-		"driver-mqtt":   func() { plugin.Serve(mqtt.New()) },
-		"driver-serial": func() { plugin.Serve(serial.New()) },
+		"driver-broken":  func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(7) },
+		"driver-modbus":  func() { plugin.Serve(modbus.New()) },
+		"driver-mqtt":    func() { plugin.Serve(mqtt.New()) },
+		"driver-serial":  func() { plugin.Serve(serial.New()) },
 	})
 }
 
