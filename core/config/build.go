@@ -117,7 +117,7 @@ func (b *builder) top(root *node, main bool) []field {
 	if main {
 		b.gateway(root)
 	} else {
-		b.unknownKeys(root, []string{"links", "templates"}, gatewayKeys, "belongs in "+mainFile+": move it there")
+		b.linkFile(root)
 	}
 	for _, f := range b.entries(root.get("templates"), "a map of templates by name") {
 		if first, twice := b.templates[f.key]; twice {
@@ -129,6 +129,16 @@ func (b *builder) top(root *node, main bool) []field {
 		b.order = append(b.order, f)
 	}
 	return b.entries(root.get("links"), "a map of links by name")
+}
+
+// linkFile checks the keys of a file in links/.
+func (b *builder) linkFile(root *node) {
+	for _, f := range root.fields {
+		if f.value.get("driver") != nil {
+			b.add(f.place, f.value.trail.String(), "seems to be a link: move it below `links:`, indented")
+		}
+	}
+	b.unknownKeys(root, []string{"links", "templates"}, gatewayKeys, "belongs in "+mainFile+": move it there")
 }
 
 // entries returns the fields of a map that may be missing.
@@ -152,7 +162,7 @@ func (b *builder) unknownKeys(n *node, known, elsewhere []string, hint string) {
 		case contains(elsewhere, f.key):
 			b.add(f.place, f.value.trail.String(), "%s", hint)
 		default:
-			b.add(f.place, f.value.trail.String(), "unknown key%s: use %s", suggest(f.key, known), list(known))
+			b.add(f.place, f.value.trail.String(), "unknown key%s: %s", suggest(f.key, known), use(known))
 		}
 	}
 }

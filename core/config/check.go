@@ -68,7 +68,7 @@ func (k *checker) driver(l *Link) *schemas {
 		for name := range k.drivers {
 			names = append(names, name)
 		}
-		hint := "there are " + list(names)
+		hint := use(names)
 		if len(names) == 0 {
 			hint = "no driver was found: set `drivers:` to the directory that holds driver-" + l.Driver
 		}
@@ -155,12 +155,12 @@ func (k *checker) check(s *schema, src *source, raw json.RawMessage) json.RawMes
 			err = s.Validate(value)
 		}
 	}
-	k.report(s, src, err)
+	k.report(s, src, value, err)
 	return raw
 }
 
 // report finds the places of what a schema does not allow.
-func (k *checker) report(s *schema, src *source, err error) {
+func (k *checker) report(s *schema, src *source, value any, err error) {
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
 		if err != nil {
@@ -169,7 +169,7 @@ func (k *checker) report(s *schema, src *source, err error) {
 		return
 	}
 	for _, leaf := range leaves(invalid) {
-		k.complain(s, src, leaf)
+		k.complain(s, src, value, leaf)
 	}
 }
 

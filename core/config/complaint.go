@@ -42,7 +42,7 @@ func wantsText(e *jsonschema.ValidationError) bool {
 }
 
 // complain reports one thing that a schema does not allow in settings.
-func (k *checker) complain(s *schema, src *source, e *jsonschema.ValidationError) {
+func (k *checker) complain(s *schema, src *source, value any, e *jsonschema.ValidationError) {
 	loc := e.InstanceLocation
 	n := at(src.settings, loc)
 	where, path := src.place, src.trail
@@ -56,11 +56,30 @@ func (k *checker) complain(s *schema, src *source, e *jsonschema.ValidationError
 		}
 	case *wrong.Required:
 		for _, key := range what.Missing {
-			k.add(where, path.String(), "the key %s is missing: add `%s:`%s", key, key, about(s.walk(append(slices.Clone(loc), key))))
+			k.add(where, path.at(key).String(), "is missing: add `%s:`%s", key, about(s.walk(append(slices.Clone(loc), key))))
 		}
 	default:
-		k.add(where, path.String(), "%s", explainLeaf(s, e, found(n)))
+		k.add(where, path.String(), "%s", explainLeaf(s, e, found(n, value, loc)))
 	}
+}
+
+// lookup returns the value at a location.
+func lookup(value any, location []string) any {
+	for _, key := range location {
+		switch v := value.(type) {
+		case map[string]any:
+			value = v[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i < 0 || i >= len(v) {
+				return nil
+			}
+			value = v[i]
+		default:
+			return nil
+		}
+	}
+	return value
 }
 
 // fieldAt returns the field key of the map n, or of the settings where n is nil.
@@ -137,11 +156,17 @@ func about(s *jsonschema.Schema) string {
 	return ""
 }
 
-// found describes a value that was written.
-func found(n *node) string {
+// found describes a value that was written, or that placeholders made.
+func found(n *node, value any, location []string) string {
 	switch {
 	case n == nil:
 		return "this"
+	case n.words != nil:
+		b, err := json.Marshal(lookup(value, location))
+		if err != nil {
+			b = nil
+		}
+		return fmt.Sprintf("%s (from %q)", b, shorten(n.text))
 	case n.kind == kindText:
 		return strconv.Quote(shorten(n.text))
 	case n.kind == kindList || n.kind == kindMap:

@@ -59,17 +59,19 @@ func (e Errors) Unwrap() []error {
 // mended so many runs the check again.
 const maxErrors = 500
 
-// maxErrorsPerPlace bounds what one line of a range reports: the first numbers
-// tell what is wrong with all.
-const maxErrorsPerPlace = 2
-
 // faults gathers errors. Its zero value is ready.
 type faults struct {
-	files   []string // by place.file
-	list    Errors
-	perSpot map[place]int
-	seen    map[Error]bool
-	left    int // not kept because of maxErrors
+	files []string // by place.file
+	list  Errors
+	seen  map[spot]bool
+	left  int // not kept because of maxErrors
+}
+
+// A spot has one error at most: of the many that a line with a range may give,
+// the first tells what is wrong with all.
+type spot struct {
+	place place
+	path  string
 }
 
 func (f *faults) add(at place, path, format string, args ...any) {
@@ -78,18 +80,16 @@ func (f *faults) add(at place, path, format string, args ...any) {
 		e.File = f.files[at.file]
 	}
 	if f.seen == nil {
-		f.seen, f.perSpot = map[Error]bool{}, map[place]int{}
+		f.seen = map[spot]bool{}
 	}
-	switch {
-	case f.seen[e], at.line > 0 && f.perSpot[at] >= maxErrorsPerPlace:
-		return
+	switch here := (spot{at, path}); {
+	case f.seen[here]:
 	case len(f.list) >= maxErrors:
 		f.left++
-		return
+	default:
+		f.seen[here] = true
+		f.list = append(f.list, &e)
 	}
-	f.seen[e] = true
-	f.perSpot[at]++
-	f.list = append(f.list, &e)
 }
 
 // err returns everything as Errors, or nil.

@@ -51,15 +51,15 @@ func (b *builder) layers(n *node) []*node {
 
 // template returns the template that n names, or nil.
 func (b *builder) template(n *node) *node {
-	use := n.get("template")
-	if use == nil {
+	ref := n.get("template")
+	if ref == nil {
 		return nil
 	}
-	if use.kind != kindText {
-		b.wrongKind(use, "the name of a template")
+	if ref.kind != kindText {
+		b.wrongKind(ref, "the name of a template")
 		return nil
 	}
-	t := b.templates[use.text]
+	t := b.templates[ref.text]
 	if t != nil {
 		return t
 	}
@@ -67,11 +67,11 @@ func (b *builder) template(n *node) *node {
 	for name := range b.templates {
 		names = append(names, name)
 	}
-	hint := "there are " + list(names)
+	hint := use(names)
 	if len(names) == 0 {
 		hint = "define it below `templates:`"
 	}
-	b.fault(use, "there is no template %q%s: %s", shorten(use.text), suggest(use.text, names), hint)
+	b.fault(ref, "there is no template %q%s: %s", shorten(ref.text), suggest(ref.text, names), hint)
 	return nil
 }
 
@@ -99,13 +99,13 @@ func (b *builder) checkCircle(f field) {
 	seen := map[*node]bool{}
 	for n := f.value; n != nil && n.kind == kindMap && !seen[n] && !b.circles[n]; {
 		seen[n] = true
-		use := n.get("template")
+		ref := n.get("template")
 		if n = b.template(n); n == nil {
 			return
 		}
-		path = append(path, use.text)
+		path = append(path, ref.text)
 		if n == f.value {
-			b.fault(use, "the templates lead back to themselves, %s: remove one of the references", strings.Join(path, " -> "))
+			b.fault(ref, "the templates lead back to themselves, %s: remove one of the references", strings.Join(path, " -> "))
 			for member := range seen {
 				b.circles[member] = true
 			}

@@ -168,6 +168,8 @@ func (b *builder) class(f field, s scope) engine.Class {
 		}
 	}
 	switch {
+	case period == nil && len(n.fields) > 0 && !n.only("period", "when_full"):
+		// The unknown key is reported, and is likely to be a misspelt period.
 	case period == nil && f.key != defaultClass:
 		b.fault(n, "has no period: add `period:` with a duration such as 10s")
 	case period != nil:

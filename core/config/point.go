@@ -94,6 +94,17 @@ func (p *pointDef) outer() bool {
 	return uses&(useD|useL) != 0 || uses&useN != 0 && !p.count.ok
 }
 
+// wellFormed tells whether all definitions of a point are maps of known keys. A
+// key that is missing from others is likely to be there, misspelt.
+func (p *pointDef) wellFormed() bool {
+	for c := p.chain; c != nil; c = c.under {
+		if !c.value.only(pointKeys...) {
+			return false
+		}
+	}
+	return true
+}
+
 // table returns the points of one device.
 func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
 	set := def.points
@@ -128,10 +139,11 @@ func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
 func (b *builder) point(p *pointDef, d *linkDef, s scope) engine.Point {
 	k := &p.keys
 	out := engine.Point{Name: p.name, Readable: true}
-	if k[keyAddress] == nil {
+	if k[keyAddress] == nil && p.wellFormed() {
 		b.add(p.chain.place, p.chain.value.trail.String(), "has no address: add `address:` in the driver's syntax")
-	} else {
-		out.Address = b.address(k[keyAddress], s)
+	}
+	if n := k[keyAddress]; n != nil {
+		out.Address = b.address(n, s)
 	}
 	if n := k[keyScan]; n != nil {
 		out.Class = b.classIndex(n, d, s)
@@ -177,8 +189,8 @@ func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
 	for name := range d.classes {
 		names = append(names, name)
 	}
-	b.fault(n, "the link %s has no scan class %q%s: use one of %s, or add it below the link's `scan:`",
-		d.source.trail.key, shorten(v.text), suggest(v.text, names), list(names))
+	b.fault(n, "the link %s has no scan class %q%s: %s, or add it below the link's `scan:`",
+		d.source.trail.key, shorten(v.text), suggest(v.text, names), use(names))
 	return 0
 }
 

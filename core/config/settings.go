@@ -40,6 +40,7 @@ func (b *builder) appendNode(dst []byte, n *node, s scope) []byte {
 	case kindMap:
 		if len(n.fields) == 1 && n.fields[0].value.kind == kindNull {
 			b.wrongKind(n, "a value")
+			return append(dst, "null"...)
 		}
 		return b.appendFields(dst, n.fields, s)
 	case kindList:

@@ -7,9 +7,11 @@ import (
 
 // suggest returns ` (did you mean "x"?)` where a word of the list is near.
 func suggest(word string, list []string) string {
+	word = strings.ToLower(word)
 	best, bestDistance := "", 1+min(2, len(word)/2)
 	for _, candidate := range list {
-		if d := distance(strings.ToLower(word), candidate); d < bestDistance {
+		d := distance(word, candidate)
+		if d < bestDistance || d == bestDistance && best != "" && samePrefix(word, candidate) > samePrefix(word, best) {
 			best, bestDistance = candidate, d
 		}
 	}
@@ -17,6 +19,14 @@ func suggest(word string, list []string) string {
 		return ""
 	}
 	return ` (did you mean "` + best + `"?)`
+}
+
+func samePrefix(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 const maxSuggest = 40 // longer words are not typing slips of ours
@@ -45,6 +55,14 @@ func distance(a, b string) int {
 		before, last = last, next
 	}
 	return last[len(b)]
+}
+
+// use says which words to choose from.
+func use(words []string) string {
+	if len(words) == 1 {
+		return "use " + words[0]
+	}
+	return "use one of " + list(words)
 }
 
 // list joins words as "a, b and c", sorted.

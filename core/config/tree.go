@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,6 +82,19 @@ func (n *node) get(key string) *node {
 		}
 	}
 	return nil
+}
+
+// only tells whether n is a map without other keys.
+func (n *node) only(keys ...string) bool {
+	if n.kind != kindMap {
+		return false
+	}
+	for i := range n.fields {
+		if !slices.Contains(keys, n.fields[i].key) {
+			return false
+		}
+	}
+	return true
 }
 
 // A scalar is a node's value with its placeholders replaced.

@@ -18,6 +18,8 @@ func (b *builder) wrongKind(n *node, want string) {
 		b.fault(n, "has no value: write %s, or remove the key", want)
 	case n.kind == kindMap && len(n.fields) == 1 && n.fields[0].value.kind == kindNull:
 		b.fault(n, "wants %s, but this is a map: put the placeholder in quotes, \"{%s}\"", want, n.fields[0].key)
+	case strings.HasPrefix(want, "a map"):
+		b.fault(n, "wants %s, but this is %s: write lines of `KEY: VALUE` below it", want, n.kind)
 	case n.kind == kindMap || n.kind == kindList:
 		b.fault(n, "wants %s, but this is %s: write one value", want, n.kind)
 	case want == wantText:

@@ -61,10 +61,11 @@ func parseYAML(text string) (body ast.Node, at place, err error) {
 }
 
 var syntaxHints = [...]struct{ found, hint string }{
-	{"mapping value is not allowed", "put a text that has `: ` in it in quotes, and indent the keys of one map alike"},
+	{"value is not allowed in this context", "put a text that has `: ` in it in quotes, and indent the keys of one map alike"},
 	{"found an invalid key for this map", "in braces {} put a name with a range in quotes"},
 	{"could not find end character", "close the quotes"},
 	{"not found", "close it"},
+	{"end token", "close it"},
 }
 
 func syntaxError(err error) (place, error) {
