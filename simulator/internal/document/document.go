@@ -24,7 +24,7 @@ const (
 	maxRange  = 100_000
 
 	// maxEntries bounds what ranges within ranges come to.
-	maxEntries = 500_000
+	maxEntries = 200_000
 )
 
 // Error is one complaint.
