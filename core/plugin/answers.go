@@ -46,12 +46,12 @@ func (p *Process) serveQuestions() {
 			if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
 				return
 			}
-			p.command.Log.Warn("stream of the driver's questions ended: opening another", "pid", p.PID(), "err", err)
 			select {
 			case <-time.After(servicesAgain):
-			case <-ctx.Done():
+			case <-ctx.Done(): // it ended because the process did
 				return
 			}
+			p.command.Log.Warn("stream of the driver's questions ended: opening another", "pid", p.PID(), "err", err)
 		}
 	})
 }
