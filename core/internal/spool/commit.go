@@ -16,8 +16,9 @@ const maxItems = 4096
 // cannot fill the memory.
 const itemCost = 128
 
-// keepBuffer is how large a buffer may be and still be kept for the next group.
-const keepBuffer = 1 << 20
+// keepBuffer is how large a buffer may be and still be kept for the next group,
+// used or not.
+const keepBuffer = 256 << 10
 
 // queue holds encoded entries in one buffer, and who waits for them.
 type queue struct {
@@ -51,8 +52,8 @@ func (q *queue) add(p Position, r *Record, stored func(error)) {
 }
 
 func (q *queue) reset() {
-	if cap(q.buf) > keepBuffer {
-		q.buf = nil
+	if cap(q.buf) > keepBuffer && len(q.buf) < cap(q.buf)/4 {
+		q.buf = nil // a burst is over
 	}
 	clear(q.items)
 	q.buf, q.items = q.buf[:0], q.items[:0]
@@ -215,9 +216,10 @@ func (s *Spool) begin(h *os.File, head []byte) error {
 }
 
 // write puts the first n items behind what is stored and syncs them. Whatever
-// fails, the stored part of the file stays as it was, and a new try writes the
-// same bytes to the same place; but after a failed sync the kernel may have
-// forgotten what it did not write, so that file is left for good.
+// fails, the stored part of the file stays as it was. On a full disk a new try
+// writes the same bytes to the same place; after any other failure the file is
+// left for good, for a failed sync may have made the kernel forget what it did
+// not write.
 func (s *Spool) write(rest *queue, n, size int) error {
 	s.retain(int64(size))
 	f := s.tail()
@@ -229,13 +231,16 @@ func (s *Spool) write(rest *queue, n, size int) error {
 			at += len(b)
 		}
 	}
-	if err := s.o.inject("write"); err != nil {
+	err := s.o.inject("write")
+	if err == nil {
+		_, err = s.active.WriteAt(rest.buf[:size], f.size)
+	}
+	if isFull(err) {
 		return err
 	}
-	if _, err := s.active.WriteAt(rest.buf[:size], f.size); err != nil {
-		return err
+	if err == nil {
+		err = s.o.inject("sync")
 	}
-	err := s.o.inject("sync")
 	if err == nil {
 		err = dataSync(s.active)
 	}
@@ -245,8 +250,12 @@ func (s *Spool) write(rest *queue, n, size int) error {
 	return err
 }
 
-// abandon leaves the active file after a failed sync; an empty one goes.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// abandon leaves the active file after a failure, without what was not
+// acknowledged; an empty one goes.
 func (s *Spool) abandon(f *file) {
+	_ = s.active.Truncate(f.size) // recovery drops it too
 	s.finish()
 	if f.first < s.last {
 		return
@@ -292,7 +301,7 @@ type Fault struct {
 
 func (f *Fault) Error() string {
 	do := "look at the disk and its log; the gateway tries again by itself"
-	if errors.Is(f.Err, syscall.ENOSPC) || errors.Is(f.Err, syscall.EDQUOT) {
+	if isFull(f.Err) {
 		do = "free room on the disk, or lower spool.max; the gateway goes on by itself"
 	}
 	return fmt.Sprintf("spool: store records: %v (%d bytes wait in memory): %s", f.Err, f.Queued, do)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
 // image is the content of a spool's directory.
@@ -125,6 +127,45 @@ func TestFaultPowerCutInAGroup(t *testing.T) {
 		}
 	}
 	t.Logf(`{"fault":"power cut within a group","rounds":%d,"acknowledged_lost":0,"twice":0,"kept_of_the_unfinished_groups":%d}`, n, kept)
+}
+
+// TestUnfinishedGroupBeforeAnEmptyFile is what a failed sync and a crash leave:
+// records that were never acknowledged, and behind them a file begun in vain.
+func TestUnfinishedGroupBeforeAnEmptyFile(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		intact []uint64 // of the unfinished group 4 to 6
+		stored uint64
+	}{
+		{"whole", []uint64{4, 5, 6}, 6},
+		{"without its first", []uint64{5, 6}, 3},
+		{"without its second", []uint64{4, 6}, 4},
+		{"gone", nil, 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var log []byte
+			for n := uint64(1); n <= 3; n++ {
+				log = append(log, spool.EncodeEntry(record("modbus", n), spool.Position(n), fuzzTag, int(n-1))...)
+			}
+			for n := uint64(4); n <= 6; n++ {
+				b := spool.EncodeEntry(record("modbus", n), spool.Position(n), fuzzTag, int(n-4))
+				if !slices.Contains(tc.intact, n) {
+					b[40] ^= 1
+				}
+				log = append(log, b...)
+			}
+			dir := image{fuzzName: log, "0000000000000004-0000000000000000.log": nil}.restore(t)
+			s := open(t, dir, smallFiles)
+			if _, stored := s.Mark("modbus"); stored != tc.stored {
+				t.Errorf("%d are stored, want %d", stored, tc.stored)
+			}
+			fill(t, s, "modbus", 4, 8)
+			got := readAll(t, s, 0)
+			if d := cmp.Diff(sequence(1, 8), got.sequences["modbus"]); d != "" || got.lost > 0 {
+				t.Errorf("lost %d\n%s", got.lost, d)
+			}
+		})
+	}
 }
 
 // TestFaultPowerCutOfAFileSystem stops a gateway in the midst of its work on a

@@ -32,10 +32,15 @@ func (s *Spool) recover() error {
 			s.stored, start, f.since = m, i, since
 		}
 	}
-	for i := start; i < len(files); i++ {
-		if err := s.recoverFile(files[i], synced, i == len(files)-1); err != nil {
+	for i := start; i < len(files)-1; i++ {
+		s.recoverMarks(files[i], files[i+1].first)
+	}
+	for kept := false; !kept && len(s.files) > 0; {
+		f := s.tail()
+		if kept, err = s.recoverLast(f, synced); err != nil {
 			return err
 		}
+		synced = max(synced, f.first)
 	}
 	s.last = max(s.last, synced)
 	s.accepted, s.next = s.stored.clone(), s.last
@@ -48,23 +53,74 @@ func (s *Spool) recover() error {
 	return nil
 }
 
-// recoverFile takes the marks from a file and, of the last one, decides where the
-// log ends.
-func (s *Spool) recoverFile(f *file, synced Position, last bool) error {
-	t := tailScan{proven: f.first, expected: f.first, whole: f.first, settle: s.settle, names: names{}}
-	if last {
-		t.proven = max(f.first, synced)
+// recoverMarks takes the marks from a file that another one follows, which was
+// begun when everything before it was synced.
+func (s *Spool) recoverMarks(f *file, follower Position) {
+	t := s.newTailScan(f, f.first)
+	sc := f.scan(f.size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok; e, ok = sc.next() {
+		t.add(&e, 0)
 	}
+	t.prove(follower)
+}
+
+// recoverLast takes the marks from the last file and decides where the log ends:
+// behind the last record that is known to be synced, or that follows one without
+// a hole. What lies behind was being written when the power went and was never
+// acknowledged: it is cut off, and its driver sends it again. A file without any
+// record is removed.
+func (s *Spool) recoverLast(f *file, synced Position) (kept bool, err error) {
+	t := s.newTailScan(f, max(f.first, synced))
 	sc := f.scan(f.size)
 	sc.reuse = true
 	for e, ok := sc.next(); ok; e, ok = sc.next() {
 		t.add(&e, sc.skipped)
 	}
-	if !last {
-		t.prove(t.expected)
-		return nil
+	damaged := sc.skipped > 0
+	s.last = t.cut()
+	if s.last == f.first {
+		if synced > 0 || !damaged {
+			s.files = s.files[:len(s.files)-1]
+			return false, os.Remove(f.path)
+		}
+		s.last++ // it is all damage, so there was at least one record
 	}
-	return s.endAt(f, &t, sc.skipped > 0, synced == 0)
+	if at := t.unfinished(s.last, f.size); at < f.size {
+		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-at)
+		f.size, damaged = at, t.skipped > 0
+	}
+	whole := t.whole == s.last && !t.holes && !damaged
+	return true, s.resume(f, s.last > synced, whole && f.size < s.o.FileBytes)
+}
+
+// resume cuts the last file to its size, makes sure that what recovery found is on
+// the disk and not only in the kernel's memory, and goes on in it if it is sound.
+func (s *Spool) resume(f *file, unsynced, sound bool) error {
+	h, err := os.OpenFile(f.path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("spool: open %s: %w", f.path, err)
+	}
+	info, err := h.Stat()
+	if err == nil && info.Size() > f.size {
+		err = h.Truncate(f.size)
+		unsynced = true
+	}
+	if err == nil && unsynced {
+		err = h.Sync()
+	}
+	if err != nil || !sound {
+		_ = h.Close() // it was synced, or its failure is told
+	}
+	if err != nil {
+		return fmt.Errorf("spool: recover %s: %w", f.path, err)
+	}
+	if sound {
+		s.active = h
+	} else {
+		s.verify(context.Background(), f)
+	}
+	return nil
 }
 
 // settle takes a record that stays into the marks.
@@ -73,37 +129,8 @@ func (s *Spool) settle(e *seen) {
 	s.newest = e.stored
 }
 
-// endAt ends the log behind the last record that is known to be synced, or that
-// follows one without a hole. What lies behind was being written when the power
-// went and was never acknowledged: it is cut off, and its driver sends it again.
-// damaged tells that the file holds more than whole entries, unknown that nothing
-// but the file itself says what was synced.
-func (s *Spool) endAt(f *file, t *tailScan, damaged, unknown bool) error {
-	s.last = t.cut()
-	if s.last == f.first {
-		if !unknown || !damaged {
-			s.files = s.files[:len(s.files)-1]
-			return os.Remove(f.path)
-		}
-		s.last++ // it is all damage, so there was at least one record
-	}
-	if at := t.unfinished(s.last, f.size); at < f.size {
-		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-at)
-		if err := os.Truncate(f.path, at); err != nil {
-			return fmt.Errorf("spool: cut %s: %w", f.path, err)
-		}
-		f.size, damaged = at, t.skipped > 0
-	}
-	if t.whole != s.last || t.holes || damaged || f.size >= s.o.FileBytes {
-		s.verify(context.Background(), f)
-		return nil // nothing more goes into this file
-	}
-	h, err := os.OpenFile(f.path, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("spool: open %s: %w", f.path, err)
-	}
-	s.active = h
-	return nil
+func (s *Spool) newTailScan(f *file, proven Position) *tailScan {
+	return &tailScan{proven: proven, expected: f.first, whole: f.first, settle: s.settle, names: names{}}
 }
 
 // seen is what recovery keeps of a record.
