@@ -54,13 +54,14 @@ func parseFile(dir, name string) (f *file, ok bool) {
 
 // scan reads the first size bytes: what the caller knows to be stored.
 func (f *file) scan(size int64) *scanner {
-	return &scanner{path: f.path, tag: f.tag, size: size, limit: size}
+	return &scanner{path: f.path, tag: f.tag, size: size, limit: size, chunk: chunkSize}
 }
 
 // head reads the first entry: the marks before the file, and when its first
 // record was stored.
 func (f *file) head(size int64) (m marks, since time.Time, ok bool) {
 	sc := f.scan(size)
+	sc.chunk = pageSize
 	e, ok := sc.next()
 	if !ok || e.kind != kindMarks || sc.skipped > 0 {
 		return nil, time.Time{}, false

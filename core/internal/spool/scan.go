@@ -23,6 +23,7 @@ type scanner struct {
 	off     int64 // where the next entry is looked for
 	skipped int64 // damaged bytes stepped over so far
 	reuse   bool  // entries need not outlive the next call
+	chunk   int   // bytes read at once
 	buf     []byte
 	bufAt   int64
 }
@@ -93,7 +94,7 @@ func (sc *scanner) window() []byte {
 // fill reads from the present offset on. What a reader got before stays as it is
 // unless reuse allows otherwise.
 func (sc *scanner) fill(n int) {
-	n = int(min(int64(max(n, chunkSize)), sc.size-sc.off))
+	n = int(min(int64(max(n, sc.chunk)), sc.size-sc.off))
 	b := sc.buf[:0]
 	if !sc.reuse || cap(b) < n {
 		b = make([]byte, n)
