@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -56,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"exits":      exits,
 			"gone":       gone,
 			"signal":     signalGateway,
+			"tty":        onTerminal,
 		},
 	})
 }
@@ -111,6 +114,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// onTerminal runs a command on a terminal and keeps what it shows: tty COMMAND...
+func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: tty COMMAND...")
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = append(os.Environ(), "NO_COLOR="+ts.Getenv("NO_COLOR"), "TERM=xterm")
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 120})
+	ts.Check(err)
+	shown, _ := io.ReadAll(terminal) // ends with EIO when the command does
+	ts.Check(cmd.Wait())
+	ts.Check(terminal.Close())
+	ts.Check(os.WriteFile(ts.MkAbs("tty.out"), shown, 0o600))
 }
 
 // gone demands that no process runs with an argument or environment in the script's

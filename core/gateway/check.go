@@ -146,9 +146,11 @@ func (v *vetting) known(e *config.Error) bool {
 	return false
 }
 
-// draft makes states without handles, one a driver, which is all that Validate needs.
+// draft makes states, one a driver, for Validate: their handles are not the
+// catalog's, which numbers only what is put in force.
 func draft(c *config.Config) map[string]*engine.State {
 	states := make(map[string]*engine.State)
+	handle := uint32(1)
 	for _, l := range c.Links {
 		s := states[l.Driver]
 		if s == nil {
@@ -157,7 +159,8 @@ func draft(c *config.Config) map[string]*engine.State {
 		}
 		link := engine.Link{Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes}
 		for _, d := range l.Devices {
-			link.Devices = append(link.Devices, engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table})
+			link.Devices = append(link.Devices, engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handle})
+			handle += uint32(len(d.Table.Points))
 		}
 		s.Links = append(s.Links, link)
 	}
