@@ -91,21 +91,25 @@ func TestFramesOfAnotherEpochAreNotResumed(t *testing.T) {
 }
 
 func TestCreditIsRespected(t *testing.T) {
-	p := launch(t, command("fake"))
 	frame := len(plugin.FrameEncoder()(nil, 1, &newFakeRing(1).batch, nil))
 	for name, h := range map[string]plugin.Hello{
 		"frames": {CoreEpoch: 1, Frames: 10},
 		"bytes":  {CoreEpoch: 1, Bytes: uint64(10*frame + frame/2)},
 	} {
+		p := launch(t, command("fake"))
 		c := newCollector(t)
 		a := attach(t, p, h, c)
-		for granted, stored := uint64(10), a.NextSequence()-1; granted < 30; granted += 5 {
-			for range map[bool]int{true: 10, false: 5}[granted == 10] {
+		stored := uint64(0)
+		for want := uint64(10); want <= 30; want += 5 {
+			for stored < want {
 				stored = waitFor(t, c.sequences, "frame within the credit")
 			}
-			// A heartbeat is sent after everything that could be.
-			waitFor(t, c.heartbeats, "heartbeat")
-			waitFor(t, c.heartbeats, "heartbeat")
+			// What is sent beyond the credit has come when the driver's next
+			// messages have.
+			for range 3 {
+				readText(t, p, "event")
+				waitEvent(t, c, engine.Degraded)
+			}
 			if n := len(c.sequences); n != 0 {
 				t.Fatalf("%s: %d frames beyond the credit", name, n)
 			}
@@ -114,6 +118,12 @@ func TestCreditIsRespected(t *testing.T) {
 		if err := a.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func waitEvent(t *testing.T, c *collector, want engine.Condition) {
+	t.Helper()
+	for waitFor(t, c.events, "event").Condition != want {
 	}
 }
 
@@ -206,9 +216,7 @@ func TestSilenceEndsTheAttachment(t *testing.T) {
 	command.HeartbeatTimeout = 1500 * time.Millisecond
 	p := launch(t, command)
 	a := attach(t, p, plugin.Hello{CoreEpoch: 1}, newCollector(t))
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, p)
 	waitFor(t, a.Done(), "end of the attachment")
 	if driver.CodeOf(a.Err()) != driver.Timeout {
 		t.Errorf("%v", a.Err())

@@ -44,6 +44,7 @@ func modes() map[string]func(argument string) {
 	return map[string]func(string){
 		"fake":      func(string) { plugin.ServeBackend(newFake) },
 		"parent":    parent,
+		"serve":     func(string) { plugin.Serve(counting{}) },
 		"flood":     flood,
 		"crash":     crash,
 		"loud":      loud,
@@ -53,6 +54,7 @@ func modes() map[string]func(argument string) {
 		"hold":      func(string) { hang() },
 		"core":      core,
 		"saturate":  saturate,
+		"bare":      bare,
 		"handshake": func(line string) { fmt.Println(line); hang() },
 	}
 }

@@ -178,14 +178,24 @@ func TestDeathDuringCall(t *testing.T) {
 
 func TestStopOfStoppedProcess(t *testing.T) {
 	p := launch(t, command("fake"))
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, p)
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if e := p.Exit(); e.Signal != "killed" {
 		t.Errorf("exit %v", e)
+	}
+}
+
+// stop stops the process with SIGSTOP, which takes effect some time after the call.
+func stop(t *testing.T, p *plugin.Process) {
+	t.Helper()
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// It is this process's child: the kernel tells its parent.
+	if err := unix.Waitid(unix.P_PID, p.PID(), nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

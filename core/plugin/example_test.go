@@ -1,0 +1,58 @@
+package plugin_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// ExampleServe is the main of a driver.
+func ExampleServe() {
+	if os.Getenv("FIELDLOOM_DRIVER") != "" { // under the gateway
+		plugin.Serve(counting{})
+	}
+}
+
+// printer stores nothing: it prints what it gets.
+type printer struct{}
+
+func (printer) Frame(seq uint64, frame []byte) {
+	_, batch, gap, err := plugin.DecodeFrame(frame)
+	if err != nil || gap != nil {
+		fmt.Println(seq, gap, err)
+		return
+	}
+	for sample := range batch.Samples() {
+		fmt.Println(sample.Handle, sample.Value, sample.Quality)
+	}
+}
+func (printer) Event(e engine.Event) { fmt.Println(e.Link, e.Device, e.Condition) }
+func (printer) Heartbeat(uint64)     {}
+
+// ExampleLaunch is a core in small.
+func ExampleLaunch() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p, err := plugin.Launch(ctx, plugin.Command{Name: "modbus", Path: "bin/drivers/driver-modbus", Log: slog.Default()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = p.Stop(context.Background()) }()
+	if faults, err := p.Apply(ctx, &engine.State{Revision: 1}, engine.ApplyOptions{}); err != nil || len(faults) > 0 {
+		fmt.Println(faults, err)
+		return
+	}
+	a, err := p.Attach(ctx, plugin.Hello{CoreEpoch: uint64(time.Now().UnixNano())}, printer{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-a.Done()
+	fmt.Println(a.Err())
+}
