@@ -65,14 +65,14 @@ func Errorf(code Code, format string, args ...any) *Error {
 // CodeOf tells the code of any error: its own where there is an Error in its
 // tree, otherwise what the standard library's errors mean on a wire.
 func CodeOf(err error) Code {
-	if err == nil {
+	if isNil(err) {
 		return OK
 	}
 	var e *Error
 	var cfg *ConfigError
 	var netErr net.Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e != nil:
 		return e.Code
 	case errors.As(err, &cfg):
 		return InvalidConfig
@@ -90,14 +90,20 @@ func CodeOf(err error) Code {
 
 // AsError returns err as an *Error, wrapping it with its CodeOf where it is none.
 func AsError(err error) *Error {
-	if err == nil {
+	if isNil(err) {
 		return nil
 	}
 	var e *Error
-	if errors.As(err, &e) && e.Error() == err.Error() {
+	if errors.As(err, &e) && e != nil && e.Error() == err.Error() {
 		return e
 	}
 	return &Error{Code: CodeOf(err), Text: err.Error(), After: after(e)}
+}
+
+// isNil also takes a nil *Error that was returned as an error for none.
+func isNil(err error) bool {
+	e, ok := err.(*Error) //nolint:errorlint // the pointer itself is what is looked at
+	return err == nil || ok && e == nil
 }
 
 func after(e *Error) time.Duration {

@@ -16,8 +16,11 @@ const (
 	probePatience = time.Second
 	// probeStarved is when a probe on a link without any slack is made all the same.
 	probeStarved = time.Minute
-	minOpen      = 10 * time.Second
-	closeLimit   = 5 * time.Second
+	// suspectStarved is how long a device whose last answer did not come waits at
+	// most on a link that always has another poll due.
+	suspectStarved = 10 * time.Second
+	minOpen        = 10 * time.Second
+	closeLimit     = 5 * time.Second
 )
 
 // pick tells what to do next, or how long there is nothing. It is called under mu.
@@ -156,8 +159,29 @@ func (l *link) nextUnready(now int64) (*device, int64) {
 }
 
 // nextPoll takes the next due poll. Devices whose last answer did not come wait
-// until no other is due, so that each of their time-outs delays a neighbour once.
+// until no other has a due time behind it, so that each of their time-outs delays a
+// neighbour once; but not for ever.
 func (l *link) nextPoll(now int64) *group {
+	g := l.nextHealthy(now)
+	if len(l.suspects) == 0 {
+		return g
+	}
+	starved := now-l.suspects[0].due > int64(suspectStarved)
+	if g != nil && g.grid.period > 0 && !starved {
+		return g
+	}
+	if s := l.nextSuspect(); s != nil {
+		if g != nil {
+			l.due.push(g)
+		}
+		return s
+	}
+	return g
+}
+
+// nextHealthy takes the next due poll off the schedule, and sorts out what cannot
+// or should not be made now.
+func (l *link) nextHealthy(now int64) *group {
 	for len(l.due) > 0 && l.due[0].due <= now {
 		g := l.due.pop()
 		switch d := g.d; {
@@ -176,6 +200,10 @@ func (l *link) nextPoll(now int64) *group {
 			return g
 		}
 	}
+	return nil
+}
+
+func (l *link) nextSuspect() *group {
 	for i := 0; i < len(l.suspects); i++ {
 		g := l.suspects[i]
 		if g.d.busy {

@@ -1,0 +1,402 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/driver/drivertest"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// TestDeadDeviceOnSharedLink is the promise: no neighbour moves by more than one
+// time-out before the demotion, and by nothing after it.
+func TestDeadDeviceOnSharedLink(t *testing.T) {
+	for _, timeout := range []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testDeadDevice(t, timeout) })
+		})
+	}
+}
+
+func testDeadDevice(t *testing.T, timeout time.Duration) {
+	r := newRig(t, engine.Options{})
+	l := link("l", 10, table(5))
+	l.Timeout = timeout
+	var devices []*drivertest.FakeDevice
+	for i := range 10 {
+		d := r.set("l", fmt.Sprintf("d%d", i+1), 5)
+		d.Delay(5 * time.Millisecond)
+		devices = append(devices, d)
+	}
+	r.apply(l)
+	sleep(20 * time.Second)
+	phase := make([]time.Time, 10)
+	for i, d := range devices {
+		polls := times(d.Polls())
+		phase[i] = polls[len(polls)-1]
+	}
+	before := make([]time.Duration, 10) // two neighbours in a slot already wait for each other
+	for i, d := range devices {
+		before[i] = shifts(times(d.Polls()), d.Polls()[0].At.Truncate(50*time.Millisecond), time.Second)
+	}
+	dead := devices[3]
+	dead.Silence(true)
+	demoted := time.Time{}
+	counts := make([]int, 10)
+	for i, d := range devices {
+		counts[i] = len(d.Polls())
+	}
+	for range 100 {
+		sleep(timeout / 2)
+		if r.device("l", "d4").Condition == engine.Down {
+			demoted = time.Now()
+			break
+		}
+	}
+	if demoted.IsZero() {
+		t.Fatal("the dead device was not demoted")
+	}
+	if n := len(dead.Polls()) - counts[3]; n != 3 {
+		t.Errorf("%d polls before the demotion, want 3", n)
+	}
+	sleep(5 * time.Minute)
+	probes := 0
+	for _, at := range times(dead.Polls()) {
+		if at.After(demoted) {
+			probes++
+		}
+	}
+	if probes < 20 || probes > 60 {
+		t.Errorf("%d probes in five minutes", probes)
+	}
+	for i, d := range devices {
+		if i == 3 {
+			continue
+		}
+		base := d.Polls()[0].At.Truncate(50 * time.Millisecond)
+		for _, at := range times(d.Polls()) {
+			shift := at.Sub(base) % time.Second
+			if at.After(demoted.Add(timeout)) && shift > before[i] {
+				t.Fatalf("d%d moved by %v after the demotion (%v before)", i+1, shift, before[i])
+			}
+		}
+		if late := r.device("l", fmt.Sprintf("d%d", i+1)).MaxLate; late > timeout+50*time.Millisecond {
+			t.Errorf("d%d was %v late", i+1, late)
+		}
+	}
+	if n := len(r.fake.Link("l").Opens()); n != 1 {
+		t.Errorf("the link was opened %d times", n)
+	}
+	dead.Silence(false)
+	sleep(30 * time.Second)
+	if s := r.device("l", "d4"); s.Condition != engine.Up {
+		t.Errorf("the device came back and is %v: %v", s.Condition, s.Cause)
+	}
+	r.take(true)
+	if s := r.of(3001); len(s) == 0 || s[len(s)-1].Quality != driver.Good {
+		t.Errorf("no Good sample after the device came back")
+	}
+}
+
+func TestProbesBesideContinuousNeighbours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		l := link("l", 2, table(1))
+		l.Classes[0].Period = 0
+		busy, dead := r.set("l", "d1", 1), r.set("l", "d2", 1)
+		busy.Delay(10 * time.Millisecond)
+		dead.Silence(true)
+		r.apply(l)
+		sleep(20 * time.Second)
+		dead.Silence(false)
+		sleep(15 * time.Second)
+		if s := r.device("l", "d2"); s.Condition != engine.Up {
+			t.Errorf("the device is %v", s.Condition)
+		}
+	})
+}
+
+func TestAllDeadReopens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		for i := range 3 {
+			r.set("l", fmt.Sprintf("d%d", i+1), 1).Silence(true)
+		}
+		r.apply(link("l", 3, table(1)))
+		sleep(30 * time.Second)
+		if n := len(r.fake.Link("l").Opens()); n < 2 || n > 10 {
+			t.Errorf("opened %d times", n)
+		}
+		if s := r.link("l"); s.Condition != engine.Down || driver.CodeOf(s.Cause) != driver.Timeout {
+			t.Errorf("link is %v: %v", s.Condition, s.Cause)
+		}
+		for i := range 3 {
+			r.set("l", fmt.Sprintf("d%d", i+1), 1).Silence(false)
+		}
+		sleep(65 * time.Second)
+		if s := r.link("l"); s.Condition != engine.Up || s.Cause != nil {
+			t.Errorf("link is %v: %v", s.Condition, s.Cause)
+		}
+		for i := range 3 {
+			if s := r.device("l", fmt.Sprintf("d%d", i+1)); s.Condition != engine.Up {
+				t.Errorf("d%d is %v", i+1, s.Condition)
+			}
+		}
+	})
+}
+
+func TestReopensWithBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		r.set("l", "d1", 2)
+		script := r.fake.Link("l")
+		script.FailOpen(errors.New("refused"))
+		r.apply(link("l", 1, table(2)))
+		sleep(10 * time.Minute)
+		opens := script.Opens()
+		limit := 100 * time.Millisecond
+		for i := 1; i < len(opens); i++ {
+			wait := opens[i].Sub(opens[i-1])
+			if wait < limit/2 || wait > limit {
+				t.Errorf("open %d came after %v, want %v to %v", i, wait, limit/2, limit)
+			}
+			limit = min(2*limit, time.Minute)
+		}
+		if limit != time.Minute {
+			t.Errorf("only %d opens", len(opens))
+		}
+		r.take(true)
+		if bad := r.of(1); len(bad) < 6 || len(bad) > 10 || bad[0].Quality != driver.Bad || bad[0].Fault == nil {
+			t.Errorf("%d Bad samples in ten minutes, want one for every open that fails a minute after the last: %v", len(bad), bad)
+		}
+		if _, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); driver.CodeOf(err) != driver.NotConnected {
+			t.Errorf("read of a link that is down: %v", err)
+		}
+		script.FailOpen(nil)
+		sleep(62 * time.Second)
+		if s := r.device("l", "d1"); s.Condition != engine.Up {
+			t.Fatalf("device is %v", s.Condition)
+		}
+		script.Break() // the backoff begins again at 100 ms
+		was := len(script.Opens())
+		sleep(1200 * time.Millisecond)
+		if n := len(script.Opens()) - was; n != 1 || !script.Connected() {
+			t.Errorf("opened %d times in a second after a cut", n)
+		}
+	})
+}
+
+func TestFaultCodes(t *testing.T) {
+	boom := func(code driver.Code) error { return driver.Errorf(code, "boom") }
+	for _, test := range []struct {
+		err       error
+		polls     [2]int // in 10 s at 1 s: least and most
+		opens     [2]int
+		condition engine.Condition
+	}{
+		{boom(driver.InvalidConfig), [2]int{1, 1}, [2]int{1, 1}, engine.Stopped},
+		{boom(driver.Unsupported), [2]int{1, 1}, [2]int{1, 1}, engine.Degraded},
+		{boom(driver.NotFound), [2]int{9, 10}, [2]int{1, 1}, engine.Degraded},
+		{&driver.Error{Code: driver.Busy, Text: "busy", After: 4 * time.Second}, [2]int{2, 3}, [2]int{1, 1}, engine.Degraded},
+		{boom(driver.NotConnected), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
+		{boom(driver.Internal), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
+		{boom(driver.Protocol), [2]int{4, 9}, [2]int{2, 9}, engine.Down},
+		{errors.New("not one of ours"), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
+	} {
+		t.Run(test.err.Error()+"/"+driver.CodeOf(test.err).String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, engine.Options{})
+				d := r.set("l", "d1", 1)
+				d.Fail(test.err)
+				r.apply(link("l", 1, table(1)))
+				sleep(10 * time.Second)
+				if n := len(d.Polls()); n < test.polls[0] || n > test.polls[1] {
+					t.Errorf("%d polls, want %v", n, test.polls)
+				}
+				if n := len(r.fake.Link("l").Opens()); n < test.opens[0] || n > test.opens[1] {
+					t.Errorf("%d opens, want %v", n, test.opens)
+				}
+				if s := r.device("l", "d1"); s.Condition != test.condition {
+					t.Errorf("device is %v (%v), want %v", s.Condition, s.Cause, test.condition)
+				}
+				r.take(true)
+				if s := r.of(1); len(s) == 0 || s[0].Quality != driver.Bad || driver.CodeOf(s[0].Fault) != driver.CodeOf(test.err) {
+					t.Errorf("samples: %+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestPartialResults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 2)
+		d.SetSample("a2", driver.Sample{Value: driver.Float64Value(1.5), Quality: driver.Uncertain})
+		r.apply(link("l", 1, table(4))) // a3 is not there
+		sleep(1500 * time.Millisecond)
+		r.take(true)
+		for handle, want := range map[uint32]driver.Quality{1: driver.Good, 2: driver.Good, 3: driver.Uncertain, 4: driver.Bad} {
+			if s := r.of(handle); len(s) == 0 || s[0].Quality != want {
+				t.Errorf("handle %d: %+v, want %v", handle, s, want)
+			}
+		}
+		if s := r.of(4); driver.CodeOf(s[0].Fault) != driver.NotFound {
+			t.Errorf("fault is %v", s[0].Fault)
+		}
+		if s := r.device("l", "d1"); s.Condition != engine.Up || s.BadSamples == 0 || s.Failures != 0 {
+			t.Errorf("status: %+v", s)
+		}
+	})
+}
+
+func TestUnsupportedPointIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 3)
+		d.SetSample("a1", driver.Faulted(driver.Errorf(driver.Unsupported, "no such type")))
+		r.apply(link("l", 1, table(3)))
+		sleep(5 * time.Second)
+		r.take(true)
+		polls := d.Polls()
+		if polls[0].Points != 3 || polls[1].Points != 2 {
+			t.Errorf("polls: %v", polls)
+		}
+		if a, b, c := len(r.of(1)), len(r.of(2)), len(r.of(3)); b != 1 || a < 4 || a != c {
+			t.Errorf("samples: %d, %d, %d", a, b, c)
+		}
+	})
+}
+
+func TestPanicIsInternal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d, other := r.set("l", "d1", 1), r.set("m", "d1", 1)
+		d.Panic("ouch")
+		m := link("m", 1, table(1))
+		m.Devices[0].FirstHandle = 500
+		r.apply(link("l", 1, table(1)), m)
+		sleep(5 * time.Second)
+		r.take(true)
+		if s := r.of(1); len(s) == 0 || driver.CodeOf(s[0].Fault) != driver.Internal {
+			t.Errorf("samples: %+v", s)
+		}
+		if n := len(other.Polls()); n < 4 || n > 5 {
+			t.Errorf("the other link was polled %d times", n)
+		}
+		if err := r.Write(t.Context(), "m", "d1", "p0", driver.BoolValue(true)); err != nil {
+			t.Errorf("write on the other link: %v", err)
+		}
+		d.Panic(nil)
+		sleep(65 * time.Second)
+		if s := r.device("l", "d1"); s.Condition != engine.Up {
+			t.Errorf("device is %v: %v", s.Condition, s.Cause)
+		}
+	})
+}
+
+func TestHangingCallIsAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		r.apply(link("l", 2, table(1)))
+		r.set("l", "d2", 1)
+		sleep(2 * time.Second)
+		release := d.Hang()
+		sleep(5 * time.Second)
+		r.take(true)
+		if s := r.link("l"); s.Opens != 2 {
+			t.Errorf("the link was opened %d times", s.Opens)
+		}
+		found := false
+		for _, s := range r.of(1) {
+			found = found || driver.CodeOf(s.Fault) == driver.Internal
+		}
+		if !found {
+			t.Error("no sample says that the call was abandoned")
+		}
+		progress := r.Progress()
+		sleep(3 * time.Second)
+		if r.Progress() == progress {
+			t.Error("the engine makes no progress")
+		}
+		release()
+		sleep(70 * time.Second)
+		for _, name := range []string{"d1", "d2"} {
+			if s := r.device("l", name); s.Condition != engine.Up {
+				t.Errorf("%s is %v: %v", name, s.Condition, s.Cause)
+			}
+		}
+	})
+}
+
+func TestCloseReturnsThoughTheDriverHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		r.apply(link("l", 1, table(1)))
+		sleep(1500 * time.Millisecond)
+		defer d.Hang()()
+		defer r.fake.Link("l").Hang("close")()
+		sleep(time.Second)
+		begun := time.Now()
+		if err := r.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if took := time.Since(begun); took > 15*time.Second {
+			t.Errorf("close took %v", took)
+		}
+	})
+}
+
+func TestHangingOpensAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		r.set("l", "d1", 1)
+		release := r.fake.Link("l").Hang("open")
+		r.apply(link("l", 1, table(1)))
+		sleep(2 * time.Hour)
+		if n := len(r.fake.Link("l").Opens()); n != 8 {
+			t.Errorf("%d opens hang", n)
+		}
+		release()
+		sleep(time.Minute)
+		if s := r.link("l"); s.Condition != engine.Up {
+			t.Errorf("link is %v: %v", s.Condition, s.Cause)
+		}
+	})
+}
+
+func TestConditionsAndEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		r.apply(link("l", 1, table(1)))
+		sleep(2 * time.Second)
+		d.Silence(true)
+		sleep(10 * time.Second)
+		d.Silence(false)
+		sleep(20 * time.Second)
+		var got []engine.Condition
+		r.mu.Lock()
+		for _, e := range r.events {
+			if e.Device == "d1" && (len(got) == 0 || got[len(got)-1] != e.Condition) {
+				got = append(got, e.Condition)
+			}
+		}
+		r.mu.Unlock()
+		want := []engine.Condition{engine.Connecting, engine.Up, engine.Degraded, engine.Down, engine.Up}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("conditions were %v, want %v", got, want)
+		}
+		now := r.Conditions()
+		if len(now) != 2 || now[0].Device != "" || now[1].Device != "d1" || now[1].Condition != engine.Up {
+			t.Errorf("conditions are %v", now)
+		}
+	})
+}
