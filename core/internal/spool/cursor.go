@@ -24,7 +24,8 @@ const (
 	maxCursorName = 255
 )
 
-// SaveCursor keeps, durably, that a reader of this name goes on at p.
+// SaveCursor keeps, durably, that a reader of this name goes on at p. It costs two
+// syncs, so a reader saves now and then and not at each record.
 func (s *Spool) SaveCursor(name string, p Position) error {
 	if name == "" || len(name) > maxCursorName {
 		return fmt.Errorf("spool: save cursor %.40q: a name has 1 to %d bytes", name, maxCursorName)

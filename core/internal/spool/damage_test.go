@@ -166,6 +166,40 @@ func TestFaultFlippedBitWhileRunning(t *testing.T) {
 	t.Logf(`{"fault":"one flipped bit under a running gateway","rounds":%d,"lost_at_most":1,"lost_on_average":%.2f}`, n, float64(total)/float64(n))
 }
 
+// TestFaultCutWhileRunning cuts the active file under a running gateway.
+func TestFaultCutWhileRunning(t *testing.T) {
+	for range rounds(30, 300) {
+		dir := t.TempDir()
+		s := open(t, dir, hasty)
+		fill(t, s, "modbus", 1, 60)
+		behind := s.Read(s.End())
+		before := readAll(t, s, 1)
+		files := logFiles(t, dir)
+		last := files[len(files)-1]
+		info, err := os.Stat(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(last, rand.Int64N(info.Size())); err != nil {
+			t.Fatal(err)
+		}
+		lost := readAll(t, s, 1).lost
+		fill(t, s, "modbus", 61, 120)
+		if rec, _, err := behind.Next(); err != nil || rec.Sequence != 61 {
+			t.Errorf("a reader at the end goes on with %d, %v", rec.Sequence, err)
+		}
+		for range 2 { // running, and opened again
+			got := readAll(t, s, 1)
+			if n := uint64(len(got.sequences["modbus"])); n+got.lost != 120 || got.lost != lost || s.Stats().Lost != lost || before.lost > 0 {
+				t.Fatalf("%d records and %d lost; %d before more was appended, %d counted", n, got.lost, lost, s.Stats().Lost)
+			}
+			s.Close()
+			s = open(t, dir, hasty)
+			readAll(t, s, 1)
+		}
+	}
+}
+
 func patch(t *testing.T, path string, at int, b byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -41,11 +41,11 @@ func (l *LossError) Error() string {
 	return fmt.Sprintf("spool: read: %d records from position %d on are %s%s", l.Records, l.From, l.Cause, who.String())
 }
 
-// maxLosses bounds what Losses keeps; all are counted and logged.
-const maxLosses = 256
+// maxLosses bounds what Losses keeps; all are counted, and told to readers.
+const maxLosses = 1024
 
 // Losses gives the damage found since the spool was opened, oldest first, at most
-// the latest 256. What retention removes is no damage and only counted.
+// the latest 1024. What retention removes is no damage and only counted.
 func (s *Spool) Losses() []Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,14 +74,13 @@ func (s *Spool) noteLoss(l Loss) {
 	}
 	s.count.lost += l.Records - known
 	s.mu.Unlock()
-	s.log.Error("spool lost records", "err", &LossError{l}, "file", l.File)
 }
 
 // lossAt gives what is known of the loss in [from, to). Damage that nobody has
 // noted yet is looked into first.
 func (s *Spool) lossAt(f *file, from, to Position) Loss {
 	l, ok := s.knownLoss(from, to)
-	if !ok && f != nil {
+	if !ok && f != nil && len(s.Losses()) < maxLosses { // not the same file for each of thousands
 		s.verify(context.Background(), f)
 		l, ok = s.knownLoss(from, to)
 	}
@@ -156,11 +155,22 @@ func (s *Spool) verify(ctx context.Context, f *file) {
 		return // and cut short or gone by that, not by damage
 	}
 	v.finish(end, after)
+	s.report(&v, sc.skipped)
+}
+
+// report notes what a verifier found and logs it as one line.
+func (s *Spool) report(v *verifier, damaged int64) {
+	var records uint64
 	for _, l := range v.losses {
 		s.noteLoss(l)
+		records += l.Records
 	}
-	if sc.skipped > 0 {
-		s.log.Warn("spool file is damaged", "file", f.path, "bytes", sc.skipped, "lost", len(v.losses) > 0)
+	switch {
+	case records > 0:
+		s.log.Error("spool lost records", "err", &LossError{v.losses[0]}, "file", v.file.path,
+			"bytes", damaged, "losses", len(v.losses), "records", records)
+	case damaged > 0:
+		s.log.Warn("spool file is damaged, no record is lost", "file", v.file.path, "bytes", damaged)
 	}
 }
 
