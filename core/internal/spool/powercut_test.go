@@ -96,7 +96,7 @@ func TestFaultPowerCutInAGroup(t *testing.T) {
 	s := open(t, dir, smallFiles)
 	fill(t, s, "modbus", 1, 1)
 	before, acked := capture(t, dir), uint64(1)
-	n := rounds(150, 3000)
+	n := rounds(100, 2000)
 	kept := uint64(0)
 	for range n {
 		next := acked + 1 + rand.Uint64N(40)
