@@ -36,6 +36,9 @@ func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, log *sl
 		_ = l.conn.Close()
 		return nil, refused(ctx, set, token.(*paho.ConnectToken).ReturnCode(), err)
 	}
+	if !token.(*paho.ConnectToken).SessionPresent() {
+		l.settle = settleNew
+	}
 	l.start()
 	if !stop() {
 		_ = l.Close(context.WithoutCancel(ctx))

@@ -17,10 +17,6 @@ type device struct {
 	retain bool
 	clock  clock
 	points []*compiled // by Point.Index
-
-	// The rest is guarded by link.mu.
-	subscribed bool            // Subscribe was called at least once
-	ended      []*subscription // returned, but still in the index: see link.retire
 }
 
 var (

@@ -105,7 +105,8 @@ func (x *dispatcher) dispatch(d *message) {
 		if len(s.batch) == 0 {
 			d.parts.Add(-1) // all its points were optional, and not there
 		} else if s.deliver(s.batch, stored) != nil {
-			taken = false
+			d.parts.Add(-1)
+			taken = taken && x.link.superseded(s)
 		}
 	}
 	switch {
@@ -156,30 +157,26 @@ func (l *link) tooLong(d *message) *driver.Error {
 	return driver.Errorf(driver.Protocol, "payload is longer than max_payload, %d bytes", l.set.MaxPayload)
 }
 
-// awaitDevices waits until every device of the link has subscribed. A session that
-// is resumed delivers at once what it kept, and a message that came before its
-// device would be taken for one that nobody wants. A device may have nothing to
-// subscribe to, so the wait ends when no device came for a while.
+// awaitDevices waits until no more devices come. A session that is resumed delivers
+// at once what it kept, and a message that came before its device would be taken
+// for one that nobody wants. How many devices there will be, a link is not told;
+// but the engine prepares them one right after the other.
 func (l *link) awaitDevices(ctx context.Context) bool {
 	defer close(l.ready)
-	settle := time.NewTimer(firstWithin)
-	defer settle.Stop()
+	quiet := time.NewTimer(firstWithin)
+	defer quiet.Stop()
 	for {
-		l.mu.Lock()
-		some, all := l.subscribed > 0, l.subscribed >= l.prepared
-		l.mu.Unlock()
-		if some && all {
-			return true
-		}
-		if some {
-			settle.Reset(settleAfter)
-		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-settle.C:
+		case <-quiet.C:
 			return true
 		case <-l.changed:
 		}
+		l.mu.Lock()
+		if l.subscribed {
+			quiet.Reset(l.settle)
+		}
+		l.mu.Unlock()
 	}
 }

@@ -33,14 +33,17 @@ type link struct {
 	acker      sync.WaitGroup
 	closeOnce  sync.Once
 
+	settle  time.Duration // see awaitDevices
+	changed chan struct{} // a device came, or pending has grown
+	ready   chan struct{} // closed when dispatching may begin
+
 	mu         sync.Mutex
 	index      index
 	filters    map[string]*filter
-	pending    []*filter     // filters that the broker is still to be told
-	prepared   int           // devices
-	subscribed int           // devices, of those
-	changed    chan struct{} // one of the four above changed
-	ready      chan struct{} // closed when dispatching may begin; see awaitDevices
+	pending    []*filter                  // filters that the broker is still to be told
+	subscribed bool                       // there was a Subscribe
+	owners     map[string]*device         // by name, whose Subscribe was the last
+	ended      map[string][]*subscription // by device name; still in the index: see retire
 }
 
 var _ driver.Link = (*link)(nil)
@@ -48,9 +51,10 @@ var _ driver.Link = (*link)(nil)
 const (
 	// firstWithin is how long the link waits for the first device to subscribe.
 	firstWithin = 10 * time.Second
-	// settleAfter is how long it waits for the next one before it takes those that
-	// have subscribed for all that there are.
-	settleAfter = 200 * time.Millisecond
+	// settleNew and settleResumed are how long it waits for the next one, in a new
+	// session and in one that may have messages for devices that are not there yet.
+	settleNew     = 50 * time.Millisecond
+	settleResumed = 250 * time.Millisecond
 )
 
 func newLink(cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) *link {
@@ -62,6 +66,9 @@ func newLink(cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) *link {
 		inflight: newInflight(set.MaxInflight, set.MaxInflightBytes),
 		lost:     make(chan struct{}),
 		filters:  make(map[string]*filter),
+		owners:   make(map[string]*device),
+		ended:    make(map[string][]*subscription),
+		settle:   settleResumed,
 		changed:  make(chan struct{}, 1),
 		ready:    make(chan struct{}),
 	}
@@ -89,9 +96,6 @@ func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device
 	default:
 	}
 	d.link = l
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.prepared++
 	poke(l.changed)
 	return d, nil
 }

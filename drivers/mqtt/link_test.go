@@ -228,3 +228,45 @@ func TestUnknownLinkKey(t *testing.T) {
 		t.Errorf("code %v", driver.CodeOf(err))
 	}
 }
+
+// TestDeviceChangedOnOpenLink prepares a device anew while its link stays open, as a
+// change of the configuration does.
+func TestDeviceChangedOnOpenLink(t *testing.T) {
+	b := startBroker(t)
+	g := startGateway(t, settings(t, "broker", b.url()), device("d", "m", "old"), device("other", "m"))
+	b.awaitSubscribed("m")
+	b.awaitSubscribed("old")
+	for _, oldEndsFirst := range []bool{true, false} {
+		before := g.cancel
+		if oldEndsFirst {
+			g.stop()
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		g.cancel = cancel
+		for _, cfg := range []driver.DeviceConfig{device("d", "m", "new"), device("other", "m")} {
+			d, err := g.link.Device(ctx, cfg)
+			check(t, err)
+			g.wg.Go(func() { _ = d.(driver.Subscriber).Subscribe(ctx, cfg.Points, g.emit(cfg)) })
+		}
+		b.awaitSubscribed("new")
+		// "new" is told to the broker by the second Subscribe at the latest, and both
+		// are there when it answers both with what is retained.
+		b.publish("new", "1", true)
+		for got := g.take(); got.point != "new"; got = g.take() {
+		}
+		before()
+		b.publish("m", "2", false)
+		seen := map[string]int{}
+		for len(seen) < 2 {
+			seen[g.take().device]++
+		}
+		await(t, func() bool { return b.inflight() == 0 })
+		select {
+		case err := <-g.errs:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Subscribe: %v", err)
+			}
+		default:
+		}
+	}
+}

@@ -26,7 +26,9 @@ const subscribeBatch = 8
 func (l *link) enlist(s *subscription) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.dismiss(s.device) {
+	l.subscribed = true
+	l.owners[s.device.name] = s.device
+	if !l.dismiss(s.device.name) {
 		err := driver.Errorf(driver.NotConnected, "device %s subscribes again: the connection is ended "+
 			"so that the broker sends what came meanwhile", s.device.name)
 		l.drop(err)
@@ -49,17 +51,14 @@ func (l *link) enlist(s *subscription) error {
 			l.pending = append(l.pending, f)
 		}
 	}
-	if !s.device.subscribed {
-		s.device.subscribed = true
-		l.subscribed++
-	}
 	poke(l.changed)
 	return nil
 }
 
 // retire ends a subscription. It stays in the index, so that its messages are known
 // and stay unacknowledged: when the gateway stops or reopens the link, they are
-// still the broker's. It does not unsubscribe for the same reason.
+// still the broker's. It does not unsubscribe for the same reason. But what has a
+// successor goes.
 func (l *link) retire(s *subscription) {
 	s.end()
 	l.mu.Lock()
@@ -68,19 +67,36 @@ func (l *link) retire(s *subscription) {
 		f := l.filters[name]
 		f.wants = slices.DeleteFunc(f.wants, func(other *interest) bool { return other == in })
 	}
-	s.device.ended = append(s.device.ended, s)
+	if l.owners[s.device.name] == s.device {
+		l.ended[s.device.name] = append(l.ended[s.device.name], s)
+		return
+	}
+	l.forget(s)
+}
+
+// superseded tells whether another device has taken the name of the subscription's,
+// which happens when the configuration changes while the link is open.
+func (l *link) superseded(s *subscription) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owners[s.device.name] != s.device
 }
 
 // dismiss takes the ended subscriptions of a device out of the index. It reports
-// false if messages were held for them.
-func (l *link) dismiss(d *device) bool {
-	for _, s := range d.ended {
-		for name, in := range s.wants {
-			l.index.remove(name, in)
-		}
+// false if messages are held, which may be for them.
+func (l *link) dismiss(device string) bool {
+	ended := l.ended[device]
+	delete(l.ended, device)
+	for _, s := range ended {
+		l.forget(s)
 	}
-	d.ended = nil
-	return !l.inflight.holds()
+	return len(ended) == 0 || !l.inflight.holds()
+}
+
+func (l *link) forget(s *subscription) {
+	for name, in := range s.wants {
+		l.index.remove(name, in)
+	}
 }
 
 // subscribeAll tells the broker the filters, as subscriptions ask for them.
@@ -140,10 +156,10 @@ func (l *link) ask(ctx context.Context, batch map[string]byte) error {
 	case <-l.lost:
 		return l.cause()
 	case <-limit.C:
-		return driver.Errorf(driver.Timeout, "subscribe: no acknowledgement from the broker in %v", l.timeout)
+		return driver.Errorf(driver.NotConnected, "subscribe: no acknowledgement from the broker in time")
 	}
 	if err := token.Error(); err != nil {
-		return driver.Errorf(notConnected(err), "subscribe: %w", err)
+		return driver.Errorf(driver.NotConnected, "subscribe: %w", err)
 	}
 	for name, granted := range token.(*paho.SubscribeToken).Result() {
 		l.granted(name, batch[name], granted)

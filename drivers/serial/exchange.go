@@ -108,6 +108,11 @@ func (p *pending) unanswered(timeout time.Duration) error {
 // begin makes p the request that is answered. What came before is taken from the
 // port first, so it can't be the answer.
 func (l *link) begin(p *pending) error {
+	select {
+	case <-l.lost:
+		return l.cause()
+	default:
+	}
 	err := control(l.port, func(fd int) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()

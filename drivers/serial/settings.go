@@ -158,10 +158,9 @@ func (c *compiler) setVars(vars map[string]varText) {
 func (c *compiler) send(key string, t talk, terminator string) template {
 	send, err := parseTemplate(t.Send, c.vars)
 	c.wrong(key+".send", err)
-	for _, p := range send {
-		if strings.Contains(p.text, terminator) {
-			c.wrong(key+".send", errors.New("send holds the terminator, which is added by itself"))
-		}
+	ends := func(p part) bool { return terminator != "" && strings.Contains(p.text, terminator) }
+	if slices.ContainsFunc(send, ends) {
+		c.wrong(key+".send", errors.New("send holds the terminator, which is added by itself"))
 	}
 	return send
 }
