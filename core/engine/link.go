@@ -15,8 +15,6 @@ const (
 	minBackoff     = 100 * time.Millisecond
 	maxBackoff     = 60 * time.Second
 	defaultTimeout = time.Second
-	// settled is how long a subscription must last to count as an answer.
-	settled = 10 * time.Second
 )
 
 // A link is the scheduler of one wire. Its runners are goroutines that take turns:
@@ -189,9 +187,6 @@ func (l *link) breakSession(cause *driver.Error) {
 	}
 	s.broken = true
 	s.cancel()
-	if s.subs > 0 && l.e.clock.now()-s.began > int64(settled) {
-		l.failures = 0
-	}
 	l.log.Warn("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
 	l.setCondition(Down, cause)
 	for _, d := range l.devices {

@@ -26,7 +26,7 @@ func (l *link) subscribe(d *device) {
 	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
 	d.sub = sub
 	l.session.subs++
-	l.setDevice(d, Up, nil)
+	l.setDevice(d, Connecting, nil)
 	go sub.run()
 }
 
@@ -45,7 +45,6 @@ func (sub *subscription) run() {
 			timer.Stop()
 			return
 		}
-		sub.resume()
 	}
 }
 
@@ -53,6 +52,7 @@ func (sub *subscription) run() {
 func (sub *subscription) once() error {
 	var over atomic.Bool
 	defer over.Store(true)
+	defer time.AfterFunc(sub.l.spec.Timeout, func() { sub.settled(&over) }).Stop()
 	emit := func(ctx context.Context, samples []driver.PointSample, stored func()) error {
 		if over.Load() {
 			return driver.Errorf(driver.Internal, "emit after Subscribe has returned")
@@ -117,11 +117,13 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	return wait, true
 }
 
-func (sub *subscription) resume() {
-	sub.l.mu.Lock()
-	defer sub.l.mu.Unlock()
-	if sub.ctx.Err() == nil {
-		sub.l.setDevice(sub.d, Connecting, nil)
+// settled notes that a subscription holds: it has lasted for a time-out.
+func (sub *subscription) settled(over *atomic.Bool) {
+	l := sub.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !over.Load() && sub.ctx.Err() == nil && !sub.d.gone && l.session == sub.session {
+		l.answered(sub.d, nil)
 	}
 }
 

@@ -166,11 +166,14 @@ func (l *FakeLink) Connected() bool {
 func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig) (driver.Link, error) {
 	l.mu.Lock()
 	l.opens = append(l.opens, time.Now())
-	hang, err, window := l.hang["open"], l.openErr, l.window
+	hang := l.hang["open"]
 	l.mu.Unlock()
 	if hang != nil {
 		<-hang
 	}
+	l.mu.Lock()
+	err, window := l.openErr, l.window
+	l.mu.Unlock()
 	if err == nil {
 		err = ctx.Err()
 	}
