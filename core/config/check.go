@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -49,11 +50,11 @@ type checkedTable struct {
 	table   *engine.Table
 }
 
-// schemas are one driver's, compiled. A nil one takes no keys or any address.
+// schemas are one driver's, compiled.
 type schemas struct{ link, device, address *schema }
 
 type schema struct {
-	*jsonschema.Schema        // nil: takes no keys
+	*jsonschema.Schema        // nil: takes no keys, or any address
 	driver             string // for messages
 	own                []string
 }
@@ -85,24 +86,20 @@ func (k *checker) driver(l *Link) *schemas {
 }
 
 func compileAll(name string, d engine.Description) (*schemas, error) {
-	s := &schemas{link: &schema{driver: name, own: linkKeys}, device: &schema{driver: name, own: deviceKeys}}
+	s := &schemas{
+		link: &schema{driver: name, own: linkKeys}, device: &schema{driver: name, own: deviceKeys}, address: &schema{driver: name},
+	}
 	for _, one := range []struct {
 		what string
 		raw  json.RawMessage
 		to   *schema
-	}{{"link", d.LinkSchema, s.link}, {"device", d.DeviceSchema, s.device}} {
+	}{{"a link", d.LinkSchema, s.link}, {"a device", d.DeviceSchema, s.device}, {"an address", d.AddressSchema, s.address}} {
 		compiled, err := compile(one.raw)
 		if err != nil {
-			return nil, fmt.Errorf("the driver %s has a wrong JSON Schema of a %s: tell its author: %w", name, one.what, err)
+			text := strings.Join(strings.Fields(err.Error()), " ")
+			return nil, fmt.Errorf("the driver %s has a wrong JSON Schema of %s: tell its author: %s", name, one.what, text)
 		}
 		one.to.Schema = compiled
-	}
-	compiled, err := compile(d.AddressSchema)
-	if err != nil {
-		return nil, fmt.Errorf("the driver %s has a wrong JSON Schema of an address: tell its author: %w", name, err)
-	}
-	if compiled != nil {
-		s.address = &schema{Schema: compiled, driver: name}
 	}
 	return s, nil
 }
@@ -177,7 +174,7 @@ func (k *checker) report(s *schema, src *source, value any, err error) {
 // right or wrong together.
 func (k *checker) addresses(s *schemas, d *Device) {
 	key := checkedTable{s, d.Table}
-	if s.address == nil || k.tables[key] {
+	if s.address.Schema == nil || k.tables[key] {
 		return
 	}
 	k.tables[key] = true

@@ -99,7 +99,7 @@ func checkName(name string) error {
 	}
 	for i, r := range name {
 		if r > 0x7f || !isWord(name[i]) && r != '-' && r != '.' {
-			return fmt.Errorf("%q cannot be a name because of %q: use letters, digits, _, - and .", name, r)
+			return fmt.Errorf("%q cannot be a name because of %q: use letters, digits, ., _ and -", name, r)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"strings"
 
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -196,17 +195,20 @@ func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
 
 // numbers evaluates the numeric keys and checks them together.
 func (b *builder) numbers(k *[pointKeyCount]*node, out *engine.Point, s scope) {
-	for key, to := range map[int]**float64{
-		keyScale: &out.Scale, keyOffset: &out.Offset, keyDeadband: &out.Deadband, keyMin: &out.Min, keyMax: &out.Max,
+	for _, one := range [...]struct {
+		key int
+		to  **float64
+	}{
+		{keyScale, &out.Scale}, {keyOffset, &out.Offset}, {keyDeadband, &out.Deadband}, {keyMin, &out.Min}, {keyMax, &out.Max},
 	} {
-		if n := k[key]; n != nil {
-			*to = b.float(n, s)
+		if n := k[one.key]; n != nil {
+			*one.to = b.float(n, s)
 		}
 	}
 	switch {
 	case out.Scale != nil && *out.Scale == 0:
 		b.fault(k[keyScale], "is 0, which would make every value 0: use another, or remove the key")
-	case out.Deadband != nil && (*out.Deadband < 0 || math.IsNaN(*out.Deadband)):
+	case out.Deadband != nil && *out.Deadband < 0:
 		b.fault(k[keyDeadband], "is negative: use 0 to send every change, or more")
 	case out.Min != nil && out.Max != nil && *out.Min > *out.Max:
 		b.fault(k[keyMin], "min %v is above max %v: swap them", *out.Min, *out.Max)

@@ -67,7 +67,7 @@ func readFile(dir, name string, lim limits) input {
 		s.err = explain(err)
 		return s
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close() // nothing was written
 	// One byte more than the limit, so that parsing sees that the file is too long.
 	s.data, err = io.ReadAll(io.LimitReader(f, lim.file+1))
 	if err != nil {
