@@ -88,13 +88,11 @@ func unknown(d *supervise.Status) (state string, since time.Time, cause *client.
 	switch {
 	case d == nil:
 		return engine.NotStarted.String(), time.Time{}, nil
-	case d.Down != nil && d.State != supervise.Starting:
-		return engine.Down.String(), d.Since, client.FaultOf(d.Down)
 	case d.Down != nil:
-		return engine.NotStarted.String(), d.Since, nil
-	case d.Engine == nil:
+		return engine.Down.String(), d.Lost, client.FaultOf(d.Down)
+	case d.Engine == nil && d.State == supervise.Active:
 		return engine.Down.String(), d.Since, &client.Fault{Code: driver.Timeout.String(), Text: "driver " + d.Kind + " does not answer"}
-	default: // just configured: the process has not taken it yet
+	default: // just configured, or just started: the process has not taken it yet
 		return engine.NotStarted.String(), d.Since, nil
 	}
 }

@@ -53,6 +53,7 @@ type keeper struct {
 	since   time.Time
 	cause   string
 	retry   time.Time     // with BackingOff: when the next start is due
+	lost    time.Time     // since when there is no telemetry, after a failure; zero: there is, or never was
 	stderr  []string      // of the last process that died
 	changed chan struct{} // closed and replaced at every transition
 	proc    Process       // nil: none
@@ -185,10 +186,16 @@ func (k *keeper) enter(state State, cause string, retry time.Time) {
 		k.cause = cause
 	}
 	k.state, k.since, k.retry = state, time.Now(), retry
-	switch {
-	case state == BackingOff:
+	switch state {
+	case BackingOff:
+		if k.lost.IsZero() {
+			k.lost = k.since
+		}
 		k.log.Error("driver is down", "err", cause, "retry", time.Until(retry).Round(time.Millisecond))
 	default:
+		if state != Starting {
+			k.lost = time.Time{}
+		}
 		k.log.Debug("driver is "+state.String(), "restarts", max(k.starts, 1)-1)
 	}
 	k.signal()

@@ -24,7 +24,8 @@ type Status struct {
 	Bytes    uint64
 	Gaps     uint64
 	Engine   *engine.Status // nil: no process, or it did not answer
-	Down     *driver.Error  // why its links are down; nil while it is active
+	Down     *driver.Error  // why its links are down; nil while it is active, or starts for the first time
+	Lost     time.Time      // since when they are, with Down
 }
 
 func (k *keeper) status(ctx context.Context) Status {
@@ -40,8 +41,8 @@ func (k *keeper) status(ctx context.Context) Status {
 	if proc != nil {
 		s.PID, s.Started, s.Version = proc.PID(), k.started, proc.Description().Version
 	}
-	if k.state != Active {
-		s.Down = k.down()
+	if k.state != Active && (k.state != Starting || k.cause != "") {
+		s.Down, s.Lost = k.down(), k.lost
 	}
 	k.mu.Unlock()
 	if proc != nil && s.State == Active {

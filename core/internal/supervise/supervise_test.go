@@ -144,7 +144,7 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 		synctest.Wait()
 		s := r.status()
 		if s.State != supervise.BackingOff || !strings.Contains(s.Cause, "killed") || !strings.Contains(s.Cause, "pid 1001") ||
-			cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" || !s.Since.Equal(died) || s.Down == nil || s.Retry.Before(died) {
+			cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" || !s.Since.Equal(died) || s.Down == nil || !s.Lost.Equal(died) || s.Retry.Before(died) {
 			t.Errorf("status of the dead: %+v", s)
 		}
 		if _, err := r.s.Control("fake"); driver.CodeOf(err) != driver.NotConnected || !strings.Contains(err.Error(), "killed") {
@@ -176,6 +176,7 @@ func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close()
 		r.failWith("no such file")
+		began := time.Now()
 		r.set(1)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -193,8 +194,8 @@ func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 		if len(pauses) < 15 {
 			t.Errorf("only %d attempts in ten minutes", len(pauses))
 		}
-		if s := r.status(); s.State != supervise.BackingOff || !strings.Contains(s.Cause, "no such file") {
-			t.Errorf("status %+v", s)
+		if s := r.status(); s.State != supervise.BackingOff || !strings.Contains(s.Cause, "no such file") || !s.Lost.Equal(began) {
+			t.Errorf("status %+v, lost since the first attempt at %v", s, began)
 		}
 		r.fail.Store(nil)
 		p := <-r.starts
