@@ -91,7 +91,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		file: 8 << 20, total: 64 << 20, files: 10_000,
+		file: 2 << 20, total: 32 << 20, files: 10_000,
 		links: 10_000, devices: 100_000, points: 10_000_000, written: 1_000_000,
 	}
 }

@@ -102,8 +102,8 @@ func TestLoadWrongFiles(t *testing.T) {
 			symlink(t, "/dev/zero", filepath.Join(dir, "links/x.yaml"))
 		}, "links/x.yaml: is a special file: put a file in its place"},
 		{"overlong", func(t *testing.T, dir string) {
-			write(t, dir, "links/x.yaml", "# "+strings.Repeat("x", 9<<20))
-		}, "links/x.yaml: is longer than 8388608 bytes: use templates and ranges, or split it"},
+			write(t, dir, "links/x.yaml", "# "+strings.Repeat("x", 3<<20))
+		}, "links/x.yaml: is longer than 2097152 bytes: use templates and ranges, or split it"},
 		{"links is a file", func(t *testing.T, dir string) {
 			if err := os.RemoveAll(filepath.Join(dir, "links")); err != nil {
 				t.Fatal(err)

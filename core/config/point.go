@@ -62,8 +62,8 @@ func (b *builder) pointSet(maps *chain) *pointSet {
 	}
 	set := &pointSet{tables: map[string]*engine.Table{}}
 	b.sets[maps] = set
-	names := b.expand(maps.values(), "points", b.lim.written-b.written)
-	b.written += len(names)
+	names := b.expand(maps.values(), "points", b.lim.written-b.expanded)
+	b.expanded += len(names)
 	set.points = make([]pointDef, len(names))
 	set.sources = make([]pointSource, len(names))
 	for i, one := range names {
