@@ -18,14 +18,14 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
-// TestFaultDiskFull fills a file system of 2 MiB under a running gateway and
+// TestFaultDiskFull fills a file system of 32 MiB under a running gateway and
 // frees it again.
 func TestFaultDiskFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a small tmpfs; TestFaultFailingDisk injects the same errors")
 	}
 	mnt := t.TempDir()
-	if err := syscall.Mount("none", mnt, "tmpfs", 0, "size=2m"); err != nil {
+	if err := syscall.Mount("none", mnt, "tmpfs", 0, "size=32m"); err != nil {
 		t.Skipf("this machine mounts no tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
@@ -36,12 +36,12 @@ func TestFaultDiskFull(t *testing.T) {
 	n := rounds(4, 40)
 	var acked uint64
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, filepath.Join(mnt, "spool"), spool.Options{FileBytes: 32 << 10, MaxBytes: 1 << 20, QueueBytes: 64 << 10})
+		s := open(t, filepath.Join(mnt, "spool"), spool.Options{FileBytes: 32 << 10, QueueBytes: 64 << 10})
 		defer s.Close()
 		for range n {
 			fill(t, s, "modbus", acked+1, acked+100)
 			ballast := filepath.Join(mnt, "ballast")
-			if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			if err := os.WriteFile(ballast, make([]byte, 33<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 				t.Fatalf("filling the disk: %v", err)
 			}
 			var done atomic.Bool
