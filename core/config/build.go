@@ -18,8 +18,8 @@ type builder struct {
 	tables    tables
 	devices   int
 	points    int
-	expanded  int // names of points counted out
-	written   int // points made
+	expanded  int  // names of points counted out
+	written   int  // points made
 	full      bool // a limit was passed: build no more
 }
 
