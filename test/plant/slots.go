@@ -54,3 +54,20 @@ func EachOnce(seen map[uint64]int, n uint64) error {
 }
 
 func head(all []uint64) []uint64 { return all[:min(len(all), 5)] }
+
+// Contiguous says what is wrong when seen does not hold each number from its
+// least to its largest exactly once, and tells how many there are.
+func Contiguous(seen map[uint64]int) (int, error) {
+	least, most := ^uint64(0), uint64(0)
+	for i := range seen {
+		least, most = min(least, i), max(most, i)
+	}
+	if len(seen) == 0 {
+		return 0, fmt.Errorf("nothing is stored")
+	}
+	shifted := map[uint64]int{}
+	for i, n := range seen {
+		shifted[i-least+1] = n
+	}
+	return len(seen), EachOnce(shifted, most-least+1)
+}
