@@ -116,19 +116,22 @@ func (k *keeper) life() error {
 	k.adopt(proc)
 	s := newSession(k, proc)
 	err = s.serve(k.ctx)
+	if isDone(proc.Done()) {
+		err = fmt.Errorf("driver %s (pid %d): %s", k.kind, proc.PID(), proc.Exit())
+	}
 	k.adopt(nil)
+	planned := k.ctx.Err() != nil
+	if !planned {
+		k.enter(BackingOff, err.Error(), time.Time{})
+	}
 	s.detach()
-	exited := isDone(proc.Done())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.ctx), stopLimit)
 	defer cancel()
 	if stopErr := proc.Stop(ctx); stopErr != nil {
 		k.log.Warn("stop a driver process", "pid", proc.PID(), "err", stopErr)
 	}
-	if k.ctx.Err() != nil {
+	if planned {
 		return nil
-	}
-	if exited {
-		err = fmt.Errorf("driver %s (pid %d): %s", k.kind, proc.PID(), proc.Exit())
 	}
 	k.mourn(s, err, proc.Exit().Stderr)
 	return err
@@ -165,6 +168,7 @@ func (k *keeper) mourn(s *session, cause error, stderr []string) {
 // the remedy.
 func (k *keeper) rest(cause error, pause time.Duration) {
 	k.enter(BackingOff, cause.Error(), time.Now().Add(pause))
+	k.log.Error("driver is down", "err", cause, "retry", pause.Round(time.Millisecond))
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
@@ -180,24 +184,20 @@ func (k *keeper) enter(state State, cause string, retry time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if state == k.state {
+		k.retry = retry
 		return
 	}
 	if state != Starting && state != Active {
 		k.cause = cause
 	}
 	k.state, k.since, k.retry = state, time.Now(), retry
-	switch state {
-	case BackingOff:
-		if k.lost.IsZero() {
-			k.lost = k.since
-		}
-		k.log.Error("driver is down", "err", cause, "retry", time.Until(retry).Round(time.Millisecond))
-	default:
-		if state != Starting {
-			k.lost = time.Time{}
-		}
-		k.log.Debug("driver is "+state.String(), "restarts", max(k.starts, 1)-1)
+	switch {
+	case state == BackingOff && k.lost.IsZero():
+		k.lost = k.since
+	case state != BackingOff && state != Starting:
+		k.lost = time.Time{}
 	}
+	k.log.Debug("driver is "+state.String(), "restarts", max(k.starts, 1)-1)
 	k.signal()
 }
 
