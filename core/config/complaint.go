@@ -143,15 +143,17 @@ func follow(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// about adds what a schema says of itself, as a hint.
+// about adds a hint from a schema: its examples, or else what it says of itself.
 func about(s *jsonschema.Schema) string {
 	switch {
 	case s == nil:
 		return ""
-	case s.Description != "":
-		return ", " + strings.TrimSuffix(s.Description, ".")
-	case len(s.Examples) > 0:
+	case len(s.Examples) == 1:
 		return ", such as " + jsonText(s.Examples[0])
+	case len(s.Examples) > 1:
+		return ", such as " + jsonText(s.Examples[0]) + " or " + jsonText(s.Examples[1])
+	case s.Description != "":
+		return " (" + strings.TrimSuffix(s.Description, ".") + ")"
 	}
 	return ""
 }
@@ -177,18 +179,22 @@ func found(n *node, value any, location []string) string {
 
 // explainLeaf says what is wrong with a value, and what to write.
 func explainLeaf(s *schema, e *jsonschema.ValidationError, found string) string {
-	hint := about(s.walk(e.InstanceLocation))
-	if fault, want := wanted(e); want != "" {
-		return fmt.Sprintf("%s %s: use %s%s", found, fault, want, hint)
+	sub := s.walk(e.InstanceLocation)
+	if sub != nil && sub.WriteOnly {
+		found = "this" // a password is not for a log
 	}
+	if fault, want := wanted(e); want != "" {
+		return fmt.Sprintf("%s %s: use %s", found, fault, want)
+	}
+	hint := about(sub)
 	switch k := e.ErrorKind.(type) {
 	case *wrong.Pattern:
 		if hint == "" {
-			hint = ", matching " + k.Want
+			hint = " matching " + k.Want
 		}
 		return fmt.Sprintf("%s has not the form that the driver %s takes: write another%s", found, s.driver, hint)
 	case *wrong.AnyOf, *wrong.OneOf:
-		return fmt.Sprintf("%s has none of the forms that the driver %s takes: use %s%s", found, s.driver, forms(e), hint)
+		return fmt.Sprintf("%s has none of the forms that the driver %s takes: use %s", found, s.driver, forms(e, hint))
 	case *wrong.FalseSchema, *wrong.Not:
 		return fmt.Sprintf("%s is not allowed here by the driver %s: change or remove it%s", found, s.driver, hint)
 	}
@@ -241,7 +247,7 @@ func wantedSize(e *jsonschema.ValidationError) (fault, want string) {
 }
 
 // forms joins what each form of an anyOf or oneOf wants.
-func forms(e *jsonschema.ValidationError) string {
+func forms(e *jsonschema.ValidationError, otherwise string) string {
 	var all []string
 	for _, leaf := range leavesBelow(e) {
 		_, want := wanted(leaf)
@@ -253,7 +259,7 @@ func forms(e *jsonschema.ValidationError) string {
 		}
 	}
 	if len(all) == 0 {
-		return "another"
+		return "another" + otherwise
 	}
 	return strings.Join(all, ", or ")
 }

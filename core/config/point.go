@@ -23,7 +23,7 @@ const (
 var pointKeys = []string{"address", "scan", "scale", "offset", "unit", "deadband", "access", "min", "max"}
 
 const (
-	maxAddress = 1024
+	maxAddress = 4096
 	maxUnit    = 32
 )
 

@@ -33,7 +33,7 @@ func drivers() map[string]engine.Description {
 			},
 			"$defs": {"tls": {
 				"type": "object", "additionalProperties": false,
-				"properties": {"ca": {"type": "string"}, "cert": {"type": "string", "examples": ["cert.pem"]}}
+				"properties": {"ca": {"type": "string"}, "cert": {"type": "string", "examples": ["cert.pem"]}, "pin": {"type": "string", "minLength": 4, "writeOnly": true}}
 			}}
 		}`),
 		DeviceSchema: json.RawMessage(`{
@@ -44,7 +44,7 @@ func drivers() map[string]engine.Description {
 				"serial": {"type": "string"}
 			}
 		}`),
-		AddressSchema: json.RawMessage(`{"type": "string", "pattern": "^(holding|coil):[0-9]+|^[0-9]{5}$", "description": "such as holding:100 or 40101"}`),
+		AddressSchema: json.RawMessage(`{"type": "string", "pattern": "^(holding|coil):[0-9]+|^[0-9]{5}$", "examples": ["holding:100", "40101"]}`),
 	}
 	return map[string]engine.Description{"modbus": {Info: info}, "bare": {Info: driver.Info{Name: "bare"}}}
 }
