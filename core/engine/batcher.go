@@ -110,9 +110,10 @@ func (b *batcher) add(l *lot, now int64) {
 // how many it went over.
 func (b *builder) take(l *lot, i int) (n int) {
 	attached := l.receipt == nil
-	for n = 0; i+n < len(l.samples) && !b.full(); n++ {
+	for i+n < len(l.samples) && !b.full() {
 		s := &l.samples[i+n]
 		if s.Quality == suppressed {
+			n++
 			continue
 		}
 		if !attached {
@@ -120,9 +121,34 @@ func (b *builder) take(l *lot, i int) (n int) {
 			b.receipts = append(b.receipts, l.receipt)
 			attached = true
 		}
+		if alike := l.alike(i+n, maxBatchSamples-b.samples); alike > 1 {
+			b.addAlike(l.first+l.index[i+n], l.samples[i+n:i+n+alike], l.at)
+			n += alike
+			continue
+		}
 		b.add(l.first+l.index[i+n], s, l.at)
+		n++
 	}
 	return n
+}
+
+// alike counts the samples from the i-th on, at most limit, that are Good numbers or
+// bools of one kind at one time and of consecutive points: most polls are just that.
+func (l *lot) alike(i, limit int) int {
+	kind := l.samples[i].Value.Kind()
+	if kind == driver.KindNull || kind > driver.KindFloat64 {
+		return 0
+	}
+	end := min(len(l.samples), i+limit)
+	first := int(l.index[i]) - i
+	n := i
+	for ; n < end; n++ {
+		s := &l.samples[n]
+		if s.Quality != driver.Good || int(l.index[n])-n != first || s.Value.Kind() != kind || !s.Time.IsZero() {
+			break
+		}
+	}
+	return n - i
 }
 
 // holdLatest keeps the samples out of the ring while it is full, each in the

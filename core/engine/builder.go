@@ -87,6 +87,42 @@ func (b *builder) add(handle uint32, s *driver.Sample, at int64) {
 	b.samples++
 }
 
+// addAlike appends samples that lot.alike found alike, as one run of one block.
+func (b *builder) addAlike(handle uint32, samples []driver.Sample, at int64) {
+	kind := samples[0].Value.Kind()
+	if i := b.open[kind]; i == 0 || handle != b.end[kind] || at != b.batch.Blocks[i-1].Time || len(b.batch.Blocks[i-1].Deltas) > 0 {
+		b.start(kind, at)
+		blk := &b.batch.Blocks[b.open[kind]-1]
+		blk.Runs = append(blk.Runs, handle, 0)
+	}
+	blk := &b.batch.Blocks[b.open[kind]-1]
+	blk.Runs[len(blk.Runs)-1] += uint32(len(samples))
+	b.end[kind] = handle + uint32(len(samples))
+	b.samples += len(samples)
+	switch kind {
+	case driver.KindBool:
+		for i := range samples {
+			blk.Bools = append(blk.Bools, samples[i].Value.Bool())
+		}
+		b.bytes += len(samples)
+	case driver.KindInt64:
+		for i := range samples {
+			blk.Ints = append(blk.Ints, samples[i].Value.Int64())
+		}
+		b.bytes += 4 * len(samples)
+	case driver.KindUint64:
+		for i := range samples {
+			blk.Uints = append(blk.Uints, samples[i].Value.Uint64())
+		}
+		b.bytes += 4 * len(samples)
+	case driver.KindFloat64:
+		for i := range samples {
+			blk.Floats = append(blk.Floats, samples[i].Value.Float64())
+		}
+		b.bytes += 8 * len(samples)
+	}
+}
+
 func (b *builder) start(kind driver.Kind, at int64) {
 	n := len(b.batch.Blocks)
 	if n < cap(b.batch.Blocks) {

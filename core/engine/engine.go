@@ -49,7 +49,7 @@ type Engine struct {
 	order   []string
 	closed  bool
 
-	samples  samplePool
+	answers  answerPool
 	progress atomic.Uint64
 	running  sync.WaitGroup // links, until they are done
 	watchdog sync.WaitGroup

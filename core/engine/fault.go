@@ -175,12 +175,12 @@ func (l *link) tellBad(d *device, fault *driver.Error, except *group) {
 		if g == except {
 			continue
 		}
-		samples := l.e.samples.get(len(g.set.points))
-		d.shape(g.set, samples, fault, l.e.ring.losses.Load())
+		a := l.e.answers.get(len(g.set.points))
+		d.shape(g.set, a.samples, fault, l.e.ring.losses.Load())
 		l.e.batcher.add(&lot{
-			first: d.spec.FirstHandle, index: g.set.index, samples: samples, at: now, policy: g.class.Policy,
+			first: d.spec.FirstHandle, index: g.set.index, samples: a.samples, at: now, policy: g.class.Policy,
 		}, at)
-		l.e.samples.put(samples)
+		l.e.answers.put(a)
 	}
 }
 
@@ -196,7 +196,9 @@ func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, los
 	bad, held := 0, 0
 	for i := range samples {
 		sample := &samples[i]
-		mend(sample, fault)
+		if sample.Quality != driver.Good || sample.Fault != nil || sample.Value.Kind() >= driver.KindString {
+			mend(sample, fault)
+		}
 		if sample.Quality == driver.Bad {
 			bad++
 			unsupported = unsupported || sample.Fault.Code == driver.Unsupported
@@ -208,6 +210,9 @@ func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, los
 		sh := &shapes[point]
 		sample.Value = sh.toUser(sample.Value)
 		if sh.banded && sh.hold(&d.last[point], sample) {
+			if sample.Quality == driver.Bad {
+				bad--
+			}
 			sample.Quality = suppressed
 			held++
 		}

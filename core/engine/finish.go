@@ -43,8 +43,7 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) {
 		l.finishRequest(r, samples, fault, now, at)
 	}
 	if !r.abandoned {
-		l.e.samples.put(samples)
-		r.samples = nil
+		l.e.answers.put(r.answer)
 	}
 }
 

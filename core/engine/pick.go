@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"sync"
 	"time"
-
-	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -270,23 +267,4 @@ func (l *link) probeLimit(now int64, overdue time.Duration) time.Duration {
 		return max(timeout/4, min(minProbe, timeout))
 	}
 	return 0
-}
-
-// samplePool keeps slices for answers, so that their number is that of the polls in
-// flight and not that of the links.
-type samplePool struct{ pool sync.Pool }
-
-func (p *samplePool) get(n int) []driver.Sample {
-	if s, ok := p.pool.Get().(*[]driver.Sample); ok && cap(*s) >= n {
-		return (*s)[:n]
-	}
-	return make([]driver.Sample, n, max(n, 128))
-}
-
-func (p *samplePool) put(s []driver.Sample) {
-	if cap(s) == 0 {
-		return
-	}
-	clear(s)
-	p.pool.Put(&s)
 }

@@ -49,7 +49,8 @@ type runner struct {
 	abandoned bool
 	began     int64
 	hangAt    int64
-	samples   []driver.Sample
+	answer    *answer
+	samples   []driver.Sample // the answer's
 
 	// What the call reads, taken under the lock, and what it gives.
 	reader   driver.Reader
@@ -173,7 +174,7 @@ func (l *link) begin(r *runner, j job) {
 	r.job, r.session, r.running = j, l.session, true
 	r.began = now
 	r.hangAt = now + int64(j.limit) + int64(grace)
-	r.opened, r.prepared, r.entries, r.samples, r.points = nil, nil, nil, nil, nil
+	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil
 	if j.d != nil {
 		j.d.busy = true
 	}
@@ -190,7 +191,8 @@ func (l *link) begin(r *runner, j job) {
 		}
 	}
 	if r.points != nil {
-		r.samples = l.e.samples.get(len(r.points))
+		r.answer = l.e.answers.get(len(r.points))
+		r.samples = r.answer.samples
 	}
 }
 

@@ -64,7 +64,6 @@ func (l *link) sweep(now int64) bool {
 		l.abandon(r)
 		i = -1 // the list has changed
 	}
-	l.signal() // for what waits until a time that no runner's timer is set for
 	return l.passing(now)
 }
 
