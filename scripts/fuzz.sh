@@ -10,7 +10,7 @@ while IFS=: read -r file target; do
 	dir=./$(dirname "$file")
 	count=$((count + 1))
 	echo "== $dir $target for $FUZZTIME"
-	if ! $GO test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" "$dir"; then
+	if ! $GO test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 10x "$dir"; then
 		failed+=("$dir $target")
 	fi
 done < <(grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed -E 's/^\.\///; s/func //' | sort)
