@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -34,13 +33,10 @@ type Services interface {
 	Gateway(ctx context.Context) (name string, now time.Time, err error)
 }
 
-type servicesClient = grpc.BidiStreamingClient[driverv1.ServicesRequest, driverv1.ServicesResponse]
-
 // serveQuestions keeps the stream of questions open while the process lives. It
 // does so without Services too: the stream is how the driver knows that the core is alive.
-func (p *Process) serveQuestions() {
+func (p *Process) serveQuestions(ctx context.Context) {
 	p.work.Go(func() {
-		ctx := p.ctx()
 		for {
 			err := p.answerAll(ctx)
 			if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {

@@ -53,7 +53,8 @@ func (h Hello) withDefaults() Hello {
 // order of sending; while it blocks, nothing more is taken from the process, and its
 // credit bounds what that may have sent.
 type Handler interface {
-	// Frame takes one encoded frame; see DecodeFrame. The slice is the callee's.
+	// Frame takes one encoded frame; see DecodeFrame. The slice is the callee's; its
+	// array is shared with frames that came just before and after, up to 64 KiB.
 	Frame(seq uint64, frame []byte)
 	// Event takes a change of condition, and, after the attachment has begun, the
 	// present condition of every link and device.
@@ -104,7 +105,7 @@ func (p *Process) Attach(ctx context.Context, h Hello, to Handler) (*Attachment,
 	}
 	a.acked.Store(h.ResumeAfter)
 	a.told.Store(h.ResumeAfter)
-	life, end := context.WithCancelCause(p.ctx())
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	a.end = end
 	stop := context.AfterFunc(ctx, func() { end(ctx.Err()) })
 	stream, err := a.open(life)
@@ -216,7 +217,7 @@ func (a *Attachment) receive(ctx context.Context, stream attachClient) {
 			last, err = a.handle(&m, last)
 		}
 		if err != nil {
-			a.finish(err, context.Cause(ctx))
+			a.finish(err, errors.Is(context.Cause(ctx), errSilent))
 			return
 		}
 	}
@@ -244,20 +245,24 @@ func (a *Attachment) handle(m *attachMessage, last uint64) (uint64, error) {
 	return last, nil
 }
 
-func (a *Attachment) finish(err, cause error) {
+func (a *Attachment) finish(err error, silent bool) {
+	var why error
+	if silent {
+		why = errSilent
+	}
 	select {
 	case <-a.closing:
 	default:
-		a.err = fmt.Errorf("attachment to driver %s: %w", a.process.command.Name, a.reason(err, cause))
+		a.err = fmt.Errorf("attachment to driver %s: %w", a.process.command.Name, a.reason(err, why))
 	}
 	a.end(errClosed)
 }
 
-// reason says why a stream ended; cause is that of its context, where it has one.
-func (a *Attachment) reason(err, cause error) error {
+// reason says why a stream ended; ctxErr is that of the caller's context, or silence.
+func (a *Attachment) reason(err, ctxErr error) error {
 	p := a.process
 	switch {
-	case errors.Is(cause, errSilent):
+	case errors.Is(ctxErr, errSilent):
 		return &driver.Error{
 			Code: driver.Timeout,
 			Text: fmt.Sprintf("process %d has sent no heartbeat for %v: it hangs or is stopped", p.PID(), p.command.HeartbeatTimeout),
@@ -267,15 +272,7 @@ func (a *Attachment) reason(err, cause error) error {
 	case status.Code(err) == codes.FailedPrecondition, status.Code(err) == codes.Aborted:
 		return fmt.Errorf("%w: %s", ErrEvicted, status.Convert(err).Message())
 	}
-	return p.fault("attach", err, nonLife(cause))
-}
-
-// nonLife drops the cause that the end of the process or of the attachment is.
-func nonLife(cause error) error {
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return cause
-	}
-	return nil
+	return p.fault("attach", err, ctxErr)
 }
 
 // send sends acks and heartbeats until the attachment ends.

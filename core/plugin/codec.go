@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
@@ -11,7 +12,9 @@ import (
 // codec marshals with the methods that vtprotobuf generated where a message has
 // them, and with stock protobuf otherwise (health, reflection). The wire is the
 // same, so its name is too.
-type codec struct{}
+type codec struct {
+	limits []int // of received messages, see checkFields; nil: the peer is trusted
+}
 
 var _ encoding.CodecV2 = codec{}
 
@@ -64,12 +67,15 @@ func marshalVT(m vtMessage) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(data, pool)}, nil
 }
 
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if m, ok := v.(scanner); ok {
 		return m.scan(data)
 	}
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
+	if err := checkFields(buffer.ReadOnlyData(), slices.Clone(c.limits)); err != nil {
+		return err
+	}
 	switch m := v.(type) {
 	case vtMessage: // the generated code copies what it keeps
 		return m.UnmarshalVT(buffer.ReadOnlyData())

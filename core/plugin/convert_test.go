@@ -1,10 +1,12 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -287,6 +289,31 @@ func TestHostileFrames(t *testing.T) {
 		if _, b, g, err := plugin.DecodeFrame(data); err == nil {
 			t.Errorf("%s: taken as %+v %+v", name, b, g)
 		}
+	}
+}
+
+// Two bytes of an empty block become a struct of hundreds: so many are refused
+// before they are decoded.
+func TestHostileFrameTakesBoundedMemory(t *testing.T) {
+	var wire driverv1.Frame
+	batch := &driverv1.Batch{Blocks: make([]*driverv1.Block, 1<<21)}
+	for i := range batch.Blocks {
+		batch.Blocks[i] = &driverv1.Block{}
+	}
+	wire.Sequence, wire.Content = 1, &driverv1.Frame_Batch{Batch: batch}
+	frame, err := wire.MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, _, err = plugin.DecodeFrame(frame)
+	runtime.ReadMemStats(&after)
+	if err == nil || after.TotalAlloc-before.TotalAlloc > 64<<20 {
+		t.Errorf("%d bytes allocated for a frame of %d: %v", after.TotalAlloc-before.TotalAlloc, len(frame), err)
+	}
+	if _, _, err := plugin.ScanAttach(bytes.Repeat([]byte{0x12, 0}, 1<<20)); err == nil {
+		t.Error("a message of a million empty frames was taken")
 	}
 }
 

@@ -11,12 +11,12 @@ import (
 
 // awaitDeath blocks until the child pid is dead, and leaves its remains: until
 // somebody waits for it, its number, and that of its group and session, is not
-// given to another.
-func awaitDeath(pid int) {
+// given to another. It is not ok where the kernel does not let it know.
+func awaitDeath(pid int) (ok bool) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
-			return
+			return err == nil
 		}
 	}
 }

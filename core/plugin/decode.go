@@ -16,6 +16,48 @@ import (
 // a few bytes could otherwise claim any number of them.
 const maxFrameSamples = 1 << 20
 
+// A field of two bytes can become a struct of hundreds, so messages from a driver are
+// counted before they are decoded: the limits are of the fields at each depth.
+
+// frameLimits are of a frame: itself, its blocks, and what is in the blocks (every
+// text and every exception is a field; a column of numbers is one).
+func frameLimits() []int { return []int{16, 1 << 14, 1 << 17} }
+
+// answerLimits are of any other message: its entries, and what is in them.
+func answerLimits() []int { return []int{1 << 17, 1 << 19} }
+
+// maxScanFrames bounds the frames in one message.
+const maxScanFrames = 4096
+
+// checkFields counts the fields of an encoded message, and of what may be messages
+// in it. limits are what is left, and are used up.
+func checkFields(data []byte, limits []int) error {
+	if len(limits) == 0 {
+		return nil
+	}
+	for len(data) > 0 {
+		number, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return nil // a text, or the decoder's to refuse
+		}
+		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		if size < 0 {
+			return nil
+		}
+		if limits[0]--; limits[0] < 0 {
+			return errors.New("message has too many parts")
+		}
+		if kind == protowire.BytesType {
+			body, _ := protowire.ConsumeBytes(data[n:])
+			if err := checkFields(body, limits[1:]); err != nil {
+				return err
+			}
+		}
+		data = data[n+size:]
+	}
+	return nil
+}
+
 var errTruncated = errors.New("message is cut off or not protobuf")
 
 // attachMessage is an AttachResponse as the core receives it: the frames stay
@@ -47,6 +89,9 @@ func (m *attachMessage) split(all []byte) error {
 		}
 		value := rest[n : n+size]
 		rest = rest[n+size:]
+		if len(m.frames) >= maxScanFrames {
+			return fmt.Errorf("message has more than %d frames", maxScanFrames)
+		}
 		if kind != protowire.BytesType || number != fieldFrame && number != fieldFrames {
 			continue
 		}
@@ -60,6 +105,9 @@ func (m *attachMessage) split(all []byte) error {
 	if len(m.frames) > 0 {
 		return nil
 	}
+	if err := checkFields(all, answerLimits()); err != nil {
+		return err
+	}
 	return m.other.UnmarshalVT(all)
 }
 
@@ -72,6 +120,9 @@ func (m *attachMessage) splitFrames(body []byte) error {
 		size := protowire.ConsumeFieldValue(number, kind, body[n:])
 		if size < 0 {
 			return errTruncated
+		}
+		if len(m.frames) >= maxScanFrames {
+			return fmt.Errorf("message has more than %d frames", maxScanFrames)
 		}
 		if number == fieldEach && kind == protowire.BytesType {
 			frame, _ := protowire.ConsumeBytes(body[n : n+size])
@@ -116,7 +167,11 @@ func frameSequence(frame []byte) (uint64, error) {
 // nothing with frame.
 func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err error) {
 	var wire driverv1.Frame
-	if err := wire.UnmarshalVT(frame); err != nil {
+	err = checkFields(frame, frameLimits())
+	if err == nil {
+		err = wire.UnmarshalVT(frame)
+	}
+	if err != nil {
 		return 0, nil, nil, fmt.Errorf("decode frame of %d bytes: %w", len(frame), err)
 	}
 	switch content := wire.Content.(type) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -90,9 +91,6 @@ func statusOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := status.FromError(err); ok {
-		return err
-	}
 	fault := driver.AsError(err)
 	if fault.Code == driver.OK {
 		fault = &driver.Error{Code: driver.Internal, Text: fault.Text}
@@ -120,6 +118,8 @@ func faultOf(err error, ctxErr error) error {
 		}
 	}
 	switch {
+	case s.Code() == codes.ResourceExhausted && strings.HasPrefix(s.Message(), "grpc: received message"):
+		return &driver.Error{Code: driver.Protocol, Text: "the answer is larger than is taken: " + s.Message(), Err: err}
 	case errors.Is(ctxErr, context.DeadlineExceeded) && s.Code() == codes.DeadlineExceeded:
 		return &driver.Error{Code: driver.Timeout, Text: "the driver process gave no answer in time", Err: ctxErr}
 	case ctxErr != nil:

@@ -150,7 +150,7 @@ func describeFailure(ctx context.Context, run *process, err error) error {
 	switch {
 	case refusal != nil:
 		return withLastLine(refusal, run.exit)
-	case run.exit.Signal != syscall.SIGKILL.String():
+	case run.exit.Signal != syscall.SIGKILL.String() || !run.wasKilled():
 		return fmt.Errorf("it ended before it was ready: %v", run.exit)
 	case ctx.Err() != nil:
 		return withLastLine(fmt.Errorf("it was not ready in time: %w", ctx.Err()), run.exit)
@@ -197,12 +197,12 @@ func connect(ctx context.Context, c Command, run *process, id Identity) (*Proces
 	if err != nil {
 		return nil, err
 	}
-	p := newHandle(c, run, conn, id)
+	p, life := newHandle(c, run, conn, id)
 	if p.described, err = p.Describe(ctx); err != nil {
 		p.abandon()
 		return nil, fmt.Errorf("describe: %w", err)
 	}
-	p.serveQuestions()
+	p.serveQuestions(life)
 	return p, nil
 }
 
@@ -215,13 +215,12 @@ func dial(network, address string, creds credentials.TransportCredentials) (*grp
 			return d.DialContext(ctx, network, address)
 		}),
 		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(codec{}),
+			grpc.ForceCodecV2(codec{limits: answerLimits()}),
 			grpc.MaxCallRecvMsgSize(maxReceiveCore),
 			grpc.MaxCallSendMsgSize(maxReceiveDriver),
 		),
 		grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithReadBufferSize(readBuffer),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(window),
 		grpc.WithStaticConnWindowSize(2*window),
 		grpc.WithIdleTimeout(0),

@@ -32,6 +32,7 @@ type pump struct {
 
 	tokens     float64
 	filled     time.Time
+	dry        bool // tokens ran out: none are given until there are some for a second
 	suppressed int
 }
 
@@ -77,15 +78,15 @@ func readLine(from *bufio.Reader) (line []byte, cut bool, err error) {
 }
 
 func (p *pump) take(line []byte, cut bool) {
+	if len(line) > maxLine {
+		line, cut = line[:maxLine], true
+	}
 	p.keep.add(line)
 	now := time.Now()
-	p.tokens = min(lineBurst, p.tokens+now.Sub(p.filled).Seconds()*lineRate)
-	p.filled = now
-	if p.tokens < 1 {
+	if !p.allowed(now) {
 		p.suppressed++
 		return
 	}
-	p.tokens--
 	p.report()
 	record, ok := parseLine(line, now)
 	if !ok || cut {
@@ -100,6 +101,18 @@ func (p *pump) take(line []byte, cut bool) {
 		// An error of the log's writer has nowhere to go.
 		_ = p.log.Handler().Handle(ctx, record)
 	}
+}
+
+func (p *pump) allowed(now time.Time) bool {
+	p.tokens = min(lineBurst, p.tokens+now.Sub(p.filled).Seconds()*lineRate)
+	p.filled = now
+	if p.tokens < 1 || p.dry && p.tokens < lineRate {
+		p.dry = true
+		return false
+	}
+	p.dry = false
+	p.tokens--
+	return true
 }
 
 // report tells how many lines were not logged since the last that was.

@@ -201,6 +201,8 @@ func (f *fake) Read(ctx context.Context, link, device string, points []string) (
 		f.Log.Warn("from the driver", "link", device)
 	case "event":
 		f.Event(engine.Event{Link: "line1", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")})
+	case "huge":
+		text = strings.Repeat("x", 9<<20)
 	case "block":
 		<-ctx.Done()
 		return nil, ctx.Err()

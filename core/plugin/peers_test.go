@@ -32,7 +32,7 @@ func (f *frames) Frame(_ uint64, frame []byte) {
 func (f *frames) Event(engine.Event) {}
 func (f *frames) Heartbeat(uint64)   {}
 
-func TestPythonDriver(t *testing.T) {
+func TestPeerPython(t *testing.T) {
 	set, err := proto.Marshal(&descriptorpb.FileDescriptorSet{
 		File: []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(driverv1.File_driver_v1_driver_proto)},
 	})

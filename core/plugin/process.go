@@ -2,9 +2,10 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,33 +44,33 @@ type Process struct {
 	identity  Identity
 	described engine.Description
 
-	life context.CancelFunc // ends what work does
-	ctx  func() context.Context
-	work sync.WaitGroup
+	stopping atomic.Bool
+	letGo    context.CancelFunc // ends what work does
+	work     sync.WaitGroup
 }
 
 var _ engine.Control = (*Process)(nil)
 
-func newHandle(c Command, run *process, conn *grpc.ClientConn, id Identity) *Process {
-	life, cancel := context.WithCancel(context.Background())
-	p := &Process{
-		command: c, run: run, conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id,
-		life: cancel, ctx: func() context.Context { return life },
+// newHandle returns a Process, whose life ends with the process or by letGo.
+func newHandle(c Command, run *process, conn *grpc.ClientConn, id Identity) (p *Process, life context.Context) {
+	life, letGo := context.WithCancel(context.Background())
+	p = &Process{
+		command: c, run: run, conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id, letGo: letGo,
 	}
 	p.work.Go(func() {
 		select {
 		case <-run.done:
 		case <-life.Done():
 		}
-		cancel()
+		letGo()
 		_ = conn.Close()
 	})
-	return p
+	return p, life
 }
 
 // abandon lets go of a process that is not to be used.
 func (p *Process) abandon() {
-	p.life()
+	p.letGo()
 	p.work.Wait()
 }
 
@@ -101,6 +102,7 @@ func (p *Process) Exit() Exit {
 // too long, or longer than ctx, it kills. To lose no sample, Drain and take what
 // Attach still brings before. It is safe to call twice, and concurrently.
 func (p *Process) Stop(ctx context.Context) error {
+	p.stopping.Store(true)
 	if p.askExit(ctx) {
 		limit := time.NewTimer(exitLimit)
 		defer limit.Stop()
@@ -118,7 +120,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	case <-limit.C:
 		// It is stuck in the kernel, in a device's driver perhaps. Its goroutines
 		// stay until it comes out.
-		p.life()
+		p.letGo()
 		return fmt.Errorf("stop driver %s: process %d does not die", p.command.Name, p.PID())
 	}
 	p.work.Wait()
@@ -192,7 +194,7 @@ func (p *Process) Write(ctx context.Context, link, device, point string, v drive
 // Browse lists addresses of a device.
 func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error) {
 	r, err := call(ctx, p, "browse", p.rpc.Browse,
-		&driverv1.BrowseRequest{Link: link, Device: device, Prefix: prefix, Limit: uint32(max(0, limit))})
+		&driverv1.BrowseRequest{Link: link, Device: device, Prefix: prefix, Limit: uint32(min(max(0, limit), math.MaxInt32))})
 	if err != nil {
 		return nil, err
 	}
@@ -236,19 +238,32 @@ func call[Q, R any](ctx context.Context, p *Process, name string,
 // fault makes the error of a call one of the contract, and says so when the reason is
 // that the process is dead.
 func (p *Process) fault(name string, err, ctxErr error) error {
-	if status.Code(err) == codes.Unavailable || errors.Is(err, grpc.ErrClientConnClosing) || status.Code(err) == codes.Canceled && ctxErr == nil {
-		// The stream often ends before the kernel has told of the death.
-		select {
-		case <-p.run.done:
-			return &driver.Error{
-				Code: driver.NotConnected, Err: ErrExited,
-				Text: fmt.Sprintf("%s: the process of driver %s is dead: %v", name, p.command.Name, p.run.exit),
-			}
-		case <-time.After(deathGrace):
-		}
+	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ctxErr == nil
+	if !lost || !p.dies() {
+		return faultOf(err, ctxErr)
 	}
-	return faultOf(err, ctxErr)
+	return &driver.Error{
+		Code: driver.NotConnected, Err: ErrExited,
+		Text: fmt.Sprintf("%s: the process of driver %s is dead: %v", name, p.command.Name, p.run.exit),
+	}
 }
 
-// deathGrace is how long the error of a connection waits for the news of a death.
+// dies tells whether the end of a connection is that of the process: the kernel
+// often tells of the former first.
+func (p *Process) dies() bool {
+	grace := deathGrace
+	if p.stopping.Load() {
+		grace = exitLimit + killLimit
+	}
+	limit := time.NewTimer(grace)
+	defer limit.Stop()
+	select {
+	case <-p.run.done:
+		return true
+	case <-limit.C:
+		return false
+	}
+}
+
+// deathGrace is how long the end of a connection waits for the news of a death.
 const deathGrace = 50 * time.Millisecond

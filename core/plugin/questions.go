@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	maxPending  = 1024
+	// maxPending bounds the questions on the wire; further ones wait. Together
+	// they fit into the stream's window, so that a Send does not wait for the core.
+	maxPending  = 64
 	maxKeyBytes = 256
 	maxValue    = 64 << 10
 )
@@ -23,6 +25,8 @@ type servicesServer = grpc.BidiStreamingServer[driverv1.ServicesRequest, driverv
 // questions asks the core on behalf of the driver. A question waits for a core
 // that is there, then for its answer, and for both no longer than its context.
 type questions struct {
+	places chan struct{}
+
 	mu      sync.Mutex
 	stream  servicesServer // nil: no core
 	arrived chan struct{}  // closed when stream is set
@@ -33,7 +37,10 @@ type questions struct {
 }
 
 func newQuestions() *questions {
-	return &questions{arrived: make(chan struct{}), pending: make(map[uint64]chan *driverv1.ServicesRequest)}
+	return &questions{
+		places:  make(chan struct{}, maxPending),
+		arrived: make(chan struct{}), pending: make(map[uint64]chan *driverv1.ServicesRequest),
+	}
 }
 
 // serve takes the stream into use, in place of the one before, until it ends.
@@ -77,6 +84,12 @@ func (q *questions) leave(stream servicesServer) {
 }
 
 func (q *questions) ask(ctx context.Context, question *driverv1.ServicesResponse) (*driverv1.ServicesRequest, error) {
+	select {
+	case q.places <- struct{}{}:
+		defer func() { <-q.places }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	stream, waiting, err := q.open(ctx, question)
 	if err != nil {
 		return nil, err
@@ -109,9 +122,6 @@ func (q *questions) open(ctx context.Context, question *driverv1.ServicesRespons
 		q.mu.Lock()
 		if q.stream != nil {
 			defer q.mu.Unlock()
-			if len(q.pending) >= maxPending {
-				return nil, nil, driver.Errorf(driver.Busy, "ask the core: %d questions wait already", maxPending)
-			}
 			q.last++
 			question.Id = q.last
 			waiting := make(chan *driverv1.ServicesRequest, 1)

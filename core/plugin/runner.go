@@ -140,6 +140,12 @@ func (p *process) running() bool {
 	return p.started
 }
 
+func (p *process) wasKilled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed
+}
+
 func (p *process) handshake() (handshake, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,9 +180,10 @@ func (p *process) readStdout(log *slog.Logger) {
 func (p *process) wait() {
 	defer close(p.finished)
 	pid := p.cmd.Process.Pid
-	awaitDeath(pid)
-	// Its number stays taken until Wait, so these are its children and nobody else's.
-	killSession(pid)
+	if awaitDeath(pid) {
+		// Its number stays taken until Wait, so these are its children and nobody else's.
+		killSession(pid)
+	}
 	err := p.cmd.Wait()
 	drained := make(chan struct{})
 	go func() { p.pumps.Wait(); close(drained) }()

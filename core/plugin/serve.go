@@ -128,7 +128,6 @@ func (h *host) newServer(opts []grpc.ServerOption) *grpc.Server {
 		grpc.MaxSendMsgSize(maxReceiveDriver),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
-		grpc.SharedWriteBuffer(true),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(2*window),
 		grpc.UnaryInterceptor(h.unary),
