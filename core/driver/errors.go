@@ -52,9 +52,21 @@ type Error struct {
 	Err   error         // what caused it, already told by Text; for errors.Is; does not cross the wire
 }
 
-func (e *Error) Error() string { return e.Text }
+// Error and Unwrap also take a nil *Error, which a driver may return as an error
+// by mistake.
+func (e *Error) Error() string {
+	if e == nil {
+		return "no error"
+	}
+	return e.Text
+}
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Errorf makes an Error. %w wraps, as with fmt.Errorf.
 func Errorf(code Code, format string, args ...any) *Error {
