@@ -272,7 +272,7 @@ func (a *Attachment) reason(err, ctxErr error) error {
 	case status.Code(err) == codes.FailedPrecondition, status.Code(err) == codes.Aborted:
 		return fmt.Errorf("%w: %s", ErrEvicted, status.Convert(err).Message())
 	}
-	return p.fault("attach", err, ctxErr)
+	return p.fault("data plane", err, ctxErr)
 }
 
 // send sends acks and heartbeats until the attachment ends.

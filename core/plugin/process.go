@@ -244,7 +244,7 @@ func (p *Process) fault(name string, err, ctxErr error) error {
 	}
 	return &driver.Error{
 		Code: driver.NotConnected, Err: ErrExited,
-		Text: fmt.Sprintf("%s: the process of driver %s is dead: %v", name, p.command.Name, p.run.exit),
+		Text: fmt.Sprintf("%s: driver process %d is dead: %v", name, p.PID(), p.run.exit),
 	}
 }
 
