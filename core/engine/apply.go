@@ -139,7 +139,7 @@ func (l *link) replace(was *device, spec Device, t *table) *device {
 		condition := d.status
 		d.status = was.status
 		d.status.Condition, d.status.Cause = condition.Condition, condition.Cause
-		d.after = was.sub
+		d.after, d.afterBy = was.sub, l.e.clock.now()+int64(grace)
 	}
 	d.status.Since = l.state.Since
 	l.e.restore.give(l.name, d)
@@ -189,7 +189,7 @@ func (e *Engine) Drain(ctx context.Context) (Drained, error) {
 	for _, l := range links {
 		l.activate(false)
 	}
-	for _, l := range links {
+	for _, l := range e.all() { // those removed lately too
 		select {
 		case <-l.drained():
 		case <-ctx.Done():

@@ -224,6 +224,57 @@ func TestDrainAndHandOff(t *testing.T) {
 	})
 }
 
+// TestDrainInAPoll drains while a poll is in flight: it is finished, sent, and not made again.
+func TestDrainInAPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := newRig(t, engine.Options{})
+		d := old.set("l", "d1", 1)
+		d.Delay(300 * time.Millisecond)
+		old.apply(link("l", 1, table(1)))
+		sleep(3 * time.Second)
+		polls := times(d.Polls())
+		time.Sleep(time.Until(polls[len(polls)-1].Add(1100 * time.Millisecond))) // within the next
+		drained, err := old.Drain(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.take(true)
+		made := len(d.Polls())
+		if len(old.samples) != made {
+			t.Errorf("%d samples of %d polls", len(old.samples), made)
+		}
+		fresh := newRig(t, engine.Options{})
+		next := fresh.set("l", "d1", 1)
+		fresh.applyWith(engine.ApplyOptions{HandOff: drained.HandOff}, link("l", 1, table(1)))
+		sleep(time.Until(polls[len(polls)-1].Add(1990 * time.Millisecond)))
+		if n := len(next.Polls()); n != 0 {
+			t.Errorf("the poll that was drained was made again %d times", n)
+		}
+		sleep(20 * time.Millisecond)
+		if n := len(next.Polls()); n != 1 {
+			t.Errorf("%d polls at the next due time", n)
+		}
+	})
+}
+
+func TestDrainWaitsForNoHangingCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		r.apply(link("l", 1, table(1)))
+		sleep(2 * time.Second)
+		defer d.Hang()()
+		sleep(time.Second)
+		begun := time.Now()
+		if _, err := r.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("drain took %v", took)
+		}
+	})
+}
+
 func TestBadHandOffIsLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})

@@ -50,6 +50,7 @@ type lot struct {
 	samples []driver.Sample
 	at      int64 // Unix nanoseconds, for samples without a time
 	policy  Policy
+	pushed  bool // not a poll: may share blocks with those before
 	receipt *receipt
 }
 
@@ -96,7 +97,10 @@ func (b *batcher) add(l *lot, now int64) {
 			w.began = now
 			b.arm(maxLinger)
 		}
-		w.seal()
+		if !l.pushed || !w.pushed {
+			w.seal()
+		}
+		w.pushed = l.pushed
 		i += w.take(l, i)
 		if w.full() {
 			b.flush(p)

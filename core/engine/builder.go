@@ -29,6 +29,7 @@ type builder struct {
 	bytes    int // an estimate
 	receipts []*receipt
 	began    int64 // when the first sample came, on the grid
+	pushed   bool  // so was the last lot
 	open     [kinds]int
 	end      [kinds]uint32 // the handle after the last of the open block
 	nulls    int           // samples of the open block of nulls, which has no column

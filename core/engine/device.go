@@ -126,7 +126,8 @@ type device struct {
 	subscriber driver.Subscriber
 	probe      driver.Reader
 	sub        *subscription
-	after      *subscription // of the device that this one replaces: it must end first
+	after      *subscription // of the device that this one replaces: it must end first ...
+	afterBy    int64         // ... by then
 
 	busy      bool // a call is in flight
 	waiting   []*group

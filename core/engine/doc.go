@@ -7,4 +7,46 @@
 // frame and keeps it until the core acknowledges that it is stored. One command
 // flows one way too: Engine.Read or Engine.Write queues it at the link's
 // scheduler, which runs it before the next poll, and answers the caller.
+//
+// # The schedule
+//
+// Each scan class of each device has its due times on a grid: every period, at a
+// phase that is a hash of the three names and a whole number of slots. A slot is a
+// twentieth of the period, at least 1 ms and at most 50 ms. The grid goes by the
+// monotonic clock, so neither a late poll nor a step of the wall clock moves the
+// next one. A due time that comes while the poll before still runs or waits is
+// counted as an overrun and left out. A device with a long period is polled
+// within a second of being ready, and then on its grid.
+//
+// On a link, writes go before on-demand reads, reads before polls, and polls
+// before probes. A call gets the link's time-out as its context's deadline, and a
+// Read of several points one more for every eight begun, since it may take several
+// requests; the driver applies the time-out to each. A call that does
+// not return two seconds after its deadline is abandoned: the link is closed and
+// opened again, and its goroutine ends when the driver lets it.
+//
+// # Faults
+//
+// A device whose third answer in a row does not come (Timeout, Protocol) is demoted:
+// it leaves the scan, all its points are told to be Bad, and it is asked for
+// a single point from time to time, first after a second, then after twice as long
+// up to the longer of 10 s and its period. Before that, it waits until no neighbour
+// is due, so each of its time-outs delays a neighbour at most once. A
+// probe gets only the time until the next poll of a neighbour is due, so it
+// moves none; it waits for a slack of a whole time-out at first, and for each second
+// in vain it is content with half, down to 10 ms. On a link that pipelines,
+// it runs beside the polls. When every device of a link is demoted and has failed
+// since the link was opened, the link is opened again.
+//
+// A link is opened again after 100 ms, doubled with every failure up to 60 s, of
+// which a random half is taken off; an answer resets it. While a link or device
+// stays away, its points are told to be Bad once a minute.
+//
+// # What waits
+//
+// A batch is closed at 1,000 samples, 16 KiB, after 20 ms, or when no poll is in
+// flight and it is 5 ms old. When the ring is full, the class's policy decides:
+// see DropOldest, Slow and Latest. What a Subscriber pushes waits for room
+// whatever its policy is, except Latest, because its sender can hold it. Everything lost
+// is told by a Gap, and after one the deadbands send every point again.
 package engine

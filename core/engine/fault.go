@@ -84,8 +84,8 @@ func (l *link) failed(r *runner, fault *driver.Error, at int64) {
 		l.log.Error("driver fault", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
 		l.unanswered(r, fault, at)
 		// A demoted device with a bug in its driver must not take its neighbours'
-		// link with every probe, unless the call still holds the link.
-		if r.job.kind != jobProbe || r.abandoned {
+		// link with every probe.
+		if r.job.kind != jobProbe {
 			l.breakSession(fault)
 		}
 	}
@@ -136,6 +136,7 @@ func (d *device) period() int64 {
 // checkSilent closes a link none of whose devices answers: the wire may be what
 // is dead. Each of them was asked since it was opened.
 func (l *link) checkSilent(fault *driver.Error) {
+	asked := false
 	for _, d := range l.devices {
 		if d.stopped || len(d.groups) == 0 {
 			continue
@@ -143,6 +144,10 @@ func (l *link) checkSilent(fault *driver.Error) {
 		if !d.demoted || !d.lost || !d.prepared || d.subscriber != nil {
 			return
 		}
+		asked = true
+	}
+	if !asked {
+		return
 	}
 	l.silent = true
 	l.breakSession(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault))

@@ -16,7 +16,7 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) {
 	if l.spec.Gap > 0 && r.job.kind >= jobPoll {
 		l.notBefore = at + int64(l.spec.Gap)
 	}
-	if d := r.job.d; d != nil {
+	if d := r.job.d; d != nil && r.session == l.session {
 		d.busy = false
 		for _, g := range d.waiting {
 			l.due.push(g)
@@ -128,6 +128,7 @@ func (l *link) openFailed(fault *driver.Error) {
 func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
 	g, d := r.job.group, r.job.d
 	l.countPoll(r, fault, at)
+	l.advance(g, fault, at)
 	if d.gone || fault != nil && !l.current(r) {
 		l.e.batcher.end(at)
 		return
@@ -144,12 +145,16 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	if unsupported && fault == nil {
 		l.leaveOut(g, samples)
 	}
-	l.next(g, fault, at)
 	if fault == nil {
 		d.badAt = 0
 		l.answered(d, nil)
 	} else {
 		l.failed(r, fault, at)
+	}
+	if !g.off {
+		l.due.push(g)
+	} else {
+		g.queued = false
 	}
 }
 
@@ -164,9 +169,9 @@ func (l *link) countPoll(r *runner, fault *driver.Error, at int64) {
 	}
 }
 
-// next sets the poll after this one: on the grid, so that a late poll does
+// advance sets the poll after this one: on the grid, so that a late poll does
 // not shift it. Due times that passed meanwhile are counted and left out.
-func (l *link) next(g *group, fault *driver.Error, at int64) {
+func (l *link) advance(g *group, fault *driver.Error, at int64) {
 	was := g.due
 	g.due = g.grid.after(at)
 	if p := g.grid.period; p > 0 {
@@ -176,11 +181,6 @@ func (l *link) next(g *group, fault *driver.Error, at int64) {
 	} else if fault != nil {
 		g.due = at + int64(minBackoff)
 	}
-	if g.off {
-		g.queued = false
-		return
-	}
-	l.due.push(g)
 }
 
 func (l *link) finishProbe(r *runner, samples []driver.Sample, fault *driver.Error, at int64) {
@@ -244,7 +244,10 @@ func (l *link) scan(d *device, at int64) {
 		}
 		g.due = g.grid.first(at)
 		if g.handed != 0 {
-			g.due, g.handed = min(g.handed, g.due), 0
+			if at-g.handed < g.grid.period { // older ones are past catching up
+				g.due = min(g.handed, g.due)
+			}
+			g.handed = 0
 		}
 		l.due.push(g)
 	}

@@ -3,9 +3,14 @@ package engine
 import (
 	"encoding/json"
 	"math"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
+
+// maxSkew is how far a grid can have come from the wall clock by steps of the
+// latter; no period needs more to keep its phase.
+const maxSkew = 24 * time.Hour
 
 // A handOff is what a drained engine gives the one that takes its links over: its
 // grid, when each scan class is due, and what the deadbands compare with. It is
@@ -119,7 +124,7 @@ func (e *Engine) takeOver(data []byte) {
 		e.log.Warn("the hand-off cannot be read and is left out", "driver", e.info.Name, "err", err)
 		return
 	}
-	if len(e.links) == 0 {
+	if len(e.links) == 0 && time.Duration(h.Skew).Abs() < maxSkew {
 		e.clock.adopt(h.Skew)
 	}
 	h.due = make(map[[3]string]int64, len(h.Due))

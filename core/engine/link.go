@@ -187,6 +187,7 @@ func (l *link) breakSession(cause *driver.Error) {
 	}
 	s.broken = true
 	s.cancel()
+	l.failRequests(cause, nil)
 	l.log.Warn("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
 	l.setCondition(Down, cause)
 	for _, d := range l.devices {

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 
 // pick tells what to do next, or how long there is nothing. It is called under mu.
 func (l *link) pick(now int64) (j job, until int64) {
-	if len(l.runners) > l.wanted() {
+	if l.surplus() {
 		return job{kind: jobExit}, 0
 	}
 	s := l.session
@@ -48,6 +50,13 @@ func (l *link) pick(now int64) (j job, until int64) {
 		return job{}, l.notBefore
 	}
 	return l.pickCall(now)
+}
+
+// surplus tells whether a runner without a call should end: another that has none
+// is there, because one in a call may be held in it until the link is closed.
+func (l *link) surplus() bool {
+	wanted := l.wanted()
+	return wanted == 0 || len(l.runners) > wanted && len(l.runners)-l.calls(nil) > 1
 }
 
 // wanted is how many runners there should be.
@@ -100,7 +109,10 @@ func (l *link) pickCall(now int64) (job, int64) {
 		}
 	}
 	d, until := l.nextUnready(now)
-	if d != nil {
+	switch {
+	case l.session.broken:
+		return job{}, now // look again
+	case d != nil:
 		return job{kind: jobPrepare, d: d, limit: l.spec.Timeout}, 0
 	}
 	g := l.nextPoll(now)
@@ -145,6 +157,11 @@ func (l *link) nextUnready(now int64) (*device, int64) {
 	for i, d := range l.unready {
 		switch {
 		case d.after != nil && !d.after.ended: // its end signals
+			if now >= d.afterBy {
+				l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", d.spec.Name))
+				return nil, now
+			}
+			until = min(until, d.afterBy)
 		case d.retryAt > now:
 			until = min(until, d.retryAt)
 		default:

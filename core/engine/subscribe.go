@@ -157,7 +157,7 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 	l.answered(d, nil)
 	l.e.batcher.emit(&lot{
 		first: d.spec.FirstHandle, index: points.index, samples: values,
-		at: time.Now().UnixNano(), policy: policy,
+		at: time.Now().UnixNano(), policy: policy, pushed: true,
 	}, stored)
 	return nil
 }

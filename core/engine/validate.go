@@ -16,11 +16,13 @@ const (
 	minPeriod = time.Millisecond
 	maxPeriod = 366 * 24 * time.Hour
 	maxWait   = time.Hour
+	// checkLimit bounds a driver's Check of one link, which does no I/O.
+	checkLimit = 30 * time.Second
 )
 
 // Validate tells everything wrong with a state: what the engine itself cannot run,
 // and what the driver says where it is a Checker. It connects to nothing.
-func (e *Engine) Validate(_ context.Context, s *State) ([]ConfigFault, error) {
+func (e *Engine) Validate(ctx context.Context, s *State) ([]ConfigFault, error) {
 	if s == nil {
 		return nil, driver.Errorf(driver.InvalidConfig, "there is no state")
 	}
@@ -34,7 +36,9 @@ func (e *Engine) Validate(_ context.Context, s *State) ([]ConfigFault, error) {
 	c.handles(s)
 	if len(c.faults) == 0 && e.checker != nil {
 		for i := range s.Links {
-			c.ask(e, &s.Links[i])
+			if err := c.ask(ctx, e, &s.Links[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return c.faults, nil
@@ -182,8 +186,9 @@ func (c *check) handles(s *State) {
 	}
 }
 
-// ask has the driver check a link.
-func (c *check) ask(e *Engine, l *Link) {
+// ask has the driver check a link. Check has no context, so one that hangs is
+// left behind.
+func (c *check) ask(ctx context.Context, e *Engine, l *Link) error {
 	points := map[*Table][]driver.Point{}
 	devices := make([]driver.DeviceConfig, len(l.Devices))
 	for i := range l.Devices {
@@ -197,10 +202,21 @@ func (c *check) ask(e *Engine, l *Link) {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	err := guard(func() error {
-		return e.checker.Check(driver.LinkConfig{Name: l.Name, Timeout: timeout, Settings: l.Settings}, devices)
-	})
-	for _, f := range driver.ConfigErrors(err) {
-		c.faults = append(c.faults, ConfigFault{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() {
+		answer <- guard(func() error {
+			return e.checker.Check(driver.LinkConfig{Name: l.Name, Timeout: timeout, Settings: l.Settings}, devices)
+		})
+	}()
+	select {
+	case err := <-answer:
+		for _, f := range driver.ConfigErrors(err) {
+			c.faults = append(c.faults, ConfigFault{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
+		}
+		return nil
+	case <-ctx.Done():
+		return driver.Errorf(driver.Internal, "check link %s: the driver does not answer: %w", l.Name, ctx.Err())
 	}
 }

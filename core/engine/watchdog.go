@@ -40,16 +40,21 @@ func (e *Engine) watch() {
 func (e *Engine) sweep() bool {
 	alive := true
 	now := e.clock.now()
+	for _, l := range e.all() {
+		alive = l.sweep(now) && alive
+	}
+	return alive
+}
+
+// all gives every link, also those removed and not done yet.
+func (e *Engine) all() []*link {
 	e.mu.RLock()
+	defer e.mu.RUnlock()
 	links := make([]*link, 0, len(e.watched))
 	for l := range e.watched {
 		links = append(links, l)
 	}
-	e.mu.RUnlock()
-	for _, l := range links {
-		alive = l.sweep(now) && alive
-	}
-	return alive
+	return links
 }
 
 // sweep abandons the calls of one link that should have returned.
@@ -63,6 +68,9 @@ func (l *link) sweep(now int64) bool {
 		}
 		l.abandon(r)
 		i = -1 // the list has changed
+	}
+	if l.session != nil && !l.active && now >= l.stopBy {
+		l.session.cancel() // a stop waits for the calls in flight, but not for ever
 	}
 	return l.passing(now)
 }
@@ -90,5 +98,8 @@ func (l *link) abandon(r *runner) {
 	l.log.Error("driver call abandoned", "device", r.deviceName(), "err", err)
 	l.drop(r)
 	l.finish(r, make([]driver.Sample, len(r.points)), err) // the call may still write to its own
+	if r.session != nil && r.session == l.session {
+		l.breakSession(err) // the call still holds the link
+	}
 	l.spawn()
 }
