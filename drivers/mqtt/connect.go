@@ -104,8 +104,8 @@ func untilDeadline(ctx context.Context, otherwise time.Duration) time.Duration {
 // refused turns the broker's answer to CONNECT into an instruction (table 3.1).
 func refused(ctx context.Context, set *linkSettings, code byte, err error) error {
 	switch {
-	case ctx.Err() != nil:
-		return driver.Errorf(driver.Timeout, "connect to %s: no answer from the broker: %w", set.Broker, ctx.Err())
+	case ctx.Err() != nil, driver.CodeOf(err) == driver.Timeout:
+		return driver.Errorf(driver.Timeout, "connect to %s: no answer from the broker: %w", set.Broker, err)
 	case code == packets.ErrRefusedBadUsernameOrPassword, code == packets.ErrRefusedNotAuthorised:
 		return driver.Errorf(driver.Denied, "connect to %s as %q: the broker refuses username or password: %w", set.Broker, set.Username, err)
 	case code == packets.ErrRefusedIDRejected:

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -18,6 +19,12 @@ import (
 //
 // A PUBLISH with an oversized payload is cut to one byte more than the limit: so
 // it still arrives, is recognised by its length, and can be acknowledged.
+//
+// It also mirrors the packet identifiers that the client chooses, n to 65536-n.
+// The two directions' identifiers are independent (clause 2.3.1), but there are brokers
+// (mochi-mqtt 2.7.9) that keep one table for both: a SUBSCRIBE or PUBLISH with the
+// identifier of a message on its way to the client is refused, or deletes that
+// message. Brokers count up from 1, so the client counts down from 65535.
 type frameConn struct {
 	net.Conn
 	in           *bufio.Reader
@@ -37,15 +44,16 @@ func newFrameConn(c net.Conn, maxPayload int, writeTimeout time.Duration) *frame
 
 // Packet types (MQTT 3.1.1, table 2.1).
 const (
-	typeConnack  = 2
-	typePublish  = 3
-	typePuback   = 4
-	typePubrec   = 5
-	typePubrel   = 6
-	typePubcomp  = 7
-	typeSuback   = 9
-	typeUnsuback = 11
-	typePingresp = 13
+	typeConnack   = 2
+	typePublish   = 3
+	typePuback    = 4
+	typePubrec    = 5
+	typePubrel    = 6
+	typePubcomp   = 7
+	typeSubscribe = 8
+	typeSuback    = 9
+	typeUnsuback  = 11
+	typePingresp  = 13
 )
 
 // Read hands on the bytes of checked packets.
@@ -102,7 +110,51 @@ func (c *frameConn) next() error {
 		return driver.Errorf(driver.Protocol, "broker sent a packet of type %d and length %d", first>>4, length)
 	}
 	c.head, c.pass = appendHeader(nil, first, length), length
+	switch first >> 4 {
+	case typePuback, typePubrec, typePubcomp, typeSuback, typeUnsuback:
+		return c.mirrorNext()
+	}
 	return nil
+}
+
+// mirrorNext takes the identifier of a packet that answers one of the client's.
+func (c *frameConn) mirrorNext() error {
+	id, err := c.in.Peek(2)
+	if err != nil {
+		return unexpected(err)
+	}
+	c.head, c.pass = append(c.head, id...), c.pass-2
+	mirror(c.head[len(c.head)-2:])
+	_, err = c.in.Discard(2)
+	return err
+}
+
+// mirror replaces an identifier n by 65536-n. Done twice it gives n again; 0, which
+// is no identifier, stays.
+func mirror(id []byte) { binary.BigEndian.PutUint16(id, -binary.BigEndian.Uint16(id)) }
+
+// mirrorOut returns a packet of the client with its identifier mirrored, if it has
+// one of its own choice. The library writes one whole packet at a time.
+func mirrorOut(p []byte) []byte {
+	at := 1 // of the identifier: after the fixed header, whose length ends below 0x80
+	for at < len(p) && p[at] >= 0x80 {
+		at++
+	}
+	at++
+	switch {
+	case len(p) == 0:
+		return p
+	case p[0]>>4 == typePublish && p[0]&6 != 0 && at+2 <= len(p):
+		at += 2 + int(binary.BigEndian.Uint16(p[at:]))
+	case p[0]>>4 != typeSubscribe && p[0]>>4 != typePubrel:
+		return p
+	}
+	if at+2 > len(p) {
+		return p
+	}
+	p = bytes.Clone(p)
+	mirror(p[at : at+2])
+	return p
 }
 
 // nextPublish cuts a payload that is too long (clause 3.3).
@@ -164,7 +216,7 @@ func (c *frameConn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
 		return 0, err
 	}
-	n, err := c.Conn.Write(p)
+	n, err := c.Conn.Write(mirrorOut(p))
 	if err != nil {
 		return n, fmt.Errorf("write to broker: %w", err)
 	}

@@ -100,6 +100,9 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0x30, 1, 0})
 	const most = 64
 	f.Fuzz(func(t *testing.T, stream []byte) {
+		if again := mirrorOut(mirrorOut(stream)); !bytes.Equal(again, stream) {
+			t.Fatalf("%x mirrored twice is %x", stream, again)
+		}
 		c := newFrameConn(&replay{in: bytes.NewReader(stream)}, most, time.Second)
 		c.granted.Store(1)
 		for range len(stream) + 1 {
@@ -129,6 +132,55 @@ type replay struct {
 }
 
 func (r *replay) Read(p []byte) (int, error) { return r.in.Read(p) }
+
+// TestIdentifiersAreMirrored checks each packet that has an identifier, in both
+// directions.
+func TestIdentifiersAreMirrored(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		pk   packets.ControlPacket
+		ours bool // the client chose the identifier
+	}{
+		{"SUBSCRIBE", &packets.SubscribePacket{FixedHeader: header(8, 1), MessageID: 1, Topics: []string{"t"}, Qoss: []byte{1}}, true},
+		{"PUBLISH", &packets.PublishPacket{FixedHeader: header(3, 1), MessageID: 1, TopicName: "t", Payload: make([]byte, 1000)}, true},
+		{"PUBLISH at QoS 0", &packets.PublishPacket{FixedHeader: header(3, 0), TopicName: "t", Payload: []byte{0, 1}}, false},
+		{"PUBREL", &packets.PubrelPacket{FixedHeader: header(6, 1), MessageID: 1}, true},
+		{"PUBACK", &packets.PubackPacket{FixedHeader: header(4, 0), MessageID: 1}, false},
+		{"PUBREC", &packets.PubrecPacket{FixedHeader: header(5, 0), MessageID: 1}, false},
+		{"PUBCOMP", &packets.PubcompPacket{FixedHeader: header(7, 0), MessageID: 1}, false},
+	} {
+		var b bytes.Buffer
+		if err := tc.pk.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		before := bytes.Clone(b.Bytes())
+		after := mirrorOut(b.Bytes())
+		if !bytes.Equal(b.Bytes(), before) {
+			t.Errorf("%s: the packet itself was changed", tc.name)
+		}
+		if bytes.Equal(after, before) == tc.ours {
+			t.Errorf("%s: %x became %x", tc.name, before, after)
+		}
+		if again := mirrorOut(after); !bytes.Equal(again, before) {
+			t.Errorf("%s: %x mirrored twice is %x", tc.name, before, again)
+		}
+	}
+	for name, stream := range map[string][]byte{
+		"SUBACK": {0x90, 3, 0xff, 0xff, 1}, "PUBACK": {0x40, 2, 0xff, 0xff}, "PUBREC": {0x50, 2, 0xff, 0xff},
+		"PUBCOMP": {0x70, 2, 0xff, 0xff}, "UNSUBACK": {0xb0, 2, 0xff, 0xff},
+	} {
+		c := newFrameConn(&replay{in: bytes.NewReader(stream)}, 10, time.Second)
+		c.granted.Store(1)
+		pk, err := packets.ReadPacket(c)
+		if err != nil || pk.Details().MessageID != 1 {
+			t.Errorf("%s: %v, %v", name, pk, err)
+		}
+	}
+}
+
+func header(kind, qos byte) packets.FixedHeader {
+	return packets.FixedHeader{MessageType: kind, Qos: qos}
+}
 
 func TestFrames(t *testing.T) {
 	for _, tc := range []struct {

@@ -139,11 +139,11 @@ func (l *link) Close(ctx context.Context) error {
 			l.awaitStores(ctx)
 		}
 		l.cancelAck()
+		l.acker.Wait() // its last acknowledgements go out before the goodbye
 		// Not zero: the library needs a moment to end its goroutines in order. It
 		// returns as soon as they have.
 		l.client.Disconnect(uint(max(l.timeout, time.Second) / time.Millisecond))
 		_ = l.conn.Close() // closed already, unless the library gave up waiting
-		l.acker.Wait()
 	})
 	return nil
 }
@@ -170,9 +170,7 @@ func (l *link) acknowledgeAll(ctx context.Context) {
 	stall.Stop()
 	var stalled *message
 	for {
-		for d := l.inflight.popStored(); d != nil; d = l.inflight.popStored() {
-			d.Ack()
-		}
+		l.acknowledgeStored()
 		if head := l.inflight.blocked(); head != stalled {
 			stalled = head
 			stall.Stop()
@@ -182,6 +180,7 @@ func (l *link) acknowledgeAll(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			l.acknowledgeStored() // select may have passed over wake
 			return
 		case <-l.inflight.wake:
 		case <-stall.C:
@@ -189,6 +188,12 @@ func (l *link) acknowledgeAll(ctx context.Context) {
 				"the connection is ended so that the broker sends it again", stalled.Topic()))
 			return
 		}
+	}
+}
+
+func (l *link) acknowledgeStored() {
+	for d := l.inflight.popStored(); d != nil; d = l.inflight.popStored() {
+		d.Ack()
 	}
 }
 
