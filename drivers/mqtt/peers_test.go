@@ -1,5 +1,7 @@
 //go:build peers
 
+//nolint:misspell // Mosquitto is the name of the broker
+
 package mqtt_test
 
 import (
