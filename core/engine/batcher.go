@@ -73,14 +73,19 @@ func (b *batcher) end(now int64) {
 	if b.polls.Add(-1) > 0 {
 		return
 	}
+	flushed := false
 	b.mu.Lock()
 	for p := range b.pend {
 		if w := b.pend[p]; w.samples > 0 && now-w.began >= int64(minLinger) {
 			b.flush(p)
 			b.mu.Lock()
+			flushed = true
 		}
 	}
 	b.mu.Unlock()
+	if flushed {
+		b.ring.show()
+	}
 }
 
 // add takes the samples of a lot that are not suppressed.
@@ -239,27 +244,22 @@ func (b *batcher) arm(d time.Duration) {
 	}
 }
 
-// tick flushes what has waited long enough.
+// tick flushes everything, a linger after the first sample that it flushes.
+// It is the one wake-up of a slot that the core sees.
 func (b *batcher) tick() {
 	b.mu.Lock()
 	b.armed = false
 	if !b.ring.full() && len(b.latest) > 0 {
 		b.drainLatest(false)
 	}
-	now := b.clock.now()
 	for p := range b.pend {
-		w := b.pend[p]
-		if w.empty() {
-			continue
+		if !b.pend[p].empty() {
+			b.flush(p)
+			b.mu.Lock()
 		}
-		if wait := time.Duration(w.began) + maxLinger - time.Duration(now); wait > 0 {
-			b.arm(wait)
-			continue
-		}
-		b.flush(p)
-		b.mu.Lock()
 	}
 	b.mu.Unlock()
+	b.ring.show()
 }
 
 // flush makes a frame of the pending batch of policy p. It is called under mu and
@@ -292,6 +292,7 @@ func (b *batcher) flushAll() {
 		}
 		b.flush(p)
 	}
+	b.ring.show()
 }
 
 // close flushes and stops the timer.

@@ -17,6 +17,9 @@ const (
 	nodeBytes = 160
 	// maxFree bounds the buffers kept for reuse.
 	maxFree = 32
+	// worthMessage is how many bytes the reader is woken for at once. Fewer wait for
+	// the end of their slot: a wake-up costs more than what it carries.
+	worthMessage = 64 << 10
 	// maxUnsure bounds the memory of dropped frames that may have been stored.
 	maxUnsure = 4096
 )
@@ -58,6 +61,7 @@ type Ring struct {
 	acked      uint64
 	unsure     []unsure
 	free       [][]byte
+	waiting    int // bytes pushed since the reader was last told
 	samples    uint64
 	dropped    uint64
 	room       chan struct{} // closed, and replaced, when there is room again
@@ -244,6 +248,8 @@ func (r *Ring) waitRoom(ctx, session context.Context) error {
 }
 
 // push makes a frame of a batch, whose slices are the caller's again afterwards.
+// The reader is told when it has something worth a message; show tells it of the
+// rest.
 func (r *Ring) push(b *builder, droppable bool) {
 	r.order.Lock()
 	defer r.order.Unlock()
@@ -274,6 +280,18 @@ func (r *Ring) push(b *builder, droppable bool) {
 		n.size = nodeBytes + cap(n.data)
 	}
 	r.append(n)
+	if r.waiting += n.size; r.waiting >= worthMessage {
+		r.wakeReader()
+	}
+}
+
+// show tells the reader of whatever it has not taken.
+func (r *Ring) show() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read != nil {
+		r.wakeReader()
+	}
 }
 
 // append links n as the newest frame, under order and mu.
@@ -290,11 +308,11 @@ func (r *Ring) append(n *node) {
 	r.bytes.Add(int64(n.size))
 	if r.read == nil {
 		r.read = n
-		r.wakeReader()
 	}
 }
 
 func (r *Ring) wakeReader() {
+	r.waiting = 0
 	select {
 	case r.notify <- struct{}{}:
 	default:
@@ -339,6 +357,7 @@ func (r *Ring) lose(samples uint64, from, to int64) {
 	g := &Gap{Samples: samples, Cause: r.cause()}
 	g.widen(from, to)
 	r.append(&node{size: nodeBytes, gap: g})
+	r.wakeReader()
 }
 
 // settle lets receipts of emits that left nothing to store wait for the newest frame.
