@@ -29,7 +29,7 @@ const patience = 20 * time.Second
 // testBroker is an embedded broker, with a proxy before it whose connections can be cut.
 type testBroker struct {
 	*broker.Server
-	t     *testing.T
+	t     testing.TB
 	proxy net.Listener
 	addr  string // of the broker itself
 
@@ -60,7 +60,7 @@ func (r *rules) OnACLCheck(_ *broker.Client, topic string, write bool) bool {
 	return r.topic == nil || r.topic(topic, write)
 }
 
-func startBroker(t *testing.T, hooks ...broker.Hook) *testBroker {
+func startBroker(t testing.TB, hooks ...broker.Hook) *testBroker {
 	t.Helper()
 	s := broker.New(&broker.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if len(hooks) == 0 {
@@ -128,7 +128,7 @@ func (b *testBroker) publish(topic, payload string, retain bool) {
 }
 
 // settings writes JSON from key, value, key, value ...
-func settings(t *testing.T, pairs ...any) json.RawMessage {
+func settings(t testing.TB, pairs ...any) json.RawMessage {
 	t.Helper()
 	m := make(map[string]any)
 	for i := 0; i < len(pairs); i += 2 {
@@ -293,7 +293,7 @@ func (b *testBroker) inflight() int {
 }
 
 // await polls for what nothing tells of: the state inside of the broker.
-func await(t *testing.T, ok func() bool) {
+func await(t testing.TB, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -307,7 +307,7 @@ func await(t *testing.T, ok func() bool) {
 	}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -208,7 +208,7 @@ func TestCheckReportsEverything(t *testing.T) {
 			t.Errorf("%+v has no text", e)
 		}
 	}
-	want := []string{"broker", "username", "qos", "max_payload", "max_inflight", "keep_alive", "tls.ca", "tls.key", "d  qos", "d  time"}
+	want := []string{"broker", "username", "qos", "max_payload", "max_inflight", "keep_alive", "tls", "tls", "d  qos", "d  time"}
 	for _, p := range d.Points {
 		want = append(want, "d "+p.Name+" address")
 	}

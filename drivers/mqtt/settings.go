@@ -111,11 +111,11 @@ func parseLink(cfg driver.LinkConfig) (*linkSettings, error) {
 func (t *tlsSettings) check(wrong func(key, format string, args ...any)) {
 	for _, f := range []struct{ key, file string }{{"ca", t.CA}, {"cert", t.Cert}, {"key", t.Key}} {
 		if f.file != "" && !filepath.IsAbs(f.file) {
-			wrong("tls."+f.key, "%q is no absolute path", f.file)
+			wrong("tls", "%s: %q is no absolute path", f.key, f.file)
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
-		wrong("tls.key", "cert and key go together: give both or none")
+		wrong("tls", "cert and key go together: give both or none")
 	}
 }
 

@@ -31,7 +31,11 @@ func TestCheckReportsEverything(t *testing.T) {
 	err := checkConfig(`{"port": "ttyS0", "baud": 1, "data_bits": 9, "parity": "maybe", "stop_bits": 3, "terminator": "", "max_line": 0, "late": "-1s"}`, d)
 	var got []string
 	for _, e := range driver.ConfigErrors(err) {
-		got = append(got, strings.Trim(e.Device+" "+e.Point+" "+e.Key, " "))
+		key := e.Key
+		if below, _, _ := strings.Cut(e.Text, ": "); e.Key != "address" && e.Device != "" {
+			key += "." + below
+		}
+		got = append(got, strings.Trim(e.Device+" "+e.Point+" "+key, " "))
 	}
 	want := []string{"port", "baud", "data_bits", "parity", "stop_bits", "terminator", "max_line", "late",
 		"dev  vars.9x", "dev  vars.value", "dev  requests.a b", "dev  requests.brace.send", "dev  requests.empty.send",

@@ -25,7 +25,9 @@
 // braces. The terminator is added. In expect and refuse, which are regular
 // expressions in the syntax of package regexp, {name} is a variable too and
 // matches as it is written; {2,3}, \{, \p{Greek} and \x{7F} keep their meaning.
-// {value} may have a format as in fmt: {value:05.1f}, {value:d}, {value:X}.
+// {value} may have a format as in fmt: {value:05.1f}, {value:d}, {value:X}. The
+// gateway fills in its own placeholders, such as {n} in a range, before the driver
+// sees anything, so a variable is better not named n, d or l.
 //
 // A field is a group of expect, by name or number, or with split a column,
 // counted from 1; 0 is the whole line. A split of " " is any run of white space.

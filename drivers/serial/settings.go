@@ -137,10 +137,18 @@ type compiler struct {
 	errs   []error
 }
 
+// wrong takes down an error at a key such as requests.measure.send. The place of
+// the first word is where the configuration can be pointed at; the rest is told.
 func (c *compiler) wrong(key string, err error) {
-	if err != nil {
-		c.errs = append(c.errs, &driver.ConfigError{Device: c.device, Key: key, Text: err.Error()})
+	if err == nil {
+		return
 	}
+	top, below, nested := strings.Cut(key, ".")
+	what := err.Error()
+	if nested {
+		what = below + ": " + what
+	}
+	c.errs = append(c.errs, &driver.ConfigError{Device: c.device, Key: top, Text: what})
 }
 
 // setVars checks the names of the variables.
