@@ -52,6 +52,10 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(g.run(ctx), g.close())
 }
 
+// commitEvery is short because frames come gathered already: each driver sends a
+// message every 10 ms at most. What comes during a sync is one group anyway.
+const commitEvery = time.Millisecond
+
 // gateway is one running gateway.
 type gateway struct {
 	o       Options
@@ -92,7 +96,7 @@ func open(o Options) (g *gateway, err error) {
 		return nil, err
 	}
 	if g.spool, err = spool.Open(filepath.Join(o.Config.DataDir, "spool"), spool.Options{
-		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log,
+		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log, CommitEvery: commitEvery,
 	}); err != nil {
 		return nil, err
 	}

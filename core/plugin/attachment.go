@@ -279,12 +279,14 @@ func (a *Attachment) reason(err, ctxErr error) error {
 func (a *Attachment) send(ctx context.Context, stream attachClient) {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
+	var last time.Time // of an ack
 	for {
 		var err error
 		select {
 		case <-a.wake:
+			a.pause(ctx, last.Add(ackEvery))
 			err = a.sendAck(stream)
-			a.pause(ctx)
+			last = time.Now()
 		case <-beat.C:
 			err = stream.SendMsg(&driverv1.AttachRequest{
 				Message: &driverv1.AttachRequest_Heartbeat{Heartbeat: &driverv1.Heartbeat{}},
@@ -315,9 +317,14 @@ func (a *Attachment) sendAck(stream attachClient) error {
 	return stream.SendMsg(m)
 }
 
-// pause lets acks gather.
-func (a *Attachment) pause(ctx context.Context) {
-	wait := time.NewTimer(ackEvery)
+// pause lets acks gather until a time. Mostly that has passed, and costs no timer:
+// a wake-up of a process that sleeps costs more than the ack.
+func (a *Attachment) pause(ctx context.Context, until time.Time) {
+	left := time.Until(until)
+	if left <= 0 {
+		return
+	}
+	wait := time.NewTimer(left)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
