@@ -67,6 +67,12 @@
 // acknowledged too: the broker would send it again for ever, and stop sending
 // others when its window of unacknowledged messages is full of them.
 //
+// The driver never unsubscribes: what is subscribed to while it is stopped is what the
+// broker keeps for it. So a filter that is configured no longer stays in the session,
+// and its messages are acknowledged and dropped, until the session ends at the
+// broker or client_id is changed. When a device is taken out while its link is
+// open, the next message for it ends the connection after five seconds, once.
+//
 // A message with QoS 0 that finds the link's queue full is dropped, counted and logged.
 // One with QoS 1 ends the connection instead: the broker keeps it.
 //

@@ -119,8 +119,12 @@ func (l *link) begin(p *pending) error {
 		if l.pending != nil {
 			return driver.Errorf(driver.Internal, "request %s: request %s is still on the line", p.name, l.pending.name)
 		}
-		if err := l.drain(fd); err != nil {
+		more, err := l.drain(fd)
+		if err != nil {
 			return driver.Errorf(driver.NotConnected, "read %s: the port is gone: %w", l.set.Port, err)
+		}
+		if more {
+			return driver.Errorf(driver.Protocol, "request %s: not sent, because the line is flooded", p.name)
 		}
 		l.sent++
 		l.pending = p

@@ -128,32 +128,44 @@ func (l *link) read() {
 		l.lose(driver.Errorf(driver.NotConnected, "read %s: %w", l.set.Port, err))
 		return
 	}
-	var readErr error
-	err = raw.Read(func(fd uintptr) (done bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		readErr = l.drain(int(fd))
-		return readErr != nil
-	})
-	l.lose(driver.Errorf(driver.NotConnected, "read %s: the port is gone: %w", l.set.Port, errors.Join(readErr, err)))
+	for {
+		var readErr error
+		err := raw.Read(func(fd uintptr) (done bool) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			var more bool
+			more, readErr = l.drain(int(fd))
+			return more || readErr != nil // otherwise it is called again when more has come
+		})
+		if err = errors.Join(readErr, err); err != nil {
+			l.lose(driver.Errorf(driver.NotConnected, "read %s: the port is gone: %w", l.set.Port, err))
+			return
+		}
+	}
 }
 
-// drain takes what the port has. It is called with mu held.
-func (l *link) drain(fd int) error {
+// drainMost is how many reads are made in one go, so that an instrument that never
+// stops talking does not keep others from mu.
+const drainMost = 16
+
+// drain takes what the port has; more tells that there may be more. It is called
+// with mu held.
+func (l *link) drain(fd int) (more bool, err error) {
 	var buf [4096]byte
-	for {
+	for range drainMost {
 		n, err := unix.Read(fd, buf[:])
 		switch {
 		case n > 0:
 			l.framer.feed(buf[:n], l.sent, l.take)
 		case err == nil:
-			return io.EOF // a port that hung up
+			return false, io.EOF // a port that hung up
 		case errors.Is(err, unix.EAGAIN):
-			return nil
+			return false, nil
 		case !errors.Is(err, unix.EINTR):
-			return err
+			return false, err
 		}
 	}
+	return true, nil
 }
 
 // take decides what a line is. It is called with mu held and must not wait.

@@ -402,24 +402,48 @@ func TestNoSerialPort(t *testing.T) {
 	}
 }
 
-// TestFlood checks that an instrument that never stops talking neither grows the
-// driver's memory nor keeps a request from its answer.
+// TestFlood checks that an instrument that never stops talking does not keep a
+// request beyond its deadline, nor Close.
 func TestFlood(t *testing.T) {
-	i := newInstrument(t, func(string) string { return "\r\nA 1\r\n" })
-	l := openLink(t, i, patience, `, "max_line": 50`)
-	done := make(chan struct{})
+	i := newInstrument(t, nil)
+	l := openLink(t, i, 200*time.Millisecond, `, "max_line": 50`)
+	read := reader(t, l, config(t, `{"requests": {"a": {"send": "A?", "expect": "^A (.)$"}}}`, "a:1"))
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(done)
-		for range 200 {
-			i.say(strings.Repeat("garbage \x00\xff", 50))
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				i.say(strings.Repeat("garbage \x00\xff\r\n", 50))
+			}
 		}
 	}()
+	for range 3 {
+		if _, err := read(); driver.CodeOf(err) != driver.Protocol {
+			t.Errorf("Read: %v", err)
+		}
+	}
+	check(t, l.Close(t.Context()))
+	close(stop)
+	i.unplug() // the flood may wait for room on the line
+	<-stopped
+}
+
+// TestAfterGarbage checks that garbage without an end does not grow, and costs at
+// most the request whose answer follows it.
+func TestAfterGarbage(t *testing.T) {
+	i := newInstrument(t, func(string) string { return "\r\nA 1\r\n" })
+	l := openLink(t, i, patience, `, "max_line": 50`)
+	for range 50 {
+		i.say(strings.Repeat("garbage \x00\xff", 50))
+	}
 	read := reader(t, l, config(t, `{"requests": {"a": {"send": "A?", "expect": "^A (.)$"}}}`, "a:1"))
-	<-done
-	for range 2 { // the first one may end with the overlong line
+	for range 2 {
 		if out, err := read(); err == nil && out[0].Value.Float64() == 1 {
 			return
 		}
 	}
-	t.Error("no answer after a flood")
+	t.Error("no answer after garbage")
 }
