@@ -1,7 +1,6 @@
 //go:build peers
 
 //nolint:misspell // Mosquitto is the name of the broker
-
 package mqtt_test
 
 import (
