@@ -28,6 +28,7 @@ what changed restarts, and a wrong configuration leaves the old one in force. Ct
 
 // Run runs the gateway until a signal.
 func (w *runWord) Run(ctx context.Context, s *screen) error {
+	joinWakeUps()
 	c, err := config.Load(w.Config)
 	if err != nil {
 		return &gateway.ConfigError{Faults: []error{err}}

@@ -52,8 +52,8 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(g.run(ctx), g.close())
 }
 
-// commitEvery is short because frames come gathered already: each driver sends a
-// message every 10 ms at most. What comes during a sync is one group anyway.
+// commitEvery is short because frames come gathered already: a driver sends one
+// message for a slot's polls. What comes during a sync is one group anyway.
 const commitEvery = time.Millisecond
 
 // gateway is one running gateway.

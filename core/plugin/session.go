@@ -27,13 +27,6 @@ const (
 	maxMessageFrames = 64
 	maxMessageBytes  = 64 << 10
 
-	// linger is how long a frame waits for others before it is sent, because on both
-	// sides a message costs more for waking a sleeping process than for its bytes: the
-	// frames of one slot's polls go together. After a message of busyFrames or more
-	// nothing waits: then the process does not sleep.
-	linger     = 10 * time.Millisecond
-	busyFrames = 8
-
 	// maxEvents bounds the events that wait for a session; beyond it all conditions
 	// are sent anew, which says the same.
 	maxEvents = 1024
@@ -241,26 +234,15 @@ func (a *session) acknowledge(sequence uint64, granted *driverv1.Credit) {
 }
 
 func (a *session) sendFrames(ctx context.Context, stream attachServer) error {
-	gather := time.NewTimer(linger)
-	defer gather.Stop()
-	for busy := false; ; {
+	for {
 		f, err := a.next(ctx)
 		if err != nil {
 			return status.FromContextError(err).Err()
 		}
-		if !busy {
-			gather.Reset(linger)
-			select {
-			case <-gather.C:
-			case <-ctx.Done():
-				return status.FromContextError(ctx.Err()).Err()
-			}
-		}
 		if err := a.awaitCredit(ctx, f); err != nil {
 			return status.FromContextError(err).Err()
 		}
-		m, n := a.pack(f)
-		busy = n >= busyFrames
+		m := a.pack(f)
 		if m == nil {
 			continue
 		}
@@ -304,13 +286,12 @@ func (a *session) awaitCredit(ctx context.Context, f engine.Frame) error {
 }
 
 // pack makes one message of f and of what else is ready and covered. Frames that
-// were acknowledged meanwhile (sent on an earlier attachment) are left out. It tells
-// how many there are.
-func (a *session) pack(f engine.Frame) (m *frameMessage, n int) {
+// were acknowledged meanwhile (sent on an earlier attachment) are left out.
+func (a *session) pack(f engine.Frame) *frameMessage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var frames [maxMessageFrames][]byte
-	size := 0
+	n, size := 0, 0
 	for {
 		if f.Sequence > a.acked {
 			a.flight = append(a.flight, inFlight{sequence: f.Sequence, size: uint64(len(f.Data))})
@@ -331,9 +312,9 @@ func (a *session) pack(f engine.Frame) (m *frameMessage, n int) {
 		}
 	}
 	if n == 0 {
-		return nil, 0
+		return nil
 	}
-	return newFrameMessage(frames[:n]), n
+	return newFrameMessage(frames[:n])
 }
 
 func (a *session) queueEvent(e engine.Event) {
