@@ -47,6 +47,9 @@ func (p *Process) serveQuestions(ctx context.Context) {
 			case <-ctx.Done(): // it ended because the process did
 				return
 			}
+			if p.stopping.Load() { // or because it was asked to exit
+				return
+			}
 			p.command.Log.Warn("stream of the driver's questions ended: opening another", "pid", p.PID(), "err", err)
 		}
 	})
