@@ -3,12 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -336,30 +333,6 @@ func (r *Ring) buffer(size int) []byte {
 	return make([]byte, 0, size)
 }
 
-// lost counts samples that never came into a frame.
-func (r *Ring) lost(samples uint64, from, to int64) {
-	r.order.Lock()
-	defer r.order.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.samples += samples
-	r.lose(samples, from, to)
-}
-
-func (r *Ring) lose(samples uint64, from, to int64) {
-	r.dropped += samples
-	t := r.tail
-	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && !t.told {
-		t.gap.Samples += samples
-		t.gap.widen(from, to)
-		return
-	}
-	g := &Gap{Samples: samples, Cause: r.cause()}
-	g.widen(from, to)
-	r.append(&node{size: nodeBytes, gap: g})
-	r.wakeReader()
-}
-
 // settle lets receipts of emits that left nothing to store wait for the newest frame.
 func (r *Ring) settle(receipts []*receipt) {
 	r.mu.Lock()
@@ -374,10 +347,6 @@ func (r *Ring) settle(receipts []*receipt) {
 	for _, c := range receipts {
 		c.release()
 	}
-}
-
-func (r *Ring) cause() *driver.Error {
-	return driver.Errorf(driver.Lost, "the replay ring of %d bytes was full: the core did not take samples as fast as they came", r.max)
 }
 
 func (r *Ring) status() RingStatus {
@@ -395,16 +364,4 @@ func (r *Ring) String() string {
 	s := r.status()
 	return fmt.Sprintf("ring: next %d, acked %d, %d of %d bytes, %d samples, %d dropped",
 		s.NextSequence, s.AckedSequence, s.Bytes, s.MaxBytes, s.Samples, s.Dropped)
-}
-
-func (g *Gap) widen(from, to int64) {
-	if from == math.MaxInt64 {
-		return
-	}
-	if g.From.IsZero() || from < g.From.UnixNano() {
-		g.From = time.Unix(0, from)
-	}
-	if g.To.IsZero() || to > g.To.UnixNano() {
-		g.To = time.Unix(0, to)
-	}
 }

@@ -1,5 +1,12 @@
 package engine
 
+import (
+	"math"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
 // makeRoom drops frames, oldest first, until size fits; it tells whether it does.
 // Frames that the present consumer was not given yet go first: the others are on
 // their way to the core and are most likely stored soon. Called under mu.
@@ -83,4 +90,44 @@ func (r *Ring) gapOver(seq uint64) *node {
 		}
 	}
 	return nil
+}
+
+// lost counts samples that never came into a frame.
+func (r *Ring) lost(samples uint64, from, to int64) {
+	r.order.Lock()
+	defer r.order.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.samples += samples
+	r.lose(samples, from, to)
+}
+
+func (r *Ring) lose(samples uint64, from, to int64) {
+	r.dropped += samples
+	t := r.tail
+	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && !t.told {
+		t.gap.Samples += samples
+		t.gap.widen(from, to)
+		return
+	}
+	g := &Gap{Samples: samples, Cause: r.cause()}
+	g.widen(from, to)
+	r.append(&node{size: nodeBytes, gap: g})
+	r.wakeReader()
+}
+
+func (r *Ring) cause() *driver.Error {
+	return driver.Errorf(driver.Lost, "the replay ring of %d bytes was full: the core did not take samples as fast as they came", r.max)
+}
+
+func (g *Gap) widen(from, to int64) {
+	if from == math.MaxInt64 {
+		return
+	}
+	if g.From.IsZero() || from < g.From.UnixNano() {
+		g.From = time.Unix(0, from)
+	}
+	if g.To.IsZero() || to > g.To.UnixNano() {
+		g.To = time.Unix(0, to)
+	}
 }
