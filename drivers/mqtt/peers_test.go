@@ -100,8 +100,8 @@ func (m *mosquitto) publisher(n int, progress func(int)) {
 	}
 }
 
-// TestMosquittoRestart restarts Mosquitto in the middle: nothing may be lost at QoS 1.
-func TestMosquittoRestart(t *testing.T) {
+// TestPeerMosquittoRestart restarts Mosquitto in the middle: nothing may be lost at QoS 1.
+func TestPeerMosquittoRestart(t *testing.T) {
 	const n = 5000
 	m := newMosquitto(t)
 	received := make(chan int64, n)
@@ -201,8 +201,8 @@ func announce(ctx context.Context, addr string, done <-chan struct{}) {
 	}
 }
 
-// TestMosquittoAcknowledges counts the PUBACKs on the wire: one for each message, in order.
-func TestMosquittoAcknowledges(t *testing.T) {
+// TestPeerMosquittoAcknowledges counts the PUBACKs on the wire: one for each message, in order.
+func TestPeerMosquittoAcknowledges(t *testing.T) {
 	m := newMosquitto(t)
 	acks, subscribed := make(chan uint16, 200), make(chan struct{}, 10)
 	proxy := spy(t, m.addr, acks, subscribed)

@@ -14,9 +14,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// TestSocat talks over a pair of terminals that socat joins, with an instrument
+// TestPeerSocat talks over a pair of terminals that socat joins, with an instrument
 // that is a shell.
-func TestSocat(t *testing.T) {
+func TestPeerSocat(t *testing.T) {
 	dir := t.TempDir()
 	near, far := filepath.Join(dir, "near"), filepath.Join(dir, "far")
 	cmd := exec.Command("socat", "-d", "-d", "PTY,raw,echo=0,link="+near, "PTY,raw,echo=0,link="+far)
