@@ -46,6 +46,9 @@ func (w *demoWord) Run(ctx context.Context, s *screen) (err error) {
 	if w.Devices < 1 || w.Devices > 5000 {
 		return &usageError{"--devices takes a number from 1 to 5000"}
 	}
+	if err := w.alone(ctx); err != nil {
+		return err
+	}
 	tune()
 	plant := newPlant(w.Devices)
 	sim, err := simulator.Run(context.WithoutCancel(ctx), &plant.config)
@@ -67,6 +70,17 @@ func (w *demoWord) Run(ctx context.Context, s *screen) (err error) {
 		return err
 	}
 	return run.summarise(context.WithoutCancel(ctx))
+}
+
+// alone refuses a directory in which another demo runs: its files are not to change.
+func (w *demoWord) alone(ctx context.Context) error {
+	c := client.New(filepath.Join(w.Data, "data", "fieldloom.sock"))
+	defer c.Close()
+	h, err := c.Health(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // nobody answers: that is what is wanted
+	}
+	return fmt.Errorf("another demo runs in %s (pid %d): stop it, or choose another directory with --data", w.Data, h.PID)
 }
 
 // configure writes the gateway's configuration for the plant and loads it.

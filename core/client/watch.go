@@ -22,9 +22,9 @@ type WatchOptions struct {
 	For      time.Duration // not zero: end so long after the stream is up to date
 }
 
-// Watch yields samples until ctx is done, the caller stops, or the stream ends; a
-// stream that breaks yields one last error. Samples that the caller was too slow
-// for come as one with the code "lost".
+// Watch yields samples until ctx is done, the caller stops, or all that was asked for
+// has come; a stream that ends before yields one last error. Samples that the
+// caller was too slow for come as one with the code "lost".
 func (c *Client) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Sample, error] {
 	return func(yield func(Sample, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -47,8 +47,12 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Sample, er
 				return
 			}
 		}
-		if err := lines.Err(); err != nil && ctx.Err() == nil {
-			yield(Sample{}, fmt.Errorf("watch: the gateway ended the stream: %w", err))
+		switch err := lines.Err(); {
+		case ctx.Err() != nil:
+		case err != nil:
+			yield(Sample{}, fmt.Errorf("watch: the stream broke: %w", err))
+		case !o.Replay && o.For == 0: // it had no reason to end but the gateway's own end
+			yield(Sample{}, fmt.Errorf("watch: %w any more: it has stopped", ErrUnreachable))
 		}
 	}
 }

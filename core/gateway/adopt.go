@@ -57,7 +57,7 @@ func (g *gateway) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, fault := range unready {
+	for _, fault := range sorted(unready) {
 		g.o.Log.Error("configuration is not checked by its driver", "err", fault)
 	}
 	_, err = g.adopt(first.Config)
@@ -97,10 +97,22 @@ func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if len(unready) > 0 {
-		return false, &ConfigError{Faults: unready}
+	if faults := unchecked(unready, draft(old.Config), draft(next)); faults != nil {
+		return false, &ConfigError{Faults: faults}
 	}
 	return g.adopt(next)
+}
+
+// unchecked is the reasons why drivers could not check what is new for them. A
+// driver that is down and has nothing new does not hold up the others.
+func unchecked(unready map[string]error, old, next map[string]*engine.State) []error {
+	fresh := make(map[string]error)
+	for kind, err := range unready {
+		if old[kind] == nil || !reflect.DeepEqual(old[kind], next[kind]) {
+			fresh[kind] = err
+		}
+	}
+	return sorted(fresh)
 }
 
 // fixed refuses changes that need a restart.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +45,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		return nil, err
 	}
 	if len(unready) > 0 {
-		return nil, &ConfigError{Faults: unready}
+		return nil, &ConfigError{Faults: sorted(unready)}
 	}
 	checked := &Checked{Config: c}
 	for _, kind := range c.Drivers() {
@@ -56,11 +58,12 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 
 // vet checks c against its drivers' schemas, then lets each driver validate its
 // part. It starts the drivers that do not run. What does not start, or does not
-// answer, is in unready: its part is not checked.
-func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (unready []error, err error) {
+// answer, is in unready, by its kind: its part is not checked.
+func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (unready map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit)
 	defer cancel()
-	v := &vetting{config: c, drivers: drivers, running: make(map[string]supervise.Process), described: make(map[string]engine.Description)}
+	v := &vetting{config: c, drivers: drivers, running: make(map[string]supervise.Process),
+		described: make(map[string]engine.Description), unready: make(map[string]error)}
 	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := c.Check(v.described); err != nil {
 		v.faults = configError(err).Faults
@@ -71,7 +74,7 @@ func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (
 		return nil, fmt.Errorf("check the configuration: %w", cause)
 	}
 	if len(v.faults) > 0 {
-		return nil, &ConfigError{Faults: append(v.faults, v.unready...)}
+		return nil, &ConfigError{Faults: append(v.faults, sorted(v.unready)...)}
 	}
 	return v.unready, nil
 }
@@ -84,8 +87,17 @@ type vetting struct {
 	mu        sync.Mutex
 	running   map[string]supervise.Process
 	described map[string]engine.Description
-	unready   []error
+	unready   map[string]error
 	faults    []error
+}
+
+// sorted is the errors in the order of their kinds.
+func sorted(byKind map[string]error) []error {
+	var list []error
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		list = append(list, byKind[kind])
+	}
+	return list
 }
 
 // each calls f for all drivers of the configuration at the same time.
@@ -109,7 +121,7 @@ func (v *vetting) describe(ctx context.Context, kind string) {
 	if err != nil {
 		anything := json.RawMessage("{}")
 		v.described[kind] = engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
-		v.unready = append(v.unready, err)
+		v.unready[kind] = err
 		return
 	}
 	v.running[kind], v.described[kind] = p, p.Description()
@@ -125,7 +137,7 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		v.unready = append(v.unready, fmt.Errorf("driver %s: validate its links: %w", kind, err))
+		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
 	}
 	for _, f := range found {
 		if located := v.config.Locate(kind, f); !v.known(located) {
@@ -150,17 +162,17 @@ func (v *vetting) known(e *config.Error) bool {
 // catalog's, which numbers only what is put in force.
 func draft(c *config.Config) map[string]*engine.State {
 	states := make(map[string]*engine.State)
-	handle := uint32(1)
+	handles := make(map[string]uint32) // the next, by driver
 	for _, l := range c.Links {
 		s := states[l.Driver]
 		if s == nil {
 			s = new(engine.State)
-			states[l.Driver] = s
+			states[l.Driver], handles[l.Driver] = s, 1
 		}
 		link := engine.Link{Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes}
 		for _, d := range l.Devices {
-			link.Devices = append(link.Devices, engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handle})
-			handle += uint32(len(d.Table.Points))
+			link.Devices = append(link.Devices, engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handles[l.Driver]})
+			handles[l.Driver] += uint32(len(d.Table.Points))
 		}
 		s.Links = append(s.Links, link)
 	}

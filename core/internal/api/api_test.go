@@ -199,7 +199,7 @@ func TestWatchStreamsUntilTheWatcherGoes(t *testing.T) {
 	}
 }
 
-func TestShutdownEndsAStreamWithoutAnError(t *testing.T) {
+func TestShutdownEndsAStreamAndSaysSo(t *testing.T) {
 	f := &fake{hold: true, ended: make(chan error, 1), samples: []client.Sample{{Link: "a", Time: epoch}}}
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := api.Listen(t.Context(), socket)
@@ -212,11 +212,12 @@ func TestShutdownEndsAStreamWithoutAnError(t *testing.T) {
 	go func() { served <- api.Serve(ctx, l, api.Handler(f)) }()
 	c := client.New(socket)
 	defer c.Close()
-	for _, err := range c.Watch(t.Context(), client.WatchOptions{}) {
-		if err != nil {
-			t.Fatalf("stream: %v", err)
-		}
+	var last error
+	for _, last = range c.Watch(t.Context(), client.WatchOptions{}) {
 		stop()
+	}
+	if !errors.Is(last, client.ErrUnreachable) {
+		t.Errorf("the stream ended with %v", last)
 	}
 	if err := <-served; err != nil {
 		t.Fatal(err)
