@@ -188,6 +188,23 @@ func TestByteASecond(t *testing.T) {
 	})
 }
 
+// A caller that gives up early, as the probe of a demoted device does, leaves no
+// half answer behind for its neighbour on the connection to stumble over.
+func TestHalfAnAnswerIsNotLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.set(s.bend(func(b []byte) []byte { return b[:10] }))
+		u := newRig(t, s, "").mustUnit("", "holding:100")
+		ctx, cancel := context.WithTimeout(t.Context(), timeout/10)
+		defer cancel()
+		err := u.device.(driver.Reader).Read(ctx, u.points, make([]driver.Sample, 1))
+		mustFail(t, err, driver.Timeout, "half an answer")
+		s.set(nil)
+		_, err = u.poll()
+		mustFail(t, err, driver.NotConnected, "read an answer of unit")
+	})
+}
+
 // A dead unit costs its neighbours nothing but the time of its request.
 func TestDeadUnitOnASharedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

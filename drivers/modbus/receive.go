@@ -187,7 +187,7 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 		case !time.Now().Before(c.sent[0].expires):
 			return w.expired(c)
 		case !time.Now().Before(by):
-			return ended(ctx)
+			return w.givenUp(ctx, c)
 		}
 		if !watched {
 			watched = true
@@ -196,7 +196,7 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 		w.expectBy(by)
 		// After the deadline is set: it may have overwritten a wake-up.
 		if ctx.Err() != nil {
-			return ended(ctx)
+			return w.givenUp(ctx, c)
 		}
 	}
 }
@@ -217,11 +217,37 @@ func (w *wire) expectBy(by time.Time) {
 // there for long, whatever would follow it is not to be trusted.
 func (w *wire) expired(c *caller) error {
 	err := w.silence(c)
-	if w.tail > w.head && time.Since(w.halfAt) >= w.timeout/2 {
+	if w.halfFor(w.timeout / 2) {
 		err.Text = fmt.Sprintf("half an answer within %v; the connection is closed", w.timeout)
-		w.shut("read", err)
+		w.shut(c.operation("read an answer"), err)
 	}
 	return err
+}
+
+// stuck is how long half an answer may be there when the caller has to go. The
+// rest of a frame follows within moments, or the next caller, another device's,
+// would take its own answer for it.
+const stuck = 5 * time.Millisecond
+
+// givenUp ends the wait of the caller that reads and whose context has ended.
+func (w *wire) givenUp(ctx context.Context, c *caller) error {
+	err := ended(ctx)
+	if w.halfFor(stuck) {
+		err = driver.Errorf(driver.Timeout, "half an answer; the connection is closed: %w", err)
+		w.shut(c.operation("read an answer"), err)
+	}
+	return err
+}
+
+// halfFor tells whether half an answer has been there for so long.
+func (w *wire) halfFor(long time.Duration) bool {
+	return w.tail > w.head && !w.halfAt.IsZero() && time.Since(w.halfAt) >= long
+}
+
+// operation names the unit that the caller asks: it may be another's call that is
+// told that the connection is closed.
+func (c *caller) operation(what string) string {
+	return fmt.Sprintf("%s of unit %d", what, c.sent[0].request.adu[lengthEnd])
 }
 
 func (w *wire) silence(c *caller) *driver.Error {
@@ -240,9 +266,9 @@ func (w *wire) lostFrames(c *caller, err error) error {
 	w.mu.Lock()
 	alone := !slices.ContainsFunc(w.flying, func(t *transaction) bool { return t.owner != c })
 	w.mu.Unlock()
-	closed := w.fail("read a frame", err)
 	if !alone {
-		return closed
+		return w.fail("read a frame", err)
 	}
+	w.shut(c.operation("read an answer"), err)
 	return driver.Errorf(driver.Protocol, "the answer is no Modbus frame: %w; the connection is closed", err)
 }
