@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -182,7 +183,7 @@ func (g *Gateway) Kill() {
 func (g *Gateway) CLI(args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(string(g.bins), "fieldloom"), append(args, "--config", g.Dir)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(string(g.bins), "fieldloom"), slices.Insert(slices.Clone(args), 1, "--config", g.Dir)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
