@@ -80,8 +80,11 @@ func serve(name, version string, stderr *os.File, build func(*server, *slog.Logg
 func run(s *server, log *slog.Logger, stderr *os.File, closeAll closer) (exitCode int) {
 	h := host{server: s, stderr: stderr, parent: os.Getppid()}
 	ctx, cancel := context.WithCancel(context.Background())
+	term := make(chan os.Signal, 1) // before the handshake: from then on the core may send it
+	signal.Notify(term, syscall.SIGTERM)
+	defer signal.Stop(term)
 	var watch sync.WaitGroup
-	watch.Go(func() { h.watch(ctx, log) })
+	watch.Go(func() { h.watch(ctx, term, log) })
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshakeConfig(),
 		VersionedPlugins: versionedPlugins(s.register),
@@ -184,10 +187,7 @@ func driverLog(to io.Writer) *slog.Logger {
 // parent, or when none has had a stream open for a while. PR_SET_PDEATHSIG would
 // say the former sooner, but it fires when the thread that forked ends, and a Go
 // program's threads do.
-func (h *host) watch(ctx context.Context, log *slog.Logger) {
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
-	defer signal.Stop(term)
+func (h *host) watch(ctx context.Context, term <-chan os.Signal, log *slog.Logger) {
 	tick := time.NewTicker(orphanEvery)
 	defer tick.Stop()
 	started := time.Now()
