@@ -158,6 +158,8 @@ type group struct {
 	queued bool  // on the schedule, waiting or in flight
 	off    bool  // unsupported, or all its points are
 	reader driver.Reader
+
+	refusal *driver.Error // of the first point, where the last answer had all of them Bad
 }
 
 func newDevice(l *link, spec Device, t *table) *device {

@@ -32,11 +32,24 @@ func (l *link) answered(d *device, cause *driver.Error) {
 		l.failures, l.silent = 0, false
 		l.setCondition(Up, nil)
 	}
+	if cause == nil {
+		cause = d.refusal()
+	}
 	if cause != nil {
 		l.setDevice(d, Degraded, cause)
 	} else if d.status.Condition != Up {
 		l.setDevice(d, Up, nil)
 	}
+}
+
+// refusal is why a scan class of a device that answers has not one value.
+func (d *device) refusal() *driver.Error {
+	for _, g := range d.groups {
+		if g.refusal != nil {
+			return g.refusal
+		}
+	}
+	return nil
 }
 
 // promote takes a demoted device back into the scan.

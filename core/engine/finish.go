@@ -133,6 +133,7 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		l.e.batcher.end(at)
 		return
 	}
+	g.refusal = allBad(samples)
 	unsupported := d.shape(g.set, samples, fault, l.e.ring.losses.Load())
 	l.e.batcher.add(&lot{
 		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
@@ -156,6 +157,19 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	} else {
 		g.queued = false
 	}
+}
+
+// allBad returns the fault of the first sample where none is better than Bad.
+func allBad(samples []driver.Sample) *driver.Error {
+	for i := range samples {
+		if samples[i].Quality != driver.Bad {
+			return nil
+		}
+	}
+	if len(samples) == 0 {
+		return nil
+	}
+	return samples[0].Fault
 }
 
 func (l *link) countPoll(r *runner, fault *driver.Error, at int64) {
