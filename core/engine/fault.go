@@ -22,6 +22,9 @@ const (
 
 // answered notes that a device lives. cause, which may be nil, is what it refused.
 func (l *link) answered(d *device, cause *driver.Error) {
+	if l.session != nil {
+		l.session.suspect = nil
+	}
 	if d.failures != 0 || d.lost || d.demoted {
 		d.failures, d.lost = 0, false
 		if d.demoted {
@@ -72,6 +75,9 @@ func (l *link) failed(r *runner, fault *driver.Error, at int64) {
 	d := r.job.d
 	switch fault.Code {
 	case driver.NotConnected:
+		if l.cuts(r) {
+			l.unanswered(r, fault, at)
+		}
 		l.breakSession(fault)
 	case driver.Timeout, driver.Protocol:
 		l.unanswered(r, fault, at)
@@ -104,11 +110,29 @@ func (l *link) failed(r *runner, fault *driver.Error, at int64) {
 	}
 }
 
+// cuts tells whether the connection ended in a call to a device that is to be held
+// to account for it: one that cuts the connection whenever it is asked would take
+// it from its neighbours for ever. Where another device's answer was wrong just
+// before, it is that one's doing.
+func (l *link) cuts(r *runner) bool {
+	d := r.job.d
+	if r.job.kind != jobPoll && r.job.kind != jobProbe || r.session.suspect != nil && r.session.suspect != d {
+		return false
+	}
+	for _, other := range l.devices {
+		if other != d && !other.demoted && !other.stopped && len(other.groups) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // unanswered counts a failure and demotes the device at the third in a row.
 func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 	d := r.job.d
 	d.failures++
 	d.lost = true
+	r.session.suspect = d
 	switch {
 	case d.demoted:
 		limit := int64(maxProbe)

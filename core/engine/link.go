@@ -74,6 +74,7 @@ type session struct {
 	closeBy int64
 	subs    int
 	began   int64
+	suspect *device // whose answer did not come or was wrong, with none since
 }
 
 func newLink(e *Engine, spec Link, after <-chan struct{}) *link {
