@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -140,7 +141,10 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 			limit = p
 		}
 		d.probeGap = min(2*d.probeGap, limit)
-		d.probeAt = at + d.probeGap
+		// Two devices must not go on being probed one right after the other: behind a
+		// gateway that is busy with the first for longer than the time-out, the second,
+		// which is well, would never be heard.
+		d.probeAt = at + d.probeGap*3/4 + rand.N(d.probeGap/2)
 		l.tellBad(d, fault, nil)
 		l.setDevice(d, Down, fault)
 	case d.failures >= demoteAfter && d.subscriber == nil && len(d.table.all.points) > 0:
