@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -68,7 +70,7 @@ func run(args []string, out, errs *os.File) int {
 	parser := kong.Must(&w, kong.Name("fieldloom"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(out, errs), kong.Exit(func(code int) { left = code }))
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(valuesLast(args))
 	switch {
 	case left >= 0:
 		return left // --help was printed
@@ -79,6 +81,22 @@ func run(args []string, out, errs *os.File) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(newScreen(out, errs), parser.Model)
 	return exitCode(parsed.Run(), errs)
+}
+
+// valuesLast puts the negative number of `write` behind all flags, after a `--`:
+// it begins as a flag does.
+func valuesLast(args []string) []string {
+	if len(args) == 0 || args[0] != "write" {
+		return args
+	}
+	i := slices.IndexFunc(args, func(a string) bool {
+		_, err := strconv.ParseFloat(a, 64)
+		return err == nil && a[0] == '-'
+	})
+	if i < 0 || slices.Contains(args, "--") {
+		return args
+	}
+	return slices.Concat(args[:i], args[i+1:], []string{"--", args[i]})
 }
 
 // errReported ends a command with exitFault after it has said everything itself.

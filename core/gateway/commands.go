@@ -148,6 +148,9 @@ func (a *adopted) parts(names []string) ([]*part, []client.Sample, error) {
 func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
+	if !isLiteral(name) {
+		return time.Time{}, driver.Errorf(driver.BadValue, "write %s: a pattern is only for reading: name one point as LINK/DEVICE/POINT", name)
+	}
 	a := g.inForce.Load()
 	at, ok := a.find(name)
 	if !ok {

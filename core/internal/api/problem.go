@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"strings"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -61,8 +62,10 @@ func statusOf(code driver.Code) int {
 // checkPatterns refuses a pattern that path.Match could never match.
 func checkPatterns(patterns []string) error {
 	for _, p := range patterns {
-		if _, err := path.Match(p, ""); err != nil {
-			return badRequest("pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`")
+		for _, segment := range strings.SplitN(p, "/", 3) { // as they are matched
+			if _, err := path.Match(segment, ""); err != nil {
+				return badRequest("pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`")
+			}
 		}
 	}
 	return nil
