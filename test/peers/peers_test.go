@@ -47,7 +47,7 @@ func startProgram(t *testing.T, name string, args ...string) *program {
 	t.Cleanup(func() {
 		if p.cmd.ProcessState == nil {
 			_ = p.cmd.Process.Kill()
-			p.wait()
+			_ = p.cmd.Wait() // closes the pipe, which ends read
 		}
 	})
 	return p
@@ -87,18 +87,28 @@ func (p *program) printed(text string) {
 	}
 }
 
-// interrupt ends the program as Ctrl-C does.
+// interrupt ends the program as Ctrl-C does. It presses again when nothing happens:
+// tshark loses one that comes while it starts its capture.
 func (p *program) interrupt() {
 	p.t.Helper()
-	check(p.t, p.cmd.Process.Signal(os.Interrupt))
-	p.wait()
-}
-
-// wait collects the process once all that it printed was read.
-func (p *program) wait() {
-	for range p.lines {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for late := time.After(patience); ; {
+		check(p.t, p.cmd.Process.Signal(os.Interrupt))
+		for waiting := true; waiting; {
+			select {
+			case _, ok := <-p.lines:
+				if !ok {
+					_ = p.cmd.Wait()
+					return
+				}
+			case <-again.C:
+				waiting = false
+			case <-late:
+				p.t.Fatalf("%s does not end", p.cmd.Path)
+			}
+		}
 	}
-	_ = p.cmd.Wait()
 }
 
 // must runs a command of the gateway's command line that has to go well.
