@@ -20,6 +20,7 @@ import (
 // is to be called before the configuration is used. An error is of type Errors.
 func (c *Config) Check(drivers map[string]engine.Description) error {
 	k := checker{
+		dir:    c.DriversDir,
 		faults: &faults{files: c.names}, drivers: drivers, schemas: map[string]*schemas{},
 		settings: map[*byte]bool{}, tables: map[checkedTable]bool{},
 	}
@@ -39,6 +40,7 @@ func (c *Config) Check(drivers map[string]engine.Description) error {
 
 type checker struct {
 	*faults
+	dir      string // in which drivers were looked for
 	drivers  map[string]engine.Description
 	schemas  map[string]*schemas
 	settings map[*byte]bool // that devices share and were checked
@@ -71,7 +73,7 @@ func (k *checker) driver(l *Link) *schemas {
 		}
 		hint := use(names)
 		if len(names) == 0 {
-			hint = "no driver was found: set `drivers:` to the directory that holds driver-" + l.Driver
+			hint = "no driver was found" + in(k.dir) + ": set `drivers:` to the directory that holds driver-" + l.Driver
 		}
 		n := l.source.driver
 		k.add(n.place, n.trail.String(), "there is no driver %q%s: %s", l.Driver, suggest(l.Driver, names), hint)
@@ -83,6 +85,13 @@ func (k *checker) driver(l *Link) *schemas {
 	}
 	k.schemas[l.Driver] = s
 	return s
+}
+
+func in(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return " in " + dir
 }
 
 func compileAll(name string, d engine.Description) (*schemas, error) {
