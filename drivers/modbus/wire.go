@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -259,5 +260,9 @@ func ended(ctx context.Context) error {
 	if cause == nil { // its timer is a little late
 		cause = context.DeadlineExceeded
 	}
-	return driver.Errorf(driver.Timeout, "given up: %w", cause)
+	why := "given up"
+	if errors.Is(cause, context.DeadlineExceeded) {
+		why = "no answer in the time that there was"
+	}
+	return &driver.Error{Code: driver.Timeout, Text: why, Err: cause}
 }
