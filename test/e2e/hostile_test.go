@@ -39,7 +39,6 @@ var hostiles = []hostile{
 // of three units on a shared link. Its neighbours and `calm` are hit by nothing.
 type victims struct {
 	config simulator.Config
-	links  strings.Builder
 	mark   map[string]string // LINK/DEVICE to the value of its constant
 	device map[string]string // LINK/DEVICE to the simulated device
 }
