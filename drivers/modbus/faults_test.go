@@ -274,7 +274,7 @@ func TestContextEndsTheCall(t *testing.T) {
 					took := time.Since(start)
 					cancel()
 					text := "given up"
-					if c.cause == context.DeadlineExceeded {
+					if errors.Is(c.cause, context.DeadlineExceeded) {
 						text = "no answer in the time that there was"
 					}
 					mustFail(t, err, driver.Timeout, text)
