@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -66,7 +67,7 @@ func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (
 		described: make(map[string]engine.Description), unready: make(map[string]error)}
 	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := c.Check(v.described); err != nil {
-		v.faults = configError(err).Faults
+		v.faults = append(v.faults, configError(err).Faults...)
 	}
 	drafts := draft(c) // after Check, which completes the settings
 	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
@@ -112,16 +113,22 @@ func (v *vetting) each(f func(kind string)) {
 // describe starts one driver. One that is not installed is left out, which Check
 // reports with its position; one that does not start takes anything.
 func (v *vetting) describe(ctx context.Context, kind string) {
-	if _, err := supervise.Find(v.config.DriversDir, kind); err != nil {
+	anything := json.RawMessage("{}")
+	unknown := engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
+	if _, err := supervise.Find(v.config.DriversDir, kind); errors.Is(err, fs.ErrNotExist) {
+		return
+	} else if err != nil { // it is there, and is not to be executed
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.described[kind] = unknown
+		v.faults = append(v.faults, err)
 		return
 	}
 	p, err := v.drivers.Prepare(ctx, kind)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		anything := json.RawMessage("{}")
-		v.described[kind] = engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
-		v.unready[kind] = err
+		v.described[kind], v.unready[kind] = unknown, err
 		return
 	}
 	v.running[kind], v.described[kind] = p, p.Description()

@@ -31,7 +31,7 @@ var (
 // openData makes dir, private to its user, where it is not there, and takes it.
 func openData(dir string) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open the data directory: %w", err)
+		return nil, fmt.Errorf("open the data directory: %w: set `data:` to a directory that can be made and written", err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {

@@ -206,7 +206,7 @@ func TestCannotStart(t *testing.T) {
 		text  string
 	}{
 		{"no drivers directory", []string{"check"}, plain("drivers: nowhere\n"), 2, "nowhere"},
-		{"a driver without execute right", []string{"check"}, script("#!/bin/sh\n", 0o600), 2, "driver-modbus"},
+		{"a driver without execute right", []string{"check"}, script("#!/bin/sh\n", 0o600), 2, "check its mode"},
 		{"a driver that exits", []string{"check"}, script("#!/bin/sh\necho no licence >&2\nexit 3\n", 0o700), 2, "no licence"},
 		{"a driver that prints nonsense", []string{"check"}, script("#!/bin/sh\necho hello\nsleep 60\n", 0o700), 2, "hello"},
 		{"a driver that is no program", []string{"check"}, script("\x00\x01\x02", 0o700), 2, "driver-modbus"},
