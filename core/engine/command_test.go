@@ -58,6 +58,23 @@ func TestScaleAndBounds(t *testing.T) {
 	})
 }
 
+// A decimal scale shows decimal values: 2301 times 0.1 is 230.10000000000002.
+func TestScaleShowsDecimals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		r.apply(link("l", 1, table(1, func(_ int, p *engine.Point) { p.Scale = ptr(0.1) })))
+		sleep(time.Second)
+		for raw, want := range map[int64]string{2301: "230.1", 3: "0.3", -7: "-0.7", 0: "0"} {
+			d.Set("a0", driver.Int64Value(raw))
+			got, err := r.Read(t.Context(), "l", "d1", []string{"p0"})
+			if err != nil || len(got) != 1 || got[0].Value.String() != want {
+				t.Errorf("%d reads as %v, %v; want %s", raw, got, err, want)
+			}
+		}
+	})
+}
+
 func TestCommandsThatCannotBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})

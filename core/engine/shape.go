@@ -9,6 +9,7 @@ import (
 // A shape is what lies between a device's value and the user's.
 type shape struct {
 	scale, offset float64
+	divisor       float64 // what to divide by instead of multiplying by scale; 0: nothing
 	scaled        bool
 	band          float64
 	banded        bool
@@ -26,6 +27,10 @@ func newShape(p *Point) (s shape, plain bool) {
 	s.scale = 1
 	if p.Scale != nil {
 		s.scale, s.scaled = *p.Scale, true
+		// 2301 times 0.1 is 230.10000000000002, and 2301 by 10 is 230.1.
+		if whole := math.Round(1 / s.scale); math.Abs(whole) > 1 && 1/whole == s.scale {
+			s.divisor = whole
+		}
 	}
 	if p.Offset != nil {
 		s.offset, s.scaled = *p.Offset, true
@@ -41,10 +46,15 @@ func (s *shape) toUser(v driver.Value) driver.Value {
 	if !s.scaled {
 		return v
 	}
-	if f, ok := v.AsFloat64(); ok {
+	f, ok := v.AsFloat64()
+	switch {
+	case !ok:
+		return v
+	case s.divisor != 0:
+		return driver.Float64Value(f/s.divisor + s.offset)
+	default:
 		return driver.Float64Value(f*s.scale + s.offset)
 	}
-	return v
 }
 
 // toDevice is the reverse of toUser. A result that is off a whole number by no
