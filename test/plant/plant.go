@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,11 @@ import (
 // Binaries is a folder with `fieldloom` and `drivers/` as `make build` lays it out.
 type Binaries string
 
+// made tells Run whether there is anything to remove.
+var made atomic.Bool
+
 var build = sync.OnceValues(func() (Binaries, error) {
+	made.Store(true)
 	dir, err := os.MkdirTemp("", "fieldloom-bin-")
 	if err != nil {
 		return "", err
@@ -74,8 +79,10 @@ func Build(t testing.TB) Binaries {
 // Run is a TestMain: it runs the tests and removes what Build made.
 func Run(m *testing.M) int {
 	code := m.Run()
-	if bins, err := build(); err == nil {
-		os.RemoveAll(string(bins))
+	if made.Load() {
+		if bins, err := build(); err == nil {
+			os.RemoveAll(string(bins))
+		}
 	}
 	return code
 }
