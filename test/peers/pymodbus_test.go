@@ -116,6 +116,8 @@ func TestPeerGatewayAgainstPymodbus(t *testing.T) {
 	}
 	expect(t, "holding registers before the writes", first, readAll(t, g, registers, "h"))
 	expect(t, "input registers", first, readAll(t, g, registers, "i"))
+	// A read proves no scan: what is to be stored must be so before it is overwritten.
+	plant.Eventually(t, patience, func() error { return storedInTurn(g, len(registers), first) })
 	for i := range registers {
 		must(t, g, "write", fmt.Sprintf("plc/d/h%d", i), second[i])
 	}
@@ -123,7 +125,7 @@ func TestPeerGatewayAgainstPymodbus(t *testing.T) {
 	expect(t, "what pymodbus decodes", second, server.holds())
 	expect(t, "holding registers after the writes", second, readAll(t, g, registers, "h"))
 	expect(t, "input registers after the writes", first, readAll(t, g, registers, "i"))
-	plant.Eventually(t, patience, func() error { return storedBoth(g, len(registers), first, second) })
+	plant.Eventually(t, patience, func() error { return storedInTurn(g, len(registers), first, second) })
 	for i := range registers {
 		must(t, g, "write", fmt.Sprintf("plc/d/h%d", i), "--", first[i])
 	}
@@ -164,9 +166,9 @@ func expect(t *testing.T, what string, want, got []string) {
 	}
 }
 
-// storedBoth says what is wrong when the store does not have the first and then
+// storedInTurn says what is wrong when the store does not have the first and then
 // the second value of each holding register, and nothing else.
-func storedBoth(g *plant.Gateway, n int, first, second []string) error {
+func storedInTurn(g *plant.Gateway, n int, want ...[]string) error {
 	values := map[string][]string{}
 	for _, s := range g.Stored("plc/d/h*") {
 		v := values[s.Point]
@@ -175,7 +177,11 @@ func storedBoth(g *plant.Gateway, n int, first, second []string) error {
 		}
 	}
 	for i := range n {
-		if diff := cmp.Diff([]string{first[i], second[i]}, values[fmt.Sprintf("h%d", i)]); diff != "" {
+		var turns []string
+		for _, values := range want {
+			turns = append(turns, values[i])
+		}
+		if diff := cmp.Diff(turns, values[fmt.Sprintf("h%d", i)]); diff != "" {
 			return fmt.Errorf("stored values of h%d (-want +got):\n%s", i, diff)
 		}
 	}
