@@ -33,17 +33,15 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	if err != nil {
 		return "", err
 	}
-	for out, pkgs := range map[string][]string{
-		"fieldloom": {"./cmd/fieldloom"},
-		"drivers/":  {"./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial"},
+	drivers := filepath.Join(dir, "drivers") + "/" // the slash makes it a folder for go build
+	if err := os.Mkdir(drivers, 0o755); err != nil {
+		return "", err
+	}
+	for _, args := range [][]string{
+		{filepath.Join(dir, "fieldloom"), "./cmd/fieldloom"},
+		{drivers, "./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial"},
 	} {
-		if err := os.MkdirAll(filepath.Join(dir, "drivers"), 0o755); err != nil {
-			return "", err
-		}
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", filepath.Join(dir, out)}, pkgs...)...)
-		if out == "drivers/" {
-			cmd.Args[4] += "/"
-		}
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o"}, args...)...)
 		cmd.Dir = root()
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
