@@ -13,20 +13,23 @@ type builder struct {
 	order     []field // the templates as they were found
 	circles   map[*node]bool
 	linkNames map[string]place
+	secrets   map[string]bool // names that were seen
 	chains    map[chainLink]*chain
 	sets      map[*chain]*pointSet
-	tables    tables
-	devices   int
-	points    int
-	expanded  int  // names of points counted out
-	written   int  // points made
-	full      bool // a limit was passed: build no more
+
+	processNames []field
+	tables       tables
+	devices      int
+	points       int
+	expanded     int  // names of points counted out
+	written      int  // points made
+	full         bool // a limit was passed: build no more
 }
 
 func parse(dir string, inputs []input, lim limits) (*Config, error) {
 	b := &builder{
 		faults: &faults{}, lim: lim, cfg: &Config{Dir: dir},
-		templates: map[string]*node{}, circles: map[*node]bool{}, linkNames: map[string]place{},
+		templates: map[string]*node{}, circles: map[*node]bool{}, linkNames: map[string]place{}, secrets: map[string]bool{},
 		chains: map[chainLink]*chain{}, sets: map[*chain]*pointSet{},
 	}
 	roots := b.read(dir, inputs)
@@ -41,6 +44,7 @@ func parse(dir string, inputs []input, lim limits) (*Config, error) {
 	for _, f := range links {
 		b.link(f)
 	}
+	b.checkProcesses()
 	b.cfg.names = b.files
 	if err := b.err(); err != nil {
 		return nil, err

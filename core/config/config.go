@@ -19,12 +19,19 @@ type Config struct {
 	DataDir    string
 	DriversDir string // empty only from Parse: the default is beside the executable
 	Socket     string
+	TrustFile  string // of the keys that may sign drivers; empty only from Parse
+	SecretsDir string
+	AllowDev   bool          // drivers that nobody signed may run
+	Orphan     time.Duration // how long a detached driver goes on without a gateway
 	Spool      Spool
 	Log        Log
 	Links      []*Link  // in the order of the files
 	Files      []string // every file read, for whoever watches them
 
-	names []string // of the files, as errors name them; by place.file
+	names     []string // of the files, as errors name them; by place.file
+	process   Process  // of a driver that processes does not name
+	processes map[string]Process
+	secrets   []Secret
 }
 
 // Spool is how much the gateway keeps on disk.
@@ -104,7 +111,10 @@ func Load(dir string) (*Config, error) {
 		return nil, err
 	}
 	if c.DriversDir == "" {
-		c.DriversDir = besideExecutable()
+		c.DriversDir = besideExecutable("drivers")
+	}
+	if c.TrustFile == "" {
+		c.TrustFile = findTrust(dir)
 	}
 	return c, nil
 }
@@ -115,12 +125,12 @@ func Parse(files map[string][]byte) (*Config, error) {
 	return parse("", fromMap(files), defaultLimits())
 }
 
-func besideExecutable() string {
+func besideExecutable(name string) string {
 	exe, err := os.Executable()
 	if err != nil {
-		return "drivers"
+		return name
 	}
-	return filepath.Join(filepath.Dir(exe), "drivers")
+	return filepath.Join(filepath.Dir(exe), name)
 }
 
 // Drivers returns the kinds of drivers that links use, sorted.

@@ -49,6 +49,7 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		{"x: 1", "## fieldloom.yaml"},
 		{"spool: {x: 1}", "## fieldloom.yaml"},
 		{"log: {x: 1}", "## fieldloom.yaml"},
+		{"processes: {bare: {x: 1}}\nlinks: {l: {driver: bare}}", "## fieldloom.yaml"},
 		{"links: {l: {driver: bare, scan: {f: {x: 1}}}}", "## Links"},
 		{"links: {l: {driver: bare, devices: {d: {points: {p: {x: 1}}}}}}", "## Points"},
 	} {

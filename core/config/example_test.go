@@ -45,7 +45,7 @@ links:
 	fmt.Println(err)
 	// Output:
 	// fieldloom.yaml:2:10: gateway: "plant 7" cannot be a name because of ' ': use letters, digits, ., _ and -
-	// fieldloom.yaml:3:1: spol: unknown key (did you mean "spool"?): use one of data, drivers, gateway, links, log, socket, spool and templates
+	// fieldloom.yaml:3:1: spol: unknown key (did you mean "spool"?): use one of confine, data, detach, drivers, gateway, links, log, orphan, processes, secrets, socket, spool, templates, trust and unsigned
 	// fieldloom.yaml:5:36: links.line1.timeout: 5 has no unit: write a duration such as 100ms, 5s, 1m30s or 7d
 }
 

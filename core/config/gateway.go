@@ -7,7 +7,8 @@ import (
 )
 
 // The keys of fieldloom.yaml.
-var gatewayKeys = []string{"gateway", "data", "drivers", "socket", "spool", "log", "templates", "links"}
+var gatewayKeys = []string{"gateway", "data", "drivers", "trust", "unsigned", "confine", "detach", "orphan", "secrets", "processes",
+	"socket", "spool", "log", "templates", "links"}
 
 const (
 	defaultGateway  = "fieldloom"
@@ -46,6 +47,7 @@ func (b *builder) gateway(root *node) {
 	b.checkSocket(root)
 	b.spool(root.get("spool"))
 	b.log(root.get("log"))
+	b.driverKeys(root)
 }
 
 // path evaluates a path, which is relative to the directory of the configuration.

@@ -58,6 +58,7 @@ func (b *builder) appendNode(dst []byte, n *node, s scope) []byte {
 	case !ok:
 		return append(dst, "null"...)
 	case v.kind == kindText:
+		b.secret(n, v.text)
 		return appendString(dst, v.text)
 	}
 	return append(dst, v.text...)

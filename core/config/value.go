@@ -83,6 +83,35 @@ func (b *builder) oneOf(n *node, s scope, words []string) int {
 	return i
 }
 
+// boolean evaluates true or false.
+func (b *builder) boolean(n *node) bool {
+	const want = "true or false"
+	v, ok := b.scalar(n, scope{}, want)
+	if ok && v.kind != kindBool {
+		b.wrongKind(n, want)
+	}
+	return v.kind == kindBool && v.text == "true"
+}
+
+// whole evaluates a whole number from least to most.
+func (b *builder) whole(n *node, least, most int) int {
+	const want = "a whole number"
+	v, ok := b.scalar(n, scope{}, want)
+	if !ok {
+		return least
+	}
+	i, err := strconv.Atoi(v.text)
+	switch {
+	case v.kind != kindInteger:
+		b.wrongKind(n, want)
+	case err != nil || i < least || i > most:
+		b.fault(n, "%s is out of range: use %d to %d", shorten(v.text), least, most)
+	default:
+		return i
+	}
+	return least
+}
+
 // float evaluates a number. A constant one is the same pointer every time.
 func (b *builder) float(n *node, s scope) *float64 {
 	if n.number != nil {
