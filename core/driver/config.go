@@ -2,11 +2,9 @@ package driver
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"time"
 )
@@ -16,6 +14,7 @@ type LinkConfig struct {
 	Name     string
 	Timeout  time.Duration   // for one request on the wire; never zero
 	Settings json.RawMessage // the driver's own keys, valid by Info.LinkSchema
+	Kept     []byte          // what the link before this one answered to Keep, perhaps in another process; nil: nothing
 }
 
 // DeviceConfig is what the user wrote about a device.
@@ -96,22 +95,4 @@ func ConfigErrors(err error) []*ConfigError {
 		found = append(found, &ConfigError{Text: err.Error()})
 	}
 	return found
-}
-
-// Env is what the gateway offers a driver. Its zero value works: it logs nothing
-// and stores nothing.
-type Env struct {
-	Log   *slog.Logger // never nil inside Open; its level follows the gateway's
-	Store Store        // nil where there is none
-}
-
-// A Store is a small durable map that the core keeps for a driver across
-// restarts, one for each link. Its methods may be called concurrently and wait
-// for the core at most as long as their context.
-type Store interface {
-	// Get returns the value of key, or nil and no error when there is none.
-	Get(ctx context.Context, key string) ([]byte, error)
-	// Put stores a value of at most 64 KiB under a key of at most 256 bytes; it
-	// returns when it is durable. A nil value deletes the key.
-	Put(ctx context.Context, key string, value []byte) error
 }

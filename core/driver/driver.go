@@ -109,6 +109,15 @@ type Pipeliner interface {
 	Window() int
 }
 
+// A Keeper is a Link that has something to give to the one that takes its place, in
+// this process or in the next: a session's number, a position in a log.
+type Keeper interface {
+	// Keep is asked before Close when the link is drained, with no other call in
+	// flight. What it answers, at most 64 KiB, is LinkConfig.Kept of the next Open. After an
+	// error the next link begins without.
+	Keep(ctx context.Context) ([]byte, error)
+}
+
 // A Checker is a Driver that can tell, without any I/O, whether a configuration
 // is right. `fieldloom check` asks it, so that a wrong address is an error with
 // its line and column before anything connects.

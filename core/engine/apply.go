@@ -59,10 +59,11 @@ func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigF
 	for _, l := range fresh {
 		l.start()
 	}
-	for _, l := range next {
-		l.activate(!o.Standby)
+	for name, l := range next {
+		l.activate(!o.Standby && !slices.Contains(o.Hold, name))
 	}
 	e.restore = nil
+	e.meters.keep(next)
 	e.keepTables(tables)
 	return nil, nil
 }
@@ -162,34 +163,77 @@ func (l *link) forget(d *device) {
 	l.due.forget(d)
 }
 
-// Activate opens the links of a state that was applied in standby or drained.
-func (e *Engine) Activate(context.Context) error {
+// Activate opens links that were applied in standby, held or drained.
+func (e *Engine) Activate(_ context.Context, names []string, handOff []byte) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {
 		return errClosed
 	}
-	e.standby = false
-	for _, l := range e.links {
+	links, err := e.named(names)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		e.standby = false
+	}
+	e.takeOver(handOff)
+	for _, l := range links {
+		l.takeOver(e.restore)
 		l.activate(true)
 	}
+	e.restore = nil
 	return nil
 }
 
-// Drain finishes the polls in flight, closes every link and flushes the last
-// batch. Activate, or an Apply without Standby, opens the links again.
-func (e *Engine) Drain(ctx context.Context) (Drained, error) {
+// takeOver gives the devices of a link that is not open what h has for them.
+func (l *link) takeOver(h *handOff) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h == nil || l.active {
+		return
+	}
+	for _, d := range l.devices {
+		h.give(l.name, d)
+	}
+}
+
+// named finds links; without names, it is all of them.
+func (e *Engine) named(names []string) ([]*link, error) {
+	if len(names) == 0 {
+		return e.snapshot(), nil
+	}
+	links := make([]*link, len(names))
+	for i, name := range names {
+		var err error
+		if links[i], err = e.link(name); err != nil {
+			return nil, err
+		}
+	}
+	return links, nil
+}
+
+// Drain finishes the polls in flight of the links, closes them and flushes the last
+// batch. Activate, or an Apply without Standby, opens them again.
+func (e *Engine) Drain(ctx context.Context, names []string) (Drained, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {
 		return Drained{}, errClosed
 	}
-	e.standby = true
-	links := e.snapshot()
+	links, err := e.named(names)
+	if err != nil {
+		return Drained{}, err
+	}
+	closing := links
+	if len(names) == 0 {
+		e.standby = true
+		closing = e.all() // those removed lately too
+	}
 	for _, l := range links {
 		l.activate(false)
 	}
-	for _, l := range e.all() { // those removed lately too
+	for _, l := range closing {
 		select {
 		case <-l.drained():
 		case <-ctx.Done():
@@ -202,4 +246,12 @@ func (e *Engine) Drain(ctx context.Context) (Drained, error) {
 		return Drained{}, err
 	}
 	return Drained{LastSequence: e.ring.status().NextSequence - 1, HandOff: handed}, nil
+}
+
+// Check is not possible yet for a link of this engine.
+func (e *Engine) Check(_ context.Context, name, _ string) error {
+	if _, err := e.link(name); err != nil {
+		return err
+	}
+	return driver.Errorf(driver.Unsupported, "check link %s: this version of the engine cannot", name)
 }

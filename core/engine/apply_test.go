@@ -148,7 +148,7 @@ func TestStandbyOpensNothing(t *testing.T) {
 		if err := r.Write(t.Context(), "l", "d1", "p0", driver.BoolValue(true)); driver.CodeOf(err) != driver.NotConnected {
 			t.Errorf("write in standby: %v", err)
 		}
-		if err := r.Activate(t.Context()); err != nil {
+		if err := r.Activate(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		sleep(1100 * time.Millisecond)
@@ -166,7 +166,7 @@ func TestDrainAndHandOff(t *testing.T) {
 		d.Delay(100 * time.Millisecond)
 		old.apply(link("l", 1, banded))
 		sleep(3 * time.Second)
-		drained, err := old.Drain(t.Context())
+		drained, err := old.Drain(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestDrainAndHandOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Until(next) + 300*time.Millisecond) // the poll that is due comes in the switch
-		if err := e.Activate(t.Context()); err != nil {
+		if err := e.Activate(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		sleep(10 * time.Millisecond)
@@ -214,7 +214,7 @@ func TestDrainAndHandOff(t *testing.T) {
 		if f, ok := e.Ring().TryNext(); !ok || f.Samples != 1 {
 			t.Errorf("frame after a change: %+v", f)
 		}
-		if err := old.Activate(t.Context()); err != nil { // the old takes the link back
+		if err := old.Activate(t.Context(), nil, nil); err != nil { // the old takes the link back
 			t.Fatal(err)
 		}
 		sleep(2 * time.Second)
@@ -234,7 +234,7 @@ func TestDrainInAPoll(t *testing.T) {
 		sleep(3 * time.Second)
 		polls := times(d.Polls())
 		time.Sleep(time.Until(polls[len(polls)-1].Add(1100 * time.Millisecond))) // within the next
-		drained, err := old.Drain(t.Context())
+		drained, err := old.Drain(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestDrainWaitsForNoHangingCall(t *testing.T) {
 		defer d.Hang()()
 		sleep(time.Second)
 		begun := time.Now()
-		if _, err := r.Drain(t.Context()); err != nil {
+		if _, err := r.Drain(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(begun); took > 5*time.Second {

@@ -15,6 +15,10 @@ type Options struct {
 	Log *slog.Logger
 	// Store gives a link its durable map; may be nil.
 	Store func(link string) driver.Store
+	// Secrets gives a link what the gateway keeps secret for it; may be nil.
+	Secrets func(link string) driver.Secrets
+	// Gateway tells who the driver works for; may be nil.
+	Gateway driver.Gateway
 	// RingBytes bounds the replay ring; 0: 16 MiB.
 	RingBytes int
 	// Encode appends a frame with one of b and g, the other being nil, to dst. It
@@ -50,6 +54,7 @@ type Engine struct {
 	closed  bool
 
 	answers  answerPool
+	meters   meters
 	progress atomic.Uint64
 	running  sync.WaitGroup // links, until they are done
 	watchdog sync.WaitGroup
@@ -89,7 +94,7 @@ func (e *Engine) Progress() uint64 { return e.progress.Load() }
 
 // Describe tells what the driver is.
 func (e *Engine) Describe(context.Context) (Description, error) {
-	d := Description{Info: e.info, ProcessEpoch: e.epoch}
+	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links"}}
 	if e.checker != nil {
 		d.Abilities = append(d.Abilities, "check")
 	}
@@ -154,7 +159,7 @@ func (e *Engine) snapshot() []*link {
 
 // Status is the state and the counters of everything.
 func (e *Engine) Status(context.Context) (*Status, error) {
-	s := &Status{Ring: e.ring.status()}
+	s := &Status{Ring: e.ring.status(), Meters: e.meters.read()}
 	for _, l := range e.snapshot() {
 		s.Links = append(s.Links, l.status())
 	}

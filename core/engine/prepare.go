@@ -27,9 +27,12 @@ func newSessionContext() (context.Context, context.CancelFunc) {
 func (r *runner) open(ctx context.Context) (err error) {
 	e := r.l.e
 	cfg := driver.LinkConfig{Name: r.l.name, Timeout: r.l.spec.Timeout, Settings: r.l.spec.Settings}
-	env := driver.Env{Log: r.l.log}
+	env := driver.Env{Log: r.l.log, Gateway: e.o.Gateway, Meter: e.meters.of(r.l.name)}
 	if e.o.Store != nil {
 		env.Store = e.o.Store(r.l.name)
+	}
+	if e.o.Secrets != nil {
+		env.Secrets = e.o.Secrets(r.l.name)
 	}
 	r.opened, err = e.driver.Open(ctx, cfg, env)
 	return err

@@ -22,6 +22,7 @@ type Link struct {
 	Gap      time.Duration   // between the end of a request and the next
 	Classes  []Class
 	Devices  []Device
+	Offline  bool // taken off line by the operator: not opened, and every point is Bad once
 }
 
 // Class is a scan class: a named period.
@@ -48,6 +49,7 @@ type Device struct {
 	Settings    json.RawMessage // the driver's own keys
 	Table       *Table          // shared by all devices of the same make; never changed
 	FirstHandle uint32          // 0 is no handle
+	Offline     bool            // taken off line by the operator, as Link.Offline
 }
 
 // Table is an immutable set of points.
@@ -84,8 +86,9 @@ type Description struct {
 
 // ApplyOptions go with a State.
 type ApplyOptions struct {
-	Standby bool   // prepare everything, open nothing until Activate
-	HandOff []byte // what another process's Drain answered
+	Standby bool     // prepare everything, open nothing until Activate
+	HandOff []byte   // what another process's Drain answered
+	Hold    []string // links to leave closed, although the rest is open, until Activate
 }
 
 // Drained is the answer to Drain.
@@ -114,8 +117,17 @@ type Control interface {
 	Read(ctx context.Context, link, device string, points []string) ([]NamedSample, error)
 	Write(ctx context.Context, link, device, point string, v driver.Value) error
 	Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error)
-	Drain(ctx context.Context) (Drained, error)
-	Activate(ctx context.Context) error
+
+	// Drain finishes the polls in flight of the links, closes them and flushes.
+	// The others go on. No links: all of them, and then the engine is in standby.
+	Drain(ctx context.Context, links []string) (Drained, error)
+	// Activate opens links that were applied in standby, held or drained; handOff, which
+	// may be empty, is what another process's Drain answered. No links: all of them.
+	Activate(ctx context.Context, links []string, handOff []byte) error
+	// Check proves that a link, or a device of it, that is off line works: it opens
+	// what must be opened, reads one point (of any device, where device is empty),
+	// closes what it opened, and answers the fault. The state does not change.
+	Check(ctx context.Context, link, device string) error
 }
 
 // Condition is what a link or device is in.
@@ -142,8 +154,17 @@ func (c Condition) String() string {
 
 // Status is the state and the counters of everything in one driver process.
 type Status struct {
-	Links []LinkStatus
-	Ring  RingStatus
+	Links  []LinkStatus
+	Ring   RingStatus
+	Meters []Meter
+}
+
+// Meter is a number that the driver itself keeps for a link, see driver.Meter.
+type Meter struct {
+	Link    string
+	Name    string
+	Value   float64
+	Counter bool // it only grows, since the process started; a gauge otherwise
 }
 
 // LinkStatus is one link's.

@@ -29,6 +29,10 @@ type Services interface {
 	StoreGet(ctx context.Context, link, key string) ([]byte, error)
 	// StorePut returns when the value is durable. A nil value deletes the key.
 	StorePut(ctx context.Context, link, key string, value []byte) error
+	// Secret returns a secret by its name. It fails with driver.Denied where no setting of the
+	// link, which must be one of this driver, is "secret:" and that name, and with
+	// driver.NotFound where there is no such secret. Its errors do not hold the value.
+	Secret(ctx context.Context, link, name string) ([]byte, error)
 	// Gateway tells the gateway's name and its time.
 	Gateway(ctx context.Context) (name string, now time.Time, err error)
 }
@@ -123,6 +127,8 @@ func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, qu
 		}
 		answer.Answer = &driverv1.ServicesRequest_StoreDone{StoreDone: &driverv1.StoreDone{}}
 		return services.StorePut(ctx, q.StorePut.GetLink(), q.StorePut.GetKey(), value)
+	case *driverv1.ServicesResponse_SecretGet:
+		return p.fillSecret(ctx, answer, q.SecretGet)
 	case *driverv1.ServicesResponse_GatewayGet:
 		name, now, err := services.Gateway(ctx)
 		answer.Answer = &driverv1.ServicesRequest_Gateway{Gateway: &driverv1.Gateway{Name: name, TimeUnixNs: timeToWire(now)}}
@@ -130,4 +136,19 @@ func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, qu
 	default:
 		return driver.Errorf(driver.Unsupported, "question %d is of a kind that this gateway does not know: it is older than the driver", question.GetId())
 	}
+}
+
+func (p *Process) fillSecret(ctx context.Context, answer *driverv1.ServicesRequest, q *driverv1.SecretGet) error {
+	if err := checkSecret(q.GetName()); err != nil {
+		return err
+	}
+	value, err := p.command.Services.Secret(ctx, q.GetLink(), q.GetName())
+	if err == nil && len(value) > maxValue {
+		err = driver.Errorf(driver.BadValue, "secret %q has %d bytes: at most %d are given out", q.GetName(), len(value), maxValue)
+	}
+	if err != nil {
+		return err
+	}
+	answer.Answer = &driverv1.ServicesRequest_Secret{Secret: &driverv1.Secret{Value: value}}
+	return nil
 }

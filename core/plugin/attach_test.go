@@ -275,6 +275,13 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 	return nil
 }
 
+func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
+	if link != "line1" {
+		return nil, driver.Errorf(driver.Denied, "secret %q: link %s does not name it", name, link)
+	}
+	return []byte("geheim"), nil
+}
+
 func (s *services) Gateway(context.Context) (string, time.Time, error) {
 	return "plant-7", time.Time{}, nil
 }

@@ -51,7 +51,7 @@ var FrameEncoder = frameEncoder
 // PumpLines logs what r has and returns the last n lines.
 func PumpLines(log *slog.Logger, r io.Reader, n int) []string {
 	keep := newTail(n)
-	newPump(log, "stderr", keep).run(bufio.NewReaderSize(r, maxLine))
+	newPump(log, "stderr", keep, nil, 0).run(bufio.NewReaderSize(r, maxLine))
 	return keep.last()
 }
 

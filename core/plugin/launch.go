@@ -39,6 +39,34 @@ type Command struct {
 	HeartbeatTimeout time.Duration // silence that ends an attachment; default 5 s
 	RunDir           string        // where the private socket directory is made; default os.TempDir()
 	TailLines        int           // how many last lines Exit holds; default 20
+
+	// Prepare may change the command before it is started: its path, arguments,
+	// ExtraFiles and SysProcAttr. Confinement and verified images come in by it.
+	// started, which may be nil, is called when the process runs, or could not be started.
+	Prepare func(cmd *exec.Cmd, socketDir string) (started func(), err error)
+
+	// Detach makes a process that outlives this core: see Record, Release and Reattach.
+	Detach bool
+	// Orphan is how long the process goes on without a core before it drains and
+	// exits; default 5 min detached, 3 s otherwise.
+	Orphan time.Duration
+	// Spill is how many bytes on disk its ring may take; 0: none.
+	Spill int64
+	// Level is the lowest level of the lines that the driver writes; see SetLevel.
+	Level slog.Level
+	// OnLine hears every line of the driver that is not too much, also below the level
+	// that Log keeps. It is called by one goroutine at a time and must not block; nil: nobody does.
+	OnLine func(Line)
+}
+
+// A Line is one line that a driver wrote.
+type Line struct {
+	Time   time.Time
+	Level  slog.Level
+	Stream string // stdout or stderr
+	PID    int
+	Text   string
+	Attrs  []slog.Attr // of a structured line
 }
 
 func (c Command) withDefaults() Command {
@@ -108,7 +136,7 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 	var run *process
 	unwatch := func() bool { return false }
 	defer func() { unwatch() }()
-	env := append([]string{envLogLevel + "=" + lowestLevel(ctx, c.Log).String()}, c.Env...)
+	env := append([]string{envLogLevel + "=" + c.Level.String()}, c.Env...)
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshakeConfig(),
 		VersionedPlugins: versionedPlugins(nil),
@@ -123,6 +151,13 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 				env = append(env, envClientCert+"="+string(id.Certificate))
 			}
 			run = newProcess(c, socketDir, env)
+			if c.Prepare != nil {
+				started, err := c.Prepare(run.cmd, socketDir)
+				if err != nil {
+					return nil, fmt.Errorf("prepare the start: %w", err)
+				}
+				run.told = started
+			}
 			// go-plugin's Start knows no context.
 			unwatch = context.AfterFunc(ctx, run.kill)
 			return run, nil
@@ -165,16 +200,6 @@ func withLastLine(err error, e Exit) error {
 		return err
 	}
 	return fmt.Errorf("%w; its last line: %s", err, e.Stderr[len(e.Stderr)-1])
-}
-
-// lowestLevel is the lowest level that the log keeps.
-func lowestLevel(ctx context.Context, log *slog.Logger) slog.Level {
-	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
-		if log.Enabled(ctx, level) {
-			return level
-		}
-	}
-	return slog.LevelError
 }
 
 // connect dials the process and asks what it is.

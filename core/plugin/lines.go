@@ -29,6 +29,8 @@ type pump struct {
 	log    *slog.Logger
 	source string // stdout or stderr
 	keep   *tail
+	onLine func(Line) // may be nil
+	pid    int
 
 	tokens     float64
 	filled     time.Time
@@ -36,8 +38,21 @@ type pump struct {
 	suppressed int
 }
 
-func newPump(log *slog.Logger, source string, keep *tail) *pump {
-	return &pump{log: log, source: source, keep: keep, tokens: lineBurst, filled: time.Now()}
+func newPump(log *slog.Logger, source string, keep *tail, onLine func(Line), pid int) *pump {
+	return &pump{log: log, source: source, keep: keep, onLine: onLine, pid: pid, tokens: lineBurst, filled: time.Now()}
+}
+
+// oneAtATime lets a function that the pumps of both streams call be simple.
+func oneAtATime(onLine func(Line)) func(Line) {
+	if onLine == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(l Line) {
+		mu.Lock()
+		defer mu.Unlock()
+		onLine(l)
+	}
 }
 
 // run reads to the end.
@@ -91,6 +106,9 @@ func (p *pump) take(line []byte, cut bool) {
 	record, ok := parseLine(line, now)
 	if !ok || cut {
 		record = slog.NewRecord(now, plainLevel(line), strings.ToValidUTF8(string(line), "\uFFFD"), 0)
+	}
+	p.tell(record)
+	if !ok || cut {
 		record.AddAttrs(slog.String("from", p.source))
 	}
 	if cut {
@@ -101,6 +119,18 @@ func (p *pump) take(line []byte, cut bool) {
 		// An error of the log's writer has nowhere to go.
 		_ = p.log.Handler().Handle(ctx, record)
 	}
+}
+
+func (p *pump) tell(r slog.Record) {
+	if p.onLine == nil {
+		return
+	}
+	line := Line{Time: r.Time, Level: r.Level, Stream: p.source, PID: p.pid, Text: r.Message}
+	r.Attrs(func(a slog.Attr) bool {
+		line.Attrs = append(line.Attrs, a)
+		return true
+	})
+	p.onLine(line)
 }
 
 func (p *pump) allowed(now time.Time) bool {

@@ -169,7 +169,7 @@ func newFake(in plugin.Inside) plugin.Backend {
 }
 
 func (f *fake) Describe(context.Context) (engine.Description, error) {
-	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, ProcessEpoch: fakeEpoch}, nil
+	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links"}, ProcessEpoch: fakeEpoch}, nil
 }
 
 func (f *fake) Validate(_ context.Context, s *engine.State) ([]engine.ConfigFault, error) {
@@ -249,11 +249,20 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
 }
 
-func (f *fake) Drain(context.Context) (engine.Drained, error) {
-	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases")}, nil
+func (f *fake) Drain(_ context.Context, links []string) (engine.Drained, error) {
+	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases" + strings.Join(links, ","))}, nil
 }
 
-func (f *fake) Activate(context.Context) error { return nil }
+func (f *fake) Activate(_ context.Context, links []string, handOff []byte) error {
+	if len(links) == 0 {
+		return nil
+	}
+	return driver.Errorf(driver.Lost, "activate %s with %s", strings.Join(links, ","), handOff)
+}
+
+func (f *fake) Check(_ context.Context, link, device string) error {
+	return driver.Errorf(driver.NotConnected, "check %s of %s", device, link)
+}
 
 // waitFor waits for c, for as long as a test may hang.
 func waitFor[T any](t testing.TB, c <-chan T, what string) (v T) {

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -145,78 +144,6 @@ func (p *Process) askExit(ctx context.Context) bool {
 	default: // the connection ends with the answer, or before it
 		return true
 	}
-}
-
-// Describe asks the driver what it is.
-func (p *Process) Describe(ctx context.Context) (engine.Description, error) {
-	r, err := call(ctx, p, "describe", p.rpc.Describe, &driverv1.DescribeRequest{})
-	return descriptionFromWire(r), err
-}
-
-// Validate has the driver check a state.
-func (p *Process) Validate(ctx context.Context, s *engine.State) ([]engine.ConfigFault, error) {
-	r, err := call(ctx, p, "validate", p.rpc.Validate, &driverv1.ValidateRequest{State: stateToWire(s)})
-	return faultsFromWire(r.GetFaults()), err
-}
-
-// Apply sets the driver's desired state.
-func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
-	r, err := call(ctx, p, "apply", p.rpc.Apply,
-		&driverv1.ApplyRequest{State: stateToWire(s), Standby: o.Standby, HandOff: o.HandOff})
-	return faultsFromWire(r.GetFaults()), err
-}
-
-// Status asks for all conditions and counters.
-func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
-	r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{})
-	if err != nil {
-		return nil, err
-	}
-	return statusFromWire(r), nil
-}
-
-// Read reads points of one device.
-func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
-	r, err := call(ctx, p, "read", p.rpc.Read, &driverv1.ReadRequest{Link: link, Device: device, Points: points})
-	if err != nil {
-		return nil, err
-	}
-	return samplesFromWire(r.GetSamples()), nil
-}
-
-// Write writes one point.
-func (p *Process) Write(ctx context.Context, link, device, point string, v driver.Value) error {
-	_, err := call(ctx, p, "write", p.rpc.Write,
-		&driverv1.WriteRequest{Link: link, Device: device, Point: point, Value: valueToWire(v)})
-	return err
-}
-
-// Browse lists addresses of a device.
-func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error) {
-	r, err := call(ctx, p, "browse", p.rpc.Browse,
-		&driverv1.BrowseRequest{Link: link, Device: device, Prefix: prefix, Limit: uint32(min(max(0, limit), math.MaxInt32))})
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]driver.Entry, len(r.GetEntries()))
-	for i, e := range r.GetEntries() {
-		entries[i] = driver.Entry{
-			Address: e.GetAddress(), Name: e.GetName(), Kind: kindFromWire(e.GetKind()), Writable: e.GetWritable(),
-		}
-	}
-	return entries, nil
-}
-
-// Drain finishes what is in flight and closes the links.
-func (p *Process) Drain(ctx context.Context) (engine.Drained, error) {
-	r, err := call(ctx, p, "drain", p.rpc.Drain, &driverv1.DrainRequest{})
-	return engine.Drained{LastSequence: r.GetLastSequence(), HandOff: r.GetHandOff()}, err
-}
-
-// Activate opens the links of a state applied in standby.
-func (p *Process) Activate(ctx context.Context) error {
-	_, err := call(ctx, p, "activate", p.rpc.Activate, &driverv1.ActivateRequest{})
-	return err
 }
 
 // call makes one unary call with a deadline. The response is the zero one, and

@@ -40,10 +40,19 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	if diff := cmp.Diff([]driver.Entry{{Address: "holding:5", Kind: driver.KindBool, Writable: true}}, entries); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if d, err := p.Drain(ctx); err != nil || d.LastSequence != fakeFrames || string(d.HandOff) != "phases" {
+	if d, err := p.Drain(ctx, nil); err != nil || d.LastSequence != fakeFrames || string(d.HandOff) != "phases" {
 		t.Error(d, err)
 	}
-	if err := p.Activate(ctx); err != nil {
+	if err := p.Activate(ctx, nil, nil); err != nil {
+		t.Error(err)
+	}
+	if d, err := p.Drain(ctx, []string{"a", "b"}); err != nil || string(d.HandOff) != "phasesa,b" {
+		t.Error(d, err)
+	}
+	if err := p.Activate(ctx, []string{"a"}, []byte("phases")); driver.CodeOf(err) != driver.Lost || err.Error() != "activate a with phases" {
+		t.Error(err)
+	}
+	if err := p.Check(ctx, "line1", "m1"); driver.CodeOf(err) != driver.NotConnected || err.Error() != "check m1 of line1" {
 		t.Error(err)
 	}
 	for code := driver.OK; code <= driver.Lost; code++ {

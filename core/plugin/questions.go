@@ -15,9 +15,7 @@ import (
 const (
 	// maxPending bounds the questions on the wire; further ones wait. Together
 	// they fit into the stream's window, so that a Send does not wait for the core.
-	maxPending  = 64
-	maxKeyBytes = 256
-	maxValue    = 64 << 10
+	maxPending = 64
 )
 
 type servicesServer = grpc.BidiStreamingServer[driverv1.ServicesRequest, driverv1.ServicesResponse]
@@ -142,54 +140,4 @@ func (q *questions) forget(id uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.pending, id)
-}
-
-// store is driver.Env.Store of one link.
-type store struct {
-	questions *questions
-	link      string
-}
-
-var _ driver.Store = (*store)(nil)
-
-// Get asks the core for the value of key.
-func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
-	if err := checkKey(key); err != nil {
-		return nil, err
-	}
-	answer, err := s.questions.ask(ctx, &driverv1.ServicesResponse{Question: &driverv1.ServicesResponse_StoreGet{
-		StoreGet: &driverv1.StoreGet{Link: s.link, Key: key},
-	}})
-	if err != nil {
-		return nil, err
-	}
-	got := answer.GetStoreGot()
-	if got == nil {
-		return nil, driver.Errorf(driver.Protocol, "get %q: the core answered another question", key)
-	}
-	return got.Value, nil
-}
-
-// Put has the core keep value; it returns when it is durable.
-func (s *store) Put(ctx context.Context, key string, value []byte) error {
-	if err := checkKey(key); err != nil {
-		return err
-	}
-	if len(value) > maxValue {
-		return driver.Errorf(driver.BadValue, "put %q: %d bytes, at most %d are kept", key, len(value), maxValue)
-	}
-	answer, err := s.questions.ask(ctx, &driverv1.ServicesResponse{Question: &driverv1.ServicesResponse_StorePut{
-		StorePut: &driverv1.StorePut{Link: s.link, Key: key, Value: value},
-	}})
-	if err == nil && answer.GetStoreDone() == nil {
-		err = driver.Errorf(driver.Protocol, "put %q: the core answered another question", key)
-	}
-	return err
-}
-
-func checkKey(key string) error {
-	if key == "" || len(key) > maxKeyBytes {
-		return driver.Errorf(driver.BadValue, "store key of %d bytes: 1 to %d are allowed", len(key), maxKeyBytes)
-	}
-	return nil
 }

@@ -40,6 +40,8 @@ type process struct {
 	log  *slog.Logger
 	keep *tail
 
+	onLine func(Line)
+
 	cmd            *exec.Cmd
 	stdout, stderr *os.File
 	forward        *io.PipeWriter // the checked handshake, to go-plugin
@@ -49,6 +51,7 @@ type process struct {
 	mu      sync.Mutex
 	refusal error // why the handshake was refused
 	shake   handshake
+	told    func() // called once the process runs, or could not be started; may be nil
 	started bool
 	killed  bool
 
@@ -86,7 +89,7 @@ func (e Exit) String() string {
 
 func newProcess(c Command, dir string, env []string) *process {
 	p := &process{
-		path: c.Path, args: c.Args, dir: dir, keep: newTail(c.TailLines), log: c.Log,
+		path: c.Path, args: c.Args, dir: dir, keep: newTail(c.TailLines), log: c.Log, onLine: oneAtATime(c.OnLine),
 		done: make(chan struct{}), finished: make(chan struct{}),
 	}
 	p.forwarded, p.forward = io.Pipe()
@@ -117,7 +120,7 @@ func (p *process) Start(context.Context) error {
 	}
 	p.stdout, p.stderr = outRead, errRead
 	log := p.log.With("pid", p.cmd.Process.Pid)
-	p.pumps.Go(func() { newPump(log, "stderr", p.keep).run(bufio.NewReaderSize(errRead, maxLine)) })
+	p.pumps.Go(func() { p.pump(log, "stderr").run(bufio.NewReaderSize(errRead, maxLine)) })
 	p.pumps.Go(func() { p.readStdout(log) })
 	go p.wait()
 	return nil
@@ -130,6 +133,9 @@ func (p *process) exec() error {
 		return errors.New("the start was given up")
 	}
 	err := p.cmd.Start()
+	if p.told != nil {
+		p.told()
+	}
 	p.started = err == nil
 	return err
 }
@@ -173,7 +179,11 @@ func (p *process) readStdout(log *slog.Logger) {
 	if err != nil {
 		log.Debug("handshake refused", "err", err)
 	}
-	newPump(log, "stdout", p.keep).run(from)
+	p.pump(log, "stdout").run(from)
+}
+
+func (p *process) pump(log *slog.Logger, source string) *pump {
+	return newPump(log, source, p.keep, p.onLine, p.cmd.Process.Pid)
 }
 
 // wait sees the process die, kills what it started, and cleans up after it.

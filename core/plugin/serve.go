@@ -46,6 +46,8 @@ func Serve(d driver.Driver) {
 		e := engine.New(d, engine.Options{
 			Log:     log,
 			Store:   func(link string) driver.Store { return &store{questions: s.questions, link: link} },
+			Secrets: func(link string) driver.Secrets { return &secrets{questions: s.questions, link: link} },
+			Gateway: &gateway{questions: s.questions},
 			Encode:  frameEncoder(),
 			OnEvent: s.event,
 		})
@@ -66,11 +68,11 @@ func serve(name, version string, stderr *os.File, build func(*server, *slog.Logg
 	// The core decides when a driver ends: not a Ctrl-C in its terminal, and not
 	// a line written to the stderr of a core that is dead.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT)
-	log := driverLog(stderr)
+	s := newServer(newQuestions())
+	log := driverLog(stderr, &s.level)
 	if text := versionMismatch(name, os.Getenv(envVersions)); text != "" {
 		log.Error(text) // the core reads our version in the handshake and ends this
 	}
-	s := newServer(newQuestions())
 	var closeAll closer
 	s.backend, closeAll = build(s, log)
 	return run(s, log, stderr, closeAll)
@@ -173,11 +175,12 @@ func removeSocketDir() {
 	}
 }
 
-// driverLog writes lines that the core's pump understands.
-func driverLog(to io.Writer) *slog.Logger {
-	level := slog.LevelInfo
-	if err := level.UnmarshalText([]byte(os.Getenv(envLogLevel))); err != nil {
-		level = slog.LevelInfo
+// driverLog writes lines that the core's pump understands, from the level that the
+// core has set.
+func driverLog(to io.Writer, level *slog.LevelVar) *slog.Logger {
+	var first slog.Level // info
+	if first.UnmarshalText([]byte(os.Getenv(envLogLevel))) == nil {
+		level.Set(first)
 	}
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level}))
 }

@@ -107,7 +107,7 @@ func TestServe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d, err := p.Drain(t.Context()); err != nil || d.LastSequence < h.ResumeAfter {
+	if d, err := p.Drain(t.Context(), nil); err != nil || d.LastSequence < h.ResumeAfter {
 		t.Errorf("drained up to %d after frame %d: %v", d.LastSequence, h.ResumeAfter, err)
 	}
 	if err := p.Stop(t.Context()); err != nil || p.Exit().Code != 0 {

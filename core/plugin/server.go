@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type server struct {
 	driverv1.UnimplementedDriverServiceServer
 	backend
 	questions *questions
+	level     slog.LevelVar // of the driver's log
 
 	streams  atomic.Int64 // open streams of a core
 	lastSeen atomic.Int64 // when the last of them ended, or this server began, Unix nanoseconds
@@ -81,7 +83,7 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 	if err != nil {
 		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
 	}
-	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff()})
+	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold()})
 	if err != nil {
 		return nil, statusOf(err)
 	}
@@ -126,19 +128,31 @@ func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driver
 	return &driverv1.BrowseResponse{Entries: wire}, nil
 }
 
-func (s *server) Drain(ctx context.Context, _ *driverv1.DrainRequest) (*driverv1.DrainResponse, error) {
-	d, err := s.control.Drain(ctx)
+func (s *server) Drain(ctx context.Context, r *driverv1.DrainRequest) (*driverv1.DrainResponse, error) {
+	d, err := s.control.Drain(ctx, r.GetLinks())
 	if err != nil {
 		return nil, statusOf(err)
 	}
 	return &driverv1.DrainResponse{LastSequence: d.LastSequence, HandOff: d.HandOff}, nil
 }
 
-func (s *server) Activate(ctx context.Context, _ *driverv1.ActivateRequest) (*driverv1.ActivateResponse, error) {
-	if err := s.control.Activate(ctx); err != nil {
+func (s *server) Activate(ctx context.Context, r *driverv1.ActivateRequest) (*driverv1.ActivateResponse, error) {
+	if err := s.control.Activate(ctx, r.GetLinks(), r.GetHandOff()); err != nil {
 		return nil, statusOf(err)
 	}
 	return &driverv1.ActivateResponse{}, nil
+}
+
+func (s *server) Check(ctx context.Context, r *driverv1.CheckRequest) (*driverv1.CheckResponse, error) {
+	if err := s.control.Check(ctx, r.GetLink(), r.GetDevice()); err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.CheckResponse{}, nil
+}
+
+func (s *server) SetLog(_ context.Context, r *driverv1.SetLogRequest) (*driverv1.SetLogResponse, error) {
+	s.level.Set(slog.Level(r.GetLevel()))
+	return &driverv1.SetLogResponse{}, nil
 }
 
 // Services lets the driver's questions through to the core for as long as the

@@ -32,6 +32,7 @@ func linkToWire(l *engine.Link, index func(*engine.Table) uint32) *driverv1.Link
 		Name: l.Name, Settings: l.Settings, TimeoutNs: int64(l.Timeout), GapNs: int64(l.Gap),
 		ScanClasses: make([]*driverv1.ScanClass, len(l.Classes)),
 		Devices:     make([]*driverv1.Device, len(l.Devices)),
+		Offline:     l.Offline,
 	}
 	for i, c := range l.Classes {
 		wire.ScanClasses[i] = &driverv1.ScanClass{
@@ -40,7 +41,7 @@ func linkToWire(l *engine.Link, index func(*engine.Table) uint32) *driverv1.Link
 	}
 	for i, d := range l.Devices {
 		wire.Devices[i] = &driverv1.Device{
-			Name: d.Name, Settings: d.Settings, Table: index(d.Table), FirstHandle: d.FirstHandle,
+			Name: d.Name, Settings: d.Settings, Table: index(d.Table), FirstHandle: d.FirstHandle, Offline: d.Offline,
 		}
 	}
 	return wire
@@ -83,6 +84,7 @@ func linkFromWire(l *engine.Link, wire *driverv1.Link, tables []*engine.Table) e
 		Timeout: time.Duration(wire.GetTimeoutNs()), Gap: time.Duration(wire.GetGapNs()),
 		Classes: make([]engine.Class, len(wire.GetScanClasses())),
 		Devices: make([]engine.Device, len(wire.GetDevices())),
+		Offline: wire.GetOffline(),
 	}
 	if l.Timeout < 0 || l.Gap < 0 {
 		return fmt.Errorf("timeout %v, gap %v: negative", l.Timeout, l.Gap)
@@ -101,7 +103,7 @@ func linkFromWire(l *engine.Link, wire *driverv1.Link, tables []*engine.Table) e
 		}
 		l.Devices[i] = engine.Device{
 			Name: d.GetName(), Settings: d.GetSettings(),
-			Table: tables[d.GetTable()], FirstHandle: d.GetFirstHandle(),
+			Table: tables[d.GetTable()], FirstHandle: d.GetFirstHandle(), Offline: d.GetOffline(),
 		}
 		if err := checkDevice(&l.Devices[i], len(l.Classes)); err != nil {
 			return fmt.Errorf("device %s: %w", d.GetName(), err)

@@ -42,6 +42,11 @@ func statusToWire(s *engine.Status) *driverv1.StatusResponse {
 			Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed,
 		},
 	}
+	for _, m := range s.Meters {
+		wire.Meters = append(wire.Meters, &driverv1.Meter{
+			Link: m.Link, Name: validText(m.Name), Value: m.Value, Counter: m.Counter,
+		})
+	}
 	for i := range s.Links {
 		l := &s.Links[i]
 		wire.Links[i] = &driverv1.LinkStatus{
@@ -73,6 +78,11 @@ func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
 			NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
 			MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
 		},
+	}
+	for _, m := range wire.GetMeters() {
+		s.Meters = append(s.Meters, engine.Meter{
+			Link: m.GetLink(), Name: m.GetName(), Value: m.GetValue(), Counter: m.GetCounter(),
+		})
 	}
 	for i, l := range wire.GetLinks() {
 		s.Links[i] = engine.LinkStatus{

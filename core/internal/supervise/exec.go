@@ -26,7 +26,9 @@ func (e Exec) Launch(ctx context.Context, kind string) (Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := plugin.Launch(ctx, plugin.Command{Name: kind, Path: path, Env: e.Env, Log: e.Log, Services: e.Services(kind)})
+	p, err := plugin.Launch(ctx, plugin.Command{
+		Name: kind, Path: path, Env: e.Env, Log: e.Log, Services: e.Services(kind), Level: lowestLevel(ctx, e.Log),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -65,4 +67,17 @@ func (l launched) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler)
 		return nil, err
 	}
 	return a, nil
+}
+
+// lowestLevel is the lowest level that the log keeps.
+func lowestLevel(ctx context.Context, log *slog.Logger) slog.Level {
+	if log == nil {
+		return slog.LevelError
+	}
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if log.Enabled(ctx, level) {
+			return level
+		}
+	}
+	return slog.LevelError
 }

@@ -96,9 +96,10 @@ func (p *fakeProcess) Write(context.Context, string, string, string, driver.Valu
 func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]driver.Entry, error) {
 	return nil, nil
 }
-func (p *fakeProcess) Activate(context.Context) error { return nil }
+func (p *fakeProcess) Activate(context.Context, []string, []byte) error { return nil }
+func (p *fakeProcess) Check(context.Context, string, string) error      { return nil }
 
-func (p *fakeProcess) Drain(context.Context) (engine.Drained, error) {
+func (p *fakeProcess) Drain(context.Context, []string) (engine.Drained, error) {
 	if p.onDrain != nil {
 		p.onDrain()
 	}

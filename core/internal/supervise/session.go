@@ -222,7 +222,7 @@ func (s *session) drain() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
-	drained, err := s.proc.Drain(ctx)
+	drained, err := s.proc.Drain(ctx, nil)
 	if err != nil {
 		s.log.Warn("drain", "err", err)
 		return nil

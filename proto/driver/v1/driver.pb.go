@@ -586,7 +586,10 @@ type DescribeResponse struct {
 	LinkSchema    string `protobuf:"bytes,3,opt,name=link_schema,json=linkSchema,proto3" json:"link_schema,omitempty"`
 	DeviceSchema  string `protobuf:"bytes,4,opt,name=device_schema,json=deviceSchema,proto3" json:"device_schema,omitempty"`
 	AddressSchema string `protobuf:"bytes,5,opt,name=address_schema,json=addressSchema,proto3" json:"address_schema,omitempty"`
-	// What the driver can do beyond the minimum: "check", ...
+	// What the driver can do beyond the minimum. "check": it can judge a configuration
+	// without connecting. "links": it knows DrainRequest.links, ActivateRequest,
+	// ApplyRequest.hold and offline; of one that does not, the core drains all links or
+	// none, and leaves out of its state what is off line.
 	Abilities []string `protobuf:"bytes,6,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	// A random number that is new at every start of the process.
 	ProcessEpoch  uint64 `protobuf:"varint,7,opt,name=process_epoch,json=processEpoch,proto3" json:"process_epoch,omitempty"`
@@ -971,9 +974,11 @@ type Link struct {
 	// For one request on the wire.
 	TimeoutNs int64 `protobuf:"varint,3,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
 	// Between the end of a request and the next on this link.
-	GapNs         int64        `protobuf:"varint,4,opt,name=gap_ns,json=gapNs,proto3" json:"gap_ns,omitempty"`
-	ScanClasses   []*ScanClass `protobuf:"bytes,5,rep,name=scan_classes,json=scanClasses,proto3" json:"scan_classes,omitempty"`
-	Devices       []*Device    `protobuf:"bytes,6,rep,name=devices,proto3" json:"devices,omitempty"`
+	GapNs       int64        `protobuf:"varint,4,opt,name=gap_ns,json=gapNs,proto3" json:"gap_ns,omitempty"`
+	ScanClasses []*ScanClass `protobuf:"bytes,5,rep,name=scan_classes,json=scanClasses,proto3" json:"scan_classes,omitempty"`
+	Devices     []*Device    `protobuf:"bytes,6,rep,name=devices,proto3" json:"devices,omitempty"`
+	// Taken off line by the operator: it is not opened, and every point is bad once.
+	Offline       bool `protobuf:"varint,7,opt,name=offline,proto3" json:"offline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1050,6 +1055,13 @@ func (x *Link) GetDevices() []*Device {
 	return nil
 }
 
+func (x *Link) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
 type Device struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1057,7 +1069,9 @@ type Device struct {
 	// Index into State.tables.
 	Table uint32 `protobuf:"varint,3,opt,name=table,proto3" json:"table,omitempty"`
 	// The handle of the table's first point for this device; the others follow. 0 is no handle.
-	FirstHandle   uint32 `protobuf:"varint,4,opt,name=first_handle,json=firstHandle,proto3" json:"first_handle,omitempty"`
+	FirstHandle uint32 `protobuf:"varint,4,opt,name=first_handle,json=firstHandle,proto3" json:"first_handle,omitempty"`
+	// Taken off line by the operator, as Link.offline.
+	Offline       bool `protobuf:"varint,5,opt,name=offline,proto3" json:"offline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1118,6 +1132,13 @@ func (x *Device) GetFirstHandle() uint32 {
 		return x.FirstHandle
 	}
 	return 0
+}
+
+func (x *Device) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
 }
 
 type ValidateRequest struct {
@@ -1291,7 +1312,9 @@ type ApplyRequest struct {
 	// Prepare everything, open nothing, until Activate.
 	Standby bool `protobuf:"varint,2,opt,name=standby,proto3" json:"standby,omitempty"`
 	// What another process's Drain handed over; empty: nothing.
-	HandOff       []byte `protobuf:"bytes,3,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
+	HandOff []byte `protobuf:"bytes,3,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
+	// Links to leave closed although the rest is open, until Activate.
+	Hold          []string `protobuf:"bytes,4,rep,name=hold,proto3" json:"hold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1343,6 +1366,13 @@ func (x *ApplyRequest) GetStandby() bool {
 func (x *ApplyRequest) GetHandOff() []byte {
 	if x != nil {
 		return x.HandOff
+	}
+	return nil
+}
+
+func (x *ApplyRequest) GetHold() []string {
+	if x != nil {
+		return x.Hold
 	}
 	return nil
 }
@@ -1428,9 +1458,11 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type StatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Links         []*LinkStatus          `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
-	Ring          *RingStatus            `protobuf:"bytes,2,opt,name=ring,proto3" json:"ring,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Links []*LinkStatus          `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
+	Ring  *RingStatus            `protobuf:"bytes,2,opt,name=ring,proto3" json:"ring,omitempty"`
+	// The driver's own counters and gauges.
+	Meters        []*Meter `protobuf:"bytes,3,rep,name=meters,proto3" json:"meters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1479,6 +1511,83 @@ func (x *StatusResponse) GetRing() *RingStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetMeters() []*Meter {
+	if x != nil {
+		return x.Meters
+	}
+	return nil
+}
+
+// Meter is a number that the driver itself keeps.
+type Meter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Link  string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Value float64                `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
+	// It only grows, since the process started; a gauge otherwise.
+	Counter       bool `protobuf:"varint,4,opt,name=counter,proto3" json:"counter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Meter) Reset() {
+	*x = Meter{}
+	mi := &file_driver_v1_driver_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Meter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Meter) ProtoMessage() {}
+
+func (x *Meter) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Meter.ProtoReflect.Descriptor instead.
+func (*Meter) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Meter) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *Meter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Meter) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Meter) GetCounter() bool {
+	if x != nil {
+		return x.Counter
+	}
+	return false
+}
+
 type RingStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NextSequence  uint64                 `protobuf:"varint,1,opt,name=next_sequence,json=nextSequence,proto3" json:"next_sequence,omitempty"`
@@ -1496,7 +1605,7 @@ type RingStatus struct {
 
 func (x *RingStatus) Reset() {
 	*x = RingStatus{}
-	mi := &file_driver_v1_driver_proto_msgTypes[17]
+	mi := &file_driver_v1_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1617,7 @@ func (x *RingStatus) String() string {
 func (*RingStatus) ProtoMessage() {}
 
 func (x *RingStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[17]
+	mi := &file_driver_v1_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1630,7 @@ func (x *RingStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingStatus.ProtoReflect.Descriptor instead.
 func (*RingStatus) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RingStatus) GetNextSequence() uint64 {
@@ -1588,7 +1697,7 @@ type LinkStatus struct {
 
 func (x *LinkStatus) Reset() {
 	*x = LinkStatus{}
-	mi := &file_driver_v1_driver_proto_msgTypes[18]
+	mi := &file_driver_v1_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1709,7 @@ func (x *LinkStatus) String() string {
 func (*LinkStatus) ProtoMessage() {}
 
 func (x *LinkStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[18]
+	mi := &file_driver_v1_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1722,7 @@ func (x *LinkStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStatus.ProtoReflect.Descriptor instead.
 func (*LinkStatus) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LinkStatus) GetName() string {
@@ -1690,7 +1799,7 @@ type DeviceStatus struct {
 
 func (x *DeviceStatus) Reset() {
 	*x = DeviceStatus{}
-	mi := &file_driver_v1_driver_proto_msgTypes[19]
+	mi := &file_driver_v1_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1811,7 @@ func (x *DeviceStatus) String() string {
 func (*DeviceStatus) ProtoMessage() {}
 
 func (x *DeviceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[19]
+	mi := &file_driver_v1_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1824,7 @@ func (x *DeviceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceStatus.ProtoReflect.Descriptor instead.
 func (*DeviceStatus) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeviceStatus) GetName() string {
@@ -1827,7 +1936,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[20]
+	mi := &file_driver_v1_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +1948,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[20]
+	mi := &file_driver_v1_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +1961,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadRequest) GetLink() string {
@@ -1885,7 +1994,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[21]
+	mi := &file_driver_v1_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2006,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[21]
+	mi := &file_driver_v1_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2019,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadResponse) GetSamples() []*PointSample {
@@ -1934,7 +2043,7 @@ type PointSample struct {
 
 func (x *PointSample) Reset() {
 	*x = PointSample{}
-	mi := &file_driver_v1_driver_proto_msgTypes[22]
+	mi := &file_driver_v1_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2055,7 @@ func (x *PointSample) String() string {
 func (*PointSample) ProtoMessage() {}
 
 func (x *PointSample) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[22]
+	mi := &file_driver_v1_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2068,7 @@ func (x *PointSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointSample.ProtoReflect.Descriptor instead.
 func (*PointSample) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PointSample) GetPoint() string {
@@ -2009,7 +2118,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[23]
+	mi := &file_driver_v1_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2130,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[23]
+	mi := &file_driver_v1_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2143,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WriteRequest) GetLink() string {
@@ -2073,7 +2182,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	mi := &file_driver_v1_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2194,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	mi := &file_driver_v1_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2207,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{25}
 }
 
 type BrowseRequest struct {
@@ -2113,7 +2222,7 @@ type BrowseRequest struct {
 
 func (x *BrowseRequest) Reset() {
 	*x = BrowseRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	mi := &file_driver_v1_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2234,7 @@ func (x *BrowseRequest) String() string {
 func (*BrowseRequest) ProtoMessage() {}
 
 func (x *BrowseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	mi := &file_driver_v1_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2247,7 @@ func (x *BrowseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseRequest.ProtoReflect.Descriptor instead.
 func (*BrowseRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BrowseRequest) GetLink() string {
@@ -2178,7 +2287,7 @@ type BrowseResponse struct {
 
 func (x *BrowseResponse) Reset() {
 	*x = BrowseResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	mi := &file_driver_v1_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2299,7 @@ func (x *BrowseResponse) String() string {
 func (*BrowseResponse) ProtoMessage() {}
 
 func (x *BrowseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	mi := &file_driver_v1_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2312,7 @@ func (x *BrowseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseResponse.ProtoReflect.Descriptor instead.
 func (*BrowseResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BrowseResponse) GetEntries() []*BrowseEntry {
@@ -2225,7 +2334,7 @@ type BrowseEntry struct {
 
 func (x *BrowseEntry) Reset() {
 	*x = BrowseEntry{}
-	mi := &file_driver_v1_driver_proto_msgTypes[27]
+	mi := &file_driver_v1_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2346,7 @@ func (x *BrowseEntry) String() string {
 func (*BrowseEntry) ProtoMessage() {}
 
 func (x *BrowseEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[27]
+	mi := &file_driver_v1_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2359,7 @@ func (x *BrowseEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseEntry.ProtoReflect.Descriptor instead.
 func (*BrowseEntry) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BrowseEntry) GetAddress() string {
@@ -2282,14 +2391,16 @@ func (x *BrowseEntry) GetWritable() bool {
 }
 
 type DrainRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which links; none: all, and then the process is in standby.
+	Links         []string `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[28]
+	mi := &file_driver_v1_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2412,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[28]
+	mi := &file_driver_v1_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,12 +2425,19 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DrainRequest) GetLinks() []string {
+	if x != nil {
+		return x.Links
+	}
+	return nil
 }
 
 type DrainResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sequence of the last frame; nothing follows it.
+	// The sequence of the last frame; nothing of the links follows it.
 	LastSequence uint64 `protobuf:"varint,1,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
 	// For the process that takes over: phases, deadbands, last values, the driver's own state.
 	HandOff       []byte `protobuf:"bytes,2,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
@@ -2329,7 +2447,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[29]
+	mi := &file_driver_v1_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2459,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[29]
+	mi := &file_driver_v1_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2472,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DrainResponse) GetLastSequence() uint64 {
@@ -2372,14 +2490,18 @@ func (x *DrainResponse) GetHandOff() []byte {
 }
 
 type ActivateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which links; none: all.
+	Links []string `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
+	// What another process's Drain handed over; empty: nothing.
+	HandOff       []byte `protobuf:"bytes,2,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[30]
+	mi := &file_driver_v1_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2513,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[30]
+	mi := &file_driver_v1_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2526,21 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ActivateRequest) GetLinks() []string {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *ActivateRequest) GetHandOff() []byte {
+	if x != nil {
+		return x.HandOff
+	}
+	return nil
 }
 
 type ActivateResponse struct {
@@ -2415,7 +2551,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[31]
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2563,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[31]
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2576,177 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
+}
+
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Link  string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	// Empty: any one device of the link.
+	Device        string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CheckRequest) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *CheckRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+type CheckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
+}
+
+type SetLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in log/slog: debug -4, info 0, warn 4, error 8.
+	Level         int32 `protobuf:"zigzag32,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogRequest) Reset() {
+	*x = SetLogRequest{}
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogRequest) ProtoMessage() {}
+
+func (x *SetLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogRequest.ProtoReflect.Descriptor instead.
+func (*SetLogRequest) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetLogRequest) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+type SetLogResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogResponse) Reset() {
+	*x = SetLogResponse{}
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogResponse) ProtoMessage() {}
+
+func (x *SetLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogResponse.ProtoReflect.Descriptor instead.
+func (*SetLogResponse) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
 }
 
 type AttachRequest struct {
@@ -2457,7 +2763,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2775,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2788,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AttachRequest) GetMessage() isAttachRequest_Message {
@@ -2557,7 +2863,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2875,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2888,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Hello) GetCoreEpoch() uint64 {
@@ -2624,7 +2930,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2942,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2955,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Credit) GetFrames() uint32 {
@@ -2678,7 +2984,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2996,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +3009,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -2731,7 +3037,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +3049,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +3062,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Heartbeat) GetProgress() uint64 {
@@ -2782,7 +3088,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3100,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3113,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -2907,7 +3213,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3225,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3238,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Frames) GetFrames() []*Frame {
@@ -2954,7 +3260,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3272,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3285,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Welcome) GetProcessEpoch() uint64 {
@@ -3012,7 +3318,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3330,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3343,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Frame) GetSequence() uint64 {
@@ -3098,7 +3404,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3416,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3429,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Batch) GetBlocks() []*Block {
@@ -3160,7 +3466,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3478,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3491,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Block) GetRuns() []uint32 {
@@ -3279,7 +3585,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3597,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3610,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Exception) GetFirst() uint32 {
@@ -3351,7 +3657,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3363,7 +3669,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3376,7 +3682,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Gap) GetSamples() uint64 {
@@ -3436,7 +3742,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3754,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3767,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Event) GetTimeUnixNs() int64 {
@@ -3508,6 +3814,7 @@ type ServicesResponse struct {
 	//	*ServicesResponse_StoreGet
 	//	*ServicesResponse_StorePut
 	//	*ServicesResponse_GatewayGet
+	//	*ServicesResponse_SecretGet
 	Question      isServicesResponse_Question `protobuf_oneof:"question"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3515,7 +3822,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3834,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3847,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ServicesResponse) GetId() uint64 {
@@ -3584,6 +3891,15 @@ func (x *ServicesResponse) GetGatewayGet() *GatewayGet {
 	return nil
 }
 
+func (x *ServicesResponse) GetSecretGet() *SecretGet {
+	if x != nil {
+		if x, ok := x.Question.(*ServicesResponse_SecretGet); ok {
+			return x.SecretGet
+		}
+	}
+	return nil
+}
+
 type isServicesResponse_Question interface {
 	isServicesResponse_Question()
 }
@@ -3600,11 +3916,17 @@ type ServicesResponse_GatewayGet struct {
 	GatewayGet *GatewayGet `protobuf:"bytes,4,opt,name=gateway_get,json=gatewayGet,proto3,oneof"`
 }
 
+type ServicesResponse_SecretGet struct {
+	SecretGet *SecretGet `protobuf:"bytes,5,opt,name=secret_get,json=secretGet,proto3,oneof"`
+}
+
 func (*ServicesResponse_StoreGet) isServicesResponse_Question() {}
 
 func (*ServicesResponse_StorePut) isServicesResponse_Question() {}
 
 func (*ServicesResponse_GatewayGet) isServicesResponse_Question() {}
+
+func (*ServicesResponse_SecretGet) isServicesResponse_Question() {}
 
 type StoreGet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3617,7 +3939,7 @@ type StoreGet struct {
 
 func (x *StoreGet) Reset() {
 	*x = StoreGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3951,7 @@ func (x *StoreGet) String() string {
 func (*StoreGet) ProtoMessage() {}
 
 func (x *StoreGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +3964,7 @@ func (x *StoreGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGet.ProtoReflect.Descriptor instead.
 func (*StoreGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StoreGet) GetLink() string {
@@ -3671,7 +3993,7 @@ type StorePut struct {
 
 func (x *StorePut) Reset() {
 	*x = StorePut{}
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3683,7 +4005,7 @@ func (x *StorePut) String() string {
 func (*StorePut) ProtoMessage() {}
 
 func (x *StorePut) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3696,7 +4018,7 @@ func (x *StorePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorePut.ProtoReflect.Descriptor instead.
 func (*StorePut) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StorePut) GetLink() string {
@@ -3728,7 +4050,7 @@ type GatewayGet struct {
 
 func (x *GatewayGet) Reset() {
 	*x = GatewayGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +4062,7 @@ func (x *GatewayGet) String() string {
 func (*GatewayGet) ProtoMessage() {}
 
 func (x *GatewayGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +4075,60 @@ func (x *GatewayGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayGet.ProtoReflect.Descriptor instead.
 func (*GatewayGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
+}
+
+type SecretGet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The link whose settings name the secret.
+	Link          string `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretGet) Reset() {
+	*x = SecretGet{}
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretGet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretGet) ProtoMessage() {}
+
+func (x *SecretGet) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretGet.ProtoReflect.Descriptor instead.
+func (*SecretGet) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SecretGet) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *SecretGet) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // ServicesRequest is what the core sends: the answer to the question with this id.
@@ -3766,6 +4141,7 @@ type ServicesRequest struct {
 	//	*ServicesRequest_StoreGot
 	//	*ServicesRequest_StoreDone
 	//	*ServicesRequest_Gateway
+	//	*ServicesRequest_Secret
 	Answer        isServicesRequest_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3773,7 +4149,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3785,7 +4161,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3798,7 +4174,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ServicesRequest) GetId() uint64 {
@@ -3851,6 +4227,15 @@ func (x *ServicesRequest) GetGateway() *Gateway {
 	return nil
 }
 
+func (x *ServicesRequest) GetSecret() *Secret {
+	if x != nil {
+		if x, ok := x.Answer.(*ServicesRequest_Secret); ok {
+			return x.Secret
+		}
+	}
+	return nil
+}
+
 type isServicesRequest_Answer interface {
 	isServicesRequest_Answer()
 }
@@ -3871,6 +4256,10 @@ type ServicesRequest_Gateway struct {
 	Gateway *Gateway `protobuf:"bytes,5,opt,name=gateway,proto3,oneof"`
 }
 
+type ServicesRequest_Secret struct {
+	Secret *Secret `protobuf:"bytes,6,opt,name=secret,proto3,oneof"`
+}
+
 func (*ServicesRequest_Fault) isServicesRequest_Answer() {}
 
 func (*ServicesRequest_StoreGot) isServicesRequest_Answer() {}
@@ -3878,6 +4267,8 @@ func (*ServicesRequest_StoreGot) isServicesRequest_Answer() {}
 func (*ServicesRequest_StoreDone) isServicesRequest_Answer() {}
 
 func (*ServicesRequest_Gateway) isServicesRequest_Answer() {}
+
+func (*ServicesRequest_Secret) isServicesRequest_Answer() {}
 
 type StoreGot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3889,7 +4280,7 @@ type StoreGot struct {
 
 func (x *StoreGot) Reset() {
 	*x = StoreGot{}
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3901,7 +4292,7 @@ func (x *StoreGot) String() string {
 func (*StoreGot) ProtoMessage() {}
 
 func (x *StoreGot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3914,7 +4305,7 @@ func (x *StoreGot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGot.ProtoReflect.Descriptor instead.
 func (*StoreGot) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *StoreGot) GetValue() []byte {
@@ -3932,7 +4323,7 @@ type StoreDone struct {
 
 func (x *StoreDone) Reset() {
 	*x = StoreDone{}
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3944,7 +4335,7 @@ func (x *StoreDone) String() string {
 func (*StoreDone) ProtoMessage() {}
 
 func (x *StoreDone) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3957,7 +4348,7 @@ func (x *StoreDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreDone.ProtoReflect.Descriptor instead.
 func (*StoreDone) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
 }
 
 type Gateway struct {
@@ -3970,7 +4361,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3982,7 +4373,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3995,7 +4386,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Gateway) GetName() string {
@@ -4010,6 +4401,50 @@ func (x *Gateway) GetTimeUnixNs() int64 {
 		return x.TimeUnixNs
 	}
 	return 0
+}
+
+type Secret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Secret) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
 }
 
 var File_driver_v1_driver_proto protoreflect.FileDescriptor
@@ -4067,7 +4502,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\tScanClass\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tperiod_ns\x18\x02 \x01(\x03R\bperiodNs\x123\n" +
-	"\x06policy\x18\x03 \x01(\x0e2\x1b.fieldloom.driver.v1.PolicyR\x06policy\"\xe6\x01\n" +
+	"\x06policy\x18\x03 \x01(\x0e2\x1b.fieldloom.driver.v1.PolicyR\x06policy\"\x80\x02\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bsettings\x18\x02 \x01(\fR\bsettings\x12\x1d\n" +
@@ -4075,12 +4510,14 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"timeout_ns\x18\x03 \x01(\x03R\ttimeoutNs\x12\x15\n" +
 	"\x06gap_ns\x18\x04 \x01(\x03R\x05gapNs\x12A\n" +
 	"\fscan_classes\x18\x05 \x03(\v2\x1e.fieldloom.driver.v1.ScanClassR\vscanClasses\x125\n" +
-	"\adevices\x18\x06 \x03(\v2\x1b.fieldloom.driver.v1.DeviceR\adevices\"q\n" +
+	"\adevices\x18\x06 \x03(\v2\x1b.fieldloom.driver.v1.DeviceR\adevices\x12\x18\n" +
+	"\aoffline\x18\a \x01(\bR\aoffline\"\x8b\x01\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bsettings\x18\x02 \x01(\fR\bsettings\x12\x14\n" +
 	"\x05table\x18\x03 \x01(\rR\x05table\x12!\n" +
-	"\ffirst_handle\x18\x04 \x01(\rR\vfirstHandle\"C\n" +
+	"\ffirst_handle\x18\x04 \x01(\rR\vfirstHandle\x12\x18\n" +
+	"\aoffline\x18\x05 \x01(\bR\aoffline\"C\n" +
 	"\x0fValidateRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.fieldloom.driver.v1.StateR\x05state\"L\n" +
 	"\x10ValidateResponse\x128\n" +
@@ -4090,17 +4527,24 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
 	"\x05point\x18\x03 \x01(\tR\x05point\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"u\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\x89\x01\n" +
 	"\fApplyRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.fieldloom.driver.v1.StateR\x05state\x12\x18\n" +
 	"\astandby\x18\x02 \x01(\bR\astandby\x12\x19\n" +
-	"\bhand_off\x18\x03 \x01(\fR\ahandOff\"I\n" +
+	"\bhand_off\x18\x03 \x01(\fR\ahandOff\x12\x12\n" +
+	"\x04hold\x18\x04 \x03(\tR\x04hold\"I\n" +
 	"\rApplyResponse\x128\n" +
 	"\x06faults\x18\x01 \x03(\v2 .fieldloom.driver.v1.ConfigFaultR\x06faults\"\x0f\n" +
-	"\rStatusRequest\"|\n" +
+	"\rStatusRequest\"\xb0\x01\n" +
 	"\x0eStatusResponse\x125\n" +
 	"\x05links\x18\x01 \x03(\v2\x1f.fieldloom.driver.v1.LinkStatusR\x05links\x123\n" +
-	"\x04ring\x18\x02 \x01(\v2\x1f.fieldloom.driver.v1.RingStatusR\x04ring\"\xd7\x01\n" +
+	"\x04ring\x18\x02 \x01(\v2\x1f.fieldloom.driver.v1.RingStatusR\x04ring\x122\n" +
+	"\x06meters\x18\x03 \x03(\v2\x1a.fieldloom.driver.v1.MeterR\x06meters\"_\n" +
+	"\x05Meter\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\x01R\x05value\x12\x18\n" +
+	"\acounter\x18\x04 \x01(\bR\acounter\"\xd7\x01\n" +
 	"\n" +
 	"RingStatus\x12#\n" +
 	"\rnext_sequence\x18\x01 \x01(\x04R\fnextSequence\x12%\n" +
@@ -4168,13 +4612,23 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12-\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x19.fieldloom.driver.v1.KindR\x04kind\x12\x1a\n" +
-	"\bwritable\x18\x04 \x01(\bR\bwritable\"\x0e\n" +
-	"\fDrainRequest\"O\n" +
+	"\bwritable\x18\x04 \x01(\bR\bwritable\"$\n" +
+	"\fDrainRequest\x12\x14\n" +
+	"\x05links\x18\x01 \x03(\tR\x05links\"O\n" +
 	"\rDrainResponse\x12#\n" +
 	"\rlast_sequence\x18\x01 \x01(\x04R\flastSequence\x12\x19\n" +
-	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"\x11\n" +
-	"\x0fActivateRequest\"\x12\n" +
-	"\x10ActivateResponse\"\xbc\x01\n" +
+	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"B\n" +
+	"\x0fActivateRequest\x12\x14\n" +
+	"\x05links\x18\x01 \x03(\tR\x05links\x12\x19\n" +
+	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"\x12\n" +
+	"\x10ActivateResponse\":\n" +
+	"\fCheckRequest\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\"\x0f\n" +
+	"\rCheckResponse\"%\n" +
+	"\rSetLogRequest\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\x11R\x05level\"\x10\n" +
+	"\x0eSetLogResponse\"\xbc\x01\n" +
 	"\rAttachRequest\x122\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1a.fieldloom.driver.v1.HelloH\x00R\x05hello\x12,\n" +
 	"\x03ack\x18\x02 \x01(\v2\x18.fieldloom.driver.v1.AckH\x00R\x03ack\x12>\n" +
@@ -4249,13 +4703,15 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x04link\x18\x02 \x01(\tR\x04link\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x12<\n" +
 	"\tcondition\x18\x04 \x01(\x0e2\x1e.fieldloom.driver.v1.ConditionR\tcondition\x120\n" +
-	"\x05cause\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\"\xee\x01\n" +
+	"\x05cause\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\"\xaf\x02\n" +
 	"\x10ServicesResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12<\n" +
 	"\tstore_get\x18\x02 \x01(\v2\x1d.fieldloom.driver.v1.StoreGetH\x00R\bstoreGet\x12<\n" +
 	"\tstore_put\x18\x03 \x01(\v2\x1d.fieldloom.driver.v1.StorePutH\x00R\bstorePut\x12B\n" +
 	"\vgateway_get\x18\x04 \x01(\v2\x1f.fieldloom.driver.v1.GatewayGetH\x00R\n" +
-	"gatewayGetB\n" +
+	"gatewayGet\x12?\n" +
+	"\n" +
+	"secret_get\x18\x05 \x01(\v2\x1e.fieldloom.driver.v1.SecretGetH\x00R\tsecretGetB\n" +
 	"\n" +
 	"\bquestion\"0\n" +
 	"\bStoreGet\x12\x12\n" +
@@ -4267,14 +4723,18 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
 	"\x06_value\"\f\n" +
 	"\n" +
-	"GatewayGet\"\x98\x02\n" +
+	"GatewayGet\"3\n" +
+	"\tSecretGet\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xcf\x02\n" +
 	"\x0fServicesRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x122\n" +
 	"\x05fault\x18\x02 \x01(\v2\x1a.fieldloom.driver.v1.FaultH\x00R\x05fault\x12<\n" +
 	"\tstore_got\x18\x03 \x01(\v2\x1d.fieldloom.driver.v1.StoreGotH\x00R\bstoreGot\x12?\n" +
 	"\n" +
 	"store_done\x18\x04 \x01(\v2\x1e.fieldloom.driver.v1.StoreDoneH\x00R\tstoreDone\x128\n" +
-	"\agateway\x18\x05 \x01(\v2\x1c.fieldloom.driver.v1.GatewayH\x00R\agatewayB\b\n" +
+	"\agateway\x18\x05 \x01(\v2\x1c.fieldloom.driver.v1.GatewayH\x00R\agateway\x125\n" +
+	"\x06secret\x18\x06 \x01(\v2\x1b.fieldloom.driver.v1.SecretH\x00R\x06secretB\b\n" +
 	"\x06answer\"/\n" +
 	"\bStoreGot\x12\x19\n" +
 	"\x05value\x18\x01 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
@@ -4283,7 +4743,9 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\aGateway\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\ftime_unix_ns\x18\x02 \x01(\x03R\n" +
-	"timeUnixNs*\xf2\x01\n" +
+	"timeUnixNs\"\x1e\n" +
+	"\x06Secret\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value*\xf2\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x01\x12\x17\n" +
@@ -4322,7 +4784,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\fCONDITION_UP\x10\x02\x12\x16\n" +
 	"\x12CONDITION_DEGRADED\x10\x03\x12\x12\n" +
 	"\x0eCONDITION_DOWN\x10\x04\x12\x15\n" +
-	"\x11CONDITION_STOPPED\x10\x052\xb1\a\n" +
+	"\x11CONDITION_STOPPED\x10\x052\xd4\b\n" +
 	"\rDriverService\x12W\n" +
 	"\bDescribe\x12$.fieldloom.driver.v1.DescribeRequest\x1a%.fieldloom.driver.v1.DescribeResponse\x12W\n" +
 	"\bValidate\x12$.fieldloom.driver.v1.ValidateRequest\x1a%.fieldloom.driver.v1.ValidateResponse\x12N\n" +
@@ -4332,7 +4794,9 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05Write\x12!.fieldloom.driver.v1.WriteRequest\x1a\".fieldloom.driver.v1.WriteResponse\x12Q\n" +
 	"\x06Browse\x12\".fieldloom.driver.v1.BrowseRequest\x1a#.fieldloom.driver.v1.BrowseResponse\x12N\n" +
 	"\x05Drain\x12!.fieldloom.driver.v1.DrainRequest\x1a\".fieldloom.driver.v1.DrainResponse\x12W\n" +
-	"\bActivate\x12$.fieldloom.driver.v1.ActivateRequest\x1a%.fieldloom.driver.v1.ActivateResponse\x12U\n" +
+	"\bActivate\x12$.fieldloom.driver.v1.ActivateRequest\x1a%.fieldloom.driver.v1.ActivateResponse\x12N\n" +
+	"\x05Check\x12!.fieldloom.driver.v1.CheckRequest\x1a\".fieldloom.driver.v1.CheckResponse\x12Q\n" +
+	"\x06SetLog\x12\".fieldloom.driver.v1.SetLogRequest\x1a#.fieldloom.driver.v1.SetLogResponse\x12U\n" +
 	"\x06Attach\x12\".fieldloom.driver.v1.AttachRequest\x1a#.fieldloom.driver.v1.AttachResponse(\x010\x01\x12[\n" +
 	"\bServices\x12$.fieldloom.driver.v1.ServicesRequest\x1a%.fieldloom.driver.v1.ServicesResponse(\x010\x01B9Z7github.com/fieldloom/fieldloom/proto/driver/v1;driverv1b\x06proto3"
 
@@ -4349,7 +4813,7 @@ func file_driver_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_driver_v1_driver_proto_goTypes = []any{
 	(Code)(0),                // 0: fieldloom.driver.v1.Code
 	(Quality)(0),             // 1: fieldloom.driver.v1.Quality
@@ -4373,43 +4837,50 @@ var file_driver_v1_driver_proto_goTypes = []any{
 	(*ApplyResponse)(nil),    // 19: fieldloom.driver.v1.ApplyResponse
 	(*StatusRequest)(nil),    // 20: fieldloom.driver.v1.StatusRequest
 	(*StatusResponse)(nil),   // 21: fieldloom.driver.v1.StatusResponse
-	(*RingStatus)(nil),       // 22: fieldloom.driver.v1.RingStatus
-	(*LinkStatus)(nil),       // 23: fieldloom.driver.v1.LinkStatus
-	(*DeviceStatus)(nil),     // 24: fieldloom.driver.v1.DeviceStatus
-	(*ReadRequest)(nil),      // 25: fieldloom.driver.v1.ReadRequest
-	(*ReadResponse)(nil),     // 26: fieldloom.driver.v1.ReadResponse
-	(*PointSample)(nil),      // 27: fieldloom.driver.v1.PointSample
-	(*WriteRequest)(nil),     // 28: fieldloom.driver.v1.WriteRequest
-	(*WriteResponse)(nil),    // 29: fieldloom.driver.v1.WriteResponse
-	(*BrowseRequest)(nil),    // 30: fieldloom.driver.v1.BrowseRequest
-	(*BrowseResponse)(nil),   // 31: fieldloom.driver.v1.BrowseResponse
-	(*BrowseEntry)(nil),      // 32: fieldloom.driver.v1.BrowseEntry
-	(*DrainRequest)(nil),     // 33: fieldloom.driver.v1.DrainRequest
-	(*DrainResponse)(nil),    // 34: fieldloom.driver.v1.DrainResponse
-	(*ActivateRequest)(nil),  // 35: fieldloom.driver.v1.ActivateRequest
-	(*ActivateResponse)(nil), // 36: fieldloom.driver.v1.ActivateResponse
-	(*AttachRequest)(nil),    // 37: fieldloom.driver.v1.AttachRequest
-	(*Hello)(nil),            // 38: fieldloom.driver.v1.Hello
-	(*Credit)(nil),           // 39: fieldloom.driver.v1.Credit
-	(*Ack)(nil),              // 40: fieldloom.driver.v1.Ack
-	(*Heartbeat)(nil),        // 41: fieldloom.driver.v1.Heartbeat
-	(*AttachResponse)(nil),   // 42: fieldloom.driver.v1.AttachResponse
-	(*Frames)(nil),           // 43: fieldloom.driver.v1.Frames
-	(*Welcome)(nil),          // 44: fieldloom.driver.v1.Welcome
-	(*Frame)(nil),            // 45: fieldloom.driver.v1.Frame
-	(*Batch)(nil),            // 46: fieldloom.driver.v1.Batch
-	(*Block)(nil),            // 47: fieldloom.driver.v1.Block
-	(*Exception)(nil),        // 48: fieldloom.driver.v1.Exception
-	(*Gap)(nil),              // 49: fieldloom.driver.v1.Gap
-	(*Event)(nil),            // 50: fieldloom.driver.v1.Event
-	(*ServicesResponse)(nil), // 51: fieldloom.driver.v1.ServicesResponse
-	(*StoreGet)(nil),         // 52: fieldloom.driver.v1.StoreGet
-	(*StorePut)(nil),         // 53: fieldloom.driver.v1.StorePut
-	(*GatewayGet)(nil),       // 54: fieldloom.driver.v1.GatewayGet
-	(*ServicesRequest)(nil),  // 55: fieldloom.driver.v1.ServicesRequest
-	(*StoreGot)(nil),         // 56: fieldloom.driver.v1.StoreGot
-	(*StoreDone)(nil),        // 57: fieldloom.driver.v1.StoreDone
-	(*Gateway)(nil),          // 58: fieldloom.driver.v1.Gateway
+	(*Meter)(nil),            // 22: fieldloom.driver.v1.Meter
+	(*RingStatus)(nil),       // 23: fieldloom.driver.v1.RingStatus
+	(*LinkStatus)(nil),       // 24: fieldloom.driver.v1.LinkStatus
+	(*DeviceStatus)(nil),     // 25: fieldloom.driver.v1.DeviceStatus
+	(*ReadRequest)(nil),      // 26: fieldloom.driver.v1.ReadRequest
+	(*ReadResponse)(nil),     // 27: fieldloom.driver.v1.ReadResponse
+	(*PointSample)(nil),      // 28: fieldloom.driver.v1.PointSample
+	(*WriteRequest)(nil),     // 29: fieldloom.driver.v1.WriteRequest
+	(*WriteResponse)(nil),    // 30: fieldloom.driver.v1.WriteResponse
+	(*BrowseRequest)(nil),    // 31: fieldloom.driver.v1.BrowseRequest
+	(*BrowseResponse)(nil),   // 32: fieldloom.driver.v1.BrowseResponse
+	(*BrowseEntry)(nil),      // 33: fieldloom.driver.v1.BrowseEntry
+	(*DrainRequest)(nil),     // 34: fieldloom.driver.v1.DrainRequest
+	(*DrainResponse)(nil),    // 35: fieldloom.driver.v1.DrainResponse
+	(*ActivateRequest)(nil),  // 36: fieldloom.driver.v1.ActivateRequest
+	(*ActivateResponse)(nil), // 37: fieldloom.driver.v1.ActivateResponse
+	(*CheckRequest)(nil),     // 38: fieldloom.driver.v1.CheckRequest
+	(*CheckResponse)(nil),    // 39: fieldloom.driver.v1.CheckResponse
+	(*SetLogRequest)(nil),    // 40: fieldloom.driver.v1.SetLogRequest
+	(*SetLogResponse)(nil),   // 41: fieldloom.driver.v1.SetLogResponse
+	(*AttachRequest)(nil),    // 42: fieldloom.driver.v1.AttachRequest
+	(*Hello)(nil),            // 43: fieldloom.driver.v1.Hello
+	(*Credit)(nil),           // 44: fieldloom.driver.v1.Credit
+	(*Ack)(nil),              // 45: fieldloom.driver.v1.Ack
+	(*Heartbeat)(nil),        // 46: fieldloom.driver.v1.Heartbeat
+	(*AttachResponse)(nil),   // 47: fieldloom.driver.v1.AttachResponse
+	(*Frames)(nil),           // 48: fieldloom.driver.v1.Frames
+	(*Welcome)(nil),          // 49: fieldloom.driver.v1.Welcome
+	(*Frame)(nil),            // 50: fieldloom.driver.v1.Frame
+	(*Batch)(nil),            // 51: fieldloom.driver.v1.Batch
+	(*Block)(nil),            // 52: fieldloom.driver.v1.Block
+	(*Exception)(nil),        // 53: fieldloom.driver.v1.Exception
+	(*Gap)(nil),              // 54: fieldloom.driver.v1.Gap
+	(*Event)(nil),            // 55: fieldloom.driver.v1.Event
+	(*ServicesResponse)(nil), // 56: fieldloom.driver.v1.ServicesResponse
+	(*StoreGet)(nil),         // 57: fieldloom.driver.v1.StoreGet
+	(*StorePut)(nil),         // 58: fieldloom.driver.v1.StorePut
+	(*GatewayGet)(nil),       // 59: fieldloom.driver.v1.GatewayGet
+	(*SecretGet)(nil),        // 60: fieldloom.driver.v1.SecretGet
+	(*ServicesRequest)(nil),  // 61: fieldloom.driver.v1.ServicesRequest
+	(*StoreGot)(nil),         // 62: fieldloom.driver.v1.StoreGot
+	(*StoreDone)(nil),        // 63: fieldloom.driver.v1.StoreDone
+	(*Gateway)(nil),          // 64: fieldloom.driver.v1.Gateway
+	(*Secret)(nil),           // 65: fieldloom.driver.v1.Secret
 }
 var file_driver_v1_driver_proto_depIdxs = []int32{
 	0,  // 0: fieldloom.driver.v1.Fault.code:type_name -> fieldloom.driver.v1.Code
@@ -4423,75 +4894,82 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	17, // 8: fieldloom.driver.v1.ValidateResponse.faults:type_name -> fieldloom.driver.v1.ConfigFault
 	9,  // 9: fieldloom.driver.v1.ApplyRequest.state:type_name -> fieldloom.driver.v1.State
 	17, // 10: fieldloom.driver.v1.ApplyResponse.faults:type_name -> fieldloom.driver.v1.ConfigFault
-	23, // 11: fieldloom.driver.v1.StatusResponse.links:type_name -> fieldloom.driver.v1.LinkStatus
-	22, // 12: fieldloom.driver.v1.StatusResponse.ring:type_name -> fieldloom.driver.v1.RingStatus
-	4,  // 13: fieldloom.driver.v1.LinkStatus.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 14: fieldloom.driver.v1.LinkStatus.cause:type_name -> fieldloom.driver.v1.Fault
-	24, // 15: fieldloom.driver.v1.LinkStatus.devices:type_name -> fieldloom.driver.v1.DeviceStatus
-	4,  // 16: fieldloom.driver.v1.DeviceStatus.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 17: fieldloom.driver.v1.DeviceStatus.cause:type_name -> fieldloom.driver.v1.Fault
-	27, // 18: fieldloom.driver.v1.ReadResponse.samples:type_name -> fieldloom.driver.v1.PointSample
-	6,  // 19: fieldloom.driver.v1.PointSample.value:type_name -> fieldloom.driver.v1.Value
-	1,  // 20: fieldloom.driver.v1.PointSample.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 21: fieldloom.driver.v1.PointSample.fault:type_name -> fieldloom.driver.v1.Fault
-	6,  // 22: fieldloom.driver.v1.WriteRequest.value:type_name -> fieldloom.driver.v1.Value
-	32, // 23: fieldloom.driver.v1.BrowseResponse.entries:type_name -> fieldloom.driver.v1.BrowseEntry
-	2,  // 24: fieldloom.driver.v1.BrowseEntry.kind:type_name -> fieldloom.driver.v1.Kind
-	38, // 25: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
-	40, // 26: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
-	41, // 27: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	39, // 28: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
-	39, // 29: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
-	44, // 30: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
-	45, // 31: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	50, // 32: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
-	41, // 33: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	43, // 34: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
-	45, // 35: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
-	46, // 36: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
-	49, // 37: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
-	47, // 38: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
-	2,  // 39: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
-	48, // 40: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
-	1,  // 41: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 42: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
-	5,  // 43: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	4,  // 44: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 45: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	52, // 46: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	53, // 47: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	54, // 48: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	5,  // 49: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	56, // 50: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	57, // 51: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	58, // 52: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	7,  // 53: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 54: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 55: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 56: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	25, // 57: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	28, // 58: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	30, // 59: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	33, // 60: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	35, // 61: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	37, // 62: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	55, // 63: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 64: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 65: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 66: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 67: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	26, // 68: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	29, // 69: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	31, // 70: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	34, // 71: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	36, // 72: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	42, // 73: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	51, // 74: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	64, // [64:75] is the sub-list for method output_type
-	53, // [53:64] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	24, // 11: fieldloom.driver.v1.StatusResponse.links:type_name -> fieldloom.driver.v1.LinkStatus
+	23, // 12: fieldloom.driver.v1.StatusResponse.ring:type_name -> fieldloom.driver.v1.RingStatus
+	22, // 13: fieldloom.driver.v1.StatusResponse.meters:type_name -> fieldloom.driver.v1.Meter
+	4,  // 14: fieldloom.driver.v1.LinkStatus.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 15: fieldloom.driver.v1.LinkStatus.cause:type_name -> fieldloom.driver.v1.Fault
+	25, // 16: fieldloom.driver.v1.LinkStatus.devices:type_name -> fieldloom.driver.v1.DeviceStatus
+	4,  // 17: fieldloom.driver.v1.DeviceStatus.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 18: fieldloom.driver.v1.DeviceStatus.cause:type_name -> fieldloom.driver.v1.Fault
+	28, // 19: fieldloom.driver.v1.ReadResponse.samples:type_name -> fieldloom.driver.v1.PointSample
+	6,  // 20: fieldloom.driver.v1.PointSample.value:type_name -> fieldloom.driver.v1.Value
+	1,  // 21: fieldloom.driver.v1.PointSample.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 22: fieldloom.driver.v1.PointSample.fault:type_name -> fieldloom.driver.v1.Fault
+	6,  // 23: fieldloom.driver.v1.WriteRequest.value:type_name -> fieldloom.driver.v1.Value
+	33, // 24: fieldloom.driver.v1.BrowseResponse.entries:type_name -> fieldloom.driver.v1.BrowseEntry
+	2,  // 25: fieldloom.driver.v1.BrowseEntry.kind:type_name -> fieldloom.driver.v1.Kind
+	43, // 26: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
+	45, // 27: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
+	46, // 28: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	44, // 29: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
+	44, // 30: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
+	49, // 31: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
+	50, // 32: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
+	55, // 33: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	46, // 34: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	48, // 35: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
+	50, // 36: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
+	51, // 37: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
+	54, // 38: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
+	52, // 39: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
+	2,  // 40: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
+	53, // 41: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
+	1,  // 42: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 43: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
+	5,  // 44: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
+	4,  // 45: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 46: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	57, // 47: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	58, // 48: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	59, // 49: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	60, // 50: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
+	5,  // 51: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	62, // 52: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	63, // 53: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	64, // 54: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	65, // 55: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
+	7,  // 56: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 57: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 58: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 59: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	26, // 60: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	29, // 61: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	31, // 62: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	34, // 63: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	36, // 64: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	38, // 65: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
+	40, // 66: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
+	42, // 67: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	61, // 68: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 69: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 70: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 71: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 72: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	27, // 73: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	30, // 74: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	32, // 75: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	35, // 76: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	37, // 77: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	39, // 78: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
+	41, // 79: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
+	47, // 80: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	56, // 81: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	69, // [69:82] is the sub-list for method output_type
+	56, // [56:69] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
@@ -4508,42 +4986,44 @@ func file_driver_v1_driver_proto_init() {
 		(*Value_Bytes)(nil),
 	}
 	file_driver_v1_driver_proto_msgTypes[6].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[32].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[37].OneofWrappers = []any{
 		(*AttachRequest_Hello)(nil),
 		(*AttachRequest_Ack)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[37].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[42].OneofWrappers = []any{
 		(*AttachResponse_Welcome)(nil),
 		(*AttachResponse_Frame)(nil),
 		(*AttachResponse_Event)(nil),
 		(*AttachResponse_Heartbeat)(nil),
 		(*AttachResponse_Frames)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[40].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[45].OneofWrappers = []any{
 		(*Frame_Batch)(nil),
 		(*Frame_Gap)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[46].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[51].OneofWrappers = []any{
 		(*ServicesResponse_StoreGet)(nil),
 		(*ServicesResponse_StorePut)(nil),
 		(*ServicesResponse_GatewayGet)(nil),
+		(*ServicesResponse_SecretGet)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[48].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[50].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[53].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[56].OneofWrappers = []any{
 		(*ServicesRequest_Fault)(nil),
 		(*ServicesRequest_StoreGot)(nil),
 		(*ServicesRequest_StoreDone)(nil),
 		(*ServicesRequest_Gateway)(nil),
+		(*ServicesRequest_Secret)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[51].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_v1_driver_proto_rawDesc), len(file_driver_v1_driver_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   54,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,8 @@ const (
 	DriverService_Browse_FullMethodName   = "/fieldloom.driver.v1.DriverService/Browse"
 	DriverService_Drain_FullMethodName    = "/fieldloom.driver.v1.DriverService/Drain"
 	DriverService_Activate_FullMethodName = "/fieldloom.driver.v1.DriverService/Activate"
+	DriverService_Check_FullMethodName    = "/fieldloom.driver.v1.DriverService/Check"
+	DriverService_SetLog_FullMethodName   = "/fieldloom.driver.v1.DriverService/SetLog"
 	DriverService_Attach_FullMethodName   = "/fieldloom.driver.v1.DriverService/Attach"
 	DriverService_Services_FullMethodName = "/fieldloom.driver.v1.DriverService/Services"
 )
@@ -66,11 +68,18 @@ type DriverServiceClient interface {
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(ctx context.Context, in *BrowseRequest, opts ...grpc.CallOption) (*BrowseResponse, error)
-	// Drain finishes the polls in flight, closes every link, flushes the last batch
-	// and answers its sequence. Attach goes on until the core has taken it.
+	// Drain finishes the polls in flight of links, closes them, flushes the last batch
+	// and answers its sequence. Other links go on. Attach goes on until the core has
+	// taken what was flushed.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
-	// Activate opens the links of a state that was applied in standby.
+	// Activate opens links that were applied in standby, held or drained.
 	Activate(ctx context.Context, in *ActivateRequest, opts ...grpc.CallOption) (*ActivateResponse, error)
+	// Check proves that a link or a device that is off line works: it opens what must
+	// be opened, reads one point, closes what it opened, and fails with the fault. The
+	// state does not change.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// SetLog sets the lowest level of the lines that the driver writes, from now on.
+	SetLog(ctx context.Context, in *SetLogRequest, opts ...grpc.CallOption) (*SetLogResponse, error)
 	// Attach is the data plane. The first message from the core is hello; the
 	// driver's first is welcome. A second Attach with an epoch that is not lower ends
 	// the first; one with a lower epoch is refused with FAILED_PRECONDITION.
@@ -178,6 +187,26 @@ func (c *driverServiceClient) Activate(ctx context.Context, in *ActivateRequest,
 	return out, nil
 }
 
+func (c *driverServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, DriverService_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverServiceClient) SetLog(ctx context.Context, in *SetLogRequest, opts ...grpc.CallOption) (*SetLogResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogResponse)
+	err := c.cc.Invoke(ctx, DriverService_SetLog_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *driverServiceClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &DriverService_ServiceDesc.Streams[0], DriverService_Attach_FullMethodName, cOpts...)
@@ -228,11 +257,18 @@ type DriverServiceServer interface {
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(context.Context, *BrowseRequest) (*BrowseResponse, error)
-	// Drain finishes the polls in flight, closes every link, flushes the last batch
-	// and answers its sequence. Attach goes on until the core has taken it.
+	// Drain finishes the polls in flight of links, closes them, flushes the last batch
+	// and answers its sequence. Other links go on. Attach goes on until the core has
+	// taken what was flushed.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
-	// Activate opens the links of a state that was applied in standby.
+	// Activate opens links that were applied in standby, held or drained.
 	Activate(context.Context, *ActivateRequest) (*ActivateResponse, error)
+	// Check proves that a link or a device that is off line works: it opens what must
+	// be opened, reads one point, closes what it opened, and fails with the fault. The
+	// state does not change.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// SetLog sets the lowest level of the lines that the driver writes, from now on.
+	SetLog(context.Context, *SetLogRequest) (*SetLogResponse, error)
 	// Attach is the data plane. The first message from the core is hello; the
 	// driver's first is welcome. A second Attach with an epoch that is not lower ends
 	// the first; one with a lower epoch is refused with FAILED_PRECONDITION.
@@ -276,6 +312,12 @@ func (UnimplementedDriverServiceServer) Drain(context.Context, *DrainRequest) (*
 }
 func (UnimplementedDriverServiceServer) Activate(context.Context, *ActivateRequest) (*ActivateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Activate not implemented")
+}
+func (UnimplementedDriverServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedDriverServiceServer) SetLog(context.Context, *SetLogRequest) (*SetLogResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLog not implemented")
 }
 func (UnimplementedDriverServiceServer) Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error {
 	return status.Error(codes.Unimplemented, "method Attach not implemented")
@@ -466,6 +508,42 @@ func _DriverService_Activate_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DriverService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriverService_SetLog_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).SetLog(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_SetLog_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).SetLog(ctx, req.(*SetLogRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DriverService_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(DriverServiceServer).Attach(&grpc.GenericServerStream[AttachRequest, AttachResponse]{ServerStream: stream})
 }
@@ -522,6 +600,14 @@ var DriverService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Activate",
 			Handler:    _DriverService_Activate_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _DriverService_Check_Handler,
+		},
+		{
+			MethodName: "SetLog",
+			Handler:    _DriverService_SetLog_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

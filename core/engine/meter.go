@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	maxMeters    = 64 // of one link
+	maxMeterName = 64 // bytes
+)
+
+// meters are the numbers that the driver keeps, by link. They stay when a link is
+// opened again, so that a counter of connections lost can be one.
+type meters struct {
+	mu    sync.Mutex
+	links map[string]*meter
+}
+
+// of finds or makes the meter of a link.
+func (m *meters) of(link string) *meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.links == nil {
+		m.links = map[string]*meter{}
+	}
+	if m.links[link] == nil {
+		m.links[link] = &meter{}
+	}
+	return m.links[link]
+}
+
+// keep forgets the meters of links that are not in the state any more.
+func (m *meters) keep(state map[string]*link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.links {
+		if state[name] == nil {
+			delete(m.links, name)
+		}
+	}
+}
+
+// read lists all numbers, in the order of links and names.
+func (m *meters) read() []Meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Meter
+	for link, meter := range m.links {
+		all = meter.read(all, link)
+	}
+	slices.SortFunc(all, func(a, b Meter) int {
+		return cmp.Or(cmp.Compare(a.Link, b.Link), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// meter is driver.Env.Meter of one link. A number that exists is changed without a
+// lock.
+type meter struct {
+	numbers sync.Map // name to *number
+	mu      sync.Mutex
+	count   int
+}
+
+var _ driver.Meter = (*meter)(nil)
+
+// number is one counter or gauge.
+type number struct {
+	counter bool
+	bits    atomic.Uint64 // of a float64
+}
+
+// Count adds to a counter.
+func (m *meter) Count(name string, delta float64) {
+	n := m.number(name, true)
+	if n == nil || !n.counter || !(delta >= 0) || math.IsInf(delta, 1) {
+		return
+	}
+	for {
+		old := n.bits.Load()
+		if n.bits.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+delta)) {
+			return
+		}
+	}
+}
+
+// Gauge sets a gauge.
+func (m *meter) Gauge(name string, value float64) {
+	if n := m.number(name, false); n != nil && !n.counter {
+		n.bits.Store(math.Float64bits(value))
+	}
+}
+
+// number finds or makes a number; nil: there are too many.
+func (m *meter) number(name string, counter bool) *number {
+	if n, ok := m.numbers.Load(name); ok {
+		return n.(*number)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n, ok := m.numbers.Load(name); ok {
+		return n.(*number)
+	}
+	if m.count >= maxMeters || name == "" || len(name) > maxMeterName {
+		return nil
+	}
+	m.count++
+	n := &number{counter: counter}
+	m.numbers.Store(name, n)
+	return n
+}
+
+func (m *meter) read(all []Meter, link string) []Meter {
+	m.numbers.Range(func(name, value any) bool {
+		n := value.(*number)
+		all = append(all, Meter{
+			Link: link, Name: name.(string), Value: math.Float64frombits(n.bits.Load()), Counter: n.counter,
+		})
+		return true
+	})
+	return all
+}

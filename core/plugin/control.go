@@ -1,0 +1,139 @@
+package plugin
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"slices"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// Describe asks the driver what it is.
+func (p *Process) Describe(ctx context.Context) (engine.Description, error) {
+	r, err := call(ctx, p, "describe", p.rpc.Describe, &driverv1.DescribeRequest{})
+	return descriptionFromWire(r), err
+}
+
+// Validate has the driver check a state.
+func (p *Process) Validate(ctx context.Context, s *engine.State) ([]engine.ConfigFault, error) {
+	r, err := call(ctx, p, "validate", p.rpc.Validate, &driverv1.ValidateRequest{State: stateToWire(s)})
+	return faultsFromWire(r.GetFaults()), err
+}
+
+// Apply sets the driver's desired state.
+func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+	if err := p.mustKnowLinks("hold", o.Hold); err != nil {
+		return nil, err
+	}
+	r, err := call(ctx, p, "apply", p.rpc.Apply, &driverv1.ApplyRequest{
+		State: stateToWire(p.known(s)), Standby: o.Standby, HandOff: o.HandOff, Hold: o.Hold,
+	})
+	return faultsFromWire(r.GetFaults()), err
+}
+
+// Status asks for all conditions and counters.
+func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
+	r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return statusFromWire(r), nil
+}
+
+// Read reads points of one device.
+func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
+	r, err := call(ctx, p, "read", p.rpc.Read, &driverv1.ReadRequest{Link: link, Device: device, Points: points})
+	if err != nil {
+		return nil, err
+	}
+	return samplesFromWire(r.GetSamples()), nil
+}
+
+// Write writes one point.
+func (p *Process) Write(ctx context.Context, link, device, point string, v driver.Value) error {
+	_, err := call(ctx, p, "write", p.rpc.Write,
+		&driverv1.WriteRequest{Link: link, Device: device, Point: point, Value: valueToWire(v)})
+	return err
+}
+
+// Browse lists addresses of a device.
+func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error) {
+	r, err := call(ctx, p, "browse", p.rpc.Browse,
+		&driverv1.BrowseRequest{Link: link, Device: device, Prefix: prefix, Limit: uint32(min(max(0, limit), math.MaxInt32))})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]driver.Entry, len(r.GetEntries()))
+	for i, e := range r.GetEntries() {
+		entries[i] = driver.Entry{
+			Address: e.GetAddress(), Name: e.GetName(), Kind: kindFromWire(e.GetKind()), Writable: e.GetWritable(),
+		}
+	}
+	return entries, nil
+}
+
+// Drain finishes what is in flight of the links and closes them.
+func (p *Process) Drain(ctx context.Context, links []string) (engine.Drained, error) {
+	if err := p.mustKnowLinks("drain", links); err != nil {
+		return engine.Drained{}, err
+	}
+	r, err := call(ctx, p, "drain", p.rpc.Drain, &driverv1.DrainRequest{Links: links})
+	return engine.Drained{LastSequence: r.GetLastSequence(), HandOff: r.GetHandOff()}, err
+}
+
+// Activate opens links of a state applied in standby, held or drained.
+func (p *Process) Activate(ctx context.Context, links []string, handOff []byte) error {
+	if err := p.mustKnowLinks("activate", links); err != nil {
+		return err
+	}
+	_, err := call(ctx, p, "activate", p.rpc.Activate, &driverv1.ActivateRequest{Links: links, HandOff: handOff})
+	return err
+}
+
+// Check proves that a link or a device that is off line works.
+func (p *Process) Check(ctx context.Context, link, device string) error {
+	_, err := call(ctx, p, "check", p.rpc.Check, &driverv1.CheckRequest{Link: link, Device: device})
+	return err
+}
+
+// SetLevel sets the lowest level of the lines that the driver writes, from now on.
+func (p *Process) SetLevel(ctx context.Context, level slog.Level) error {
+	_, err := call(ctx, p, "set log level", p.rpc.SetLog, &driverv1.SetLogRequest{Level: int32(level)})
+	return err
+}
+
+// mustKnowLinks refuses what a driver that does not know it would do to all its links.
+func (p *Process) mustKnowLinks(what string, links []string) error {
+	if len(links) == 0 || p.knowsLinks() {
+		return nil
+	}
+	return driver.Errorf(driver.Unsupported, "%s single links: driver %s %s takes all of its links or none: update it",
+		what, p.command.Name, p.described.Version)
+}
+
+func (p *Process) knowsLinks() bool { return slices.Contains(p.described.Abilities, abilityLinks) }
+
+// abilityLinks is what a driver announces that takes its links one by one.
+const abilityLinks = "links"
+
+// known is the state without what is off line, for a driver that would not
+// know that it is.
+func (p *Process) known(s *engine.State) *engine.State {
+	if p.knowsLinks() {
+		return s
+	}
+	less := &engine.State{Revision: s.Revision}
+	for _, l := range s.Links {
+		if l.Offline {
+			continue
+		}
+		if slices.ContainsFunc(l.Devices, func(d engine.Device) bool { return d.Offline }) {
+			l.Devices = slices.DeleteFunc(slices.Clone(l.Devices), func(d engine.Device) bool { return d.Offline })
+		}
+		less.Links = append(less.Links, l)
+	}
+	return less
+}
