@@ -44,6 +44,7 @@ type words struct {
 	Write      writeWord      `cmd:"" help:"Write a point; acknowledged by the device, or the fault."`
 	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
 	Sim        simWord        `cmd:"" help:"Run simulated devices alone."`
+	Driver     driverWord     `cmd:"" help:"Packages of drivers: make keys, pack, sign, verify."`
 	Completion completionWord `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionWord    `cmd:"" help:"Print the version."`
 	Names      namesWord      `cmd:"" name:"__names" hidden:""`
