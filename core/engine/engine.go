@@ -21,6 +21,10 @@ type Options struct {
 	Gateway driver.Gateway
 	// RingBytes bounds the replay ring; 0: 16 MiB.
 	RingBytes int
+	// Spill is a directory for what does not fit into the ring while no core takes
+	// it, up to SpillBytes; with Encode only. Its files are private and end with the process.
+	Spill      string
+	SpillBytes int64
 	// Encode appends a frame with one of b and g, the other being nil, to dst. It
 	// may be called concurrently and must keep neither. Nil: frames keep their
 	// Batch or Gap instead, and the ring counts their bytes by an estimate.
@@ -78,6 +82,7 @@ func New(d driver.Driver, o Options) *Engine {
 	}
 	e.checker, _ = d.(driver.Checker)
 	e.batcher = newBatcher(e.ring, e.clock)
+	e.ring.newSpill(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
 	e.watchdog.Go(e.watch)
 	return e
 }
@@ -133,6 +138,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		err = driver.Errorf(driver.CodeOf(ctx.Err()), "close the engine: a driver call does not return: %w", ctx.Err())
 	}
 	e.batcher.close()
+	e.ring.stopSpill(ctx)
 	return err
 }
 

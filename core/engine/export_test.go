@@ -1,6 +1,11 @@
 package engine
 
-import "github.com/fieldloom/fieldloom/core/driver"
+import (
+	"context"
+	"log/slog"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
 
 // TestRing is a ring that a test fills itself.
 type TestRing struct{ *Ring }
@@ -22,3 +27,68 @@ func (r TestRing) Push(n int, droppable bool) {
 	}
 	r.push(&b, droppable)
 }
+
+// Spill gives the ring a part on disk. The returned function ends it.
+func (r TestRing) Spill(dir string, limit int64) (stop func()) {
+	r.newSpill(dir, limit, 1, slog.New(slog.DiscardHandler))
+	return func() { r.stopSpill(context.Background()) }
+}
+
+// Settled waits until nothing is being moved to disk, and what should be is.
+func (r TestRing) Settled() {
+	for {
+		r.mu.Lock()
+		busy := r.spill.files.writing || r.bytes.Load() >= int64(r.max)/4*3 && r.spill.able()
+		moved := r.spill.moved
+		r.mu.Unlock()
+		if !busy {
+			return
+		}
+		r.spill.nudge()
+		<-moved
+	}
+}
+
+// OnDisk tells how many bytes and chunks of frames are on disk.
+func (r TestRing) OnDisk() (bytes int64, chunks int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spill.files.bytes, len(r.spill.chunks)
+}
+
+// Damage flips a bit of every byte-th byte of the first chunk on disk.
+func (r TestRing) Damage(from, step int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.spill.chunks[0]
+	for at := from; at < c.size; at += step {
+		var b [1]byte
+		_, _ = c.segment.file.ReadAt(b[:], c.at+at)
+		b[0] ^= 0x10
+		_, _ = c.segment.file.WriteAt(b[:], c.at+at)
+	}
+}
+
+// RefuseDisk makes every further write to disk fail.
+func (r TestRing) RefuseDisk() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spill.files.dir = "/dev/null/nothing"
+	r.spill.files.segment = 0
+}
+
+// PushWith makes a frame that is not dropped, and runs stored when it is stored.
+func (r TestRing) PushWith(n int, stored func()) {
+	var b builder
+	for i := range n {
+		s := driver.GoodSample(driver.Float64Value(float64(i)))
+		b.add(uint32(i+1), &s, 1)
+	}
+	c := &receipt{stored: stored}
+	c.left.Store(1)
+	b.receipts = append(b.receipts, c)
+	r.push(&b, false)
+}
+
+// Status is the ring's.
+func (r TestRing) Status() RingStatus { return r.status() }

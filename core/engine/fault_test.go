@@ -205,7 +205,7 @@ func TestFaultCodes(t *testing.T) {
 		{&driver.Error{Code: driver.Busy, Text: "busy", After: 4 * time.Second}, [2]int{2, 3}, [2]int{1, 1}, engine.Degraded},
 		{boom(driver.NotConnected), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
 		{boom(driver.Internal), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
-		{boom(driver.Protocol), [2]int{4, 9}, [2]int{2, 9}, engine.Down},
+		{boom(driver.Protocol), [2]int{4, 11}, [2]int{2, 9}, engine.Down},
 		{errors.New("not one of ours"), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
 	} {
 		t.Run(test.err.Error()+"/"+driver.CodeOf(test.err).String(), func(t *testing.T) {

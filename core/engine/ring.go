@@ -68,6 +68,7 @@ type Ring struct {
 	losses atomic.Uint64 // gaps handed out
 	notify chan struct{}
 	onRoom func() // set once, before use
+	spill  *spill // the part on disk; nil: none
 }
 
 type node struct {
@@ -81,7 +82,16 @@ type node struct {
 	receipts   []*receipt
 	batch      *Batch
 	gap        *Gap
-	told       bool // the gap was handed out as it is
+	told       bool // the gap was handed out as it is, or is on its way to disk
+	moving     bool // on its way to disk
+}
+
+// tells is how many samples a frame has, or says to be lost.
+func (n *node) tells() uint64 {
+	if n.gap != nil {
+		return n.gap.Samples
+	}
+	return uint64(n.samples)
 }
 
 // unsure is a dropped frame that had been handed out: it may have been stored.
@@ -122,6 +132,11 @@ func (r *Ring) Attach(resumeAfter uint64) (next uint64) {
 	defer r.mu.Unlock()
 	r.read = r.head
 	r.handed = r.acked
+	if c := r.spill.after(r.acked); c != nil {
+		r.spill.cursor.chunk = nil
+		r.wakeReader()
+		return max(c.first, r.acked+1)
+	}
 	if r.head == nil {
 		return r.next
 	}
@@ -147,6 +162,9 @@ func (r *Ring) Next(ctx context.Context) (Frame, error) {
 func (r *Ring) TryNext() (Frame, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if f, ok := r.nextSpilled(); ok {
+		return f, true
+	}
 	n := r.read
 	if n == nil {
 		return Frame{}, false
@@ -190,9 +208,10 @@ func (r *Ring) ack(sequence uint64) (receipts []*receipt, room bool) {
 	wasFull := r.full()
 	r.acked = sequence
 	r.settleUnsure(sequence)
+	receipts = r.spill.ack(sequence)
 	for n := r.head; n != nil && n.seq <= sequence; n = r.head {
 		receipts = append(receipts, n.receipts...)
-		if len(r.free) < maxFree && n.data != nil && n.gap == nil {
+		if len(r.free) < maxFree && n.data != nil && n.gap == nil && !n.moving {
 			r.free = append(r.free, n.data[:0])
 		}
 		r.unlink(n)
@@ -262,6 +281,9 @@ func (r *Ring) push(b *builder, droppable bool) {
 		n.batch = b.batch.clone()
 		n.size = nodeBytes + b.bytes
 	}
+	if droppable {
+		r.awaitSpill(n.size)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.samples += uint64(n.samples)
@@ -286,7 +308,7 @@ func (r *Ring) push(b *builder, droppable bool) {
 func (r *Ring) show() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.read != nil {
+	if r.read != nil || r.spill.after(r.handed) != nil {
 		r.wakeReader()
 	}
 }
@@ -306,6 +328,7 @@ func (r *Ring) append(n *node) {
 	if r.read == nil {
 		r.read = n
 	}
+	r.spill.urge(r)
 }
 
 func (r *Ring) wakeReader() {
@@ -339,6 +362,8 @@ func (r *Ring) settle(receipts []*receipt) {
 	waits := r.tail != nil
 	if waits {
 		r.tail.receipts = append(r.tail.receipts, receipts...)
+	} else {
+		waits = r.spill.settle(receipts)
 	}
 	r.mu.Unlock()
 	if waits {
@@ -352,11 +377,15 @@ func (r *Ring) settle(receipts []*receipt) {
 func (r *Ring) status() RingStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return RingStatus{
+	s := RingStatus{
 		NextSequence: r.next, AckedSequence: r.acked,
 		Bytes: uint64(max(0, r.bytes.Load())), MaxBytes: uint64(r.max),
 		Samples: r.samples, Dropped: r.dropped, Slowed: r.slowed.Load(),
 	}
+	if r.spill != nil {
+		s.SpillBytes, s.MaxSpillBytes = uint64(r.spill.files.bytes), uint64(r.spill.files.max)
+	}
+	return s
 }
 
 // String is for logs and tests.

@@ -14,14 +14,14 @@ func (r *Ring) makeRoom(size int) bool {
 	fits := func() bool { return r.bytes.Load()+int64(size) <= int64(r.max) }
 	for n := r.read; n != nil && !fits(); {
 		next := n.next
-		if n.droppable {
+		if n.droppable && !n.moving {
 			r.drop(n)
 		}
 		n = next
 	}
 	for n := r.head; n != nil && n != r.read && !fits(); {
 		next := n.next
-		if n.droppable {
+		if n.droppable && !n.moving {
 			r.drop(n)
 		}
 		n = next
@@ -59,7 +59,7 @@ func (r *Ring) drop(n *node) {
 // grows tells whether n is a gap that a dropped frame after it can join. A gap
 // that was told stays as it was told.
 func (n *node) grows() bool {
-	return n.gap != nil && n.gap.FirstSeq != 0 && !n.told
+	return n.gap != nil && n.gap.FirstSeq != 0 && !n.told && !n.moving
 }
 
 // settleUnsure takes back from the gaps not yet told what turns out to be stored.

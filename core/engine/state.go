@@ -205,6 +205,8 @@ type RingStatus struct {
 	Samples       uint64
 	Dropped       uint64
 	Slowed        uint64
+	SpillBytes    uint64 // on disk, where the ring has a part there
+	MaxSpillBytes uint64
 }
 
 // Event is a change of condition.
