@@ -1,0 +1,152 @@
+package depot
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/pack"
+)
+
+// A fingerprint changes with every change of a package that the file system knows of.
+// It saves work and proves nothing: images do not depend on what lies on the disk.
+type fingerprint [sha256.Size]byte
+
+// maxLooked bounds the files that are looked at for a fingerprint; a package has fewer.
+const maxLooked = 3000
+
+var errEnough = errors.New("enough")
+
+func fingerprintOf(path string) (print fingerprint) {
+	hash := sha256.New()
+	n := 0
+	err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+		if n++; n > maxLooked {
+			return errEnough
+		}
+		var s unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &s)
+		}
+		fmt.Fprintf(hash, "%q %d %d %o %d %d %d %v %v %v\n", path, s.Dev, s.Ino, s.Mode, s.Uid, s.Nlink, s.Size, s.Mtim, s.Ctim, err != nil)
+		return nil
+	})
+	fmt.Fprint(hash, err)
+	hash.Sum(print[:0])
+	return print
+}
+
+const devPrefix = "driver-"
+
+// isPackage tells whether a name of the directory is looked at.
+func isPackage(e fs.DirEntry) bool {
+	name := e.Name()
+	switch {
+	case strings.HasPrefix(name, "."):
+		return false
+	case e.IsDir(), strings.HasSuffix(name, pack.ArchiveSuffix):
+		return true
+	}
+	return strings.HasPrefix(name, devPrefix) || e.Type()&fs.ModeSymlink != 0
+}
+
+// A candidate is a package as it was read, before it is accepted.
+type candidate struct {
+	name  string
+	print fingerprint
+	image *Image
+	err   error
+}
+
+// read reads and verifies what lies under a name.
+func (d *Depot) read(dir, name string, print fingerprint) *candidate {
+	c := &candidate{name: name, print: print}
+	path := filepath.Join(dir, name)
+	if strings.HasPrefix(name, devPrefix) && !strings.HasSuffix(name, pack.ArchiveSuffix) {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			c.image, c.err = d.bare(path, strings.TrimPrefix(name, devPrefix))
+			return c
+		}
+	}
+	var p *pack.Package
+	if p, c.err = d.openPackage(path); c.err == nil {
+		c.image, c.err = d.imageOf(name, p)
+	}
+	return c
+}
+
+func (d *Depot) openPackage(path string) (*pack.Package, error) {
+	o := pack.Opener{Trust: d.trust.keys, Private: d.o.Private, Signed: d.policy != AllowDev}
+	open := o.Open
+	if strings.HasSuffix(path, pack.ArchiveSuffix) {
+		open = o.OpenArchive
+	}
+	p, err := open(path)
+	if err != nil && d.trust.keys == nil && d.trust.fault != "" {
+		return nil, fmt.Errorf("%w (%s)", err, d.trust.fault)
+	}
+	return p, err
+}
+
+// imageOf makes an image of a verified package that fits this gateway.
+func (d *Depot) imageOf(name string, p *pack.Package) (*Image, error) {
+	m := p.Manifest
+	if strings.TrimSuffix(name, pack.ArchiveSuffix) != m.ID() {
+		return nil, fmt.Errorf("package %s: its name must be %s, as the manifest says: rename it", name, m.ID())
+	}
+	if m.API.Min > d.o.API || m.API.Max < d.o.API {
+		return nil, fmt.Errorf("package %s: speaks the driver protocol %d to %d, and this gateway %d: update the one that is older",
+			name, m.API.Min, m.API.Max, d.o.API)
+	}
+	file, err := p.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &Image{
+		Driver: m.Name, Version: m.Version, Serial: m.Serial, Hash: m.Files[m.Executable(pack.Platform())].SHA256,
+		Manifest: m, KeyID: p.KeyID, Unsigned: p.Unsigned, file: file, pack: p,
+	}, nil
+}
+
+// bare makes an image of an executable without a package.
+func (d *Depot) bare(path, driver string) (*Image, error) {
+	name := filepath.Base(path)
+	if d.policy != AllowDev {
+		return nil, fmt.Errorf("%s: is no signed package: `fieldloom driver pack` makes one of it, and `unsigned: allow-dev` takes it as it is", name)
+	}
+	if err := pack.CheckName(driver); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return nil, fmt.Errorf("%s: is not an executable file: check its mode", name)
+	}
+	i := &Image{Driver: driver, Version: DevVersion, Manifest: madeUp(driver, d.o.API), Unsigned: true}
+	if i.file, i.Hash, err = pack.Seal(f, info.Size(), name, d.o.Private, false); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return i, nil
+}
+
+// madeUp is the manifest of a bare executable: it says of itself what is needed to try
+// a driver out.
+func madeUp(driver string, api int) *pack.Manifest {
+	return &pack.Manifest{
+		Name: driver, Version: DevVersion, Kind: pack.KindDriver, API: pack.API{Min: api, Max: api},
+		Wants: pack.Wants{Serial: true, TCP: pack.Ports{FromLinks: true}, UDP: true, Unix: true},
+	}
+}
