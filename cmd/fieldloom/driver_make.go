@@ -10,12 +10,12 @@ import (
 
 type driverPackWord struct {
 	signing
-	Draft  string            `arg:"" help:"Draft of the manifest: name, version, api, schemas, wants." type:"path"`
-	Exec   map[string]string `help:"Executable of a platform." required:"" placeholder:"linux/amd64=FILE"`
-	File   map[string]string `help:"Another file: its path in the package." placeholder:"LICENCE=FILE"`
-	Into   string            `help:"Directory for the package." default:"." type:"path" placeholder:"DIR"`
-	IfNew  bool              `help:"Leave a package that holds the same already."`
-	JSON   bool              `help:"As JSON."`
+	Draft string            `arg:"" help:"Draft of the manifest: name, version, api, schemas, wants." type:"path"`
+	Exec  map[string]string `help:"Executable of a platform." required:"" placeholder:"linux/amd64=FILE"`
+	File  map[string]string `help:"Another file: its path in the package." placeholder:"LICENCE=FILE"`
+	Into  string            `help:"Directory for the package." default:"." type:"path" placeholder:"DIR"`
+	IfNew bool              `help:"Leave a package that holds the same already."`
+	JSON  bool              `help:"As JSON."`
 }
 
 // Help has the examples.

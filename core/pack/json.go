@@ -61,8 +61,8 @@ func parseJSON(data []byte) (*value, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("is not UTF-8 text")
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(data, &any); err != nil { // the tokens below do not check every comma
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil { // the tokens below do not check every comma
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
 			return nil, &placed{max(0, int(syntax.Offset)-1), "is not JSON: " + syntax.Error()}

@@ -203,12 +203,12 @@ const maxPackages = 1000
 // accepted: by serial, so that none stands in the way of another.
 func (d *Depot) fresh(dir string, names []string, all bool) (list []*candidate) {
 	for _, name := range names {
-		print := fingerprintOf(filepath.Join(dir, name)) // before it is read, so a change meanwhile shows next time
+		mark := fingerprintOf(filepath.Join(dir, name)) // before it is read, so a change meanwhile shows next time
 		d.mu.RLock()
 		old := d.seen[name]
 		d.mu.RUnlock()
-		if all || old == nil || old.print != print {
-			list = append(list, d.read(dir, name, print))
+		if all || old == nil || old.print != mark {
+			list = append(list, d.read(dir, name, mark))
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(a.serial(), b.serial()) })

@@ -23,7 +23,7 @@ const maxLooked = 3000
 
 var errEnough = errors.New("enough")
 
-func fingerprintOf(path string) (print fingerprint) {
+func fingerprintOf(path string) (mark fingerprint) {
 	hash := sha256.New()
 	n := 0
 	err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
@@ -38,8 +38,8 @@ func fingerprintOf(path string) (print fingerprint) {
 		return nil
 	})
 	fmt.Fprint(hash, err)
-	hash.Sum(print[:0])
-	return print
+	hash.Sum(mark[:0])
+	return mark
 }
 
 const devPrefix = "driver-"
@@ -65,8 +65,8 @@ type candidate struct {
 }
 
 // read reads and verifies what lies under a name.
-func (d *Depot) read(dir, name string, print fingerprint) *candidate {
-	c := &candidate{name: name, print: print}
+func (d *Depot) read(dir, name string, mark fingerprint) *candidate {
+	c := &candidate{name: name, print: mark}
 	path := filepath.Join(dir, name)
 	if strings.HasPrefix(name, devPrefix) && !strings.HasSuffix(name, pack.ArchiveSuffix) {
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {
