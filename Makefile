@@ -25,10 +25,28 @@ help: ## This text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: build
-build: ## Build bin/fieldloom and bin/drivers/
-	@mkdir -p $(BIN)/drivers
+build: packages ## Build bin/fieldloom and the signed packages in bin/drivers/
+
+.PHONY: binaries
+binaries:
+	@mkdir -p $(BIN)/drivers && chmod go-w $(BIN) $(BIN)/drivers
 	$(GO) build -trimpath -o $(BIN)/fieldloom ./cmd/fieldloom
 	$(GO) build -trimpath -o $(BIN)/drivers/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
+
+# The builder's own key signs what is built here; bin/trust.yaml trusts it, and a
+# gateway that finds no trust file beside its configuration takes that one. A build for
+# another platform is signed by a fieldloom of this one.
+.PHONY: packages
+packages: binaries
+	@fieldloom=$(BIN)/fieldloom; platform=$$($(GO) env GOOS)/$$($(GO) env GOARCH); \
+	if [ $$platform != $$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH) ]; then fieldloom="env -u GOOS -u GOARCH $(GO) run ./cmd/fieldloom"; fi; \
+	if ! [ -e $(BIN)/build.key -a -e $(BIN)/trust.yaml ]; then \
+		rm -f $(BIN)/build.key $(BIN)/build.pub $(BIN)/trust.yaml; \
+		$$fieldloom driver keygen --no-password --private $(BIN)/build.key --public $(BIN)/build.pub --trust $(BIN)/trust.yaml >/dev/null; \
+	fi; \
+	for d in $(DRIVERS); do \
+		$$fieldloom driver pack drivers/$$d/driver.json --exec $$platform=$(BIN)/drivers/driver-$$d --key $(BIN)/build.key --into $(BIN)/drivers --if-new; \
+	done
 
 .PHONY: demo
 demo: build ## Simulated devices, drivers and gateway in one go; ARGS="--for 30s --devices 20"

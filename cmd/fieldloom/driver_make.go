@@ -10,12 +10,13 @@ import (
 
 type driverPackWord struct {
 	signing
-	Draft string            `arg:"" help:"Draft of the manifest: name, version, api, schemas, wants." type:"path"`
-	Exec  map[string]string `help:"Executable of a platform." required:"" placeholder:"linux/amd64=FILE"`
-	File  map[string]string `help:"Another file: its path in the package." placeholder:"LICENCE=FILE"`
-	Into  string            `help:"Directory for the package." default:"." type:"path" placeholder:"DIR"`
-	IfNew bool              `help:"Leave a package that holds the same already."`
-	JSON  bool              `help:"As JSON."`
+	Draft   string            `arg:"" help:"Draft of the manifest: name, version, api, schemas, wants." type:"path"`
+	Exec    map[string]string `help:"Executable of a platform." required:"" placeholder:"linux/amd64=FILE"`
+	File    map[string]string `help:"Another file: its path in the package." placeholder:"LICENCE=FILE"`
+	Version string            `help:"Version, instead of the draft's." placeholder:"V"`
+	Into    string            `help:"Directory for the package." default:"." type:"path" placeholder:"DIR"`
+	IfNew   bool              `help:"Leave a package that holds the same already."`
+	JSON    bool              `help:"As JSON."`
 }
 
 // Help has the examples.
@@ -38,7 +39,7 @@ func (w *driverPackWord) Run(s *screen) error {
 	}
 	defer os.RemoveAll(work)
 	dir := filepath.Join(work, "package")
-	m, err := pack.Assemble(dir, pack.Assembly{Draft: w.Draft, Executables: w.Exec, Others: w.File})
+	m, err := pack.Assemble(dir, pack.Assembly{Draft: w.Draft, Executables: w.Exec, Others: w.File, Version: w.Version})
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func quotedList(list []string) string {
 type signing struct {
 	password
 	Key     string `help:"Private key." required:"" type:"path" placeholder:"FILE"`
-	Serial  uint64 `help:"Serial of the package. Default: the time in seconds, or one more than it has." placeholder:"N"`
+	Serial  uint64 `help:"Serial of the package. Default: the time in microseconds, or one more than it has." placeholder:"N"`
 	Archive string `help:"Write the package as an archive too." type:"path" placeholder:"FILE.tar.gz"`
 }
 

@@ -22,7 +22,7 @@ import (
 func Sign(dir string, private, password []byte) error { return SignAs(dir, private, password, 0) }
 
 // SignAs is Sign with a serial of the caller's. 0 is the next one: the time in
-// seconds, or more when the manifest has more already.
+// microseconds, or more when the manifest has more already.
 func SignAs(dir string, private, password []byte, serial uint64) error {
 	key, err := readPrivate(private, password)
 	if err != nil {
@@ -44,7 +44,7 @@ func sign(dir string, key minisign.PrivateKey, serial uint64) error {
 	if err != nil {
 		return err
 	}
-	if m.Serial = max(m.Serial+1, uint64(time.Now().Unix())); serial > 0 {
+	if m.Serial = max(m.Serial+1, uint64(time.Now().UnixMicro())); serial > 0 {
 		m.Serial = serial
 	}
 	if m.Files, err = listFiles(dir, m); err != nil {
@@ -152,6 +152,7 @@ type Assembly struct {
 	Draft       string            // path of the author's manifest: no files, no serial; schemas may be paths beside it
 	Executables map[string]string // "linux/amd64" to a path
 	Others      map[string]string // path in the package to a path: licences, notes
+	Version     string            // instead of the draft's; "": the draft's
 }
 
 // Assemble lays an unsigned package into the directory dir, which it makes, and
@@ -165,6 +166,11 @@ func Assemble(dir string, a Assembly) (*Manifest, error) {
 	m, err := r.manifest(text)
 	if err != nil {
 		return nil, fmt.Errorf("assemble a package: %s: %w", a.Draft, err)
+	}
+	if a.Version != "" {
+		if m.Version = a.Version; CheckVersion(a.Version) != nil {
+			return nil, fmt.Errorf("assemble a package: %w", CheckVersion(a.Version))
+		}
 	}
 	if len(a.Executables) == 0 {
 		return nil, fmt.Errorf("assemble package %s: it has no executable", m.ID())

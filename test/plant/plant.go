@@ -48,7 +48,7 @@ var build = sync.OnceValues(func() (Binaries, error) {
 			return "", fmt.Errorf("go build: %w\n%s", err, text)
 		}
 	}
-	return Binaries(dir), nil
+	return Binaries(dir), packBuilt(Binaries(dir))
 })
 
 // root is the folder of go.mod.
