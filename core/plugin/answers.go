@@ -39,7 +39,8 @@ type Services interface {
 
 // serveQuestions keeps the stream of questions open while the process lives. It
 // does so without Services too: the stream is how the driver knows that the core is alive.
-func (p *Process) serveQuestions(ctx context.Context) {
+func (p *Process) serveQuestions() {
+	ctx := p.alive
 	p.work.Go(func() {
 		for {
 			err := p.answerAll(ctx)

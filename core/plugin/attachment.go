@@ -103,6 +103,7 @@ func (p *Process) Attach(ctx context.Context, h Hello, to Handler) (*Attachment,
 		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}
+	p.begin(a)
 	a.acked.Store(h.ResumeAfter)
 	a.told.Store(h.ResumeAfter)
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -114,7 +115,9 @@ func (p *Process) Attach(ctx context.Context, h Hello, to Handler) (*Attachment,
 	}
 	if err != nil {
 		end(err)
-		return nil, fmt.Errorf("attach to driver %s: %w", p.command.Name, a.reason(err, ctx.Err()))
+		err = fmt.Errorf("attach to driver %s: %w", p.command.Name, a.reason(err, ctx.Err()))
+		p.over(a, err)
+		return nil, err
 	}
 	a.work.Go(func() { a.receive(life, stream) })
 	a.work.Go(func() { a.send(life, stream) })
@@ -255,6 +258,7 @@ func (a *Attachment) finish(err error, silent bool) {
 	default:
 		a.err = fmt.Errorf("attachment to driver %s: %w", a.process.command.Name, a.reason(err, why))
 	}
+	a.process.over(a, a.err)
 	a.end(errClosed)
 }
 

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"strconv"
@@ -21,7 +20,8 @@ func awaitDeath(pid int) (ok bool) {
 	}
 }
 
-// killSession kills every process of the session, in whatever group it is.
+// killSession kills every process of the session, in whatever group it is. Its
+// leader's number must not have been given to another process.
 func killSession(session int) {
 	_ = unix.Kill(-session, unix.SIGKILL)
 	entries, err := os.ReadDir("/proc")
@@ -33,22 +33,18 @@ func killSession(session int) {
 		if err != nil || pid == session {
 			continue
 		}
-		if stat, err := os.ReadFile("/proc/" + entry.Name() + "/stat"); err == nil && sessionOf(stat) == session {
+		if s, err := statOf(pid); err == nil && s.session == session {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
 }
 
-// sessionOf reads the session of a /proc/PID/stat; see proc(5). The name in
-// parentheses may hold anything, so the fields are counted from its end.
-func sessionOf(stat []byte) int {
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 4 {
-		return -1
+// killOrphans is killSession for a leader that was not this process's child, and
+// whose number may be another's by now: then nothing is left of its session, for
+// the number of a session is not given out.
+func killOrphans(leader int, start uint64) {
+	if now, err := statOf(leader); err == nil && now.start != start {
+		return
 	}
-	session, err := strconv.Atoi(string(fields[3]))
-	if err != nil {
-		return -1
-	}
-	return session
+	killSession(leader)
 }

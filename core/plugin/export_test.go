@@ -84,7 +84,7 @@ var (
 	StatusOf            = statusOf
 	FaultOf             = faultOf
 	FrameSequence       = frameSequence
-	SessionOf           = sessionOf
+	ParseStat           = parseStat
 )
 
 // ParseHandshake checks a first line.

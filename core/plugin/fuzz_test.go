@@ -136,7 +136,7 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-func FuzzSessionOf(f *testing.F) {
+func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("12 (a) b) S 1 12 12 0 -1"))
-	f.Fuzz(func(_ *testing.T, data []byte) { plugin.SessionOf(data) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = plugin.ParseStat(data) })
 }

@@ -30,6 +30,14 @@ const (
 	// envLogLevel tells a driver the lowest level that the core keeps, because
 	// a line costs as much as 200 samples and is best not written at all.
 	envLogLevel = "FIELDLOOM_LOG_LEVEL"
+	// envDetach, when it is 1, tells a driver that it outlives the process that
+	// started it, and envOrphan for how long it goes on without a core.
+	envDetach = "FIELDLOOM_DETACH"
+	envOrphan = "FIELDLOOM_ORPHAN"
+	// envSpill is how many bytes of its socket directory the ring may take.
+	envSpill = "FIELDLOOM_SPILL"
+	// envServe is the path of the record that a driver writes which somebody starts by hand.
+	envServe = "FIELDLOOM_SERVE"
 )
 
 // maxReceiveDriver bounds a message to a driver: the State of a large gateway.

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"time"
 )
 
@@ -94,6 +96,31 @@ func (id Identity) TLS() (*tls.Config, error) {
 			return nil
 		},
 	}, nil
+}
+
+// prove connects once and has the driver process show its key.
+func (id Identity) prove(ctx context.Context, plain bool) error {
+	if plain {
+		return nil
+	}
+	config, err := id.TLS()
+	if err != nil {
+		return err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, id.Network, id.Address)
+	if err != nil {
+		return fmt.Errorf("it cannot be reached, and ends by itself if its socket was removed: %w", err)
+	}
+	defer conn.Close()
+	switch err := tls.Client(conn, config).HandshakeContext(ctx); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("it does not answer: %w", ctx.Err())
+	default:
+		return fmt.Errorf("it has not the key of the record: %w", errors.Join(ErrNotTheSame, err))
+	}
 }
 
 // driverCertificate decodes the last part of a handshake.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,14 +47,19 @@ type Command struct {
 	Prepare func(cmd *exec.Cmd, socketDir string) (started func(), err error)
 
 	// Detach makes a process that outlives this core: see Record, Release and Reattach.
+	// Each file that it writes is bounded to 64 MiB beside its spill, because its lines
+	// go to files.
 	Detach bool
 	// Orphan is how long the process goes on without a core before it drains and
-	// exits; default 5 min detached, 3 s otherwise.
+	// exits; default 5 min detached, 3 s otherwise, or when it was given no links.
 	Orphan time.Duration
 	// Spill is how many bytes on disk its ring may take; 0: none.
 	Spill int64
 	// Level is the lowest level of the lines that the driver writes; see SetLevel.
 	Level slog.Level
+	// Image is the SHA-256 of the executable in hexadecimal digits, where the caller
+	// knows it; otherwise Record reads the executable.
+	Image string
 	// OnLine hears every line of the driver that is not too much, also below the level
 	// that Log keeps. It is called by one goroutine at a time and must not block; nil: nobody does.
 	OnLine func(Line)
@@ -67,6 +73,21 @@ type Line struct {
 	PID    int
 	Text   string
 	Attrs  []slog.Attr // of a structured line
+}
+
+// environment is what a driver is told beside go-plugin's variables.
+func (c Command) environment() []string {
+	env := []string{envLogLevel + "=" + c.Level.String()}
+	if c.Detach {
+		env = append(env, envDetach+"=1")
+	}
+	if c.Orphan > 0 {
+		env = append(env, envOrphan+"="+c.Orphan.String())
+	}
+	if c.Spill > 0 {
+		env = append(env, envSpill+"="+strconv.FormatInt(c.Spill, 10))
+	}
+	return env
 }
 
 func (c Command) withDefaults() Command {
@@ -136,7 +157,7 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 	var run *process
 	unwatch := func() bool { return false }
 	defer func() { unwatch() }()
-	env := append([]string{envLogLevel + "=" + c.Level.String()}, c.Env...)
+	env := append(c.environment(), c.Env...)
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshakeConfig(),
 		VersionedPlugins: versionedPlugins(nil),
@@ -202,11 +223,27 @@ func withLastLine(err error, e Exit) error {
 	return fmt.Errorf("%w; its last line: %s", err, e.Stderr[len(e.Stderr)-1])
 }
 
-// connect dials the process and asks what it is.
+// connect asks the process what it is.
 func connect(ctx context.Context, c Command, run *process, id Identity) (*Process, error) {
 	shake, _ := run.handshake()
 	id.Network, id.Address, id.Version, id.PID = shake.network, shake.address, shake.version, run.cmd.Process.Pid
 	id.Driver = shake.certificate
+	p, err := speak(ctx, c, run, id)
+	if err == nil && c.Detach {
+		p.record.Dir = run.dir
+		err = p.record.observe(id.PID)
+	}
+	if err != nil {
+		p.abandon()
+		return nil, err
+	}
+	p.serveQuestions()
+	return p, nil
+}
+
+// speak dials the process and asks what it is. The Process must be abandoned after an
+// error; it may be nil.
+func speak(ctx context.Context, c Command, run running, id Identity) (*Process, error) {
 	creds := insecure.NewCredentials()
 	if !c.Plain {
 		if id.Driver == nil {
@@ -222,12 +259,12 @@ func connect(ctx context.Context, c Command, run *process, id Identity) (*Proces
 	if err != nil {
 		return nil, err
 	}
-	p, life := newHandle(c, run, conn, id)
+	p := newHandle(c, run, conn, id)
 	if p.described, err = p.Describe(ctx); err != nil {
-		p.abandon()
-		return nil, fmt.Errorf("describe: %w", err)
+		return p, fmt.Errorf("describe: %w", err)
 	}
-	p.serveQuestions(life)
+	p.record.Driver, p.record.Version, p.record.Epoch = c.Name, p.described.Version, p.described.ProcessEpoch
+	p.record.Identity = id
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ const (
 	// the others are counted.
 	lineRate  = 100
 	lineBurst = 1000
+	// oldestLine is how long ago a detached process may have written a line that is read now.
+	oldestLine = 24 * time.Hour
 )
 
 // pump takes the lines that a driver writes and logs them. A driver can write what
@@ -31,6 +34,7 @@ type pump struct {
 	keep   *tail
 	onLine func(Line) // may be nil
 	pid    int
+	oldest time.Duration // age of a time that a line may have of itself
 
 	tokens     float64
 	filled     time.Time
@@ -39,7 +43,7 @@ type pump struct {
 }
 
 func newPump(log *slog.Logger, source string, keep *tail, onLine func(Line), pid int) *pump {
-	return &pump{log: log, source: source, keep: keep, onLine: onLine, pid: pid, tokens: lineBurst, filled: time.Now()}
+	return &pump{log: log, source: source, keep: keep, onLine: onLine, pid: pid, oldest: time.Minute, tokens: lineBurst, filled: time.Now()}
 }
 
 // oneAtATime lets a function that the pumps of both streams call be simple.
@@ -103,7 +107,7 @@ func (p *pump) take(line []byte, cut bool) {
 		return
 	}
 	p.report()
-	record, ok := parseLine(line, now)
+	record, ok := parseLine(line, now, p.oldest)
 	if !ok || cut {
 		record = slog.NewRecord(now, plainLevel(line), strings.ToValidUTF8(string(line), "\uFFFD"), 0)
 	}
@@ -156,7 +160,7 @@ func (p *pump) report() {
 // plainLevel guesses the level of a line that does not say it.
 func plainLevel(line []byte) slog.Level {
 	text := string(line[:min(len(line), 32)])
-	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
+	if isPanic(text) {
 		return slog.LevelError
 	}
 	return slog.LevelInfo
@@ -164,7 +168,7 @@ func plainLevel(line []byte) slog.Level {
 
 // parseLine reads a line of slog's or hclog's JSON form. Anything else, however
 // near to it, is not ok and is logged as the text that it is.
-func parseLine(line []byte, now time.Time) (r slog.Record, ok bool) {
+func parseLine(line []byte, now time.Time, oldest time.Duration) (r slog.Record, ok bool) {
 	if len(line) == 0 || line[0] != '{' {
 		return r, false
 	}
@@ -178,7 +182,7 @@ func parseLine(line []byte, now time.Time) (r slog.Record, ok bool) {
 	}
 	levelText, _ := textField(fields, "level", "@level")
 	at, _ := textField(fields, "time", "@timestamp")
-	r = slog.NewRecord(lineTime(at, now), lineLevel(levelText), message, 0)
+	r = slog.NewRecord(lineTime(at, now, oldest), lineLevel(levelText), message, 0)
 	keys := make([]string, 0, len(fields))
 	for key := range fields {
 		if !reservedKey(key) {
@@ -237,9 +241,9 @@ func lineLevel(text string) slog.Level {
 }
 
 // lineTime takes the driver's time where it can be this line's.
-func lineTime(text string, now time.Time) time.Time {
+func lineTime(text string, now time.Time, oldest time.Duration) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || at.After(now.Add(time.Minute)) || at.Before(now.Add(-time.Minute)) {
+	if err != nil || at.After(now.Add(time.Minute)) || at.Before(now.Add(-oldest)) {
 		return now
 	}
 	return at
@@ -260,7 +264,7 @@ func (t *tail) add(line []byte) {
 	text := strings.ToValidUTF8(string(line), "\uFFFD")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.panic == "" && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
+	if t.panic == "" && isPanic(text) {
 		t.panic = text
 	}
 	if len(t.lines) < cap(t.lines) {
@@ -279,4 +283,15 @@ func (t *tail) last() []string {
 		lines[0] = t.panic
 	}
 	return lines
+}
+
+// tailOf is the last lines of a text.
+func tailOf(text []byte, n int) []string {
+	keep := newTail(n)
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			keep.add(line[:min(len(line), maxLine)])
+		}
+	}
+	return keep.last()
 }

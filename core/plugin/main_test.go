@@ -55,6 +55,9 @@ func modes() map[string]func(argument string) {
 		"core":      core,
 		"saturate":  saturate,
 		"bare":      bare,
+		"detacher":  detacher,
+		"talk":      talk,
+		"later":     later,
 		"handshake": func(line string) { fmt.Println(line); hang() },
 	}
 }
@@ -82,8 +85,38 @@ func parent(kind string) {
 	plugin.ServeBackend(newFake)
 }
 
+// later floods when it is told to.
+func later(megabytes string) {
+	watchSignals(func(os.Signal) {
+		write(megabytes)
+		for { // its files are full, until somebody shortens them
+			if _, err := fmt.Fprintln(os.Stderr, "the flood is over"); err == nil {
+				return
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+	})
+	plugin.ServeBackend(newFake)
+}
+
+// watchSignals calls f for every SIGUSR1 and SIGUSR2.
+func watchSignals(f func(os.Signal)) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR1, syscall.SIGUSR2)
+	go func() {
+		for s := range c {
+			f(s)
+		}
+	}()
+}
+
 // flood writes megabytes to stderr, and what crashes go-plugin's own parser.
 func flood(megabytes string) {
+	write(megabytes)
+	plugin.ServeBackend(newFake)
+}
+
+func write(megabytes string) {
 	n, err := strconv.Atoi(megabytes)
 	if err != nil {
 		panic(err)
@@ -97,7 +130,6 @@ func flood(megabytes string) {
 	_, _ = w.WriteString(strings.Repeat("y", 1<<20) + "\n")
 	fmt.Fprintln(w, "the last line")
 	_ = w.Flush()
-	plugin.ServeBackend(newFake)
 }
 
 func crash(string) {

@@ -37,13 +37,19 @@ const shutdownMethod = "/plugin.GRPCController/Shutdown"
 // tree when the process is dead.
 type Process struct {
 	command   Command
-	run       *process
+	run       running
+	life      *life
 	conn      *grpc.ClientConn
 	rpc       driverv1.DriverServiceClient
 	identity  Identity
 	described engine.Description
 
+	recording sync.Mutex
+	record    Record
+
+	attachments
 	stopping atomic.Bool
+	alive    context.Context    // ends with the process, or by letGo
 	letGo    context.CancelFunc // ends what work does
 	work     sync.WaitGroup
 }
@@ -51,24 +57,27 @@ type Process struct {
 var _ engine.Control = (*Process)(nil)
 
 // newHandle returns a Process, whose life ends with the process or by letGo.
-func newHandle(c Command, run *process, conn *grpc.ClientConn, id Identity) (p *Process, life context.Context) {
-	life, letGo := context.WithCancel(context.Background())
-	p = &Process{
-		command: c, run: run, conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id, letGo: letGo,
+func newHandle(c Command, run running, conn *grpc.ClientConn, id Identity) *Process {
+	p := &Process{
+		command: c, run: run, life: run.state(), conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id,
 	}
+	p.alive, p.letGo = context.WithCancel(context.Background())
 	p.work.Go(func() {
 		select {
-		case <-run.done:
-		case <-life.Done():
+		case <-p.life.done:
+		case <-p.alive.Done():
 		}
-		letGo()
+		p.letGo()
 		_ = conn.Close()
 	})
-	return p, life
+	return p
 }
 
-// abandon lets go of a process that is not to be used.
+// abandon lets go of a process that is not to be used. p may be nil.
 func (p *Process) abandon() {
+	if p == nil {
+		return
+	}
 	p.letGo()
 	p.work.Wait()
 }
@@ -83,14 +92,14 @@ func (p *Process) Description() engine.Description { return p.described }
 // holds a private key.
 func (p *Process) Identity() Identity { return p.identity }
 
-// Done is closed when the process is dead.
-func (p *Process) Done() <-chan struct{} { return p.run.done }
+// Done is closed when the process is dead. Release does not close it.
+func (p *Process) Done() <-chan struct{} { return p.life.done }
 
 // Exit tells how the process ended. It is the zero Exit before Done is closed.
 func (p *Process) Exit() Exit {
 	select {
-	case <-p.run.done:
-		return p.run.exit
+	case <-p.life.done:
+		return p.life.exit
 	default:
 		return Exit{}
 	}
@@ -99,14 +108,19 @@ func (p *Process) Exit() Exit {
 // Stop ends the process, and returns when nothing is left of it: no child, no file,
 // no goroutine. It asks first, and the driver closes its links; if that takes
 // too long, or longer than ctx, it kills. To lose no sample, Drain and take what
-// Attach still brings before. It is safe to call twice, and concurrently.
+// Attach still brings before. It is safe to call twice, and concurrently. A
+// process that another core has taken, or that somebody started by hand, is only
+// let go.
 func (p *Process) Stop(ctx context.Context) error {
+	if p.record.Hand || p.taken() && !isClosed(p.life.done) {
+		return p.Release()
+	}
 	p.stopping.Store(true)
 	if p.askExit(ctx) {
 		limit := time.NewTimer(exitLimit)
 		defer limit.Stop()
 		select {
-		case <-p.run.done:
+		case <-p.life.done:
 		case <-limit.C:
 		case <-ctx.Done():
 		}
@@ -115,7 +129,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	limit := time.NewTimer(killLimit)
 	defer limit.Stop()
 	select {
-	case <-p.run.finished:
+	case <-p.life.finished:
 	case <-limit.C:
 		// It is stuck in the kernel, in a device's driver perhaps. Its goroutines
 		// stay until it comes out.
@@ -129,7 +143,7 @@ func (p *Process) Stop(ctx context.Context) error {
 // askExit asks the process to exit and tells whether it is worth waiting.
 func (p *Process) askExit(ctx context.Context) bool {
 	select {
-	case <-p.run.done:
+	case <-p.life.done:
 		return false
 	default:
 	}
@@ -171,7 +185,7 @@ func (p *Process) fault(name string, err, ctxErr error) error {
 	}
 	return &driver.Error{
 		Code: driver.NotConnected, Err: ErrExited,
-		Text: fmt.Sprintf("%s: driver process %d is dead: %v", name, p.PID(), p.run.exit),
+		Text: fmt.Sprintf("%s: driver process %d is dead: %v", name, p.PID(), p.life.exit),
 	}
 }
 
@@ -185,7 +199,7 @@ func (p *Process) dies() bool {
 	limit := time.NewTimer(grace)
 	defer limit.Stop()
 	select {
-	case <-p.run.done:
+	case <-p.life.done:
 		return true
 	case <-limit.C:
 		return false

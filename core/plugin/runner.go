@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
@@ -24,7 +23,12 @@ const (
 	maxHandshake = 16 << 10
 	// drainLimit is how long the death of a process waits for its last lines.
 	drainLimit = 20 * time.Millisecond
+	// maxOutput bounds, beside the driver's spill, every file that a detached process
+	// writes: its lines, when it floods them while no core is there.
+	maxOutput = 64 << 20
 )
+
+var errNotDetached = errors.New("it is not detached, and ends with this core")
 
 // process runs one driver process on behalf of go-plugin, which sees of it only
 // what a handshake needs. go-plugin's own runner is not used because
@@ -35,18 +39,18 @@ const (
 //   - its parser of log lines panics at {"@message":1};
 //   - its Kill waits two seconds and may hang on a process that is stopped.
 type process struct {
+	life
 	path string
-	args []string
-	log  *slog.Logger
-	keep *tail
 
-	onLine func(Line)
-
-	cmd            *exec.Cmd
-	stdout, stderr *os.File
-	forward        *io.PipeWriter // the checked handshake, to go-plugin
-	forwarded      *io.PipeReader
-	dir            string // the private socket directory; removed at the end
+	cmd       *exec.Cmd
+	out       output
+	child     [2]*os.File    // its standard output and standard error, until it is started
+	fd        *pidfd         // of a detached process; nil: it ends with this core
+	forward   *io.PipeWriter // the checked handshake, to go-plugin
+	forwarded *io.PipeReader
+	dir       string // the private socket directory; removed at the end
+	detach    bool
+	limit     int64 // of each file that a detached process writes
 
 	mu      sync.Mutex
 	refusal error // why the handshake was refused
@@ -54,44 +58,15 @@ type process struct {
 	told    func() // called once the process runs, or could not be started; may be nil
 	started bool
 	killed  bool
-
-	pumps    sync.WaitGroup
-	exit     Exit          // set before done is closed
-	done     chan struct{} // the process is dead
-	finished chan struct{} // and nothing of it is left
+	letGo   bool
 }
 
 var _ runner.Runner = (*process)(nil)
 
-// An Exit is how a process ended.
-type Exit struct {
-	Code   int    // -1 where a signal ended it
-	Signal string // "killed", "segmentation fault" ...; empty: none
-	At     time.Time
-	Stderr []string // its last lines; one of a panic begins with the panic's first
-}
-
-func (e Exit) String() string {
-	how := "exit code " + strconv.Itoa(e.Code)
-	if e.Signal != "" {
-		how = "signal: " + e.Signal
-	}
-	for _, line := range e.Stderr {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			return how + ": " + line
-		}
-	}
-	if n := len(e.Stderr); n > 0 {
-		return how + "; its last line: " + e.Stderr[n-1]
-	}
-	return how
-}
+var _ running = (*process)(nil)
 
 func newProcess(c Command, dir string, env []string) *process {
-	p := &process{
-		path: c.Path, args: c.Args, dir: dir, keep: newTail(c.TailLines), log: c.Log, onLine: oneAtATime(c.OnLine),
-		done: make(chan struct{}), finished: make(chan struct{}),
-	}
+	p := &process{life: newLife(c), path: c.Path, dir: dir, detach: c.Detach, limit: maxOutput + c.Spill}
 	p.forwarded, p.forward = io.Pipe()
 	p.cmd = exec.Command(c.Path, c.Args...)
 	p.cmd.Env = env
@@ -101,28 +76,39 @@ func newProcess(c Command, dir string, env []string) *process {
 	return p
 }
 
-// Start starts the process. The pipes are files, not readers, so that exec's Wait
-// waits for the process only.
+// Start starts the process. What it writes to are files, not writers, so that exec's
+// Wait waits for the process only.
 func (p *process) Start(context.Context) error {
-	outRead, outWrite, err := os.Pipe()
+	if err := p.open(); err != nil {
+		return err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = p.child[0], p.child[1]
+	err := p.exec()
+	if !p.detach { // the core's own copies of the child's ends
+		err = errors.Join(err, p.child[0].Close(), p.child[1].Close())
+	}
+	if err != nil {
+		p.out.stop()
+		p.out.close()
+		return err
+	}
+	pid := p.cmd.Process.Pid
+	p.pumps.Go(func() { p.pump(pid, fileStderr).run(bufio.NewReaderSize(p.out.stderr(), maxLine)) })
+	p.pumps.Go(func() { p.readStdout(pid) })
+	go p.wait()
+	return nil
+}
+
+func (p *process) open() (err error) {
+	if !p.detach {
+		p.out, p.child[0], p.child[1], err = newPipes()
+		return err
+	}
+	f, err := openFiles(p.dir, true, p.log)
 	if err != nil {
 		return err
 	}
-	errRead, errWrite, err := os.Pipe()
-	if err != nil {
-		return errors.Join(err, outRead.Close(), outWrite.Close())
-	}
-	p.cmd.Stdout, p.cmd.Stderr = outWrite, errWrite
-	err = p.exec()
-	closed := errors.Join(outWrite.Close(), errWrite.Close())
-	if err = errors.Join(err, closed); err != nil {
-		return errors.Join(err, outRead.Close(), errRead.Close())
-	}
-	p.stdout, p.stderr = outRead, errRead
-	log := p.log.With("pid", p.cmd.Process.Pid)
-	p.pumps.Go(func() { p.pump(log, "stderr").run(bufio.NewReaderSize(errRead, maxLine)) })
-	p.pumps.Go(func() { p.readStdout(log) })
-	go p.wait()
+	p.out, p.child = f, [2]*os.File{f.out.file, f.err.file}
 	return nil
 }
 
@@ -137,7 +123,26 @@ func (p *process) exec() error {
 		p.told()
 	}
 	p.started = err == nil
+	if err == nil && p.detach {
+		return p.hold()
+	}
 	return err
+}
+
+// hold opens the child as a process that will not always be a child, and bounds what
+// it may write while nobody empties its files.
+func (p *process) hold() (err error) {
+	pid := p.cmd.Process.Pid
+	if p.fd, err = openPidfd(pid); err != nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		p.started = false
+		return fmt.Errorf("a process that outlives the gateway needs Linux 5.10: %w", err)
+	}
+	if err := limitFiles(pid, p.limit); err != nil {
+		p.log.Warn("the lines of a detached driver are not bounded while no gateway runs", "pid", pid, "err", err)
+	}
+	return nil
 }
 
 func (p *process) running() bool {
@@ -159,8 +164,8 @@ func (p *process) handshake() (handshake, error) {
 }
 
 // readStdout takes the handshake, gives it to go-plugin, and then logs what comes.
-func (p *process) readStdout(log *slog.Logger) {
-	from := bufio.NewReaderSize(p.stdout, maxHandshake)
+func (p *process) readStdout(pid int) {
+	from := bufio.NewReaderSize(p.out.stdout(), maxHandshake)
 	line, _, err := readLine(from)
 	var shake handshake
 	if err == nil {
@@ -177,60 +182,49 @@ func (p *process) readStdout(log *slog.Logger) {
 	}
 	_ = p.forward.CloseWithError(io.EOF)
 	if err != nil {
-		log.Debug("handshake refused", "err", err)
+		p.log.Debug("handshake refused", "pid", pid, "err", err)
 	}
-	p.pump(log, "stdout").run(from)
+	p.pump(pid, fileStdout).run(from)
 }
 
-func (p *process) pump(log *slog.Logger, source string) *pump {
-	return newPump(log, source, p.keep, p.onLine, p.cmd.Process.Pid)
-}
-
-// wait sees the process die, kills what it started, and cleans up after it.
+// wait sees the process die, kills what it started, and cleans up after it; or sees
+// that it was let go.
 func (p *process) wait() {
 	defer close(p.finished)
 	pid := p.cmd.Process.Pid
-	if awaitDeath(pid) {
-		// Its number stays taken until Wait, so these are its children and nobody else's.
-		killSession(pid)
+	if !p.awaitEnd(pid) {
+		p.leave(p.out)
+		return
 	}
 	err := p.cmd.Wait()
-	drained := make(chan struct{})
-	go func() { p.pumps.Wait(); close(drained) }()
-	select {
-	case <-drained:
-	case <-time.After(drainLimit): // a stranger holds the pipe
-	}
-	p.exit = exitOf(p.cmd.ProcessState, err)
-	p.exit.Stderr = p.keep.last()
-	close(p.done)
-	_ = p.forwarded.Close()
-	now := time.Now()
-	_ = p.stdout.SetReadDeadline(now)
-	_ = p.stderr.SetReadDeadline(now)
-	<-drained
-	_ = p.stdout.Close()
-	_ = p.stderr.Close()
+	p.settle(p.out, exitOf(p.cmd.ProcessState, err), func() { _ = p.forwarded.Close() })
 	_ = os.RemoveAll(p.dir)
 }
 
-func exitOf(state *os.ProcessState, err error) Exit {
-	e := Exit{Code: -1, At: time.Now()}
-	if state == nil {
-		e.Signal = fmt.Sprintf("unknown (%v)", err)
-		return e
+// awaitEnd is not ok when the process goes on without this core.
+func (p *process) awaitEnd(pid int) (ok bool) {
+	if p.fd == nil {
+		ok = awaitDeath(pid)
+	} else {
+		ok = p.fd.wait()
+		p.fd.close()
+		if !ok {
+			return false
+		}
 	}
-	e.Code = state.ExitCode()
-	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		e.Signal = status.Signal().String()
+	if ok {
+		// Its number stays taken until Wait, so these are its children and nobody else's.
+		killSession(pid)
 	}
-	return e
+	return true
 }
 
-// Wait is go-plugin's: it returns when the process is dead.
+// Wait is go-plugin's: it returns when the process is dead, or let go.
 func (p *process) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
+		return nil
+	case <-p.finished:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -243,7 +237,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.killed = true
-	if p.started {
+	if p.started && !p.letGo {
 		_ = p.cmd.Process.Kill() // by its pidfd: never another process of this number
 	}
 }
@@ -251,7 +245,25 @@ func (p *process) kill() {
 func (p *process) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.letGo {
+		return os.ErrProcessDone
+	}
 	return p.cmd.Process.Signal(s)
+}
+
+// release lets a detached process go on. The child is never waited for: whoever is
+// its parent next will.
+func (p *process) release() error {
+	if p.fd == nil {
+		return errNotDetached
+	}
+	p.mu.Lock()
+	p.letGo = true
+	p.mu.Unlock()
+	p.fd.close()
+	<-p.finished
+	_ = p.forwarded.Close()
+	return p.cmd.Process.Release()
 }
 
 // Kill is go-plugin's.

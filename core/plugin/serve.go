@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -61,38 +60,45 @@ func Serve(d driver.Driver) {
 type closer func(context.Context) error
 
 func serve(name, version string, stderr *os.File, build func(*server, *slog.Logger) (backend, closer)) (exitCode int) {
+	s := newServer(newQuestions())
+	if path := os.Getenv(envServe); path != "" {
+		return serveByHand(s, name, version, path, build)
+	}
 	if os.Getenv(envCookie) != cookie {
 		_, _ = io.WriteString(stderr, byHand(name, version))
 		return 2
 	}
-	// The core decides when a driver ends: not a Ctrl-C in its terminal, and not
-	// a line written to the stderr of a core that is dead.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT)
-	s := newServer(newQuestions())
+	// The core decides when a driver ends: not a Ctrl-C in its terminal, not a line
+	// written to the stderr of a core that is dead, and not one too many.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT, syscall.SIGXFSZ)
 	log := driverLog(stderr, &s.level)
 	if text := versionMismatch(name, os.Getenv(envVersions)); text != "" {
 		log.Error(text) // the core reads our version in the handshake and ends this
 	}
 	var closeAll closer
 	s.backend, closeAll = build(s, log)
-	return run(s, log, stderr, closeAll)
+	h := &host{server: s, log: log, stderr: stderr, orphan: orphanFromEnv(stderr)}
+	h.serve = func() {
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig:  handshakeConfig(),
+			VersionedPlugins: versionedPlugins(s.register),
+			GRPCServer:       h.newServer,
+			Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: stderr, JSONFormat: true}),
+		})
+	}
+	defer removeSocketDir()
+	return h.run(closeAll, syscall.SIGTERM)
 }
 
-// run serves s until the core or a signal ends it.
-func run(s *server, log *slog.Logger, stderr *os.File, closeAll closer) (exitCode int) {
-	h := host{server: s, stderr: stderr, parent: os.Getppid()}
+// run serves until the core or a signal ends it.
+func (h *host) run(closeAll closer, signals ...os.Signal) (exitCode int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	term := make(chan os.Signal, 1) // before the handshake: from then on the core may send it
-	signal.Notify(term, syscall.SIGTERM)
+	signal.Notify(term, signals...)
 	defer signal.Stop(term)
 	var watch sync.WaitGroup
-	watch.Go(func() { h.watch(ctx, term, log) })
-	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig:  handshakeConfig(),
-		VersionedPlugins: versionedPlugins(s.register),
-		GRPCServer:       h.newServer,
-		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: stderr, JSONFormat: true}),
-	})
+	watch.Go(func() { h.watch(ctx, term) })
+	h.serve()
 	cancel()
 	// Links that do not close must not keep the process.
 	stuck := time.AfterFunc(closeLimit+time.Second, func() {
@@ -101,11 +107,10 @@ func run(s *server, log *slog.Logger, stderr *os.File, closeAll closer) (exitCod
 	})
 	defer stuck.Stop()
 	watch.Wait()
-	defer removeSocketDir()
 	closing, done := context.WithTimeout(context.Background(), closeLimit)
 	defer done()
 	if err := closeAll(closing); err != nil {
-		log.Warn("close links at the end of the process", "err", err)
+		h.log.Warn("close links at the end of the process", "err", err)
 		return 1
 	}
 	return 0
@@ -114,8 +119,10 @@ func run(s *server, log *slog.Logger, stderr *os.File, closeAll closer) (exitCod
 // host is the gRPC server of the process and what may end it.
 type host struct {
 	server *server
+	serve  func() // until stop
+	log    *slog.Logger
 	stderr *os.File
-	parent int
+	orphan orphan
 
 	mu   sync.Mutex
 	grpc *grpc.Server // nil: not made yet
@@ -183,51 +190,4 @@ func driverLog(to io.Writer, level *slog.LevelVar) *slog.Logger {
 		level.Set(first)
 	}
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level}))
-}
-
-// watch ends the process on SIGTERM and when its core is gone. A core is gone when
-// the process that started this one is dead, which the kernel shows as a change of
-// parent, or when none has had a stream open for a while. PR_SET_PDEATHSIG would
-// say the former sooner, but it fires when the thread that forked ends, and a Go
-// program's threads do.
-func (h *host) watch(ctx context.Context, term <-chan os.Signal, log *slog.Logger) {
-	tick := time.NewTicker(orphanEvery)
-	defer tick.Stop()
-	started := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-term:
-			h.stop()
-		case <-tick.C:
-			if why := h.orphaned(time.Since(started)); why != "" {
-				log.Warn("exit: " + why)
-				h.stop()
-			}
-		}
-	}
-}
-
-const (
-	orphanEvery = 500 * time.Millisecond
-	// orphanLimit is how long a process goes on without a stream of a core;
-	// startLimit how long it waits for the first.
-	orphanLimit = 3 * time.Second
-	startLimit  = 20 * time.Second
-)
-
-// orphaned says why there is no core any more, or nothing.
-func (h *host) orphaned(age time.Duration) string {
-	if os.Getppid() != h.parent {
-		return "the core that started this driver is dead"
-	}
-	limit := orphanLimit
-	if age < startLimit && h.server.lastSeen.Load() <= h.server.created {
-		limit = startLimit
-	}
-	if gone := h.server.coreless(); gone > limit {
-		return fmt.Sprintf("no core has been connected for %v", gone.Round(time.Second))
-	}
-	return ""
 }

@@ -40,8 +40,9 @@ type server struct {
 	level     slog.LevelVar // of the driver's log
 
 	streams  atomic.Int64 // open streams of a core
-	lastSeen atomic.Int64 // when the last of them ended, or this server began, Unix nanoseconds
-	created  int64
+	lastSeen atomic.Int64 // when the last of them ended; nanoseconds since created, 0: there was none
+	created  time.Time
+	applied  atomic.Bool // it has a state that somebody may miss
 
 	mu      sync.Mutex
 	current *session // the core that is attached; nil: none
@@ -51,9 +52,7 @@ type server struct {
 var _ driverv1.DriverServiceServer = (*server)(nil)
 
 func newServer(q *questions) *server {
-	s := &server{questions: q, created: time.Now().UnixNano()}
-	s.lastSeen.Store(s.created)
-	return s
+	return &server{questions: q, created: time.Now()}
 }
 
 func (s *server) register(to *grpc.Server) { driverv1.RegisterDriverServiceServer(to, s) }
@@ -86,6 +85,9 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold()})
 	if err != nil {
 		return nil, statusOf(err)
+	}
+	if len(faults) == 0 {
+		s.applied.Store(len(state.Links) > 0)
 	}
 	return &driverv1.ApplyResponse{Faults: faultsToWire(faults)}, nil
 }
@@ -166,7 +168,7 @@ func (s *server) Services(stream grpc.BidiStreamingServer[driverv1.ServicesReque
 func (s *server) seen() func() {
 	s.streams.Add(1)
 	return func() {
-		s.lastSeen.Store(time.Now().UnixNano())
+		s.lastSeen.Store(int64(time.Since(s.created)))
 		s.streams.Add(-1)
 	}
 }
@@ -176,5 +178,9 @@ func (s *server) coreless() time.Duration {
 	if s.streams.Load() > 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, s.lastSeen.Load()))
+	// Never by the wall clock, which may be set.
+	return max(1, time.Since(s.created)-time.Duration(s.lastSeen.Load()))
 }
+
+// met tells whether a core has ever had a stream open.
+func (s *server) met() bool { return s.streams.Load() > 0 || s.lastSeen.Load() > 0 }

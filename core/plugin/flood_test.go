@@ -1,0 +1,57 @@
+package plugin_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+func TestFloodOfDetached(t *testing.T) {
+	log := newLogBuffer()
+	c := detached("flood:100")
+	c.Log = log.logger()
+	p := launch(t, c)
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lines := p.Exit().Stderr
+	if len(lines) != 20 || lines[len(lines)-1] != "the last line" {
+		t.Errorf("kept %d lines", len(lines))
+	}
+	if n := len(log.String()); n > 8<<20 {
+		t.Errorf("%d bytes logged", n)
+	}
+}
+
+// TestFloodWithoutCore floods the lines of a process that nobody reads.
+func TestFloodWithoutCore(t *testing.T) {
+	o := startOther(t, ",later:100")
+	o.kill(t)
+	path := filepath.Join(o.record.Dir, "stderr")
+	if err := unix.PidfdSendSignal(o.driver, unix.SIGUSR1, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	awaitFile(t, filepath.Join(o.record.Dir, "stderr"), "the flood is over")
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 64<<20 {
+		t.Errorf("%d bytes: %v", info.Size(), err)
+	}
+	log := newLogBuffer()
+	c := command("")
+	c.Log = log.logger()
+	p := reattach(t, o.record, c)
+	if err := p.Write(t.Context(), "l", "d", "p", driver.Int64Value(0)); err != nil {
+		t.Errorf("after the flood: %v", err)
+	}
+	if _, err := p.Drain(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Apply(t.Context(), exampleState(), engine.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil {
+		t.Error(err)
+	}
+}
