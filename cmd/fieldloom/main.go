@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
@@ -58,6 +59,7 @@ type screen struct {
 }
 
 func main() {
+	confine.Main() // does not return in a process that is to become a driver
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -1,0 +1,99 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// User sets whom the process runs as: a name, or "UID:GID". An empty name is nobody
+// else than the gateway.
+func (p *Policy) User(name string) error {
+	if name == "" {
+		return nil
+	}
+	var uid, gid int
+	if n, err := fmt.Sscanf(name, "%d:%d", &uid, &gid); err != nil || n != 2 {
+		found, err := user.Lookup(name)
+		if err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+		uid, err = strconv.Atoi(found.Uid)
+		if err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+		if gid, err = strconv.Atoi(found.Gid); err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+	}
+	if uid <= 0 || gid <= 0 {
+		return fmt.Errorf("confine: user %q is root, or in root's group: choose another", name)
+	}
+	p.UID, p.GID = uid, gid
+	return nil
+}
+
+// changeIdentity gives up the gateway's user and groups where another is asked for.
+func (p *Policy) changeIdentity(report *Report) error {
+	if p.UID == 0 {
+		return nil
+	}
+	if err := syscall.Setgroups(p.groups()); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			report.needs(fmt.Sprintf("uid %d: the gateway is not root", p.UID))
+			return nil
+		}
+		return fmt.Errorf("confine: drop groups: %w", err)
+	}
+	if err := syscall.Setresgid(p.GID, p.GID, p.GID); err != nil {
+		return fmt.Errorf("confine: become group %d: %w", p.GID, err)
+	}
+	if err := syscall.Setresuid(p.UID, p.UID, p.UID); err != nil {
+		return fmt.Errorf("confine: become user %d: %w", p.UID, err)
+	}
+	report.has(fmt.Sprintf("uid %d", p.UID))
+	return nil
+}
+
+// groups are the further groups: those asked for, and of each device the group that
+// it is shared with (dialout, in most places), except root's.
+func (p *Policy) groups() []int {
+	groups := append([]int{p.GID}, p.Groups...)
+	for _, path := range p.Devices {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		s, ok := info.Sys().(*syscall.Stat_t)
+		if ok && s.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
+			groups = append(groups, int(s.Gid))
+		}
+	}
+	return groups
+}
+
+// lastCapability is as many as the kernel's interface has room for.
+const lastCapability = 63
+
+// dropCapabilities empties every set. The bounding set needs a capability to be
+// dropped; who has none cannot gain any either, because of no_new_privs.
+func dropCapabilities() error {
+	for c := range lastCapability + 1 {
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	return unix.Capset(&header, &none[0])
+}

@@ -1,0 +1,190 @@
+package confine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	// shimName is the name by which a process knows that it is the shim: no file is
+	// called so, and nobody types it.
+	shimName = "fieldloom: confine"
+	// firstExtra is the number of the first of exec.Cmd's ExtraFiles.
+	firstExtra = 3
+	// shimLimit is how long a shim may take; it takes milliseconds.
+	shimLimit = 10 * time.Second
+	// maxReport bounds what is read from a shim.
+	maxReport = 1 << 20
+	// maxOrder bounds the argument that holds the order; Linux takes 128 KiB.
+	maxOrder = 120 << 10
+)
+
+// order is what the shim is told.
+type order struct {
+	Policy Policy
+	Args   []string // of the image, with its name
+	Image  int      // its descriptor
+	Report int      // the descriptor that the report goes to
+	Found  Report   // what the gateway did itself
+}
+
+// A Pending is a prepared start.
+type Pending struct {
+	mode   Mode
+	read   *os.File // nil: there is no shim
+	closed []io.Closer
+}
+
+// Prepare changes cmd, which has not been started, so that it executes the image,
+// confined by the policy. A nil image is the file at cmd.Path, which is then opened
+// here. Arguments, environment, standard streams and ExtraFiles reach the image as
+// they are. The caller calls Started after cmd.Start, whether it failed or not, and
+// may ask for the Report. The image stays the caller's.
+func (p Policy) Prepare(cmd *exec.Cmd, image *os.File) (*Pending, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	pending := &Pending{mode: p.Mode}
+	if image == nil {
+		file, err := os.Open(cmd.Path)
+		if err != nil {
+			return nil, fmt.Errorf("confine: %w", err)
+		}
+		pending.closed = append(pending.closed, file)
+		image = file
+	}
+	prepare := p.prepareShim
+	if p.Mode == Off {
+		prepare = p.preparePlain
+	}
+	if err := prepare(cmd, image, pending); err != nil {
+		pending.Started()
+		return nil, err
+	}
+	return pending, nil
+}
+
+// preparePlain executes the image as it is.
+func (p Policy) preparePlain(cmd *exec.Cmd, image *os.File, _ *Pending) error {
+	cmd.Path, cmd.Err = "/proc/self/fd/"+strconv.Itoa(firstExtra+len(cmd.ExtraFiles)), nil
+	cmd.ExtraFiles = append(cmd.ExtraFiles, image)
+	return nil
+}
+
+func (p Policy) prepareShim(cmd *exec.Cmd, image *os.File, pending *Pending) error {
+	p = p.withDefaults()
+	o := order{Policy: p, Args: cmd.Args, Image: firstExtra + len(cmd.ExtraFiles), Found: Report{Mode: p.Mode}}
+	o.Report = o.Image + 1
+	if err := p.giveRunDir(); err != nil {
+		return err
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	if group := p.joinCgroup(cmd.SysProcAttr, &o.Found); group != nil {
+		pending.closed = append(pending.closed, group)
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	if len(text) > maxOrder {
+		return fmt.Errorf("confine: the policy takes %d bytes, %d are possible: name directories in place of files", len(text), maxOrder)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	pending.read = read
+	pending.closed = append(pending.closed, write)
+	cmd.Path, cmd.Err = "/proc/self/exe", nil
+	cmd.Args = []string{shimName, string(text)}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, image, write)
+	return nil
+}
+
+// giveRunDir makes the socket directory the other user's, and proves that it can be
+// reached: a shim that has changed its user could only say "permission denied".
+func (p Policy) giveRunDir() error {
+	if p.RunDir == "" || p.UID == 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	if err := os.Chown(p.RunDir, p.UID, p.GID); err != nil {
+		return fmt.Errorf("confine: give the socket directory to user %d: %w", p.UID, err)
+	}
+	for dir := filepath.Dir(p.RunDir); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("confine: socket directory: %w", err)
+		}
+		if !p.searches(info) {
+			return fmt.Errorf("confine: directory %s cannot be entered by user %d, whose socket is to be below it: "+
+				"choose another run directory, or give it the mode 0711", dir, p.UID)
+		}
+		if dir == "/" || dir == "." {
+			return nil
+		}
+	}
+}
+
+// searches tells whether the policy's user may pass through a directory.
+func (p Policy) searches(info os.FileInfo) bool {
+	mode := info.Mode().Perm()
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		switch {
+		case int(s.Uid) == p.UID:
+			return mode&0o100 != 0
+		case int(s.Gid) == p.GID:
+			return mode&0o010 != 0
+		}
+	}
+	return mode&0o001 != 0
+}
+
+// Started closes the gateway's copies of what the process has got. It may be called
+// more than once.
+func (s *Pending) Started() {
+	for _, c := range s.closed {
+		_ = c.Close()
+	}
+	s.closed = nil
+}
+
+// Report waits until the image runs or has failed to, and says how it is confined. The
+// error is the shim's own. It is called once, after the command was started.
+func (s *Pending) Report() (Report, error) {
+	s.Started()
+	if s.read == nil {
+		return Report{Mode: s.mode}, nil
+	}
+	defer s.read.Close()
+	_ = s.read.SetReadDeadline(time.Now().Add(shimLimit))
+	text, err := io.ReadAll(io.LimitReader(s.read, maxReport))
+	if err != nil {
+		return Report{Mode: s.mode}, fmt.Errorf("confine: read the shim's report: %w", err)
+	}
+	// A shim whose exec fails writes a second report, so the last one counts.
+	var report Report
+	for line := range bytes.Lines(text) {
+		report = Report{}
+		if err := json.Unmarshal(line, &report); err != nil {
+			return Report{Mode: s.mode}, fmt.Errorf("confine: the shim's report: %w", err)
+		}
+	}
+	switch {
+	case len(text) == 0:
+		return Report{Mode: s.mode}, errors.New("confine: the shim ended without a report: see the driver's last lines")
+	case report.Fault != "":
+		return report, errors.New(report.Fault)
+	}
+	return report, nil
+}

@@ -1,0 +1,89 @@
+package confine
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// A Report says how a process is confined, in words for an operator.
+type Report struct {
+	Mode    Mode     `json:"mode"`
+	InForce []string `json:"in_force,omitempty"`
+	Missing []string `json:"missing,omitempty"` // what this machine could not do, and why
+
+	// Granted are the single files and devices that the process was given. Rights hang
+	// on the file that was there at the start, not on its name; see Stale.
+	Granted []Granted `json:"granted,omitempty"`
+
+	// Fault is why the image was not executed.
+	Fault string `json:"fault,omitempty"`
+
+	lacking []string // of Missing, what Required does not do without
+}
+
+// Granted is one file as it was when a process was given it; zeros: it was not there.
+type Granted struct {
+	Path   string `json:"path"`
+	Device uint64 `json:"device,omitempty"`
+	Inode  uint64 `json:"inode,omitempty"`
+}
+
+func (r *Report) has(what string) { r.InForce = append(r.InForce, what) }
+
+// lacks notes what is missing but not necessary, needs what is necessary.
+func (r *Report) lacks(what string) { r.Missing = append(r.Missing, what) }
+
+func (r *Report) needs(what string) {
+	r.lacks(what)
+	r.lacking = append(r.lacking, what)
+}
+
+// verdict is the error of a report under Required.
+func (r *Report) verdict() error {
+	if r.Mode != Required || len(r.lacking) == 0 {
+		return nil
+	}
+	return errors.New("confine: required, but this machine lacks " + strings.Join(r.lacking, "; ") +
+		": set confine to best-effort for this driver, or mend it")
+}
+
+// String is one line: "landlock abi 7: files, tcp; seccomp ... missing: cgroup ...".
+func (r *Report) String() string {
+	var b strings.Builder
+	b.WriteString(r.Mode.String())
+	if len(r.InForce) > 0 {
+		b.WriteString(": " + strings.Join(r.InForce, "; "))
+	}
+	if len(r.Missing) > 0 {
+		b.WriteString("; missing: " + strings.Join(r.Missing, "; "))
+	}
+	return b.String()
+}
+
+// Stale lists the files and devices that are there now and that the process does not
+// have: they were missing when it started, or were replaced since, as an adapter that
+// is plugged in again and a resolv.conf that is written anew are. Only a new process
+// can be given them.
+func (r *Report) Stale() []string {
+	var stale []string
+	for _, g := range r.Granted {
+		now := look(g.Path)
+		if now.Inode != 0 && now != g {
+			stale = append(stale, g.Path)
+		}
+	}
+	return stale
+}
+
+// look identifies the file at path.
+func look(path string) Granted {
+	g := Granted{Path: path}
+	if info, err := os.Stat(path); err == nil {
+		if s, ok := info.Sys().(*syscall.Stat_t); ok {
+			g.Device, g.Inode = s.Dev, s.Ino
+		}
+	}
+	return g
+}
