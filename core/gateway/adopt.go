@@ -10,6 +10,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
 // A ConfigError says that a configuration cannot be put in force. It lists every
@@ -53,7 +54,7 @@ type refusal struct {
 // not hold up the others: the supervisor tries it again, and the API says so.
 func (g *gateway) start(ctx context.Context) error {
 	first := g.inForce.Load()
-	unready, err := vet(ctx, first.Config, g.drivers)
+	unready, err := vet(ctx, first.Config, g.drivers, firstStart)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (g *gateway) reload(ctx context.Context) error {
 	if err != nil {
 		refused := configError(err)
 		g.refusal.Store(&refusal{at: time.Now(), lines: refused.Lines()})
-		g.drivers.Set(g.inForce.Load().states) // stops what was started for the check alone
+		g.drivers.Set(desired(g.inForce.Load().states)) // stops what was started for the check alone
 		g.o.Log.Error("configuration refused, the old one stays in force", "err", refused)
 		return refused
 	}
@@ -93,7 +94,7 @@ func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
 	if err := fixed(old.Config, next); err != nil {
 		return false, err
 	}
-	unready, err := vet(ctx, next, g.drivers)
+	unready, err := vet(ctx, next, g.drivers, vetLimit)
 	if err != nil {
 		return false, err
 	}
@@ -164,8 +165,17 @@ func (g *gateway) adopt(next *config.Config) (changed bool, err error) {
 		g.o.Level.Set(next.Log.Level)
 	}
 	g.inForce.Store(a)
-	g.drivers.Set(states)
+	g.drivers.Set(desired(states))
 	return changed, nil
+}
+
+// desired is what the drivers should do.
+func desired(states map[string]*engine.State) map[string]supervise.Desired {
+	all := make(map[string]supervise.Desired, len(states))
+	for kind, state := range states {
+		all[kind] = supervise.Desired{State: state}
+	}
+	return all
 }
 
 // number gives the states that changed their revision.

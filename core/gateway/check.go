@@ -19,8 +19,13 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// vetLimit bounds the start of a driver and each of its answers.
-const vetLimit = 30 * time.Second
+const (
+	// vetLimit bounds the start of a driver and each of its answers.
+	vetLimit = 30 * time.Second
+	// firstStart is how long the gateway's own start waits for its drivers, all together:
+	// one that hangs must not hold up the others. It is supervised all the same.
+	firstStart = 2 * time.Second
+)
 
 // Checked is what Check has seen.
 type Checked struct {
@@ -40,8 +45,8 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		Dir: func() string { return c.DriversDir }, Env: DriverEnv(), Log: log,
 		Services: func(string) plugin.Services { return nil },
 	}.Launch})
-	defer drivers.Close()
-	unready, err := vet(ctx, c, drivers)
+	defer drivers.Close(false)
+	unready, err := vet(ctx, c, drivers, vetLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +64,12 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 
 // vet checks c against its drivers' schemas, then lets each driver validate its
 // part. It starts the drivers that do not run. What does not start, or does not
-// answer, is in unready, by its kind: its part is not checked.
-func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (unready map[string]error, err error) {
+// answer, is in unready, by its kind: its part is not checked. start bounds the start of
+// all drivers together.
+func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor, start time.Duration) (unready map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit)
 	defer cancel()
-	v := &vetting{config: c, drivers: drivers, running: make(map[string]supervise.Process),
+	v := &vetting{config: c, drivers: drivers, start: start, running: make(map[string]supervise.Process),
 		described: make(map[string]engine.Description), unready: make(map[string]error)}
 	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := c.Check(v.described); err != nil {
@@ -84,6 +90,7 @@ func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor) (
 type vetting struct {
 	config  *config.Config
 	drivers *supervise.Supervisor
+	start   time.Duration // how long a driver may take to start
 
 	mu        sync.Mutex
 	running   map[string]supervise.Process
@@ -124,6 +131,8 @@ func (v *vetting) describe(ctx context.Context, kind string) {
 		v.faults = append(v.faults, err)
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, v.start)
+	defer cancel()
 	p, err := v.drivers.Prepare(ctx, kind)
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -91,7 +91,7 @@ func (g *gateway) readPart(ctx context.Context, p *part, samples []client.Sample
 }
 
 func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample, error) {
-	control, err := g.drivers.Control(p.link.Driver)
+	control, err := g.drivers.Control(p.link.Driver, p.link.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.
 	if !ok {
 		return time.Time{}, a.missing(name)
 	}
-	control, err := g.drivers.Control(at.link.Driver)
+	control, err := g.drivers.Control(at.link.Driver, at.link.Name)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -144,7 +144,7 @@ func (g *gateway) run(ctx context.Context) error {
 func (g *gateway) close() error {
 	var errs []error
 	if g.drivers != nil {
-		g.drivers.Close()
+		g.drivers.Close(false)
 	}
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())

@@ -7,9 +7,10 @@ import (
 	"slices"
 )
 
-// maxEpochs is how many epochs of one driver are remembered: enough for the old
-// and the new process of an upgrade and a few late replays.
-const maxEpochs = 8
+// maxEpochs is how many epochs of one driver are remembered: enough for a pool of
+// sixteen processes and as many spares, both twice during an upgrade, and as many
+// late replays of processes before them. Their number is one byte in the encoding.
+const maxEpochs = 128
 
 type mark struct{ epoch, sequence uint64 }
 
@@ -22,12 +23,8 @@ func (m marks) has(driver string, epoch, sequence uint64) bool {
 	if sequence == 0 {
 		return false
 	}
-	for _, k := range m[driver] {
-		if k.epoch == epoch {
-			return sequence <= k.sequence
-		}
-	}
-	return false
+	last, ok := m.sequence(driver, epoch)
+	return ok && sequence <= last
 }
 
 func (m marks) raise(driver string, epoch, sequence uint64) {
@@ -58,8 +55,9 @@ func (m marks) last(driver string) mark {
 	return list[len(list)-1]
 }
 
+// sequence looks from the epoch used last, which most records are of.
 func (m marks) sequence(driver string, epoch uint64) (uint64, bool) {
-	for _, k := range m[driver] {
+	for _, k := range slices.Backward(m[driver]) {
 		if k.epoch == epoch {
 			return k.sequence, true
 		}

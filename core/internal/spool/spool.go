@@ -189,7 +189,7 @@ func (s *Spool) Mark(driver string) (epoch, sequence uint64) {
 }
 
 // MarkOf gives the highest sequence stored of one epoch of a driver, 0 when there
-// is none. The latest eight epochs of a driver are remembered.
+// is none. The 128 epochs of a driver that were used last are remembered.
 func (s *Spool) MarkOf(driver string, epoch uint64) (sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

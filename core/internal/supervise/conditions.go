@@ -15,8 +15,16 @@ type tracker struct {
 
 type place struct{ link, device string }
 
-// note logs e: trouble and its end for people to see, the rest for debugging. It
-// is called by the stream's goroutine alone.
+// note logs e, unless it tells of a link that another process holds.
+func (p *pool) note(from *intake, e engine.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ln := p.links[e.Link]; ln != nil && ln.holder != nil && &ln.holder.intake == from {
+		p.tracker.note(e, p.logger)
+	}
+}
+
+// note logs e: trouble and its end for people to see, the rest for debugging.
 func (t *tracker) note(e engine.Event, log *slog.Logger) {
 	at := place{e.Link, e.Device}
 	before, was := t.unwell[at]

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,16 +19,19 @@ type Exec struct {
 	Env      []string      // the whole environment of a driver
 	Log      *slog.Logger
 	Services func(kind string) plugin.Services
+	RunDir   string // of the processes' sockets and output; "": the system's
 }
 
 // Launch starts the driver of a kind.
-func (e Exec) Launch(ctx context.Context, kind string) (Process, error) {
+func (e Exec) Launch(ctx context.Context, spec LaunchSpec) (Process, error) {
+	kind := spec.Kind
 	path, err := Find(e.Dir(), kind)
 	if err != nil {
 		return nil, err
 	}
 	p, err := plugin.Launch(ctx, plugin.Command{
 		Name: kind, Path: path, Env: e.Env, Log: e.Log, Services: e.Services(kind), Level: lowestLevel(ctx, e.Log),
+		Detach: spec.Detach, OnLine: spec.OnLine, RunDir: e.RunDir, TailLines: defaultLines,
 	})
 	if err != nil {
 		return nil, err
@@ -59,6 +63,24 @@ func Find(dir, kind string) (string, error) {
 type launched struct{ *plugin.Process }
 
 var _ Process = launched{}
+
+// Record is what plugin.Reattach needs.
+func (l launched) Record() (json.RawMessage, error) { return json.Marshal(l.Process.Record()) }
+
+// Adopt reattaches to the process of a record.
+func (e Exec) Adopt(ctx context.Context, r Record) (Process, error) {
+	var record plugin.Record
+	if err := json.Unmarshal(r.Process, &record); err != nil {
+		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
+	}
+	p, err := plugin.Reattach(ctx, record, plugin.Command{
+		Name: r.Kind, Log: e.Log, Services: e.Services(r.Kind), Level: lowestLevel(ctx, e.Log), Detach: true, RunDir: e.RunDir,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return launched{p}, nil
+}
 
 // Attach opens the stream.
 func (l launched) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (Attachment, error) {

@@ -2,9 +2,13 @@ package supervise_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -15,24 +19,36 @@ import (
 
 // fakeProcess is a driver process that does what the test says.
 type fakeProcess struct {
-	epoch    uint64
-	done     chan struct{}
-	attached chan *fakeAttachment // every attachment, as it is made
+	epoch     uint64
+	version   string
+	abilities []string
+	world     *world      // that it shares with other processes
+	hangs     atomic.Bool // in Drain
+	done      chan struct{}
+	attached  chan *fakeAttachment // every attachment, as it is made
 
-	mu        sync.Mutex
-	exit      plugin.Exit
-	applied   []*engine.State
-	faults    []engine.ConfigFault
-	applyErr  error
-	attachErr error
-	drained   engine.Drained
-	onDrain   func()
-	stopped   bool
-	open      *fakeAttachment
+	mu          sync.Mutex
+	exit        plugin.Exit
+	applied     []*engine.State
+	faults      []engine.ConfigFault
+	applyErr    error
+	attachErr   error
+	drained     engine.Drained
+	onDrain     func()
+	released    bool
+	has, opened map[string]bool
+	handed      []string // links activated, with their hand-offs
+	activateErr error
+	statusErr   error
+	condition   engine.Condition
+	polls       uint64
+	bad         uint64 // samples of each hundred
+	stopped     bool
+	open        *fakeAttachment
 }
 
 func newFakeProcess(epoch uint64) *fakeProcess {
-	return &fakeProcess{epoch: epoch, done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
+	return &fakeProcess{epoch: epoch, version: "1.0.0", abilities: []string{"links"}, condition: engine.Up, world: new(world), done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
 }
 
 // die ends the process as a signal would.
@@ -45,6 +61,9 @@ func (p *fakeProcess) die(signal string, stderr ...string) {
 	default:
 	}
 	p.exit = plugin.Exit{Code: -1, Signal: signal, Stderr: stderr}
+	for name := range p.opened {
+		p.setOpen(name, false)
+	}
 	close(p.done)
 	if p.open != nil {
 		p.open.breakOff(errors.New("the process died"))
@@ -61,7 +80,7 @@ func (p *fakeProcess) Exit() plugin.Exit {
 }
 
 func (p *fakeProcess) Description() engine.Description {
-	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.0.0"}, ProcessEpoch: p.epoch}
+	return engine.Description{Info: driver.Info{Name: "fake", Version: p.version}, Abilities: p.abilities, ProcessEpoch: p.epoch}
 }
 
 func (p *fakeProcess) Describe(context.Context) (engine.Description, error) {
@@ -72,11 +91,73 @@ func (p *fakeProcess) Validate(context.Context, *engine.State) ([]engine.ConfigF
 	return nil, nil
 }
 
-func (p *fakeProcess) Apply(_ context.Context, s *engine.State, _ engine.ApplyOptions) ([]engine.ConfigFault, error) {
+func (p *fakeProcess) Apply(_ context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applied = append(p.applied, s)
-	return p.faults, p.applyErr
+	if len(p.faults) > 0 || p.applyErr != nil || isDone(p.done) {
+		return p.faults, p.applyErr
+	}
+	p.has = make(map[string]bool)
+	for _, l := range s.Links {
+		p.has[l.Name] = true
+		p.setOpen(l.Name, !o.Standby && !slices.Contains(o.Hold, l.Name))
+	}
+	for name := range p.opened {
+		p.setOpen(name, p.opened[name] && p.has[name])
+	}
+	return nil, nil
+}
+
+// setOpen opens or closes a link. The caller holds mu.
+func (p *fakeProcess) setOpen(name string, open bool) {
+	if p.opened[name] == open {
+		return
+	}
+	if p.opened == nil {
+		p.opened = make(map[string]bool)
+	}
+	p.opened[name] = open
+	p.world.set(name, p.epoch, open)
+}
+
+// world is who has which link open.
+type world struct {
+	mu     sync.Mutex
+	holder map[string]uint64
+	wrong  []string
+}
+
+func (w *world) set(link string, epoch uint64, open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.holder == nil {
+		w.holder = make(map[string]uint64)
+	}
+	switch other := w.holder[link]; {
+	case open && other != 0 && other != epoch:
+		w.wrong = append(w.wrong, fmt.Sprintf("%s is open in process %d and opened by %d", link, other, epoch))
+	case open:
+		w.holder[link] = epoch
+	case other == epoch:
+		delete(w.holder, link)
+	}
+}
+
+// who tells which process has a link open; 0: none.
+func (w *world) who(link string) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.holder[link]
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *fakeProcess) applies() []*engine.State {
@@ -86,7 +167,23 @@ func (p *fakeProcess) applies() []*engine.State {
 }
 
 func (p *fakeProcess) Status(context.Context) (*engine.Status, error) {
-	return &engine.Status{Links: []engine.LinkStatus{{Name: "line", Condition: engine.Up}}}, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.statusErr != nil {
+		return nil, p.statusErr
+	}
+	s := &engine.Status{}
+	for _, name := range slices.Sorted(maps.Keys(p.has)) {
+		l := engine.LinkStatus{Name: name, Condition: engine.Stopped}
+		d := engine.DeviceStatus{Name: "m1", Condition: engine.Stopped}
+		if p.opened[name] {
+			p.polls += 100
+			l.Condition, d.Condition, d.Polls, d.Samples, d.BadSamples = engine.Up, p.condition, p.polls, p.polls, p.polls*p.bad/100
+		}
+		l.Devices = []engine.DeviceStatus{d}
+		s.Links = append(s.Links, l)
+	}
+	return s, nil
 }
 
 func (p *fakeProcess) Read(context.Context, string, string, []string) ([]engine.NamedSample, error) {
@@ -96,14 +193,61 @@ func (p *fakeProcess) Write(context.Context, string, string, string, driver.Valu
 func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]driver.Entry, error) {
 	return nil, nil
 }
-func (p *fakeProcess) Activate(context.Context, []string, []byte) error { return nil }
-func (p *fakeProcess) Check(context.Context, string, string) error      { return nil }
+func (p *fakeProcess) Check(context.Context, string, string) error { return nil }
 
-func (p *fakeProcess) Drain(context.Context, []string) (engine.Drained, error) {
+func (p *fakeProcess) Activate(_ context.Context, links []string, handOff []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.activateErr != nil || isDone(p.done) {
+		return errors.Join(p.activateErr, errors.New("cannot activate"))
+	}
+	if links == nil {
+		links = slices.Collect(maps.Keys(p.has))
+	}
+	for _, name := range links {
+		p.setOpen(name, true)
+		p.handed = append(p.handed, name+":"+string(handOff))
+	}
+	return nil
+}
+
+func (p *fakeProcess) Drain(ctx context.Context, links []string) (engine.Drained, error) {
 	if p.onDrain != nil {
 		p.onDrain()
 	}
-	return p.drained, nil
+	if p.hangs.Load() {
+		select {
+		case <-ctx.Done():
+			return engine.Drained{}, ctx.Err()
+		case <-p.done:
+			return engine.Drained{}, errors.New("the process died")
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if isDone(p.done) {
+		return engine.Drained{}, errors.New("the process died")
+	}
+	if links == nil {
+		links = slices.Collect(maps.Keys(p.has))
+	}
+	for _, name := range links {
+		p.setOpen(name, false)
+	}
+	d := p.drained
+	d.HandOff = fmt.Appendf(nil, "from %d", p.epoch)
+	return d, nil
+}
+
+func (p *fakeProcess) Record() (json.RawMessage, error) {
+	return fmt.Appendf(nil, `{"epoch":%d}`, p.epoch), nil
+}
+
+func (p *fakeProcess) Release() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.released = true
+	return nil
 }
 
 func (p *fakeProcess) Stop(context.Context) error {
@@ -117,8 +261,8 @@ func (p *fakeProcess) Stop(context.Context) error {
 func (p *fakeProcess) Attach(_ context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.attachErr != nil {
-		return nil, p.attachErr
+	if p.attachErr != nil || isDone(p.done) {
+		return nil, errors.Join(p.attachErr, errors.New("cannot attach"))
 	}
 	a := &fakeAttachment{hello: h, to: to, done: make(chan struct{})}
 	p.open = a
@@ -176,7 +320,8 @@ type fakeSpool struct {
 	mu      sync.Mutex
 	records []spool.Record
 	marks   map[string][2]uint64
-	hold    chan struct{} // not nil: Append blocks until it is closed
+	epochs  map[uint64]uint64 // an epoch is of one process, whatever its driver
+	hold    chan struct{}     // not nil: Append blocks until it is closed
 }
 
 func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
@@ -190,9 +335,12 @@ func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
 	if s.marks == nil {
 		s.marks = make(map[string][2]uint64)
 	}
-	mark := s.marks[r.Driver]
-	if mark[0] != r.Epoch || r.Sequence > mark[1] {
+	if s.epochs == nil {
+		s.epochs = make(map[uint64]uint64)
+	}
+	if r.Sequence > s.epochs[r.Epoch] {
 		s.records = append(s.records, r)
+		s.epochs[r.Epoch] = r.Sequence
 		s.marks[r.Driver] = [2]uint64{r.Epoch, r.Sequence}
 	}
 	s.mu.Unlock()
@@ -204,6 +352,12 @@ func (s *fakeSpool) Mark(name string) (epoch, sequence uint64) {
 	defer s.mu.Unlock()
 	m := s.marks[name]
 	return m[0], m[1]
+}
+
+func (s *fakeSpool) MarkOf(name string, epoch uint64) (sequence uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epochs[epoch]
 }
 
 // story is what is stored: "fake 1/2" for a frame, the cause for a gap.

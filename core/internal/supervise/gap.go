@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,15 +12,72 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// loss is what is lost with a process, until its successor's first frame ends it.
+// loss is what is lost with a process, until the next holder of its links delivers
+// something.
 type loss struct {
 	from  time.Time
 	cause string
+	links []string // that it held; nil: all
+}
+
+// loss is what is lost with a life that ends, and what it was to tell of before.
+func (l *life) loss(cause error) *loss {
+	lost := &loss{from: l.lastFrame(), cause: cause.Error()}
+	for name, ln := range l.m.pool.links {
+		if ln.holder == l {
+			lost.links = append(lost.links, name)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, untold := range l.losses {
+		if untold.from.Before(lost.from) {
+			lost.from = untold.from
+		}
+	}
+	l.losses = nil
+	return lost
+}
+
+// giveLosses gives the process that opens links what was lost of them, to be told
+// with its first frame.
+func (p *pool) giveLosses(l *life, names []string) {
+	var given []*loss
+	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
+		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return slices.Contains(names, name) }) {
+			given = append(given, lost)
+			return true
+		}
+		return false
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.losses = append(l.losses, given...)
+}
+
+// settleLosses tells of what was lost with links that are not configured any more.
+func (p *pool) settleLosses() {
+	now := time.Now()
+	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
+		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return p.links[name] != nil }) {
+			return false
+		}
+		p.work.Go(func() { p.writeLoss(lost, now) })
+		return true
+	})
+}
+
+func (p *pool) writeLoss(l *loss, now time.Time) {
+	if p.s.o.Spool == nil {
+		return
+	}
+	p.s.gaps.write(l.lostWith(p.kind, now))
+	p.gaps.Add(1)
 }
 
 // tally counts what a driver brought since the gateway started.
 type tally struct {
-	frames, bytes, losses atomic.Uint64
+	frames, bytes, gaps atomic.Uint64
 }
 
 // gapLog writes the gateway's own gap records: frames of the driver "", numbered

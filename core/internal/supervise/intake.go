@@ -1,6 +1,10 @@
 package supervise
 
 import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -8,90 +12,183 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-var _ plugin.Handler = (*session)(nil)
+var _ plugin.Handler = (*intake)(nil)
+
+// intake takes what one process sends. Its Handler's methods are called by the
+// stream's goroutine, and never take the pool's lock for longer than a moment.
+type intake struct {
+	pool  *pool  // constant
+	epoch uint64 // constant
+
+	heard    atomic.Int64  // Unix nanoseconds of the last sign of life
+	busy     atomic.Bool   // a frame waits for the spool: silence is the core's own fault
+	last     atomic.Uint64 // the highest sequence that came
+	lastAt   atomic.Int64  // Unix nanoseconds of its arrival
+	progress atomic.Uint64 // of the last heartbeat
+	grown    atomic.Bool   // progress was seen to grow: a driver of another make need not tell it
+	stalled  atomic.Int32  // heartbeats without progress
+	moved    chan struct{} // last or stored has grown
+
+	mu     sync.Mutex
+	acks   Attachment // takes acks; nil while not attached
+	stored uint64     // the highest sequence stored
+	losses []*loss    // which end with the next frame
+}
+
+func (i *intake) open(p *pool, epoch uint64) {
+	i.pool, i.epoch = p, epoch
+	i.moved = make(chan struct{}, 1)
+	i.lastAt.Store(time.Now().UnixNano())
+	i.hear()
+}
+
+// resume is for a process of which an earlier core has stored frames.
+func (i *intake) resume(stored uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stored = stored
+	i.last.Store(stored)
+}
+
+func (i *intake) hear() { i.heard.Store(time.Now().UnixNano()) }
 
 // Frame takes one frame from the stream to the spool. While the spool is full it
 // blocks, and with it the stream: credit then stops the driver.
-func (s *session) Frame(seq uint64, frame []byte) {
+func (i *intake) Frame(seq uint64, frame []byte) {
 	now := time.Now()
-	s.busy.Store(true)
+	i.busy.Store(true)
 	defer func() {
-		s.heard.Store(time.Now().UnixNano())
-		s.busy.Store(false)
+		i.hear()
+		i.busy.Store(false)
 	}()
-	s.endLoss(now)
-	s.findHole(seq, frame, now)
-	if seq > s.last.Load() {
-		s.last.Store(seq)
-		s.lastAt.Store(now.UnixNano())
-	}
-	s.frames.Add(1)
-	s.bytes.Add(uint64(len(frame)))
-	r := spool.Record{Driver: s.kind, Epoch: s.epoch(), Sequence: seq, Stored: now, Data: frame}
-	s.o.Spool.Append(r, func(err error) {
+	i.endLosses(now)
+	i.findHole(seq, frame, now)
+	p := i.pool
+	p.frames.Add(1)
+	p.bytes.Add(uint64(len(frame)))
+	r := spool.Record{Driver: p.kind, Epoch: i.epoch, Sequence: seq, Stored: now, Data: frame}
+	p.s.o.Spool.Append(r, func(err error) {
 		if err != nil {
 			return // not stored: not acknowledged
 		}
-		s.ack(seq)
-		if s.o.Stored != nil {
-			s.o.Stored(r)
+		i.ack(seq)
+		if p.s.o.Stored != nil {
+			p.s.o.Stored(r)
 		}
 	})
+	if seq > i.last.Load() {
+		i.last.Store(seq)
+		i.lastAt.Store(now.UnixNano())
+	}
+	i.pulse()
 }
 
-// endLoss writes the gap record of the process before, once this one delivers.
-func (s *session) endLoss(now time.Time) {
-	s.keeper.mu.Lock()
-	l := s.loss
-	s.loss = nil
-	s.keeper.mu.Unlock()
-	if l != nil {
-		s.gaps.write(l.lostWith(s.kind, now))
-		s.losses.Add(1)
+// endLosses writes the gap records of what was lost before this process had the
+// links, now that it delivers.
+func (i *intake) endLosses(now time.Time) {
+	i.mu.Lock()
+	lost := i.losses
+	i.losses = nil
+	i.mu.Unlock()
+	for _, l := range lost {
+		i.pool.writeLoss(l, now)
 	}
 }
 
 // findHole writes a gap record for sequences that were left out, unless the frame
 // is the driver's own gap and tells of them.
-func (s *session) findHole(seq uint64, frame []byte, now time.Time) {
-	last := s.last.Load()
+func (i *intake) findHole(seq uint64, frame []byte, now time.Time) {
+	last := i.last.Load()
 	if seq <= last+1 {
 		return
 	}
 	if _, _, g, err := plugin.DecodeFrame(frame); err == nil && g != nil && g.FirstSeq <= last+1 && g.LastSeq >= seq-1 {
 		return
 	}
-	s.log.Error("frames never came", "first", last+1, "last", seq-1)
-	s.gaps.write(hole(s.kind, last+1, seq-1, s.lastFrame(), now))
-	s.losses.Add(1)
+	p := i.pool
+	p.logger.Error("frames never came", "first", last+1, "last", seq-1)
+	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFrame(), now))
+	p.gaps.Add(1)
 }
 
 // ack runs in the spool's goroutine and does not block.
-func (s *session) ack(seq uint64) {
-	s.intake.mu.Lock()
-	s.stored = max(s.stored, seq)
-	acks := s.acks
-	s.intake.mu.Unlock()
+func (i *intake) ack(seq uint64) {
+	i.mu.Lock()
+	i.stored = max(i.stored, seq)
+	acks := i.acks
+	i.mu.Unlock()
 	if acks != nil {
 		acks.Ack(seq)
 	}
+	i.pulse()
+}
+
+// acknowledgeBy sends acks by a from now on, the one that is due first; nil: by
+// nobody.
+func (i *intake) acknowledgeBy(a Attachment) {
+	i.mu.Lock()
+	i.acks = a
+	stored := i.stored
+	i.mu.Unlock()
+	if a != nil && stored > 0 {
+		a.Ack(stored)
+	}
+}
+
+func (i *intake) pulse() {
 	select {
-	case s.storedAt <- struct{}{}:
+	case i.moved <- struct{}{}:
 	default:
 	}
 }
 
-func (s *session) storedUpTo() uint64 {
-	s.intake.mu.Lock()
-	defer s.intake.mu.Unlock()
-	return s.stored
+func (i *intake) takenUpTo() uint64 { return i.last.Load() }
+
+func (i *intake) storedUpTo() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stored
 }
 
-// Heartbeat is a sign of life.
-func (s *session) Heartbeat(uint64) { s.heard.Store(time.Now().UnixNano()) }
+func (i *intake) lastFrame() time.Time { return time.Unix(0, i.lastAt.Load()) }
 
-// Event logs a change of a link's or device's condition.
-func (s *session) Event(e engine.Event) {
-	s.heard.Store(time.Now().UnixNano())
-	s.note(e, s.log)
+// silentFor tells that a process which sends heartbeats has sent nothing for so long.
+func (i *intake) silentFor(limit time.Duration) bool {
+	return !i.busy.Load() && time.Since(time.Unix(0, i.heard.Load())) > limit
+}
+
+// Heartbeat is a sign of life, of the engine too where progress has grown.
+func (i *intake) Heartbeat(progress uint64) {
+	i.hear()
+	switch before := i.progress.Swap(progress); {
+	case progress != before:
+		i.grown.Store(true)
+		i.stalled.Store(0)
+	case i.grown.Load():
+		i.stalled.Add(1)
+	}
+}
+
+// Event logs a change of a link's or device's condition, if it is this process that
+// holds the link.
+func (i *intake) Event(e engine.Event) {
+	i.hear()
+	i.pool.note(i, e)
+}
+
+// await waits until a sequence has been reached.
+func (i *intake) await(ctx context.Context, dead <-chan struct{}, sequence uint64, reached func() uint64) error {
+	look := time.NewTicker(100 * time.Millisecond) // a pulse can be another's
+	defer look.Stop()
+	for reached() < sequence {
+		select {
+		case <-i.moved:
+		case <-look.C:
+		case <-dead:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("frames %d to %d were not stored in time", reached()+1, sequence)
+		}
+	}
+	return nil
 }

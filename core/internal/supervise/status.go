@@ -2,16 +2,21 @@ package supervise
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
-// Status is what a driver's keeper knows. Counters run since the gateway started.
+// Status is what is known of a driver. State, Since, Cause, Retry, Stderr, PID and
+// Started are those of the primary that is worst off. Counters run since the gateway
+// started.
 type Status struct {
 	Kind     string
 	Version  string
+	Hash     string
 	State    State
 	Since    time.Time
 	Cause    string    // why it is in this state, where there is a reason
@@ -23,30 +28,157 @@ type Status struct {
 	Frames   uint64
 	Bytes    uint64
 	Gaps     uint64
-	Engine   *engine.Status // nil: no process, or it did not answer
+	Engine   *engine.Status // of all processes together; nil: there is none, or none answered
 	Down     *driver.Error  // why its links are down; nil while it is active, or starts for the first time
 	Lost     time.Time      // since when they are, with Down
+
+	Instances int
+	Standby   int
+	Disabled  string // why it is not to run; empty: it is
+	Processes []ProcessStatus
+	History   []Event // the latest transitions, oldest first
+	Upgrade   *UpgradeStatus
 }
 
-func (k *keeper) status(ctx context.Context) Status {
-	k.mu.Lock()
-	s := Status{
-		Kind: k.kind, State: k.state, Since: k.since, Cause: k.cause, Retry: k.retry, Stderr: k.stderr,
-		Restarts: max(k.starts, 1) - 1, Frames: k.frames.Load(), Bytes: k.bytes.Load(), Gaps: k.losses.Load(),
+// ProcessStatus is one process's.
+type ProcessStatus struct {
+	Member   int
+	Shard    int  // -1: a spare
+	Next     bool // of a version that is being put in the place of another
+	State    State
+	Since    time.Time
+	Cause    string
+	Retry    time.Time
+	PID      int
+	Version  string
+	Hash     string
+	Started  time.Time
+	Restarts uint64
+	Links    int // that it holds
+	Detached bool
+	Adopted  bool // from an earlier run of the gateway
+	Stderr   []string
+}
+
+// status puts together what all processes say.
+func (p *pool) status(ctx context.Context) Status {
+	p.mu.Lock()
+	s, lives := p.know()
+	holders := make(map[string]*life, len(p.links))
+	for name, ln := range p.links {
+		holders[name] = ln.holder
 	}
-	if k.refused != "" {
-		s.Cause = k.refused
+	missing := p.missingLinks(holders)
+	p.mu.Unlock()
+	answers := make([]*engine.Status, len(lives))
+	var wg sync.WaitGroup
+	for i, l := range lives {
+		wg.Go(func() { answers[i], _ = l.proc.Status(ctx) }) // a process that hangs is found by its heartbeats
 	}
-	proc := k.proc
-	if proc != nil {
-		s.PID, s.Started, s.Version = proc.PID(), k.started, proc.Description().Version
+	wg.Wait()
+	for i, a := range answers {
+		if a == nil {
+			continue
+		}
+		if s.Engine == nil {
+			s.Engine = new(engine.Status)
+		}
+		s.Engine.Ring = sum(s.Engine.Ring, a.Ring)
+		for _, ls := range a.Links {
+			if holder, known := holders[ls.Name]; holder == lives[i] || !known {
+				s.Engine.Links = append(s.Engine.Links, ls)
+			}
+		}
+		s.Engine.Meters = append(s.Engine.Meters, a.Meters...)
 	}
-	if k.state != Active && (k.state != Starting || k.cause != "") {
-		s.Down, s.Lost = k.down(), k.lost
-	}
-	k.mu.Unlock()
-	if proc != nil && s.State == Active {
-		s.Engine, _ = proc.Status(ctx) // a process that hangs is found by its heartbeats
+	if s.Engine != nil {
+		s.Engine.Links = append(s.Engine.Links, missing...)
 	}
 	return s
+}
+
+// know is what is known without asking a process, and which to ask. The caller
+// holds mu.
+func (p *pool) know() (Status, []*life) {
+	s := Status{
+		Kind: p.kind, State: Stopped, Cause: p.stopCause(), Disabled: p.stopCause(), Version: p.version,
+		Instances: len(p.shards), Standby: p.desired.Standby,
+		Frames: p.frames.Load(), Bytes: p.bytes.Load(), Gaps: p.gaps.Load(), History: slices.Clone(p.history),
+	}
+	var lives []*life
+	for _, m := range p.members {
+		s.Processes = append(s.Processes, m.status())
+		s.Restarts += m.restarts()
+		if l := m.life; l != nil && !l.over && l.applied != nil {
+			lives = append(lives, l)
+		}
+	}
+	if p.upgrade != nil {
+		u := p.upgrade.UpgradeStatus
+		s.Upgrade = &u
+	}
+	m := p.worst()
+	if m == nil {
+		s.Down = p.down(nil)
+		return s, lives
+	}
+	s.State, s.Since, s.Cause, s.Retry, s.Stderr, s.Started = m.state, m.since, m.cause, m.retry, m.tail, m.began
+	if l := m.life; l != nil {
+		s.PID, s.Version, s.Hash = l.proc.PID(), l.version, l.hash
+		if l.refused != "" {
+			s.Cause = l.refused
+		}
+	}
+	if m.state != Active && m.state != Standby && (m.state.down() || m.cause != "") {
+		s.Down, s.Lost = p.down(m), m.lost
+	}
+	return s, lives
+}
+
+func (m *member) status() ProcessStatus {
+	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause,
+		Restarts: m.restarts(), Stderr: m.tail}
+	if m.state == BackingOff {
+		s.Retry = m.retry
+	}
+	if !m.pool.isPrimary(m) {
+		s.Shard = -1
+	}
+	if l := m.life; l != nil {
+		s.PID, s.Version, s.Hash, s.Started, s.Links = l.proc.PID(), l.version, l.hash, l.started, l.held()
+		s.Detached, s.Adopted = l.detached, l.adopted
+	}
+	return s
+}
+
+// missingLinks is the condition of links that no process speaks for, because the one
+// that had them is down while others run.
+func (p *pool) missingLinks(holders map[string]*life) []engine.LinkStatus {
+	if p.desired.State == nil {
+		return nil
+	}
+	var list []engine.LinkStatus
+	for i := range p.desired.State.Links {
+		ln := &p.desired.State.Links[i]
+		sh := p.shardOf(ln.Name)
+		if holders[ln.Name] != nil && !holders[ln.Name].over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
+			continue
+		}
+		m := sh.primary
+		s := engine.LinkStatus{Name: ln.Name, Condition: engine.Down, Since: m.lost, Cause: p.down(m)}
+		for j := range ln.Devices {
+			s.Devices = append(s.Devices, engine.DeviceStatus{Name: ln.Devices[j].Name, Condition: engine.Down, Since: m.lost, Cause: s.Cause})
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// sum is what the rings of two processes are together.
+func sum(a, b engine.RingStatus) engine.RingStatus {
+	return engine.RingStatus{
+		NextSequence: max(a.NextSequence, b.NextSequence), AckedSequence: max(a.AckedSequence, b.AckedSequence),
+		Bytes: a.Bytes + b.Bytes, MaxBytes: a.MaxBytes + b.MaxBytes, Samples: a.Samples + b.Samples,
+		Dropped: a.Dropped + b.Dropped, Slowed: a.Slowed + b.Slowed,
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,9 @@ type rig struct {
 	spool  *fakeSpool
 	starts chan *fakeProcess
 	fail   atomic.Pointer[error] // of launches
+	make   func(*fakeProcess)    // called for each before it is handed out; may be nil
+	world  world
+	mu     sync.Mutex
 	times  []time.Time
 	log    bytes.Buffer
 }
@@ -38,12 +42,21 @@ func newRig(t *testing.T, change func(*supervise.Options)) *rig {
 	r := &rig{t: t, spool: &fakeSpool{}, starts: make(chan *fakeProcess, 1000)}
 	o := supervise.Options{
 		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Launch: func(context.Context, string) (supervise.Process, error) {
+		Launch: func(_ context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.times = append(r.times, time.Now())
 			if fail := r.fail.Load(); fail != nil {
 				return nil, *fail
 			}
 			p := newFakeProcess(uint64(len(r.times)))
+			p.world = &r.world
+			if spec.Image != nil {
+				p.version = spec.Image.Version()
+			}
+			if r.make != nil {
+				r.make(p)
+			}
 			r.starts <- p
 			return p, nil
 		},
@@ -62,7 +75,17 @@ func (r *rig) failWith(text string) {
 }
 
 func (r *rig) set(revision uint64) {
-	r.s.Set(map[string]*engine.State{"fake": {Revision: revision}})
+	r.want(supervise.Desired{State: state(revision, "line")})
+}
+
+func (r *rig) want(d supervise.Desired) { r.s.Set(map[string]supervise.Desired{"fake": d}) }
+
+func state(revision uint64, links ...string) *engine.State {
+	s := &engine.State{Revision: revision}
+	for _, name := range links {
+		s.Links = append(s.Links, engine.Link{Name: name, Devices: []engine.Device{{Name: "m1"}}})
+	}
+	return s
 }
 
 func (r *rig) status() supervise.Status {
@@ -85,7 +108,7 @@ func TestStartApplyAttachStoreAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var live []uint64
 		r := newRig(t, func(o *supervise.Options) { o.Stored = func(rec spool.Record) { live = append(live, rec.Sequence) } })
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -102,10 +125,10 @@ func TestStartApplyAttachStoreAck(t *testing.T) {
 		if a.ackedUpTo() != 2 || cmp.Diff(live, []uint64{1, 2}) != "" {
 			t.Errorf("acked %d, live %v", a.ackedUpTo(), live)
 		}
-		if c, err := r.s.Control("fake"); err != nil || c == nil {
+		if c, err := r.s.Control("fake", "line"); err != nil || c == nil {
 			t.Errorf("Control: %v", err)
 		}
-		if _, err := r.s.Control("other"); driver.CodeOf(err) != driver.NotConnected {
+		if _, err := r.s.Control("other", ""); driver.CodeOf(err) != driver.NotConnected {
 			t.Errorf("Control of another: %v", err)
 		}
 	})
@@ -114,7 +137,7 @@ func TestStartApplyAttachStoreAck(t *testing.T) {
 func TestChangedStateIsAppliedToTheLivingProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		r.set(2)
@@ -124,7 +147,7 @@ func TestChangedStateIsAppliedToTheLivingProcess(t *testing.T) {
 		if last := got[len(got)-1].Revision; last != 3 || len(r.times) != 1 {
 			t.Errorf("last revision %d with %d starts, want 3 with 1", last, len(r.times))
 		}
-		r.s.Set(map[string]*engine.State{"fake": got[len(got)-1]})
+		r.want(supervise.Desired{State: got[len(got)-1]})
 		synctest.Wait()
 		if n := len(p.applies()); n != len(got) {
 			t.Errorf("the same state was applied again")
@@ -135,27 +158,19 @@ func TestChangedStateIsAppliedToTheLivingProcess(t *testing.T) {
 func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		(<-p.attached).frame(1)
 		died := time.Now()
 		p.die("killed", "panic: out of cheese")
-		synctest.Wait()
-		s := r.status()
-		if s.State != supervise.BackingOff || !strings.Contains(s.Cause, "killed") || !strings.Contains(s.Cause, "pid 1001") ||
-			cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" || !s.Since.Equal(died) || s.Down == nil || !s.Lost.Equal(died) || s.Retry.Before(died) {
-			t.Errorf("status of the dead: %+v", s)
-		}
-		if _, err := r.s.Control("fake"); driver.CodeOf(err) != driver.NotConnected || !strings.Contains(err.Error(), "killed") {
-			t.Errorf("Control of the dead: %v", err)
-		}
 		p2 := <-r.starts
-		if pause := time.Since(died); pause > 150*time.Millisecond {
+		if pause := time.Since(died); pause > 0 {
 			t.Errorf("the first restart came after %v", pause)
 		}
 		a2 := <-p2.attached
 		synctest.Wait()
+		s := r.status()
 		r.wantStory("fake 1/1") // nothing is known of the outage's end yet
 		a2.frame(1)
 		r.wantStory("fake 1/1", "gap: driver fake: an unknown number of samples: "+s.Cause, "fake 2/1")
@@ -165,8 +180,24 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 		if a2.hello.ResumeAfter != 0 {
 			t.Errorf("the successor was told to resume after %d of its predecessor", a2.hello.ResumeAfter)
 		}
-		if s := r.status(); s.Restarts != 1 || s.Gaps != 1 || s.State != supervise.Active || !strings.Contains(s.Cause, "killed") || len(s.Stderr) != 1 {
+		if s := r.status(); s.Restarts != 1 || s.Gaps != 1 || s.State != supervise.Active || !strings.Contains(s.Cause, "killed") ||
+			!strings.Contains(s.Cause, "pid 1001") || cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" {
 			t.Errorf("status after the restart: %+v", s)
+		}
+		died = time.Now()
+		p2.die("killed", "again")
+		synctest.Wait()
+		s = r.status()
+		if s.State != supervise.BackingOff || !strings.Contains(s.Cause, "pid 1002") || s.Stderr[0] != "again" ||
+			!s.Since.Equal(died) || s.Down == nil || !s.Lost.Equal(died) || s.Retry.Before(died) {
+			t.Errorf("status of the dead: %+v", s)
+		}
+		if _, err := r.s.Control("fake", "line"); driver.CodeOf(err) != driver.NotConnected || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("Control of the dead: %v", err)
+		}
+		<-r.starts
+		if pause := time.Since(died); pause < 80*time.Millisecond || pause > 120*time.Millisecond {
+			t.Errorf("the second restart came after %v", pause)
 		}
 	})
 }
@@ -174,8 +205,9 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
-		r.failWith("no such file")
+		defer r.s.Close(false)
+		missing := error(driver.Errorf(driver.InvalidConfig, "no such file"))
+		r.fail.Store(&missing)
 		began := time.Now()
 		r.set(1)
 		time.Sleep(10 * time.Minute)
@@ -199,12 +231,14 @@ func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 		}
 		r.fail.Store(nil)
 		p := <-r.starts
-		time.Sleep(2 * time.Minute)
+		for a := <-p.attached; time.Since(began) < 15*time.Minute; time.Sleep(time.Second) {
+			a.to.Heartbeat(0)
+		}
 		died := time.Now()
 		p.die("killed")
 		<-r.starts
-		if pause := time.Since(died); pause > 150*time.Millisecond {
-			t.Errorf("after two healthy minutes the restart took %v", pause)
+		if pause := time.Since(died); pause > 0 {
+			t.Errorf("after healthy minutes the restart took %v", pause)
 		}
 	})
 }
@@ -212,7 +246,7 @@ func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 func TestSilenceKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -242,7 +276,7 @@ func TestSilenceKills(t *testing.T) {
 func TestAStreamThatEndedForItsSilenceKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -258,7 +292,7 @@ func TestAStreamThatEndedForItsSilenceKills(t *testing.T) {
 func TestAFullSpoolIsNotTheDriversSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -280,7 +314,7 @@ func TestAFullSpoolIsNotTheDriversSilence(t *testing.T) {
 func TestBrokenStreamIsAttachedAgainAfterTheMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -305,7 +339,7 @@ func TestBrokenStreamIsAttachedAgainAfterTheMark(t *testing.T) {
 func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		a := <-p.attached
@@ -323,7 +357,7 @@ func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		a := <-(<-r.starts).attached
 		a.frame(1)
@@ -339,7 +373,7 @@ func TestTheGatewaysOwnAbsenceIsAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := time.Now().Add(-time.Hour)
 		r := newRig(t, func(o *supervise.Options) { o.LastRun = from })
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.spool.marks = map[string][2]uint64{"fake": {99, 12}}
 		r.set(1)
 		a := <-(<-r.starts).attached
@@ -366,8 +400,8 @@ func TestCloseDrainsAndWaitsUntilAllIsStored(t *testing.T) {
 				a.frame(2)
 			}()
 		}
-		r.s.Close()
-		r.s.Close()
+		r.s.Close(false)
+		r.s.Close(false)
 		r.wantStory("fake 1/1", "fake 1/2")
 		if !p.stopped || a.ackedUpTo() != 2 {
 			t.Errorf("stopped %v, acked %d", p.stopped, a.ackedUpTo())
@@ -386,7 +420,7 @@ func TestCloseIsBounded(t *testing.T) {
 		<-p.attached
 		p.drained.LastSequence = 1000 // which never come
 		began := time.Now()
-		r.s.Close()
+		r.s.Close(false)
 		if took := time.Since(began); took > 11*time.Second {
 			t.Errorf("Close took %v", took)
 		}
@@ -399,7 +433,7 @@ func TestCloseIsBounded(t *testing.T) {
 func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
 		<-p.attached
@@ -409,9 +443,12 @@ func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 			t.Errorf("%d drivers in the status", n)
 		}
 		r.set(2) // wanted again while the old one still drains
-		<-r.starts
-		if !p.stopped {
-			t.Error("two processes of one kind at a time")
+		p2 := <-r.starts
+		<-p2.attached
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if !p.stopped || r.world.who("line") != p2.epoch || len(r.world.wrong) > 0 {
+			t.Errorf("stopped %v, the link is with %d, %v", p.stopped, r.world.who("line"), r.world.wrong)
 		}
 	})
 }
@@ -419,7 +456,7 @@ func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 func TestPrepareTellsWhyAStartFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.failWith("permission denied")
 		if _, err := r.s.Prepare(t.Context(), "fake"); err == nil || !strings.Contains(err.Error(), "permission denied") {
 			t.Errorf("Prepare: %v", err)
@@ -440,7 +477,7 @@ func TestPrepareTellsWhyAStartFailed(t *testing.T) {
 func TestARefusedStateShowsInTheStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.s.Set(nil)
 		p, err := r.s.Prepare(t.Context(), "fake")
 		if err != nil {
@@ -458,7 +495,7 @@ func TestARefusedStateShowsInTheStatus(t *testing.T) {
 func TestConditionsAreLoggedOnceAndOnlyTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		defer r.s.Close()
+		defer r.s.Close(false)
 		r.set(1)
 		a := <-(<-r.starts).attached
 		timeout := driver.Errorf(driver.Timeout, "no answer")

@@ -1,0 +1,119 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// adopting bounds how many processes are adopted at the same time.
+const adopting = 8
+
+// adoptAll makes members for the processes of an earlier core. Without any, the time
+// without a gateway is a loss.
+func (p *pool) adoptAll(records []stored) {
+	if len(records) == 0 || p.s.o.Adopt == nil {
+		p.absent("the gateway was not running")
+		return
+	}
+	p.recheck = true
+	for i := range records {
+		m := p.newMember()
+		m.index = records[i].Member
+		m.record = &records[i]
+	}
+}
+
+// absent notes that nobody took samples since the gateway ran last.
+func (p *pool) absent(cause string) {
+	o := p.s.o
+	if o.Spool == nil || o.LastRun.IsZero() {
+		return
+	}
+	if epoch, _ := o.Spool.Mark(p.kind); epoch != 0 {
+		p.losses = append(p.losses, &loss{from: o.LastRun, cause: cause})
+	}
+}
+
+// isAdopting tells that it is not known yet which links are open in processes of an
+// earlier core: none may be opened meanwhile.
+func (p *pool) isAdopting() bool {
+	for _, m := range p.members {
+		if m.record != nil || m.taking {
+			return true
+		}
+	}
+	return false
+}
+
+// takeOver adopts the process of a record. It runs in the member's operation.
+func (m *member) takeOver(ctx context.Context, r *stored) {
+	p := m.pool
+	var proc Process
+	var status *engine.Status
+	err := p.s.adoptions.Acquire(ctx, 1)
+	if err == nil {
+		defer p.s.adoptions.Release(1)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, adoptLimit)
+		defer cancel()
+		proc, err = p.s.o.Adopt(ctx, r.Record)
+	}
+	if err == nil {
+		status, err = proc.Status(ctx)
+	}
+	p.do(func() {
+		m.launching, m.taking = nil, false
+		if proc == nil {
+			m.notAdopted(r, err)
+			return
+		}
+		l := m.begin(proc, nil, false)
+		l.version, l.hash, l.detached, l.adopted, l.recorded = r.Version, r.Hash, true, true, r.path
+		m.ran = r.Hash
+		m.log().Info("driver process goes on from before the gateway was restarted", "version", r.Version)
+		if err != nil {
+			l.kill(fmt.Errorf("adopt: %w", err))
+			return
+		}
+		l.claim(status)
+	})
+}
+
+// notAdopted is the end of a member whose process is not there any more.
+func (m *member) notAdopted(r *stored, err error) {
+	p := m.pool
+	p.absent("its process ended while the gateway was not running")
+	p.logger.Warn("driver process from before the gateway was restarted is not taken over", "err", err)
+	if !errors.Is(err, plugin.ErrNotTheSame) || errors.Is(err, plugin.ErrGone) {
+		if rmErr := os.Remove(r.path); rmErr != nil {
+			p.logger.Warn("remove the record of a process that has ended", "err", rmErr)
+		}
+	}
+	m.leaving = true
+	m.remove(err.Error())
+}
+
+// claim gives the life the links that are open in its process.
+func (l *life) claim(s *engine.Status) {
+	p := l.m.pool
+	for i := range s.Links {
+		switch s.Links[i].Condition {
+		case engine.NotStarted, engine.Stopped:
+			continue
+		}
+		name := s.Links[i].Name
+		ln := p.links[name]
+		if ln == nil {
+			ln = &link{name: name}
+			p.links[name] = ln
+		}
+		if ln.holder == nil {
+			ln.holder = l // else two have it open, and the next Apply closes it in this one
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package supervise
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	maxEvents  = 1024 // kept of all drivers
+	maxHistory = 50   // transitions kept of each
+)
+
+// An Event is a transition of a process, or a step of an upgrade.
+type Event struct {
+	Number uint64 // grows by one with every event of the gateway
+	Time   time.Time
+	Driver string
+	Member int // of the driver's processes, numbered in the order in which they were first wanted
+	PID    int // 0: there is no process
+	Link   string
+	Step   string // of an upgrade; empty: a transition
+	From   State
+	To     State
+	Cause  string
+}
+
+// eventLog keeps the latest events.
+type eventLog struct {
+	mu    sync.Mutex
+	list  []Event // oldest first
+	last  uint64
+	grown chan struct{} // closed and replaced with every event
+}
+
+func (l *eventLog) add(e *Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	e.Number = l.last
+	if len(l.list) >= maxEvents {
+		l.list = append(l.list[:0], l.list[maxEvents/4:]...)
+	}
+	l.list = append(l.list, *e)
+	close(l.grown)
+	l.grown = make(chan struct{})
+}
+
+func (l *eventLog) after(since uint64) ([]Event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []Event
+	for i := range l.list {
+		if l.list[i].Number > since {
+			list = append(list, l.list[i:]...)
+			break
+		}
+	}
+	return list, l.grown
+}
+
+// record keeps a transition of a member to its present state.
+func (p *pool) record(m *member, from State, cause string) {
+	e := Event{Time: time.Now(), Driver: p.kind, Member: m.number, From: from, To: m.state, Cause: cause}
+	if m.life != nil {
+		e.PID = m.life.proc.PID()
+	}
+	p.s.events.add(&e)
+	if len(p.history) >= maxHistory {
+		p.history = append(p.history[:0], p.history[1:]...)
+	}
+	p.history = append(p.history, e)
+}

@@ -1,0 +1,61 @@
+package supervise
+
+import "context"
+
+// checkImage looks whether the image that the pool should run is still there, and
+// whether it is the one that runs.
+func (p *pool) checkImage() {
+	if !p.recheck || p.checking || p.s.o.Image == nil || !p.wanted || p.closing || p.isAdopting() || p.upgrade != nil {
+		return
+	}
+	p.recheck, p.checking = false, true
+	version := p.version
+	p.work.Go(func() {
+		active, err := p.s.o.Image(p.kind, "")
+		if version != "" {
+			if same, sameErr := p.s.o.Image(p.kind, version); sameErr == nil {
+				active, err = same, nil
+			}
+		}
+		p.do(func() {
+			p.checking = false
+			p.found(active, err)
+		})
+	})
+}
+
+// found takes the answer: image is what the pool should run.
+func (p *pool) found(image Image, err error) {
+	if err != nil {
+		p.missing = err.Error()
+		return
+	}
+	back := p.missing != ""
+	p.missing = ""
+	for _, m := range p.members {
+		if back || m.life == nil && m.ran != image.Hash() {
+			m.forgive("there is another image")
+		}
+	}
+	p.followImage(image)
+}
+
+// followImage upgrades processes that were adopted and run something else than what
+// is active now. A process that this core started runs what it was told to.
+func (p *pool) followImage(image Image) {
+	for _, sh := range p.shards {
+		m := sh.primary
+		if m == nil || m.life == nil || !m.life.adopted || m.life.hash == image.Hash() {
+			continue
+		}
+		p.logger.Info("driver process from before the restart runs another version: it is upgraded", "runs", m.life.version, "version", image.Version())
+		p.work.Go(func() {
+			ctx, cancel := context.WithCancel(p.ctx)
+			defer cancel()
+			if err := p.upgradeTo(ctx, image.Version(), func(Step) {}); err != nil {
+				p.logger.Error("driver is not upgraded: the version from before goes on", "version", image.Version(), "err", err)
+			}
+		})
+		return
+	}
+}

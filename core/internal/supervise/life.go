@@ -1,0 +1,300 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+const (
+	creditFrames = 4096    // in flight and not stored
+	creditBytes  = 4 << 20 // the same in bytes: what one process can make the core hold
+
+	// heartbeatLimit is how long a process may be silent; its heartbeats come once
+	// a second. Its engine counts progress twice a second: stallBeats of them without
+	// any are ten seconds, and the engine itself gives a poll ten before it counts as
+	// left alone.
+	heartbeatLimit = 5 * time.Second
+	stallBeats     = 10
+)
+
+// abilityLinks is what a driver announces that takes its links one by one.
+const abilityLinks = "links"
+
+var (
+	errSilent  = fmt.Errorf("no heartbeat for %v: it hangs, and is killed", heartbeatLimit)
+	errStalled = fmt.Errorf("its engine has made no progress for %d s although its heartbeats go on: it hangs, and is killed", stallBeats)
+)
+
+// life is one process, from its launch to its end. Its pool's mu guards what is not
+// of the intake.
+type life struct {
+	m       *member
+	proc    Process
+	epoch   uint64
+	version string
+	hash    string
+	whole   bool // it takes all of its links or none
+	started time.Time
+
+	detached bool
+	adopted  bool
+	recorded string // the path of its record; "": none
+	busy     bool   // an operation is in hand
+	killed   bool
+	retiring bool          // it is being drained to be stopped, or let go
+	over     bool          // the process is dead, or going
+	gone     chan struct{} // closed when somebody else buries it
+	cause    error         // why it was killed
+
+	applied *engine.State
+	has     map[string]bool // the links of the state that it accepted last
+	refused string          // why it refused the state that it was given last
+
+	attachment Attachment // nil: not attached
+	broken     Attachment // to be closed before the next
+	attached   bool       // was, at least once
+	brokeAt    time.Time  // since when it is not attached any more
+	intake
+}
+
+func newLife(m *member, proc Process, image Image) *life {
+	d := proc.Description()
+	l := &life{m: m, proc: proc, epoch: d.ProcessEpoch, version: d.Version, started: time.Now(),
+		whole: !slices.Contains(d.Abilities, abilityLinks),
+		gone:  make(chan struct{}), brokeAt: time.Now()}
+	if image != nil {
+		l.version, l.hash = image.Version(), image.Hash()
+	}
+	m.began = l.started
+	l.open(m.pool, l.epoch)
+	return l
+}
+
+// operate runs one operation of the life, and then after with the lock held, unless
+// the life is over by then.
+func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, after func(error)) {
+	p := l.m.pool
+	l.busy = true
+	p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, limit)
+		defer cancel()
+		err := f(ctx)
+		p.do(func() {
+			l.busy = false
+			if !l.over && !isDone(l.proc.Done()) {
+				after(err)
+			}
+		})
+	})
+}
+
+// held is how many links the life holds.
+func (l *life) held() int {
+	n := 0
+	for _, ln := range l.m.pool.links {
+		if ln.holder == l {
+			n++
+		}
+	}
+	return n
+}
+
+// apply gives the process the desired state. What it does not hold stays closed:
+// moveLinks activates it, where it belongs to it.
+func (l *life) apply() {
+	want := l.m.pool.desired.State
+	o := engine.ApplyOptions{Standby: true}
+	for i := range want.Links {
+		ln := l.m.pool.links[want.Links[i].Name]
+		if l.whole && ln.holder == nil && l.held() > 0 {
+			ln.holder = l // it opens what is new by itself
+		}
+		if ln.holder == l {
+			o.Standby = false
+		} else {
+			o.Hold = append(o.Hold, want.Links[i].Name)
+		}
+	}
+	if o.Standby || l.whole {
+		o.Hold = nil
+	}
+	var faults []engine.ConfigFault
+	l.operate(applyLimit, func(ctx context.Context) (err error) {
+		faults, err = l.proc.Apply(ctx, want, o)
+		return err
+	}, func(err error) {
+		if err != nil {
+			l.kill(fmt.Errorf("apply revision %d: %w", want.Revision, err))
+			return
+		}
+		l.applied = want
+		l.setRefused(faults, want)
+	})
+}
+
+// setRefused notes that the process refused a state that it had found valid.
+func (l *life) setRefused(faults []engine.ConfigFault, want *engine.State) {
+	l.refused = ""
+	if len(faults) > 0 {
+		f := faults[0]
+		l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
+		l.m.log().Error("driver refused its configuration", "err", l.refused)
+		return
+	}
+	l.has = make(map[string]bool, len(want.Links))
+	for i := range want.Links {
+		l.has[want.Links[i].Name] = true
+	}
+	if want == l.m.pool.desired.State {
+		l.m.pool.prune(l)
+	}
+}
+
+// attach opens the stream. An attempt that failed is repeated, until the process is
+// given up.
+func (l *life) attach() {
+	m, p := l.m, l.m.pool
+	var a Attachment
+	broken := l.broken
+	hello := plugin.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
+		ResumeAfter: p.s.o.Spool.MarkOf(p.kind, l.epoch)}
+	if !l.attached {
+		l.resume(hello.ResumeAfter)
+	}
+	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
+		if broken != nil {
+			_ = broken.Close() // it is over either way
+		}
+		ctx, cancel := context.WithTimeout(ctx, attachLimit)
+		defer cancel()
+		l.hear()
+		a, err = l.proc.Attach(ctx, hello, l)
+		return err
+	}, func(err error) {
+		switch {
+		case err == nil:
+			l.broken = nil
+			l.opened(a)
+		case !l.attached, time.Since(l.brokeAt) >= reattachLimit:
+			l.kill(err)
+		default:
+			l.broken = nil
+			m.reattachAt = time.Now().Add(reattach)
+		}
+	})
+}
+
+// opened takes a into use. Frames may have been stored before Attach returned:
+// they are acknowledged now.
+func (l *life) opened(a Attachment) {
+	p := l.m.pool
+	l.attachment, l.attached = a, true
+	l.m.reattachAt = time.Time{}
+	l.acknowledgeBy(a)
+	p.work.Go(func() {
+		<-a.Done()
+		p.do(func() { l.broke(a) })
+	})
+}
+
+// broke is the end of a stream.
+func (l *life) broke(a Attachment) {
+	if l.attachment != a || l.over || l.killed {
+		return
+	}
+	if l.silentFor(heartbeatLimit * 3 / 4) { // the stream has ended for just that
+		l.kill(errSilent)
+		return
+	}
+	if !isDone(l.proc.Done()) {
+		l.m.log().Warn("the telemetry stream broke; attaching again", "err", a.Err())
+	}
+	l.acknowledgeBy(nil)
+	l.attachment, l.broken, l.brokeAt = nil, a, time.Now()
+}
+
+// judge kills a process that hangs.
+func (l *life) judge() {
+	switch {
+	case l.attachment == nil || l.over || l.killed:
+	case l.silentFor(heartbeatLimit):
+		l.kill(errSilent)
+	case l.stalled.Load() >= stallBeats:
+		l.kill(errStalled)
+	}
+}
+
+// kill ends a process that is of no use any more. What follows comes with its
+// death.
+func (l *life) kill(cause error) {
+	if l.killed || l.over {
+		return
+	}
+	l.killed, l.cause = true, cause
+	p := l.m.pool
+	p.work.Go(func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := l.proc.Stop(now); err != nil {
+			l.m.pool.logger.Error("kill a driver process", "err", err)
+			p.do(l.ended) // it cannot be waited for
+		}
+	})
+}
+
+// ended is the death of the process.
+func (l *life) ended() {
+	if l.over {
+		return
+	}
+	m, p := l.m, l.m.pool
+	l.over = true
+	cause := l.cause
+	exit := l.proc.Exit()
+	switch {
+	case cause == nil:
+		cause = fmt.Errorf("driver %s (pid %d): %s", p.kind, l.proc.PID(), exit)
+	case !errors.Is(cause, errUpgrade):
+		cause = fmt.Errorf("driver %s (pid %d): %w", p.kind, l.proc.PID(), cause)
+	}
+	m.tail = exit.Stderr
+	m.life = nil
+	wasActive := l.held() > 0
+	p.bury(l, func() {
+		if l.attached && l.held() > 0 {
+			p.losses = append(p.losses, l.loss(cause))
+		}
+	})
+	m.fall(cause, true, wasActive)
+}
+
+// bury waits until nothing is left of a dead process, and then frees its links.
+func (p *pool) bury(l *life, and func()) {
+	p.dying++
+	a, broken := l.attachment, l.broken
+	l.acknowledgeBy(nil)
+	p.work.Go(func() {
+		for _, stream := range []Attachment{a, broken} {
+			if stream != nil {
+				_ = stream.Close() // it is over either way; no frame comes after that
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		if err := l.proc.Stop(ctx); err != nil {
+			p.logger.Warn("stop a driver process", "err", err)
+		}
+		l.removeRecord()
+		p.do(func() {
+			p.dying--
+			and()
+			p.free(l)
+		})
+	})
+}

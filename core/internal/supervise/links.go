@@ -1,0 +1,223 @@
+package supervise
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+)
+
+// groupSize is how many links are drained and activated by one call. More need fewer
+// calls, and are closed as long as the slowest of them takes.
+const groupSize = 4
+
+// link is who has a link, or had it.
+type link struct {
+	name    string
+	holder  *life    // nil: it is closed everywhere
+	moving  bool     // its holder drains it
+	handOff *handOff // of the last holder, for the next; nil: none
+}
+
+// handOff is what a process answered when it drained links.
+type handOff struct{ data []byte }
+
+// setLinks makes the table fit the desired state. What the state has no more stays
+// until its holder has closed it.
+func (p *pool) setLinks() {
+	if p.desired.State != nil {
+		for i := range p.desired.State.Links {
+			name := p.desired.State.Links[i].Name
+			if p.links[name] == nil {
+				p.links[name] = &link{name: name}
+			}
+		}
+	}
+	p.prune(nil)
+	p.settleLosses()
+}
+
+// prune forgets links that are not desired any more and closed, or held by a life that
+// has just been given the desired state.
+func (p *pool) prune(l *life) {
+	wanted := make(map[string]bool)
+	if p.desired.State != nil {
+		for i := range p.desired.State.Links {
+			wanted[p.desired.State.Links[i].Name] = true
+		}
+	}
+	maps.DeleteFunc(p.links, func(name string, ln *link) bool {
+		return !wanted[name] && !ln.moving && (ln.holder == nil || ln.holder == l)
+	})
+}
+
+// shardOf is the shard of a link: the one whose number, hashed together with the
+// link's name, gives the highest value. So a new number of shards moves no more
+// links than it must.
+func (p *pool) shardOf(name string) *shard {
+	var best *shard
+	var highest uint64
+	for _, sh := range p.shards {
+		h := fnv.New64a()
+		_, _ = fmt.Fprintf(h, "%d/%s", sh.index, name) // a hash takes everything
+		if v := mix(h.Sum64()); best == nil || v > highest {
+			best, highest = sh, v
+		}
+	}
+	return best
+}
+
+// mix spreads the bits of a hash, of which FNV's highest change least with the
+// last bytes (the finaliser of MurmurHash3).
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// takesWhole tells that a process of the pool takes all links or none, so that there
+// can be one shard only.
+func (p *pool) takesWhole() bool {
+	return slices.ContainsFunc(p.members, func(m *member) bool { return m.life != nil && m.life.whole })
+}
+
+// target is the life that should hold a link; nil: there is none.
+func (p *pool) target(name string) *life {
+	if sh := p.shardOf(name); sh != nil && sh.primary != nil {
+		return sh.primary.life
+	}
+	return nil
+}
+
+// ready tells whether a process can be given a link at once.
+func (l *life) ready(name string) bool {
+	return !l.busy && !l.over && !l.killed && l.attachment != nil && l.applied == l.m.pool.desired.State && l.has[name]
+}
+
+// moveLinks is the rule by which links change hands.
+func (p *pool) moveLinks() {
+	if p.runs() && p.desired.State != nil && !p.isAdopting() {
+		p.startMoves()
+	}
+	for _, m := range p.members {
+		m.settle()
+	}
+}
+
+func (p *pool) startMoves() {
+	type opening struct {
+		to *life
+		by *handOff
+	}
+	opens := make(map[opening][]*link)
+	drains := make(map[*life][]*link)
+	for _, name := range slices.Sorted(maps.Keys(p.links)) {
+		ln, to := p.links[name], p.target(name)
+		switch {
+		case to == nil || ln.moving || ln.holder == to || !to.ready(name):
+		case ln.holder == nil:
+			key := opening{to, ln.handOff}
+			opens[key] = append(opens[key], ln)
+		case !ln.holder.busy && !ln.holder.over && !ln.holder.killed && (len(drains[ln.holder]) < groupSize || ln.holder.whole || to.whole):
+			drains[ln.holder] = append(drains[ln.holder], ln)
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(opens), func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }) {
+		if !key.to.busy {
+			key.to.activate(opens[key], key.by)
+		}
+	}
+	for from, links := range drains {
+		if !from.busy {
+			from.drain(links)
+		}
+	}
+}
+
+// settle names the state that the member is in by what it holds.
+func (m *member) settle() {
+	l := m.life
+	switch {
+	case l == nil || l.applied == nil || l.over || l.retiring || l.has == nil:
+	case l.held() == 0:
+		m.enter(Standby, "")
+	case m.pool.isPrimary(m):
+		m.enter(Active, "")
+	default:
+		if m.state == Starting {
+			m.enter(Standby, "") // adopted with links that it is to give away
+		}
+		m.enter(Draining, "its links go to another process")
+	}
+}
+
+// activate opens links in the process. It holds them from now on, whatever comes
+// of it.
+func (l *life) activate(links []*link, by *handOff) {
+	p := l.m.pool
+	var data []byte
+	if by != nil {
+		data = by.data
+	}
+	names := make([]string, len(links))
+	for i, ln := range links {
+		ln.holder, ln.handOff, names[i] = l, nil, ln.name
+	}
+	p.giveLosses(l, names)
+	if l.whole {
+		names = nil // all of them: it cannot do less
+	}
+	l.operate(activateLimit, func(ctx context.Context) error {
+		return l.proc.Activate(ctx, names, data)
+	}, func(err error) {
+		if err != nil {
+			l.kill(fmt.Errorf("activate link %s: %w", links[0].name, err))
+		}
+	})
+}
+
+// drain closes links in the process, waits until their last frames have been taken
+// in, so that no frame of the next holder comes before them, and frees them.
+func (l *life) drain(links []*link) {
+	names := make([]string, len(links))
+	for i, ln := range links {
+		ln.moving, names[i] = true, ln.name
+	}
+	if l.whole {
+		names = nil
+	}
+	p, h := l.m.pool, new(handOff)
+	l.operate(moveLimit, func(ctx context.Context) error {
+		drained, err := l.proc.Drain(ctx, names)
+		if err != nil {
+			return err
+		}
+		h.data = drained.HandOff
+		return l.await(ctx, l.proc.Done(), drained.LastSequence, l.takenUpTo)
+	}, func(err error) {
+		for _, ln := range links {
+			ln.moving = false
+			if err == nil {
+				ln.holder, ln.handOff = nil, h
+			}
+		}
+		p.prune(nil)
+		if err != nil {
+			l.kill(fmt.Errorf("drain link %s: %w", links[0].name, err))
+		}
+	})
+}
+
+// free takes every link from a life that is over.
+func (p *pool) free(l *life) {
+	for _, ln := range p.links {
+		if ln.holder == l {
+			ln.holder, ln.handOff, ln.moving = nil, nil, false
+		}
+	}
+	p.prune(nil)
+}

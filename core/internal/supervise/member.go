@@ -1,0 +1,310 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	applyLimit    = 30 * time.Second
+	attachLimit   = 5 * time.Second
+	drainLimit    = 5 * time.Second // for all links, at the end
+	moveLimit     = 10 * time.Second
+	activateLimit = 10 * time.Second
+	adoptLimit    = 10 * time.Second
+	stopLimit     = 5 * time.Second // for a process to exit when asked, before plugin's watchdog has certainly killed it
+	// reattach is the pause between attempts to attach, and reattachLimit how long
+	// they are made before the process is given up.
+	reattach      = 100 * time.Millisecond
+	reattachLimit = 5 * time.Second
+)
+
+// member is a place for one process. Its pool's mu guards all of it.
+type member struct {
+	pool   *pool
+	number int // unique in the pool, constant
+	index  int // of its shard; -1: a spare
+
+	state State
+	since time.Time
+	cause string    // of the last trouble
+	lost  time.Time // since when nothing is open, after a failure; zero: something is, or never was
+	tail  []string  // the last lines of the last process that died
+
+	life       *life // nil: no process
+	launching  context.CancelFunc
+	starts     uint64
+	leaving    bool   // to be stopped for good
+	candidate  bool   // of the upgrade in hand: it is not restarted
+	image      Image  // what it is launched from; nil: the pool's
+	ran        string // the hash of the image that it ran last
+	reattachAt time.Time
+	taking     bool    // the process of a record is being adopted
+	record     *stored // adopt this instead of launching; nil: launch
+	trouble
+}
+
+func (p *pool) newMember() *member {
+	m := &member{pool: p, number: p.numbers, index: -1, since: time.Now(), trouble: newTrouble()}
+	p.numbers++
+	p.members = append(p.members, m)
+	return m
+}
+
+func (m *member) log() *slog.Logger {
+	log := m.pool.logger
+	if m.life != nil {
+		log = log.With("pid", m.life.proc.PID())
+	}
+	return log
+}
+
+func (m *member) restarts() uint64 { return max(m.starts, 1) - 1 }
+
+// worth orders spares: what is kept comes first.
+func (m *member) worth() int {
+	switch {
+	case m.stale():
+		return 0
+	case m.state == Standby || m.state == Active || m.state == Draining:
+		return 3
+	case m.life != nil:
+		return 2
+	}
+	return 1
+}
+
+// stale tells that the member runs another image than the pool's.
+func (m *member) stale() bool {
+	return m.life != nil && m.pool.image != nil && m.life.hash != m.pool.image.Hash()
+}
+
+// dismiss makes the member stop for good, once its links have gone.
+func (m *member) dismiss() {
+	m.leaving = true
+	if m.launching != nil {
+		m.launching()
+	}
+}
+
+// step starts the next operation of the member, where one is due.
+func (m *member) step() {
+	p, l := m.pool, m.life
+	switch {
+	case m.launching != nil || l != nil && l.busy:
+	case l == nil && m.leaving:
+		m.remove(p.stopCause())
+	case l == nil:
+		if m.record != nil || m.state == Verified || m.state == BackingOff && time.Until(m.retry) <= 0 {
+			m.launch()
+		}
+	case l.over || l.killed || isDone(l.proc.Done()):
+	case p.closing && p.keep && l.detached:
+		m.release()
+	case m.leaving && (!p.runs() || l.held() == 0):
+		m.retire()
+	case p.desired.State != nil && p.runs() && l.applied != p.desired.State:
+		l.apply()
+	case l.attachment == nil && (l.applied != nil || l.adopted) && p.s.o.Spool != nil && time.Until(m.reattachAt) <= 0:
+		l.attach()
+	}
+}
+
+// remove is the end of the member.
+func (m *member) remove(cause string) {
+	m.enter(Stopped, cause)
+	m.pool.members = slices.DeleteFunc(m.pool.members, func(other *member) bool { return other == m })
+	if m.candidate && m.pool.upgrade != nil {
+		m.pool.upgrade.fail(errors.New("the driver is being stopped"))
+	}
+}
+
+// launch starts a process, or adopts the one of a record.
+func (m *member) launch() {
+	p := m.pool
+	ctx, cancel := context.WithCancel(p.ctx)
+	m.launching = cancel
+	adopt, version, image := m.record, p.version, m.image
+	m.record = nil
+	detach := p.desired.Detach
+	spec := LaunchSpec{Kind: p.kind, Member: m.number, Detach: detach, OnLine: p.lines.add}
+	if adopt != nil {
+		m.taking = true
+		m.enter(Starting, fmt.Sprintf("adopting version %s", adopt.Version))
+	}
+	p.work.Go(func() {
+		defer cancel()
+		if adopt != nil {
+			m.takeOver(ctx, adopt)
+			return
+		}
+		var err error
+		if image == nil {
+			image, err = p.findImage(version)
+		}
+		if err != nil {
+			p.do(func() { m.launching = nil; m.failStart(err) })
+			return
+		}
+		spec.Image = image
+		p.do(func() { m.verified(image) })
+		proc, err := p.s.o.Launch(ctx, spec)
+		p.do(func() {
+			m.launching = nil
+			if err != nil {
+				m.failStart(err)
+				return
+			}
+			m.begin(proc, image, detach)
+		})
+	})
+}
+
+// findImage finds what is to be launched: the version that runs, or the active one
+// where that is gone.
+func (p *pool) findImage(version string) (Image, error) {
+	if p.s.o.Image == nil {
+		return nil, nil
+	}
+	if version != "" {
+		if image, err := p.s.o.Image(p.kind, version); err == nil {
+			return image, nil
+		}
+	}
+	return p.s.o.Image(p.kind, "")
+}
+
+// verified notes that there is something to launch.
+func (m *member) verified(image Image) {
+	what := ""
+	if image != nil {
+		what = fmt.Sprintf("version %s, %.12s", image.Version(), image.Hash())
+		m.ran = image.Hash()
+		if !m.candidate {
+			m.pool.image, m.pool.version = image, image.Version()
+		}
+	}
+	if m.state == Verified {
+		m.pool.record(m, Verified, what)
+	} else {
+		cause := m.cause
+		m.enter(Verified, what)
+		m.cause = cause
+	}
+	m.enter(Starting, "")
+}
+
+// begin is the begin of a life.
+func (m *member) begin(proc Process, image Image, detached bool) *life {
+	p := m.pool
+	l := newLife(m, proc, image)
+	l.detached = detached
+	m.life = l
+	m.starts++
+	m.reattachAt = time.Time{}
+	p.work.Go(func() {
+		select {
+		case <-proc.Done():
+			p.do(l.ended)
+		case <-l.gone:
+		}
+	})
+	if detached {
+		l.writeRecord()
+	}
+	return l
+}
+
+// failStart is a life that did not begin.
+func (m *member) failStart(err error) {
+	if m.leaving {
+		return
+	}
+	m.fall(err, ranAtAll(err), false)
+}
+
+// ranAtAll tells whether a start failed by the driver's fault. What was not
+// there, was not verified, or found the machine short of something, is no death.
+func ranAtAll(err error) bool {
+	if driver.CodeOf(err) == driver.InvalidConfig || errors.Is(err, context.Canceled) {
+		return false
+	}
+	for _, short := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC} {
+		if errors.Is(err, short) {
+			return false
+		}
+	}
+	return true
+}
+
+// fall decides what comes after a process that died or did not start.
+func (m *member) fall(cause error, death, wasActive bool) {
+	p := m.pool
+	switch {
+	case m.candidate:
+		m.enter(Stopped, cause.Error())
+		m.leaving = true
+		if p.upgrade != nil {
+			p.upgrade.fail(cause)
+		}
+		m.remove("")
+		return
+	case m.leaving:
+		return // the next step removes it
+	}
+	now := time.Now()
+	pause := m.next(now, wasActive)
+	if death && m.dies(now) {
+		m.enter(Quarantined, fmt.Sprintf("%d deaths in %v, the last: %v", maxDeaths, deathsWithin, cause))
+		m.log().Error("driver is quarantined: it is not started again before `fieldloom driver enable`, a change of its configuration or another version", "err", cause)
+		return
+	}
+	m.retry = now.Add(pause)
+	m.enter(BackingOff, cause.Error())
+	m.log().Error("driver is down", "err", cause, "retry", pause.Round(time.Millisecond))
+	m.replaceBySpare()
+}
+
+// replaceBySpare gives a warm spare the place of a primary that died, and its
+// record of deaths.
+func (m *member) replaceBySpare() {
+	for _, sh := range m.pool.shards {
+		if sh.primary != m {
+			continue
+		}
+		for _, spare := range m.pool.members {
+			if spare.state == Standby && !spare.leaving && !spare.candidate && !m.pool.isPrimary(spare) && !spare.life.killed {
+				sh.primary = spare
+				m.index, spare.index = spare.index, m.index
+				m.trouble, spare.trouble = spare.trouble, m.trouble
+				m.retry, spare.retry = spare.retry, m.retry
+				m.retry = time.Now() // it was warm: its successor should be soon
+				return
+			}
+		}
+	}
+}
+
+// forgive forgets every death.
+func (p *pool) forgive(why string) {
+	for _, m := range p.members {
+		m.forgive(why)
+	}
+}
+
+func (m *member) forgive(why string) {
+	m.trouble = newTrouble()
+	if m.life != nil {
+		m.began = m.life.started
+	}
+	if m.state == Quarantined {
+		m.enter(Verified, why)
+	}
+}

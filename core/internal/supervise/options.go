@@ -1,0 +1,102 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// A Process is one running driver process, as package plugin launches it.
+type Process interface {
+	engine.Control
+	PID() int
+	Description() engine.Description
+	Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (Attachment, error)
+	Done() <-chan struct{}
+	Exit() plugin.Exit
+	// Stop ends the process, and kills it at once where ctx is done.
+	Stop(ctx context.Context) error
+	// Record is what Options.Adopt needs to find the process again.
+	Record() (json.RawMessage, error)
+	// Release lets go of the process without ending it.
+	Release() error
+}
+
+// An Attachment is the stream of one process's telemetry.
+type Attachment interface {
+	Ack(sequence uint64)
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// A Spool stores frames durably.
+type Spool interface {
+	Append(r spool.Record, stored func(error))
+	Mark(driver string) (epoch, sequence uint64)
+	MarkOf(driver string, epoch uint64) (sequence uint64)
+}
+
+// An Image is what a process is launched from: verified bytes, the same for every
+// restart and every member.
+type Image interface {
+	Version() string
+	Hash() string
+}
+
+// Desired is what one driver should do.
+type Desired struct {
+	State     *engine.State // the same pointer: nothing has changed
+	Instances int           // shards, 1 to 16; 0: 1
+	Standby   int           // warm spares, 0 to 16
+	Detach    bool          // processes launched from now on outlive the core
+	Disabled  string        // not empty: why the driver is not to run
+	Probation time.Duration // of a new version; 0: 60 s
+}
+
+// A LaunchSpec says what is to be launched.
+type LaunchSpec struct {
+	Kind   string
+	Image  Image // nil without Options.Image
+	Member int   // which of the driver's processes this is, from 0; for logs
+	Detach bool
+	OnLine func(plugin.Line) // takes every line that the process writes; does not block
+}
+
+// Options make a Supervisor. Launch is needed; without a Spool no state may be
+// set, which is enough to check a configuration.
+type Options struct {
+	Log       *slog.Logger // nil: silent
+	Launch    func(ctx context.Context, spec LaunchSpec) (Process, error)
+	Spool     Spool
+	Stored    func(r spool.Record) // every frame once it is stored, in order; must not block; may be nil
+	CoreEpoch uint64
+	LastRun   time.Time // when an earlier gateway stored last; zero: never
+
+	// Image returns what is to be launched: the image of a version, or with "" of
+	// the version that is active. Its error says why there is none. Nil: Launch
+	// knows by itself.
+	Image func(kind, version string) (Image, error)
+	// Records is the directory with the records of detached processes; "": none.
+	Records string
+	// Adopt reattaches to the process of a record. Nil: never. Its error has
+	// plugin.ErrGone or plugin.ErrNotTheSame in its tree where that is so.
+	Adopt func(ctx context.Context, r Record) (Process, error)
+	// LogLines is how many lines are kept of each driver; 0: 200.
+	LogLines int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.LogLines <= 0 {
+		o.LogLines = defaultLines
+	}
+	return o
+}

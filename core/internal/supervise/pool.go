@@ -1,0 +1,398 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+const (
+	maxMembers = 16          // shards of a driver; and as many spares
+	watchEvery = time.Second // between two looks at the heartbeats
+)
+
+// pool is all processes of one driver. mu guards everything but what is said to be
+// constant; reconcile brings it nearer to what is desired after every change.
+type pool struct {
+	kind   string // constant, as are those to the next blank line
+	s      *Supervisor
+	logger *slog.Logger
+	lines  *logbook
+	ctx    context.Context // of every operation; done once they are not worth waiting for
+	cancel context.CancelFunc
+	work   sync.WaitGroup // operations
+	done   chan struct{}  // closed when the pool has ended
+	timer  *time.Timer    // when reconcile is to look again by itself
+	tally
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at every change
+	desired  Desired
+	wanted   bool // Set has it
+	prepared bool // Prepare wants a process, though Set may not
+	settled  bool // Set has been called: processes that were adopted can be judged
+	closing  bool
+	ending   bool // nothing is left to do
+	keep     bool // with closing: let go of what is detached
+	recheck  bool // the image may have changed
+	checking bool
+	missing  string // why there is no image of what runs any more
+	version  string // of the image that new processes are made of; "": the active one
+	image    Image  // the last that was launched
+
+	shards  []*shard
+	members []*member // with those that are not needed any more, until they have stopped
+	dying   int       // lives that are over and of which something is left
+	numbers int       // of members made
+	links   map[string]*link
+	losses  []*loss
+	tracker tracker
+	upgrade *upgrade // nil: none
+	history []Event
+}
+
+// A shard is a share of the links.
+type shard struct {
+	index   int
+	primary *member
+}
+
+func newPool(s *Supervisor, kind string, adopted []stored) *pool {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &pool{
+		kind: kind, s: s, logger: s.o.Log.With("driver", kind), lines: newLogbook(s.o.LogLines),
+		ctx: ctx, cancel: cancel, done: make(chan struct{}), timer: time.NewTimer(time.Hour),
+		changed: make(chan struct{}), links: make(map[string]*link),
+	}
+	p.timer.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.adoptAll(adopted)
+	go p.run()
+	p.reconcile()
+	return p
+}
+
+// run looks again when a time has come, until the pool has ended.
+func (p *pool) run() {
+	for {
+		select {
+		case <-p.timer.C:
+			p.do(p.watch)
+		case <-p.done:
+			p.timer.Stop()
+			return
+		}
+	}
+}
+
+// do changes the pool and starts what follows from it. It is false, and f is not
+// called, when the pool has ended.
+func (p *pool) do(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending {
+		return false
+	}
+	f()
+	p.reconcile()
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return true
+}
+
+// reconcile starts whatever can be started. The caller holds mu.
+func (p *pool) reconcile() {
+	p.plan()
+	for _, m := range slices.Clone(p.members) {
+		m.step()
+	}
+	p.moveLinks()
+	p.checkImage()
+	if (p.closing || !p.wanted && !p.prepared && p.settled) && len(p.members) == 0 && p.dying == 0 && p.upgrade == nil {
+		p.end()
+		return
+	}
+	if wait, ok := p.nextLook(); ok {
+		p.timer.Reset(wait)
+	} else {
+		p.timer.Stop()
+	}
+}
+
+// end is the end of the pool. What was lost and found no successor is told now.
+func (p *pool) end() {
+	p.ending = true
+	lost := p.losses
+	if p.frames.Load() == 0 {
+		lost = nil // it was never there: the next gateway tells
+	}
+	go func() {
+		p.work.Wait()
+		for _, l := range lost {
+			p.writeLoss(l, time.Now())
+		}
+		p.cancel()
+		close(p.done)
+	}()
+}
+
+// runs tells whether the pool should have processes.
+func (p *pool) runs() bool {
+	return !p.closing && p.desired.Disabled == "" && p.missing == "" && (p.wanted || p.prepared)
+}
+
+// plan makes and dismisses members, so that there are as many as desired, and
+// gives every shard a primary.
+func (p *pool) plan() {
+	if !p.settled && !p.prepared && !p.closing {
+		return // adopted processes wait for a verdict
+	}
+	shards, spares := 0, 0
+	if p.runs() {
+		shards, spares = min(max(p.desired.Instances, 1), maxMembers), min(max(p.desired.Standby, 0), maxMembers)
+	}
+	if !p.wanted {
+		spares = 0
+	}
+	if p.takesWhole() {
+		shards = min(shards, 1)
+	}
+	for len(p.shards) > shards {
+		p.shards = p.shards[:len(p.shards)-1] // its primary becomes a spare, or is dismissed
+	}
+	for len(p.shards) < shards {
+		p.shards = append(p.shards, &shard{index: len(p.shards)})
+	}
+	for _, sh := range p.shards {
+		if sh.primary == nil || sh.primary.leaving {
+			sh.primary = p.spareFor(sh.index)
+		}
+	}
+	p.staff(spares)
+}
+
+// spareFor finds a member for a shard that has none, or makes one.
+func (p *pool) spareFor(index int) *member {
+	var best *member
+	for _, m := range p.members {
+		if m.leaving || m.candidate || p.isPrimary(m) || m.state.down() {
+			continue
+		}
+		if m.index >= 0 && m.index < len(p.shards) && m.index != index {
+			continue // it is another shard's
+		}
+		if best == nil || m.index == index {
+			best = m
+		}
+	}
+	if best == nil {
+		best = p.newMember()
+	}
+	best.index = index
+	return best
+}
+
+// staff brings the number of spares to n. While a version is on probation, or being
+// replaced, everybody stays.
+func (p *pool) staff(n int) {
+	if p.upgrade != nil && p.runs() {
+		return
+	}
+	var spares []*member
+	for _, m := range p.members {
+		if !m.leaving && !p.isPrimary(m) {
+			spares = append(spares, m)
+		}
+	}
+	slices.SortStableFunc(spares, func(a, b *member) int { return b.worth() - a.worth() })
+	for i, m := range spares {
+		if i >= n || m.stale() {
+			m.dismiss()
+			continue
+		}
+		m.index = -1
+	}
+	for i := len(spares); i < n; i++ {
+		p.newMember()
+	}
+}
+
+func (p *pool) isPrimary(m *member) bool {
+	return slices.ContainsFunc(p.shards, func(sh *shard) bool { return sh.primary == m })
+}
+
+// nextLook is how long until something has to be looked at by itself.
+func (p *pool) nextLook() (wait time.Duration, ok bool) {
+	wait = time.Hour
+	for _, m := range p.members {
+		due := time.Hour
+		switch {
+		case m.launching != nil:
+		case m.life == nil && m.state == BackingOff:
+			due = time.Until(m.retry)
+		case m.life != nil && m.life.attachment != nil:
+			due = watchEvery
+		case m.life != nil && !m.life.busy && !m.reattachAt.IsZero():
+			due = time.Until(m.reattachAt)
+		}
+		wait = min(wait, due)
+	}
+	return max(wait, 0), wait < time.Hour
+}
+
+// watch looks for processes that hang.
+func (p *pool) watch() {
+	for _, m := range p.members {
+		if m.life != nil {
+			m.life.judge()
+		}
+	}
+}
+
+// want sets what is desired.
+func (p *pool) want(d Desired) {
+	same := p.wanted && d.State == p.desired.State
+	p.desired, p.wanted, p.prepared, p.settled = d, true, false, true
+	if same {
+		return
+	}
+	p.forgive("the configuration has changed")
+	p.setLinks()
+}
+
+// leave is want with nothing: no link uses the driver.
+func (p *pool) leave() {
+	p.wanted, p.prepared, p.settled = false, false, true
+	p.desired = Desired{}
+	p.setLinks()
+}
+
+// close ends the pool.
+func (p *pool) close(keepDetached bool) {
+	if p.closing {
+		return
+	}
+	p.closing, p.keep = true, keepDetached
+	for _, m := range p.members {
+		if keepDetached && m.life != nil && m.life.detached {
+			m.release()
+		}
+	}
+}
+
+func (p *pool) isWanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return (p.wanted || p.prepared) && !p.closing
+}
+
+// await returns a process of the driver, or the reason why the last start failed.
+func (p *pool) await(ctx context.Context) (Process, error) {
+	for {
+		p.mu.Lock()
+		proc, worst, changed := p.anyProcess(), p.worst(), p.changed
+		why := p.down(worst)
+		p.mu.Unlock()
+		if proc != nil {
+			return proc, nil
+		}
+		if worst == nil || worst.state.down() {
+			return nil, why
+		}
+		select {
+		case <-changed:
+		case <-p.done:
+			return nil, driver.Errorf(driver.NotConnected, "driver %s was stopped", p.kind)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("start driver %s: %w", p.kind, ctx.Err())
+		}
+	}
+}
+
+// anyProcess is the process of a member that is a primary, best of an active one.
+func (p *pool) anyProcess() Process {
+	var found Process
+	for _, sh := range p.shards {
+		if m := sh.primary; m != nil && m.life != nil && (found == nil || m.state == Active) {
+			found = m.life.proc
+		}
+	}
+	return found
+}
+
+// control returns the process that has a link.
+func (p *pool) control(name string) (engine.Control, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if name == "" {
+		if proc := p.anyProcess(); proc != nil {
+			return proc, nil
+		}
+		return nil, p.down(p.worst())
+	}
+	if l := p.links[name]; l != nil {
+		if l.holder != nil && !l.holder.over {
+			return l.holder.proc, nil
+		}
+		if sh := p.shardOf(name); sh != nil {
+			return nil, p.down(sh.primary)
+		}
+	}
+	return nil, p.down(p.worst())
+}
+
+// down says why a member's links are down; without a member, why the driver's are.
+func (p *pool) down(m *member) *driver.Error {
+	state, cause := Stopped, p.stopCause()
+	if m != nil && cause == "" {
+		state, cause = m.state, m.cause
+	}
+	text := fmt.Sprintf("driver %s is %s", p.kind, state)
+	if cause != "" {
+		text += ": " + cause
+	}
+	return &driver.Error{Code: driver.NotConnected, Text: text}
+}
+
+// stopCause says why the pool is not to have processes; empty: it is.
+func (p *pool) stopCause() string {
+	switch {
+	case p.desired.Disabled != "":
+		return p.desired.Disabled
+	case p.missing != "":
+		return p.missing
+	case p.closing:
+		return "the gateway is stopping"
+	case !p.wanted && !p.prepared:
+		return "no link uses it"
+	}
+	return ""
+}
+
+// worst is the primary that is worst off; nil: there is none.
+func (p *pool) worst() *member {
+	rank := []State{Active, Standby, Verified, Starting, Draining, Stopped, BackingOff, Quarantined}
+	var found *member
+	for _, sh := range p.shards {
+		if m := sh.primary; m != nil && (found == nil || slices.Index(rank, m.state) > slices.Index(rank, found.state)) {
+			found = m
+		}
+	}
+	return found
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

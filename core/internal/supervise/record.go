@@ -1,0 +1,149 @@
+package supervise
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxRecord bounds the file of a record.
+const maxRecord = 64 << 10
+
+// A Record is what a later core needs to adopt a process. It holds a private key.
+type Record struct {
+	Kind    string          `json:"kind"`
+	Member  int             `json:"member"` // of its pool; its shard, or -1
+	Version string          `json:"version"`
+	Hash    string          `json:"hash"`
+	Process json.RawMessage `json:"process"` // as Process.Record gave it
+}
+
+// stored is a record and the path that it was read from.
+type stored struct {
+	Record
+	path string
+}
+
+const recordSuffix = ".process.json"
+
+// readRecords reads every record in a directory, by kind. What is no record is
+// reported and removed: nothing could be done with it ever.
+func readRecords(dir string, log *slog.Logger) map[string][]stored {
+	if dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			log.Error("read the records of detached processes: drivers that still run are not found, and end by themselves", "err", err)
+		}
+		return nil
+	}
+	found := make(map[string][]stored)
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), recordSuffix) || !entry.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		r, err := readRecord(path)
+		if err != nil {
+			log.Warn("record of a detached process is useless and is removed", "err", err)
+			_ = os.Remove(path) // the next start tries again
+			continue
+		}
+		found[r.Kind] = append(found[r.Kind], stored{r, path})
+	}
+	return found
+}
+
+func readRecord(path string) (r Record, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return r, err
+	}
+	if info.Size() > maxRecord {
+		return r, fmt.Errorf("read record %s: it has %d bytes", path, info.Size())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("read record %s: %w", path, err)
+	}
+	if r.Kind == "" || len(r.Process) == 0 {
+		return r, fmt.Errorf("read record %s: it names no driver or no process", path)
+	}
+	return r, nil
+}
+
+// writeRecord keeps what a later core needs to find the process. Without it the
+// process is still ended by itself once it is an orphan, so a failure is only told.
+func (l *life) writeRecord() {
+	p, m := l.m.pool, l.m
+	dir := p.s.o.Records
+	if dir == "" {
+		return
+	}
+	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash}
+	l.recorded = filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
+	path := l.recorded
+	p.work.Go(func() {
+		if err := r.write(path, l.proc); err != nil {
+			p.logger.Error("record of a detached process is not written: it does not outlive the gateway", "err", err)
+		}
+	})
+}
+
+// write puts the record in its place by a rename, synced, so that it is there
+// wholly or not.
+func (r Record) write(path string, proc Process) (err error) {
+	if r.Process, err = proc.Record(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".record-*") // of mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // it is of no use
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// removeRecord forgets a process that is dead.
+func (l *life) removeRecord() {
+	if l.recorded == "" {
+		return
+	}
+	if err := os.Remove(l.recorded); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.m.pool.logger.Warn("remove the record of a process that has ended", "err", err)
+	}
+}

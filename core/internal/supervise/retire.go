@@ -1,0 +1,62 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+)
+
+// retire drains a member's process, stores what it flushed, and stops it.
+func (m *member) retire() {
+	p, l := m.pool, m.life
+	m.enter(Draining, p.stopCause())
+	l.retiring, l.busy = true, true
+	applied, attached := l.applied != nil || l.adopted, l.attached
+	p.work.Go(func() {
+		if applied && !isDone(l.proc.Done()) {
+			l.drainAll(attached)
+		}
+		p.do(func() {
+			if l.over {
+				return // it died meanwhile, and is buried
+			}
+			l.over = true
+			close(l.gone)
+			p.bury(l, func() {
+				m.life = nil
+				m.remove("")
+			})
+		})
+	})
+}
+
+func (l *life) drainAll(attached bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	drained, err := l.proc.Drain(ctx, nil)
+	if err == nil && attached {
+		err = l.await(ctx, l.proc.Done(), drained.LastSequence, l.storedUpTo)
+	}
+	if err != nil {
+		l.m.pool.logger.Warn("drain", "pid", l.proc.PID(), "err", err)
+	}
+}
+
+// release lets go of a detached process: it goes on, and the next core adopts it.
+func (m *member) release() {
+	p, l := m.pool, m.life
+	l.over, l.retiring = true, true
+	close(l.gone)
+	m.life = nil
+	a := l.attachment
+	p.dying++
+	p.work.Go(func() {
+		if a != nil {
+			_ = a.Close() // it tells the process the last ack, or not
+		}
+		if err := l.proc.Release(); err != nil {
+			p.logger.Warn("let go of a driver process", "pid", l.proc.PID(), "err", err)
+		}
+		p.do(func() { p.dying-- })
+	})
+	m.remove(fmt.Sprintf("process %d goes on without the gateway", l.proc.PID()))
+}

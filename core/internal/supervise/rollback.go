@@ -1,0 +1,103 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// back is the way back to the old version.
+func (u *upgrade) back(cause error) {
+	p := u.pool
+	p.do(func() { u.fail(cause) })
+	u.tell("", "going back: %v", cause)
+	ctx, cancel := context.WithTimeout(p.ctx, readyLimit)
+	defer cancel()
+	// What holds the links of a driver that does not drain is killed after a while, so
+	// that this ends.
+	err := p.until(ctx, func() bool {
+		for _, ln := range p.links {
+			if ln.holder != nil && (ln.holder.m.candidate || ln.holder.busy) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		p.logger.Error("upgrade: links are not all back yet", "err", err)
+	}
+	p.do(func() {
+		for _, m := range p.members {
+			if m.candidate {
+				m.dismiss()
+			}
+		}
+		p.upgrade = nil
+	})
+	err = errors.Join(err, p.until(ctx, func() bool {
+		for _, m := range p.members {
+			if m.candidate {
+				return false
+			}
+		}
+		return true
+	}))
+	if err == nil {
+		u.tell("", "the version before has all links again")
+	}
+}
+
+// giveUp kills a new process that does not answer: it would not drain either.
+func (u *upgrade) giveUp(t *turn, err error) error {
+	u.pool.do(func() {
+		u.fail(err)
+		if l := t.next.life; l != nil && errors.Is(err, context.DeadlineExceeded) {
+			l.kill(fmt.Errorf("%w: %w", errUpgrade, err))
+		}
+	})
+	return u.reason(err)
+}
+
+// errUpgrade is in the tree of the cause for which a process of a new version was
+// killed.
+var errUpgrade = errors.New("the upgrade is rolled back")
+
+// wait waits until a condition, which is looked at with the lock held, is met, or
+// the upgrade has failed.
+func (u *upgrade) wait(ctx context.Context, limit time.Duration, what string, met func() bool) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := u.pool.until(limited, func() bool { return u.failed == nil && met() || u.failed != nil || !u.pool.runs() })
+	p := u.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case u.failed != nil:
+		return u.failed
+	case !p.runs():
+		return errors.New("the driver is being stopped")
+	case ctx.Err() != nil:
+		return fmt.Errorf("it was broken off: %w", context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("the new version did not %s within %v", what, limit)
+	}
+	return nil
+}
+
+// until waits until a condition, which is looked at with the lock held, is met.
+func (p *pool) until(ctx context.Context, met func() bool) error {
+	for {
+		p.mu.Lock()
+		ok, changed := met(), p.changed
+		p.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
