@@ -191,13 +191,20 @@ func (u *unpacker) directory(original, name string) error {
 	if err := checkPath(name); err != nil {
 		return &badEntry{original, "is not taken as a path of a directory"}
 	}
-	return u.root.MkdirAll(name, 0o755)
+	if err := u.root.MkdirAll(name, 0o755); err != nil {
+		return u.unplaced(original, err)
+	}
+	return nil
+}
+
+func (u *unpacker) unplaced(name string, err error) error {
+	return &badEntry{name, fmt.Sprintf("cannot be unpacked: %v", bare(err))}
 }
 
 func (u *unpacker) file(h *tar.Header, name string) error {
 	if dir := filepath.Dir(name); dir != "." {
 		if err := u.root.MkdirAll(dir, 0o755); err != nil {
-			return err
+			return u.unplaced(h.Name, err)
 		}
 	}
 	mode := fs.FileMode(0o644)
@@ -209,7 +216,7 @@ func (u *unpacker) file(h *tar.Header, name string) error {
 		return &badEntry{h.Name, "stands in the archive twice"}
 	}
 	if err != nil {
-		return err
+		return u.unplaced(h.Name, err)
 	}
 	_, err = io.Copy(f, u.tar)
 	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())

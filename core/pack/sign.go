@@ -56,17 +56,17 @@ func sign(dir string, key minisign.PrivateKey, serial uint64) error {
 	if _, err := ParseManifest(text); err != nil { // what a gateway would say
 		return err
 	}
-	return writeSigned(dir, text, m, key)
+	signed := fmt.Sprintf("fieldloom %s %s %s serial %d", m.Kind, m.Name, m.Version, m.Serial)
+	return writeSigned(dir, text, signed, key)
 }
 
 // writeSigned replaces manifest and signature, each as a whole.
-func writeSigned(dir string, text []byte, m *Manifest, key minisign.PrivateKey) error {
+func writeSigned(dir string, text []byte, comment string, key minisign.PrivateKey) error {
 	reader := minisign.NewReader(bytes.NewReader(text)) // hashes first, as minisign does since 0.10
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		return err
 	}
-	signed := fmt.Sprintf("fieldloom %s %s %s serial %d", m.Kind, m.Name, m.Version, m.Serial)
-	signature := reader.SignWithComments(key, signed, "signature from key "+keyID(key.ID()))
+	signature := reader.SignWithComments(key, comment, "signature from key "+keyID(key.ID()))
 	for name, content := range map[string][]byte{ManifestName: text, SignatureName: signature} {
 		if err := replaceFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return err

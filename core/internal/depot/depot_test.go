@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ type yard struct {
 	keys    map[string]key
 	sources string
 	depot   *depot.Depot
+	log     bytes.Buffer // of the depot opened last
 }
 
 type key struct {
@@ -161,7 +163,9 @@ func (y *yard) modes(from, to string) {
 // open opens the depot; a second call is a restart of the gateway.
 func (y *yard) open() *depot.Depot {
 	y.t.Helper()
+	y.log.Reset()
 	d, err := depot.Open(depot.Options{
+		Log: slog.New(slog.NewTextHandler(&y.log, nil)),
 		Dir: depot.Fixed(y.dir), Trust: depot.Fixed(y.trust), Policy: func() depot.Policy { return y.policy }, DB: y.db,
 	})
 	if err != nil {
@@ -172,9 +176,11 @@ func (y *yard) open() *depot.Depot {
 }
 
 // start executes an image by its descriptor, as the gateway does.
-func start(i *depot.Image) (string, error) {
+func start(i *depot.Image) (string, error) { return startFile(i.File()) }
+
+func startFile(f *os.File) (string, error) {
 	cmd := exec.Command("/proc/self/fd/3")
-	cmd.ExtraFiles = []*os.File{i.File()}
+	cmd.ExtraFiles = []*os.File{f}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
