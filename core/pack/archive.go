@@ -219,5 +219,5 @@ func (u *unpacker) file(h *tar.Header, name string) error {
 		return u.unplaced(h.Name, err)
 	}
 	_, err = io.Copy(f, u.tar)
-	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(mode), f.Close())
 }

@@ -63,8 +63,12 @@ func ParseTrust(name string, text []byte) (*Trust, error) {
 	if len(text) > maxTrust {
 		return nil, fmt.Errorf("trust file %s: is larger than %d bytes", name, maxTrust)
 	}
-	for _, t := range lexer.Tokenize(string(text)) {
+	for i, t := range lexer.Tokenize(string(text)) {
 		switch t.Type {
+		case token.DocumentHeaderType, token.DocumentEndType:
+			if i > 0 {
+				return nil, fmt.Errorf("trust file %s:%d:%d: only one document a file is taken: remove the line", name, t.Position.Line, t.Position.Column)
+			}
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType:
 			return nil, fmt.Errorf("trust file %s:%d:%d: anchors, aliases and tags are not taken: write the plain value",
 				name, t.Position.Line, t.Position.Column)
