@@ -110,13 +110,18 @@ type Pipeliner interface {
 }
 
 // A Keeper is a Link that has something to give to the one that takes its place, in
-// this process or in the next: a session's number, a position in a log.
+// this process or in the next: what it has learned of its devices, a session's number.
 type Keeper interface {
-	// Keep is asked before Close when the link is drained, with no other call in
-	// flight. What it answers, at most 64 KiB, is LinkConfig.Kept of the next Open. After an
-	// error the next link begins without.
+	// Keep is asked before Close when the link is closed in order, with no other call
+	// in flight and after every Subscribe has returned. What it answers, at most MaxKept
+	// bytes, is LinkConfig.Kept of the next Open of a link of this name with these
+	// settings, which may be of another version of the driver: it is to be read with
+	// care. It does no I/O that can wait. After an error the next link begins without.
 	Keep(ctx context.Context) ([]byte, error)
 }
+
+// MaxKept bounds what a Keeper keeps.
+const MaxKept = 1 << 20
 
 // A Checker is a Driver that can tell, without any I/O, whether a configuration
 // is right. `fieldloom check` asks it, so that a wrong address is an error with

@@ -23,8 +23,7 @@ func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigF
 	if faults, err := e.Validate(ctx, s); len(faults) > 0 || err != nil {
 		return faults, err
 	}
-	e.takeOver(o.HandOff)
-	e.standby = o.Standby
+	handed := e.readHandOff(o.HandOff)
 	tables := newTableCache(e.tables)
 	next := make(map[string]*link, len(s.Links))
 	var order []string
@@ -59,13 +58,22 @@ func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigF
 	for _, l := range fresh {
 		l.start()
 	}
-	for name, l := range next {
-		l.activate(!o.Standby && !slices.Contains(o.Hold, name))
+	for i := range s.Links {
+		spec := &s.Links[i]
+		next[spec.Name].want(o.Standby || slices.Contains(o.Hold, spec.Name), spec.Offline, handed[spec.Name])
 	}
-	e.restore = nil
 	e.meters.keep(next)
 	e.keepTables(tables)
 	return nil, nil
+}
+
+// want holds the link, or not, and takes it off line, or not.
+func (l *link) want(held, offline bool, handed *handLink) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setHeld(held, handed)
+	l.spec.Offline = offline
+	l.settleState()
 }
 
 func (e *Engine) isClosed() bool {
@@ -117,6 +125,7 @@ func (l *link) reconfigure(specs []Device, tables *tableCache) {
 		if was != nil && was.table == t && was.spec.FirstHandle == spec.FirstHandle && bytes.Equal(was.spec.Settings, spec.Settings) {
 			delete(old, spec.Name)
 			next = append(next, was)
+			l.takeOffline(was, spec.Offline)
 			continue
 		}
 		changed = true
@@ -143,8 +152,9 @@ func (l *link) replace(was *device, spec Device, t *table) *device {
 		d.after, d.afterBy = was.sub, l.e.clock.now()+int64(grace)
 	}
 	d.status.Since = l.state.Since
-	l.e.restore.give(l.name, d)
-	if s := l.session; s != nil && !s.broken {
+	if d.spec.Offline {
+		d.status.Condition, d.status.Cause = Stopped, errOffline
+	} else if s := l.session; s != nil && !s.broken {
 		l.unready = append(l.unready, d)
 	}
 	return d
@@ -157,101 +167,7 @@ func (l *link) forget(d *device) {
 		d.sub.cancel()
 	}
 	l.failRequests(errChanged, d)
-	isIt := func(other *device) bool { return other == d }
-	l.unready = slices.DeleteFunc(l.unready, isIt)
-	l.down = slices.DeleteFunc(l.down, isIt)
+	l.unready = without(l.unready, d)
+	l.down = without(l.down, d)
 	l.due.forget(d)
-}
-
-// Activate opens links that were applied in standby, held or drained.
-func (e *Engine) Activate(_ context.Context, names []string, handOff []byte) error {
-	e.applying.Lock()
-	defer e.applying.Unlock()
-	if e.isClosed() {
-		return errClosed
-	}
-	links, err := e.named(names)
-	if err != nil {
-		return err
-	}
-	if len(names) == 0 {
-		e.standby = false
-	}
-	e.takeOver(handOff)
-	for _, l := range links {
-		l.takeOver(e.restore)
-		l.activate(true)
-	}
-	e.restore = nil
-	return nil
-}
-
-// takeOver gives the devices of a link that is not open what h has for them.
-func (l *link) takeOver(h *handOff) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if h == nil || l.active {
-		return
-	}
-	for _, d := range l.devices {
-		h.give(l.name, d)
-	}
-}
-
-// named finds links; without names, it is all of them.
-func (e *Engine) named(names []string) ([]*link, error) {
-	if len(names) == 0 {
-		return e.snapshot(), nil
-	}
-	links := make([]*link, len(names))
-	for i, name := range names {
-		var err error
-		if links[i], err = e.link(name); err != nil {
-			return nil, err
-		}
-	}
-	return links, nil
-}
-
-// Drain finishes the polls in flight of the links, closes them and flushes the last
-// batch. Activate, or an Apply without Standby, opens them again.
-func (e *Engine) Drain(ctx context.Context, names []string) (Drained, error) {
-	e.applying.Lock()
-	defer e.applying.Unlock()
-	if e.isClosed() {
-		return Drained{}, errClosed
-	}
-	links, err := e.named(names)
-	if err != nil {
-		return Drained{}, err
-	}
-	closing := links
-	if len(names) == 0 {
-		e.standby = true
-		closing = e.all() // those removed lately too
-	}
-	for _, l := range links {
-		l.activate(false)
-	}
-	for _, l := range closing {
-		select {
-		case <-l.drained():
-		case <-ctx.Done():
-			return Drained{}, driver.Errorf(driver.CodeOf(ctx.Err()), "drain link %s: %w", l.name, ctx.Err())
-		}
-	}
-	e.batcher.flushAll()
-	handed, err := e.handOver(links)
-	if err != nil {
-		return Drained{}, err
-	}
-	return Drained{LastSequence: e.ring.status().NextSequence - 1, HandOff: handed}, nil
-}
-
-// Check is not possible yet for a link of this engine.
-func (e *Engine) Check(_ context.Context, name, _ string) error {
-	if _, err := e.link(name); err != nil {
-		return err
-	}
-	return driver.Errorf(driver.Unsupported, "check link %s: this version of the engine cannot", name)
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sync"
@@ -210,9 +211,10 @@ func (b *batcher) roomAgain() {
 	}
 }
 
-// drainLatest moves what waited for room into batches. It is called under mu, and
+// drainLatest moves what waited for room into batches, as long as there is room, and
+// what is forced in any case. It is called under mu, and
 // lets it go in between.
-func (b *batcher) drainLatest(force bool) {
+func (b *batcher) drainLatest(forced func(handle uint32) bool) {
 	handles := make([]uint32, 0, len(b.latest))
 	for h := range b.latest {
 		handles = append(handles, h)
@@ -220,7 +222,7 @@ func (b *batcher) drainLatest(force bool) {
 	slices.Sort(handles)
 	for _, h := range handles {
 		held, ok := b.latest[h]
-		if !ok || b.ring.full() && !force {
+		if !ok || b.ring.full() && !forced(h) {
 			continue
 		}
 		delete(b.latest, h)
@@ -250,7 +252,7 @@ func (b *batcher) tick() {
 	b.mu.Lock()
 	b.armed = false
 	if !b.ring.full() && len(b.latest) > 0 {
-		b.drainLatest(false)
+		b.drainLatest(func(uint32) bool { return false })
 	}
 	for p := range b.pend {
 		if !b.pend[p].empty() {
@@ -279,10 +281,16 @@ func (b *batcher) flush(p int) {
 	b.flushing.Unlock()
 }
 
-// flushAll flushes everything now, also what waits for room.
-func (b *batcher) flushAll() {
+// flushAll flushes everything now, and of what waits for room that of the links;
+// without links, all of it. What another flush has in hand is in the ring too when it
+// returns.
+func (b *batcher) flushAll(links []*link) {
+	of := func(uint32) bool { return true }
+	if links != nil {
+		of = handlesOf(links)
+	}
 	b.mu.Lock()
-	b.drainLatest(true)
+	b.drainLatest(of)
 	b.mu.Unlock()
 	for p := range b.pend {
 		b.mu.Lock()
@@ -292,6 +300,8 @@ func (b *batcher) flushAll() {
 		}
 		b.flush(p)
 	}
+	b.flushing.Lock()
+	b.flushing.Unlock() //nolint:staticcheck // whoever had it has pushed now
 	b.ring.show()
 }
 
@@ -301,7 +311,7 @@ func (b *batcher) close() {
 	b.closed = true
 	b.timer.Stop()
 	b.mu.Unlock()
-	b.flushAll()
+	b.flushAll(nil)
 }
 
 // emit takes pushed samples; stored may be nil. Those of a class that is not
@@ -330,4 +340,25 @@ func (b *batcher) finish(c *receipt) {
 		b.arm(maxLinger)
 	}
 	w.receipts = append(w.receipts, c)
+}
+
+// handlesOf tells which handles belong to links.
+func handlesOf(links []*link) func(handle uint32) bool {
+	type block struct{ first, end uint32 }
+	var blocks []block
+	for _, l := range links {
+		l.mu.Lock()
+		for _, d := range l.devices {
+			blocks = append(blocks, block{d.spec.FirstHandle, d.spec.FirstHandle + uint32(len(d.table.points))})
+		}
+		l.mu.Unlock()
+	}
+	slices.SortFunc(blocks, func(a, b block) int { return cmp.Compare(a.first, b.first) })
+	return func(handle uint32) bool {
+		i, found := slices.BinarySearchFunc(blocks, handle, func(b block, h uint32) int { return cmp.Compare(b.first, h) })
+		if !found {
+			i--
+		}
+		return i >= 0 && handle < blocks[i].end
+	}
 }

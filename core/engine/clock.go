@@ -2,7 +2,7 @@ package engine
 
 import (
 	"hash/fnv"
-	"sync/atomic"
+	"math"
 	"time"
 )
 
@@ -19,27 +19,28 @@ const (
 // clock, so that a step of the wall clock moves no poll.
 type clock struct {
 	base   time.Time
-	origin atomic.Int64 // the grid at base
+	origin int64 // the grid at base
 }
 
 func newClock() *clock {
-	c := &clock{base: time.Now()}
-	c.origin.Store(c.base.UnixNano())
-	return c
+	base := time.Now()
+	return &clock{base: base, origin: base.UnixNano()}
 }
 
 func (c *clock) now() int64 { return c.at(time.Now()) }
 
-func (c *clock) at(t time.Time) int64 { return c.origin.Load() + int64(t.Sub(c.base)) }
+func (c *clock) at(t time.Time) int64 { return c.origin + int64(t.Sub(c.base)) }
 
-// skew is how far the grid is from the wall clock.
+// skew is how far the grid is from the wall clock. The two are read one after the
+// other, and what comes between makes it larger: the smallest of a few is right.
 func (c *clock) skew() int64 {
-	now := time.Now()
-	return c.at(now) - now.UnixNano()
+	least := int64(math.MaxInt64)
+	for range 8 {
+		now := time.Now()
+		least = min(least, c.at(now)-now.UnixNano())
+	}
+	return least
 }
-
-// adopt takes over another process's grid.
-func (c *clock) adopt(skew int64) { c.origin.Add(skew - c.skew()) }
 
 // A grid is the due times of one scan class of one device: every period, at a
 // phase that depends on nothing but names, so that a change of the configuration
@@ -62,6 +63,15 @@ func newGrid(period time.Duration, link, device, class string) grid {
 		_, _ = h.Write([]byte{0})
 	}
 	return grid{period: int64(period), phase: int64(h.Sum64()%uint64(slots)) * slot}
+}
+
+// shifted is the same grid, later by shift: that of a link which came from a process
+// whose grid lies elsewhere.
+func (g grid) shifted(shift int64) grid {
+	if g.period > 0 {
+		g.phase = ((g.phase+shift)%g.period + g.period) % g.period
+	}
+	return g
 }
 
 // after is the first due time later than t.

@@ -3,6 +3,7 @@ package engine
 import (
 	"hash/maphash"
 	"reflect"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -134,16 +135,22 @@ type device struct {
 	stopped   bool // until the configuration changes
 	failures  int  // in a row
 	demoted   bool
-	lost      bool // failed since the link was opened, and nothing since
+	since     time.Time     // so it is, ...
+	cause     *driver.Error // ... for this
+	lost      bool          // failed since the link was opened, and nothing since
 	probeAt   int64
+	probeNext int64 // of a hand-off: when to probe first; 0: at once
 	probeGap  int64
 	holdUntil int64
+	patience  int64 // holdUntil when the link was drained
+	shadowed  bool  // every failure in the row came after another device's
 	retryAt   int64
 	retries   int
 	badAt     int64 // when all its points were last told to be Bad; 0: they are not
 
 	last   []sent // by point; nil without deadbands
 	losses uint64 // gaps told when last was valid
+	told   bool   // all its points were told to be Bad since it was taken off line
 	status DeviceStatus
 }
 
@@ -154,7 +161,7 @@ type group struct {
 	class  *Class
 	grid   grid
 	due    int64
-	handed int64 // due by a hand-off
+	handed int64 // the next due time when the link was drained, perhaps elsewhere; 0: none
 	queued bool  // on the schedule, waiting or in flight
 	off    bool  // unsupported, or all its points are
 	reader driver.Reader
@@ -170,10 +177,19 @@ func newDevice(l *link, spec Device, t *table) *device {
 	}
 	for _, s := range t.sets {
 		class := &l.spec.Classes[s.class]
-		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: newGrid(class.Period, l.name, spec.Name, class.Name)})
+		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: l.gridOf(spec.Name, class)})
 	}
 	return d
 }
+
+// gridOf is the grid of a scan class of a device.
+func (l *link) gridOf(device string, class *Class) grid {
+	return newGrid(class.Period, l.name, device, class.Name).shifted(l.shift)
+}
+
+// out tells whether the device is left alone, until the configuration changes or
+// until the operator takes it on line.
+func (d *device) out() bool { return d.stopped || d.spec.Offline }
 
 // detach forgets what belongs to a session.
 func (d *device) detach() {
@@ -188,7 +204,7 @@ func (d *device) detach() {
 
 // polls tells whether the device is scanned now.
 func (d *device) polls() bool {
-	return d.prepared && !d.gone && !d.stopped && !d.demoted && d.subscriber == nil
+	return d.prepared && !d.gone && !d.out() && !d.demoted && d.subscriber == nil
 }
 
 // suspect tells whether its last answer did not come: it waits for its neighbours.

@@ -46,10 +46,8 @@ type Engine struct {
 	batcher *batcher
 	epoch   uint64
 
-	applying sync.Mutex // one Apply, Drain, Activate or Close at a time
+	applying sync.Mutex // one Apply, Activate, Close or begin of a Drain at a time
 	tables   []*table
-	standby  bool
-	restore  *handOff
 
 	mu      sync.RWMutex
 	links   map[string]*link

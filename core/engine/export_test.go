@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -92,3 +93,12 @@ func (r TestRing) PushWith(n int, stored func()) {
 
 // Status is the ring's.
 func (r TestRing) Status() RingStatus { return r.status() }
+
+// SetSkew moves an engine's grid away from the wall clock, as a step of the latter
+// does. It must have no links.
+func SetSkew(e *Engine, d time.Duration) { e.clock.origin += int64(d) }
+
+// DueSlot tells in which period of its grid a time lies.
+func DueSlot(at time.Time, link, device, class string, period time.Duration) int64 {
+	return (at.UnixNano() - newGrid(period, link, device, class).phase) / int64(period)
+}

@@ -147,6 +147,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		d.probeAt = at + d.probeGap*3/4 + rand.N(d.probeGap/2)
 		l.tellBad(d, fault, nil)
 		l.setDevice(d, Down, fault)
+		d.since, d.cause = d.status.Since, fault
 	case d.failures >= demoteAfter && d.subscriber == nil && len(d.table.all.points) > 0:
 		d.demoted = true
 		d.probeGap = int64(firstProbe)
@@ -157,6 +158,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		l.log.Warn("device does not answer: it is probed from now on", "device", d.spec.Name,
 			"code", fault.Code.String(), "err", fault)
 		l.setDevice(d, Down, fault)
+		d.since, d.cause = d.status.Since, fault
 		l.tellBad(d, fault, r.job.group)
 	default:
 		l.setDevice(d, Degraded, fault)

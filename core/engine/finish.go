@@ -33,6 +33,8 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) {
 		if fault != nil {
 			l.log.Warn("link did not close well", "code", fault.Code.String(), "err", fault)
 		}
+	case jobKeep:
+		l.finishKeep(r, fault)
 	case jobPrepare:
 		l.finishPrepare(r, fault, at)
 	case jobPoll:
@@ -44,6 +46,9 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) {
 	}
 	if !r.abandoned {
 		l.e.answers.put(r.answer)
+	}
+	if d := r.job.d; d != nil && d.spec.Offline {
+		l.tellOut()
 	}
 }
 
@@ -61,9 +66,11 @@ func (l *link) faultOf(r *runner, err error) *driver.Error {
 }
 
 // current tells whether the outcome of a call still says something of the
-// link: not when the session it was made in is being closed.
+// link: not when the session it was made in is being closed, or the device was taken
+// off line.
 func (l *link) current(r *runner) bool {
-	return r.session == l.session && !r.session.broken && !r.session.closing && l.active
+	return r.session == l.session && !r.session.broken && !r.session.closing && l.active &&
+		(r.job.d == nil || !r.job.d.spec.Offline)
 }
 
 func (l *link) finishOpen(r *runner, fault *driver.Error) {
@@ -78,6 +85,8 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 	}
 	s := &session{link: r.opened, window: 1, began: l.e.clock.now()}
 	s.ctx, s.cancel = newSessionContext()
+	s.keeper, _ = r.opened.(driver.Keeper)
+	l.kept = nil
 	if p, ok := r.opened.(driver.Pipeliner); ok && l.spec.Gap == 0 {
 		s.window = max(1, min(p.Window(), maxWindow))
 	}
@@ -91,7 +100,7 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 	}
 	l.unready = l.unready[:0]
 	for _, d := range l.devices {
-		if !d.stopped {
+		if !d.out() {
 			l.unready = append(l.unready, d)
 		}
 	}
@@ -103,7 +112,7 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 func (l *link) openFailed(fault *driver.Error) {
 	l.state.OpenFailures++
 	if !l.active {
-		l.setStopped(nil)
+		l.stoppedNow()
 		return
 	}
 	l.log.Warn("link does not open", "code", fault.Code.String(), "err", fault)
@@ -117,19 +126,23 @@ func (l *link) openFailed(fault *driver.Error) {
 	l.silent = false
 	l.setCondition(condition, fault)
 	for _, d := range l.devices {
-		if !d.stopped {
+		if !d.out() {
 			l.setDevice(d, condition, fault)
 			l.tellBad(d, fault, nil)
 		}
 	}
-	l.failRequests(fault, nil)
+	l.failRequests(l.notConnected(fault), nil)
 }
 
 func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
 	g, d := r.job.group, r.job.d
 	l.countPoll(r, fault, at)
+	if r.session != l.session || l.cutShort(r, fault) { // given up: whoever has the link next makes this poll
+		l.e.batcher.end(at)
+		return
+	}
 	l.advance(g, fault, at)
-	if d.gone || fault != nil && !l.current(r) {
+	if d.gone || fault != nil && r.session.ctx.Err() != nil {
 		l.e.batcher.end(at)
 		return
 	}
@@ -141,6 +154,7 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	}, at)
 	l.e.batcher.end(at)
 	if !l.current(r) {
+		g.queued = g.queued && !d.spec.Offline
 		return
 	}
 	if unsupported && fault == nil {
@@ -229,6 +243,7 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 	p := r.prepared
 	d.retries = 0
 	d.prepared = true
+	d.holdUntil, d.patience = d.patience, 0
 	d.reader, d.preparer, d.writer, d.browser, d.subscriber = p.reader, p.preparer, p.writer, p.browser, p.subscriber
 	d.probe = p.probe
 	for i, g := range d.groups {
@@ -239,7 +254,7 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 	case d.subscriber != nil && len(d.table.all.points) > 0:
 		l.subscribe(d)
 	case d.demoted:
-		d.probeAt = at
+		d.probeAt, d.probeNext = max(at, d.probeNext), 0
 		l.down = append(l.down, d)
 	default:
 		l.scan(d, at)
@@ -256,13 +271,7 @@ func (l *link) scan(d *device, at int64) {
 		if g.queued || g.off {
 			continue
 		}
-		g.due = g.grid.first(at)
-		if g.handed != 0 {
-			if at-g.handed < g.grid.period { // older ones are past catching up
-				g.due = min(g.handed, g.due)
-			}
-			g.handed = 0
-		}
+		g.due = g.dueFirst(at)
 		l.due.push(g)
 	}
 	if c := d.status.Condition; c == NotStarted || c == Stopped {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"time"
@@ -8,48 +9,146 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// maxSkew is how far a grid can have come from the wall clock by steps of the
-// latter; no period needs more to keep its phase.
-const maxSkew = 24 * time.Hour
+const (
+	// maxSkew is how far a grid can have come from the wall clock by steps of the
+	// latter; no period needs more to keep its phase.
+	maxSkew = 24 * time.Hour
+	// maxSwitch is how long a link may be on its way from one process to the other
+	// and still go on as if it had not been: after that, due times and what the
+	// deadbands compare with say nothing any more.
+	maxSwitch = 30 * time.Second
+	// maxHandOff bounds what all links of one Drain hand over beside their due times,
+	// so that the answer fits a message.
+	maxHandOff = 5 << 20
+	// maxHandValue is the longest value that a deadband is handed: a longer one is
+	// sent once more.
+	maxHandValue = 4 << 10
+)
 
-// A handOff is what a drained engine gives the one that takes its links over: its
-// grid, when each scan class is due, and what the deadbands compare with. It is
-// JSON, and opaque to everyone else.
+// A handOff is what a drained engine gives the one that takes its links over. It is
+// JSON, and opaque to everyone else. Its times are of the grid of the engine that
+// wrote it, until it is read.
 type handOff struct {
-	Skew int64       `json:"skew"` // of the grid from the wall clock
-	Due  []handDue   `json:"due,omitempty"`
-	Last []handValue `json:"last,omitempty"`
-
-	due  map[[3]string]int64
-	last map[uint32]sent
+	Skew  int64      `json:"skew"` // of the grid from the wall clock
+	Links []handLink `json:"links"`
 }
 
-type handDue struct {
-	Link   string `json:"link"`
-	Device string `json:"device"`
-	Class  string `json:"class"`
-	At     int64  `json:"at"`
+// A handLink is the part of one link.
+type handLink struct {
+	Name    string       `json:"name"`
+	At      int64        `json:"at"`              // when it was at rest
+	Shift   int64        `json:"shift,omitempty"` // of its due times from the grid
+	Kept    []byte       `json:"kept,omitempty"`  // the driver's own
+	Devices []handDevice `json:"devices,omitempty"`
+
+	own bool // this engine's: nobody is known to have had the link since
 }
 
-type handValue struct {
-	Handle  uint32         `json:"handle"`
-	Quality driver.Quality `json:"quality"`
-	Code    driver.Code    `json:"code,omitempty"`
-	Kind    driver.Kind    `json:"kind"`
-	Bits    uint64         `json:"bits,omitempty"`
-	Bytes   []byte         `json:"bytes,omitempty"`
+// A handDevice is the part of one device.
+type handDevice struct {
+	Name     string           `json:"name"`
+	Due      map[string]int64 `json:"due,omitempty"`  // the next, by scan class
+	First    uint32           `json:"first"`          // handle
+	Last     []byte           `json:"last,omitempty"` // what the deadbands compare with, see appendSent
+	Failures int              `json:"failures,omitempty"`
+	Hold     int64            `json:"hold,omitempty"`  // it asked for patience until then
+	Bad      int64            `json:"bad,omitempty"`   // when its points were told to be Bad
+	Told     bool             `json:"told,omitempty"`  // so they were since it was taken off line
+	Probe    *handProbe       `json:"probe,omitempty"` // set: it is demoted
 }
 
-// handOver writes a hand-off, and leaves the due times with the groups too, in
-// case that this engine is activated again.
-func (e *Engine) handOver(links []*link) ([]byte, error) {
-	h := handOff{Skew: e.clock.skew()}
-	for _, l := range links {
-		l.mu.Lock()
-		for _, d := range l.devices {
-			h.collect(l.name, d)
+// A handProbe is the state of a demoted device.
+type handProbe struct {
+	At    int64       `json:"at"`
+	Gap   int64       `json:"gap"`
+	Since time.Time   `json:"since"`
+	Code  driver.Code `json:"code"`
+	Text  string      `json:"text"`
+}
+
+// readHandOff reads a hand-off and puts its times on this engine's grid. One that
+// cannot be read costs what it is for and no more, so it is only logged.
+func (e *Engine) readHandOff(data []byte) map[string]*handLink {
+	if len(data) == 0 {
+		return nil
+	}
+	h := &handOff{}
+	if err := json.Unmarshal(data, h); err != nil {
+		e.log.Warn("the hand-off cannot be read and is left out", "driver", e.info.Name, "err", err)
+		return nil
+	}
+	delta := e.clock.skew() - h.Skew
+	links := make(map[string]*handLink, len(h.Links))
+	for i := range h.Links {
+		l := &h.Links[i]
+		if time.Duration(delta).Abs() >= maxSkew || time.Duration(l.Shift).Abs() >= maxSkew {
+			l = &handLink{Name: l.Name, Kept: l.Kept}
 		}
-		l.mu.Unlock()
+		l.move(delta)
+		links[l.Name] = l
+	}
+	return links
+}
+
+// move puts all times on another grid. Two processes measure the distance of their
+// grids from the wall clock not to the microsecond, and a link may go back and forth
+// many times: so it counts in whole milliseconds, and one of them is none.
+func (l *handLink) move(delta int64) {
+	delta = int64(time.Duration(delta).Round(time.Millisecond))
+	if time.Duration(delta).Abs() <= time.Millisecond {
+		delta = 0
+	}
+	if l.Shift += delta; time.Duration(l.Shift).Abs() <= time.Millisecond {
+		l.Shift = 0
+	}
+	move := func(t *int64) {
+		if *t != 0 {
+			*t += delta
+		}
+	}
+	move(&l.At)
+	for i := range l.Devices {
+		d := &l.Devices[i]
+		move(&d.Hold)
+		move(&d.Bad)
+		for class, at := range d.Due {
+			d.Due[class] = at + delta
+		}
+		if d.Probe != nil {
+			move(&d.Probe.At)
+		}
+	}
+}
+
+func (l *handLink) device(name string) *handDevice {
+	for i := range l.Devices {
+		if l.Devices[i].Name == name {
+			return &l.Devices[i]
+		}
+	}
+	return nil
+}
+
+// handOver writes what the links at rest hand over.
+func (e *Engine) handOver(links []*link) ([]byte, error) {
+	h := handOff{Skew: e.clock.skew(), Links: make([]handLink, 0, len(links))}
+	whole := !e.ring.owesGap()
+	size := 0
+	for _, l := range links {
+		part, err := l.handOver()
+		if err != nil {
+			return nil, err
+		}
+		out := *part
+		if !whole {
+			out = out.without()
+		}
+		if size += out.size(); size > maxHandOff {
+			e.log.Warn("the hand-off is too long: what is kept of a link is left out", "driver", e.info.Name, "link", l.name)
+			out = out.without()
+			out.Kept = nil
+		}
+		h.Links = append(h.Links, out)
 	}
 	data, err := json.Marshal(&h)
 	if err != nil {
@@ -58,95 +157,123 @@ func (e *Engine) handOver(links []*link) ([]byte, error) {
 	return data, nil
 }
 
-func (h *handOff) collect(link string, d *device) {
-	for _, g := range d.groups {
-		if g.due != 0 && g.grid.period > 0 {
-			g.handed = g.due
-			h.Due = append(h.Due, handDue{Link: link, Device: d.spec.Name, Class: g.class.Name, At: g.due})
-		}
+// without leaves the deadbands out: every point is sent once more.
+func (l *handLink) without() handLink {
+	out := *l
+	out.Devices = append([]handDevice(nil), l.Devices...)
+	for i := range out.Devices {
+		out.Devices[i].Last = nil
 	}
-	for i := range d.last {
-		if last := &d.last[i]; last.valid {
-			h.Last = append(h.Last, newHandValue(d.spec.FirstHandle+uint32(i), last))
-		}
-	}
+	return out
 }
 
-func newHandValue(handle uint32, s *sent) handValue {
-	v := handValue{Handle: handle, Quality: s.quality, Code: s.code, Kind: s.value.Kind()}
-	switch v.Kind {
+func (l *handLink) size() int {
+	n := len(l.Kept)
+	for i := range l.Devices {
+		n += len(l.Devices[i].Last)
+	}
+	return n * 4 / 3 // as JSON has it
+}
+
+// appendSent appends what the deadband of a point compares with: the number of
+// points left out since the one before, quality, kind, code and value.
+func appendSent(dst []byte, skip int, s *sent) []byte {
+	kind := s.value.Kind()
+	dst = binary.AppendUvarint(dst, uint64(skip))
+	dst = append(dst, byte(s.quality), byte(kind), byte(s.code))
+	switch kind {
 	case driver.KindBool:
 		if s.value.Bool() {
-			v.Bits = 1
+			return append(dst, 1)
 		}
+		return append(dst, 0)
 	case driver.KindInt64:
-		v.Bits = uint64(s.value.Int64())
+		return binary.AppendVarint(dst, s.value.Int64())
 	case driver.KindUint64:
-		v.Bits = s.value.Uint64()
+		return binary.AppendUvarint(dst, s.value.Uint64())
 	case driver.KindFloat64:
-		v.Bits = math.Float64bits(s.value.Float64())
+		return binary.LittleEndian.AppendUint64(dst, math.Float64bits(s.value.Float64()))
 	case driver.KindString:
-		v.Bytes = []byte(s.value.Str())
+		dst = binary.AppendUvarint(dst, uint64(len(s.value.Str())))
+		return append(dst, s.value.Str()...)
 	case driver.KindBytes:
-		v.Bytes = s.value.Bytes()
+		dst = binary.AppendUvarint(dst, uint64(len(s.value.Bytes())))
+		return append(dst, s.value.Bytes()...)
 	}
-	return v
+	return dst
 }
 
-func (v *handValue) sent() sent {
-	s := sent{quality: v.Quality, code: v.Code, valid: true}
-	switch v.Kind {
+// parseSent reads what appendSent wrote; not ok: it did not.
+func parseSent(data []byte) (skip uint64, s sent, rest []byte, ok bool) {
+	skip, n := binary.Uvarint(data)
+	if n <= 0 || len(data) < n+3 {
+		return 0, s, nil, false
+	}
+	s = sent{quality: driver.Quality(data[n]), code: driver.Code(data[n+2]), valid: true}
+	kind := driver.Kind(data[n+1])
+	data = data[n+3:]
+	switch kind {
+	case driver.KindNull:
+		return skip, s, data, true
 	case driver.KindBool:
-		s.value = driver.BoolValue(v.Bits != 0)
+		if len(data) < 1 {
+			return 0, s, nil, false
+		}
+		s.value = driver.BoolValue(data[0] != 0)
+		return skip, s, data[1:], true
 	case driver.KindInt64:
-		s.value = driver.Int64Value(int64(v.Bits))
-	case driver.KindUint64:
-		s.value = driver.Uint64Value(v.Bits)
+		v, n := binary.Varint(data)
+		s.value = driver.Int64Value(v)
+		return skip, s, data[max(n, 0):], n > 0
 	case driver.KindFloat64:
-		s.value = driver.Float64Value(math.Float64frombits(v.Bits))
-	case driver.KindString:
-		s.value = driver.StringValue(string(v.Bytes))
-	case driver.KindBytes:
-		s.value = driver.BytesValue(v.Bytes)
+		if len(data) < 8 {
+			return 0, s, nil, false
+		}
+		s.value = driver.Float64Value(math.Float64frombits(binary.LittleEndian.Uint64(data)))
+		return skip, s, data[8:], true
 	}
-	return s
+	v, n := binary.Uvarint(data)
+	if n <= 0 {
+		return 0, s, nil, false
+	}
+	data = data[n:]
+	if kind == driver.KindUint64 {
+		s.value = driver.Uint64Value(v)
+		return skip, s, data, true
+	}
+	if v > uint64(len(data)) || kind > driver.KindBytes {
+		return 0, s, nil, false
+	}
+	if s.value = driver.StringValue(string(data[:v])); kind == driver.KindBytes {
+		s.value = driver.BytesValue(append([]byte(nil), data[:v]...))
+	}
+	return skip, s, data[v:], true
 }
 
-// takeOver reads a hand-off. One that cannot be read costs what it is for and no
-// more, so it is only logged.
-func (e *Engine) takeOver(data []byte) {
-	e.restore = nil
-	if len(data) == 0 {
-		return
-	}
-	h := &handOff{}
-	if err := json.Unmarshal(data, h); err != nil {
-		e.log.Warn("the hand-off cannot be read and is left out", "driver", e.info.Name, "err", err)
-		return
-	}
-	if len(e.links) == 0 && time.Duration(h.Skew).Abs() < maxSkew {
-		e.clock.adopt(h.Skew)
-	}
-	h.due = make(map[[3]string]int64, len(h.Due))
-	for _, d := range h.Due {
-		h.due[[3]string{d.Link, d.Device, d.Class}] = d.At
-	}
-	h.last = make(map[uint32]sent, len(h.Last))
-	for i := range h.Last {
-		h.last[h.Last[i].Handle] = h.Last[i].sent()
-	}
-	e.restore = h
-}
-
-// give hands a new device what is there for it. h may be nil.
-func (h *handOff) give(link string, d *device) {
-	if h == nil {
-		return
-	}
-	for _, g := range d.groups {
-		g.handed = h.due[[3]string{link, d.spec.Name, g.class.Name}]
-	}
+// appendLast appends all of a device.
+func (d *device) appendLast(dst []byte) []byte {
+	skip := 0
 	for i := range d.last {
-		d.last[i] = h.last[d.spec.FirstHandle+uint32(i)]
+		last := &d.last[i]
+		if !last.valid || len(last.value.Str())+len(last.value.Bytes()) > maxHandValue {
+			skip++
+			continue
+		}
+		dst = appendSent(dst, skip, last)
+		skip = 0
+	}
+	return dst
+}
+
+// readLast takes over what appendLast wrote, as far as it can be read.
+func (d *device) readLast(data []byte) {
+	for at := uint64(0); len(data) > 0; at++ {
+		skip, s, rest, ok := parseSent(data)
+		if !ok || skip >= uint64(len(d.last)) || at+skip >= uint64(len(d.last)) {
+			return
+		}
+		at += skip
+		d.last[at] = s
+		data = rest
 	}
 }

@@ -32,16 +32,23 @@ type link struct {
 	mu      sync.Mutex
 	spec    Link // without devices
 	devices []*device
-	active  bool // wanted open
+	active  bool // wanted open: not removed, not held, not off line
+	held    bool // closed until Activate: another process may have it
 	removed bool
+	trying  bool  // a trial has the wire: see try
+	shift   int64 // of the grids, see grid.shifted
+	kept    []byte
+	handed  *handLink // what to begin with when it is no longer held
+	restAt  int64     // when it was stopped, on the grid
 
 	session   *session
 	opening   bool
 	stopped   *driver.Error // InvalidConfig: not opened again until the configuration changes
 	reopenAt  int64
-	failures  int  // to open, or sessions without an answer, in a row
-	silent    bool // closed because no device answered: up only with an answer
-	abandoned int  // calls that never returned
+	hastened  int64 // when it was last opened for a request, or is to be
+	failures  int   // to open, or sessions without an answer, in a row
+	silent    bool  // closed because no device answered: up only with an answer
+	abandoned int   // calls that never returned
 
 	runners  []*runner
 	idle     int
@@ -51,7 +58,7 @@ type link struct {
 	timedFor int64 // ... for this
 	quiet    []chan struct{}
 
-	requests  [2][]*request // writes; reads and the rest
+	requests  [3][]*request // writes; reads and browses; trials
 	unready   []*device     // to be prepared
 	due       dueHeap
 	suspects  []*group
@@ -71,6 +78,9 @@ type session struct {
 	broken  bool // to be closed
 	closing bool // the close was begun
 	closed  bool // the close has returned
+	keeper  driver.Keeper
+	asked   bool // what to keep
+	keeping bool // the answer has not come
 	closeBy int64
 	subs    int
 	began   int64
@@ -81,7 +91,7 @@ func newLink(e *Engine, spec Link, after <-chan struct{}) *link {
 	l := &link{
 		e: e, name: spec.Name, log: e.log.With("driver", e.info.Name, "link", spec.Name),
 		after: after, done: make(chan struct{}), spec: spec,
-		wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
+		wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), held: true,
 	}
 	l.timer.Stop()
 	l.spec.Devices = nil
@@ -103,26 +113,18 @@ func (l *link) start() {
 	l.spawn()
 }
 
-// activate lets the link open, or has it closed.
-func (l *link) activate(active bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.setActive(active)
-}
-
+// setActive lets the link open, or has it closed. It is called by settleState.
 func (l *link) setActive(active bool) {
-	if l.active == active {
-		return
-	}
 	l.active = active
 	now := l.e.clock.now()
 	if active {
 		l.reopenAt, l.failures = 0, 0
 	} else {
+		l.restAt = now
 		l.stopBy = now + int64(grace)
-		l.failRequests(errStopped, nil)
+		l.failRequests(l.whyStopped(), nil)
 		if l.session == nil {
-			l.setStopped(nil)
+			l.stoppedNow()
 		}
 	}
 	l.signal()
@@ -133,8 +135,14 @@ func (l *link) remove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.removed = true
-	l.active = true // so that setActive sees a change
 	l.setActive(false)
+}
+
+func (l *link) whyStopped() *driver.Error {
+	if l.spec.Offline {
+		return errOffline
+	}
+	return errStopped
 }
 
 // drained is closed as soon as an inactive link has nothing open.
@@ -192,7 +200,7 @@ func (l *link) breakSession(cause *driver.Error) {
 	l.log.Warn("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
 	l.setCondition(Down, cause)
 	for _, d := range l.devices {
-		if !d.stopped {
+		if !d.out() {
 			l.setDevice(d, Down, cause)
 			l.tellBad(d, cause, nil)
 		}
@@ -215,6 +223,7 @@ func (l *link) backOff() {
 // endSession forgets a session that was closed and has no call left.
 func (l *link) endSession() {
 	l.session.cancel()
+	l.keepDue()
 	l.session = nil
 	l.due, l.suspects, l.down, l.unready = nil, nil, nil, nil
 	l.notBefore = 0
@@ -222,14 +231,18 @@ func (l *link) endSession() {
 		d.detach()
 	}
 	if !l.active {
-		l.setStopped(nil)
+		l.stoppedNow()
 	}
 }
 
 func (l *link) setStopped(cause *driver.Error) {
 	l.setCondition(Stopped, cause)
 	for _, d := range l.devices {
-		l.setDevice(d, Stopped, cause)
+		if d.spec.Offline {
+			l.setDevice(d, Stopped, errOffline)
+		} else {
+			l.setDevice(d, Stopped, cause)
+		}
 	}
 }
 

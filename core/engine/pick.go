@@ -41,9 +41,7 @@ func (l *link) pick(now int64) (j job, until int64) {
 	case s.closing:
 		return job{}, never
 	case s.broken, !l.active && (l.calls(nil) == 0 || now >= l.stopBy):
-		s.closing = true
-		s.cancel()
-		return job{kind: jobClose, limit: closeLimit}, 0
+		return l.pickClose(now)
 	case !l.active:
 		return job{}, l.stopBy
 	case now < l.notBefore:
@@ -89,7 +87,7 @@ func (l *link) orphaned(s *session, now int64) bool {
 
 func (l *link) pickOpen(now int64) (job, int64) {
 	switch {
-	case !l.active, l.opening, l.stopped != nil, l.abandoned >= maxAbandoned:
+	case !l.active, l.opening, l.trying, l.stopped != nil, l.abandoned >= maxAbandoned:
 		return job{}, never
 	case now < l.reopenAt:
 		return job{}, l.reopenAt
@@ -103,7 +101,7 @@ func (l *link) pickOpen(now int64) (job, int64) {
 
 // pickCall picks among the devices: write > read > preparation > scan > probe.
 func (l *link) pickCall(now int64) (job, int64) {
-	for q := range l.requests {
+	for q := range l.requests[:askTrial.queue()] {
 		if req := l.nextRequest(q); req != nil {
 			return job{kind: jobRequest, d: req.d, req: req, limit: req.limit(l.spec.Timeout)}, 0
 		}
@@ -118,6 +116,11 @@ func (l *link) pickCall(now int64) (job, int64) {
 	g := l.nextPoll(now)
 	if g == nil || g.grid.period == 0 {
 		j, at := l.nextProbe(now)
+		if t, by := l.nextTrial(now); t.kind != jobNone {
+			j = t
+		} else {
+			at = min(at, by)
+		}
 		if j.kind != jobNone {
 			if g != nil {
 				l.due.push(g)
@@ -162,6 +165,7 @@ func (l *link) nextUnready(now int64) (*device, int64) {
 				return nil, now
 			}
 			until = min(until, d.afterBy)
+		case d.busy: // its end looks again
 		case d.retryAt > now:
 			until = min(until, d.retryAt)
 		default:

@@ -25,17 +25,22 @@ func newSessionContext() (context.Context, context.CancelFunc) {
 }
 
 func (r *runner) open(ctx context.Context) (err error) {
-	e := r.l.e
-	cfg := driver.LinkConfig{Name: r.l.name, Timeout: r.l.spec.Timeout, Settings: r.l.spec.Settings}
-	env := driver.Env{Log: r.l.log, Gateway: e.o.Gateway, Meter: e.meters.of(r.l.name)}
+	r.opened, err = r.l.dial(ctx, r.kept)
+	return err
+}
+
+// dial has the driver open the link. It takes no lock.
+func (l *link) dial(ctx context.Context, kept []byte) (driver.Link, error) {
+	e := l.e
+	cfg := driver.LinkConfig{Name: l.name, Timeout: l.spec.Timeout, Settings: l.spec.Settings, Kept: kept}
+	env := driver.Env{Log: l.log, Gateway: e.o.Gateway, Meter: e.meters.of(l.name)}
 	if e.o.Store != nil {
-		env.Store = e.o.Store(r.l.name)
+		env.Store = e.o.Store(l.name)
 	}
 	if e.o.Secrets != nil {
-		env.Secrets = e.o.Secrets(r.l.name)
+		env.Secrets = e.o.Secrets(l.name)
 	}
-	r.opened, err = e.driver.Open(ctx, cfg, env)
-	return err
+	return e.driver.Open(ctx, cfg, env)
 }
 
 // prepare has the driver parse a device, and compiles each scan class of it.

@@ -21,6 +21,7 @@ const (
 	askWrite askKind = iota
 	askRead
 	askBrowse
+	askTrial // of a device that may be off line: see Check
 )
 
 // A request is one on-demand call, from the queue to its answer.
@@ -31,18 +32,21 @@ type request struct {
 	value  driver.Value
 	prefix string
 	most   int
+	at     int64 // when it came, on the grid
 
 	done    chan struct{} // closed with the answer:
 	err     error
 	samples []driver.Sample
 	entries []driver.Entry
+	source  driver.Subscriber // of a trial: to be subscribed to ...
+	session *session          // ... in this session, which waits for it
 }
 
 // limit bounds the driver call: a write may take two requests (to read what it
 // does not change), a browse as many as a Read of 64 points.
 func (q *request) limit(timeout time.Duration) time.Duration {
 	switch q.kind {
-	case askWrite:
+	case askWrite, askTrial:
 		return 2 * timeout
 	case askBrowse:
 		return readLimit(timeout, 64)
@@ -52,11 +56,15 @@ func (q *request) limit(timeout time.Duration) time.Duration {
 }
 
 // queue is the place among the link's queues.
-func (q *request) queue() int {
-	if q.kind == askWrite {
+func (k askKind) queue() int {
+	switch k {
+	case askWrite:
 		return 0
+	case askTrial:
+		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 // run makes the driver call, without the lock. What it gives stays in the runner
@@ -64,6 +72,9 @@ func (q *request) queue() int {
 func (q *request) run(ctx context.Context, r *runner) (err error) {
 	d := r.job.d
 	switch {
+	case q.kind == askTrial:
+		r.source, err = askOne(ctx, r.session.link, d)
+		return err
 	case q.kind == askWrite && r.writer == nil:
 		return driver.Errorf(driver.Unsupported, "device %s takes no writes", d.spec.Name)
 	case q.kind == askWrite:
@@ -103,6 +114,10 @@ func (l *link) ask(ctx context.Context, q *request) error {
 	case <-ctx.Done():
 	}
 	begun := l.withdraw(q)
+	if q.kind == askTrial && begun {
+		<-q.done // it may have a subscription to give back
+		return q.err
+	}
 	if q.kind == askWrite && begun {
 		return driver.Errorf(driver.CodeOf(ctx.Err()), "no answer in time: the value may have been written: %w", ctx.Err())
 	}
@@ -112,22 +127,43 @@ func (l *link) ask(ctx context.Context, q *request) error {
 func (l *link) enqueue(q *request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	queue := q.queue()
+	queue := q.kind.queue()
+	away := l.session == nil && l.state.Condition == Down || l.session != nil && l.session.broken
 	switch {
+	case q.d.spec.Offline && q.kind != askTrial:
+		return errOffline
 	case !l.active:
-		return errStopped
-	case l.session == nil && (l.state.Condition == Down || l.stopped != nil), l.session != nil && l.session.broken:
-		return driver.Errorf(driver.NotConnected, "link %s is not connected: %w", l.name, orUnknown(l.state.Cause))
+		return l.whyStopped()
+	case l.session == nil && l.stopped != nil, away && l.abandoned >= maxAbandoned:
+		return l.notConnected(l.state.Cause)
 	case q.d.gone:
 		return errChanged
+	case q.kind == askTrial && q.d.spec.Offline:
 	case q.d.stopped || q.d.retries > 0 && !q.d.prepared:
 		return orUnknown(q.d.status.Cause)
 	case len(l.requests[queue]) >= maxRequests:
 		return driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
 	}
+	q.at = l.e.clock.now()
 	l.requests[queue] = append(l.requests[queue], q)
+	if away {
+		l.hasten(q.at)
+	}
 	l.signal()
 	return nil
+}
+
+// hasten opens a link that waits for its next attempt now, for somebody asks; but
+// not twice in a second.
+func (l *link) hasten(now int64) {
+	at := max(now, l.hastened+int64(time.Second))
+	if at < l.reopenAt {
+		l.reopenAt, l.hastened = at, at
+	}
+}
+
+func (l *link) notConnected(cause *driver.Error) *driver.Error {
+	return driver.Errorf(driver.NotConnected, "link %s is not connected: %w", l.name, orUnknown(cause))
 }
 
 var errChanged = &driver.Error{Code: driver.NotConnected, Text: "the configuration has just changed: ask again"}
@@ -143,14 +179,19 @@ func orUnknown(cause *driver.Error) *driver.Error {
 func (l *link) withdraw(q *request) (begun bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiting := l.requests[q.queue()]
+	return !l.unqueue(q)
+}
+
+// unqueue takes a request off its queue, and tells whether it was there.
+func (l *link) unqueue(q *request) bool {
+	waiting := l.requests[q.kind.queue()]
 	for i, other := range waiting {
 		if other == q {
-			l.requests[q.queue()] = append(waiting[:i:i], waiting[i+1:]...)
-			return false
+			l.requests[q.kind.queue()] = append(waiting[:i:i], waiting[i+1:]...)
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // failRequests answers all that wait, or those of one device.
@@ -178,6 +219,10 @@ func (l *link) finishRequest(r *runner, samples []driver.Sample, fault *driver.E
 			d.status.WriteFailures++
 		}
 	}
+	if q.kind == askTrial {
+		l.finishTrial(r, fault)
+		return
+	}
 	if fault != nil {
 		q.err = fault
 	} else {
@@ -202,6 +247,22 @@ func (l *link) finishRequest(r *runner, samples []driver.Sample, fault *driver.E
 	default:
 		l.failed(r, fault, at)
 	}
+}
+
+// finishTrial answers the caller and draws no conclusions.
+func (l *link) finishTrial(r *runner, fault *driver.Error) {
+	q := r.job.req
+	if fault != nil {
+		q.err = fault
+	} else if r.source != nil {
+		if r.session == l.session && !r.session.broken && !r.session.closing {
+			q.source, q.session = r.source, r.session
+			r.session.subs++
+		} else {
+			q.err = errStopped
+		}
+	}
+	close(q.done)
 }
 
 // fresh makes the caller's samples of a read's raw ones.

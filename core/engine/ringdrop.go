@@ -116,6 +116,21 @@ func (r *Ring) lose(samples uint64, from, to int64) {
 	r.wakeReader()
 }
 
+// owesGap tells whether samples were lost of which the gap was not handed out yet.
+func (r *Ring) owesGap() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dropped == 0 {
+		return false
+	}
+	for n := r.head; n != nil; n = n.next {
+		if n.gap != nil && n.seq > r.sent {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *Ring) cause() *driver.Error {
 	return driver.Errorf(driver.Lost, "the replay ring of %d bytes was full: the core did not take samples as fast as they came", r.max)
 }

@@ -16,13 +16,14 @@ const (
 	jobExit
 	jobOpen
 	jobClose
+	jobKeep
 	jobPrepare
 	jobPoll
 	jobProbe
 	jobRequest
 )
 
-var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Device", "Read", "Read of a probe", "a request"}
+var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Keep", "Device", "Read", "Read of a probe", "a request"}
 
 // name is for people.
 func (j *job) name() string { return jobNames[j.kind] }
@@ -61,6 +62,8 @@ type runner struct {
 	opened   driver.Link
 	prepared *preparation
 	entries  []driver.Entry
+	kept     []byte // also what Open is given
+	source   driver.Subscriber
 }
 
 // spawn adds a runner. It is called under mu.
@@ -178,7 +181,10 @@ func (l *link) begin(r *runner, j job) {
 	if j.d != nil {
 		j.d.busy = true
 	}
+	r.kept, r.source = nil, nil
 	switch j.kind {
+	case jobOpen:
+		r.kept = l.kept
 	case jobPoll:
 		r.reader, r.points = j.group.reader, j.group.set.points
 		l.e.batcher.begin()
@@ -204,7 +210,7 @@ func (r *runner) do() (err error) {
 		}
 	}()
 	parent := context.Background()
-	if r.session != nil && r.job.kind != jobClose {
+	if r.session != nil && r.job.kind != jobClose && r.job.kind != jobKeep {
 		parent = r.session.ctx
 	}
 	ctx := newDeadline(parent, time.Now().Add(r.job.limit))
@@ -214,6 +220,9 @@ func (r *runner) do() (err error) {
 		return r.open(ctx)
 	case jobClose:
 		return r.session.link.Close(ctx)
+	case jobKeep:
+		r.kept, err = r.session.keeper.Keep(ctx)
+		return err
 	case jobPrepare:
 		return r.prepare(ctx)
 	case jobPoll, jobProbe:

@@ -99,6 +99,10 @@ type FakeLink struct {
 	window  int
 	current *wire
 	opens   []time.Time
+	wires   int // open
+	most    int
+	keep    func() ([]byte, error)
+	kept    [][]byte
 }
 
 // Device gives the script of a device on the link.
@@ -156,6 +160,28 @@ func (l *FakeLink) Opens() []time.Time {
 	return append([]time.Time(nil), l.opens...)
 }
 
+// Keeps makes the link, when it is opened next, a driver.Keeper that answers what
+// keep does. nil: it is none. keep may be called from any goroutine.
+func (l *FakeLink) Keeps(keep func() ([]byte, error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keep = keep
+}
+
+// Kept tells what each Open was given of what the link before had kept.
+func (l *FakeLink) Kept() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([][]byte(nil), l.kept...)
+}
+
+// MostOpen tells how many wires were open at the same time at most.
+func (l *FakeLink) MostOpen() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.most
+}
+
 // Connected tells whether the link is open.
 func (l *FakeLink) Connected() bool {
 	l.mu.Lock()
@@ -166,6 +192,7 @@ func (l *FakeLink) Connected() bool {
 func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig) (driver.Link, error) {
 	l.mu.Lock()
 	l.opens = append(l.opens, time.Now())
+	l.kept = append(l.kept, cfg.Kept)
 	hang := l.hang["open"]
 	l.mu.Unlock()
 	if hang != nil {
@@ -183,12 +210,32 @@ func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig) (driver.Link
 	w := &wire{script: l, cfg: cfg, dead: make(chan struct{}), window: window}
 	l.mu.Lock()
 	l.current = w
+	l.wires++
+	l.most = max(l.most, l.wires)
+	keep := l.keep
 	l.mu.Unlock()
-	if window > 0 {
+	switch {
+	case window > 0 && keep != nil:
+		return struct {
+			pipelined
+			keeper
+		}{pipelined{w}, keeper{keep}}, nil
+	case window > 0:
 		return pipelined{w}, nil
+	case keep != nil:
+		return struct {
+			*wire
+			keeper
+		}{w, keeper{keep}}, nil
 	}
 	return w, nil
 }
+
+// keeper is what makes a wire one that keeps.
+type keeper struct{ keep func() ([]byte, error) }
+
+// Keep answers what the script says.
+func (k keeper) Keep(context.Context) ([]byte, error) { return k.keep() }
 
 // A wire is an open link.
 type wire struct {
@@ -197,6 +244,7 @@ type wire struct {
 	window int
 	once   sync.Once
 	dead   chan struct{}
+	closed bool
 }
 
 var errCut = &driver.Error{Code: driver.NotConnected, Text: "the wire is cut"}
@@ -228,6 +276,10 @@ func (w *wire) Close(context.Context) error {
 	w.cut()
 	w.script.mu.Lock()
 	hang := w.script.hang["close"]
+	if !w.closed {
+		w.closed = true
+		w.script.wires--
+	}
 	if w.script.current == w {
 		w.script.current = nil
 	}

@@ -1,0 +1,308 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// trialPatience is how long a trial on an open link waits for a time-out's worth of
+// quiet, so that it moves no neighbour's poll; then it is made all the same.
+const trialPatience = 5 * time.Second
+
+// Check proves that a link, or a device of it, works: an off-line link is opened for the
+// length of the call, an off-line device is asked beside its neighbours, and what is
+// on line is read as Read does. Without a device it is enough that any answers.
+func (e *Engine) Check(ctx context.Context, link, device string) error {
+	l, err := e.link(link)
+	if err != nil {
+		return err
+	}
+	devices, err := l.toTry(device)
+	if err != nil {
+		return err
+	}
+	if l.isOffline() {
+		return l.try(ctx, devices)
+	}
+	err = l.probeAny(ctx, devices)
+	if err != nil && len(devices) > 1 {
+		return driver.Errorf(driver.CodeOf(err), "no device of link %s answers; the last one: %w", link, err)
+	}
+	return err
+}
+
+func (l *link) isOffline() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spec.Offline
+}
+
+// toTry lists the devices to ask: that of the name, or those on line, or all.
+func (l *link) toTry(name string) ([]*device, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name != "" {
+		if d := l.device(name); d != nil {
+			return []*device{d}, nil
+		}
+		return nil, driver.Errorf(driver.NotFound, "link %s has no device %q", l.name, name)
+	}
+	var online []*device
+	for _, d := range l.devices {
+		if !d.spec.Offline {
+			online = append(online, d)
+		}
+	}
+	if len(online) == 0 {
+		online = append(online, l.devices...)
+	}
+	return online, nil
+}
+
+// probeAny asks devices of a link that is on line, one after the other, until one
+// answers.
+func (l *link) probeAny(ctx context.Context, devices []*device) (err error) {
+	for _, d := range devices {
+		q := &request{kind: askTrial, d: d, points: firstOf(d)}
+		if err = l.ask(ctx, q); err == nil && q.source != nil {
+			err = l.trySubscription(ctx, q)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func firstOf(d *device) []driver.Point { return d.table.all.points[:min(1, len(d.table.all.points))] }
+
+// trySubscription subscribes on the open link, beside everything else.
+func (l *link) trySubscription(ctx context.Context, q *request) error {
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		q.session.subs--
+		if l.session != q.session { // it had been given up
+			l.abandoned--
+		}
+		l.signal()
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(q.session.ctx, cancel)()
+	return trySubscribe(ctx, q.source, q.d.table.all.points, l.spec.Timeout)
+}
+
+// try opens an off-line link, asks devices until one answers, and closes it. Nothing
+// else opens it meanwhile. A driver that ignores its context is left behind.
+func (l *link) try(ctx context.Context, devices []*device) error {
+	kept, err := l.beginTrial(ctx)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		kept, err := l.trial(ctx, kept, devices)
+		l.endTrial(kept)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(closeLimit + 2*grace)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return driver.Errorf(driver.Internal, "check link %s: the driver ignores its context", l.name)
+	}
+}
+
+func (l *link) beginTrial(ctx context.Context) ([]byte, error) {
+	if err := l.awaitRest(ctx); err != nil {
+		return nil, driver.Errorf(driver.CodeOf(err), "check link %s: it is still being closed: %w", l.name, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.trying:
+		return nil, driver.Errorf(driver.Busy, "link %s is being checked already", l.name)
+	case l.removed, !l.spec.Offline:
+		return nil, errChanged
+	}
+	l.trying = true
+	return l.kept, nil
+}
+
+func (l *link) endTrial(kept []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trying = false
+	l.kept = kept
+	l.signal()
+}
+
+// trial makes the driver calls. It answers what the driver keeps.
+func (l *link) trial(ctx context.Context, kept []byte, devices []*device) (keeps []byte, err error) {
+	var opened driver.Link
+	err = l.bounded(ctx, max(minOpen, 3*l.spec.Timeout), func(ctx context.Context) (err error) {
+		opened, err = l.dial(ctx, kept)
+		return err
+	})
+	if err == nil && opened == nil {
+		err = driver.Errorf(driver.Internal, "the driver opened nothing and gave no error")
+	}
+	if err != nil {
+		return kept, err
+	}
+	for _, d := range devices {
+		if err = l.tryDevice(ctx, opened, d); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	background := context.WithoutCancel(ctx)
+	if k, ok := opened.(driver.Keeper); ok {
+		kept = nil
+		_ = l.bounded(background, keepLimit, func(ctx context.Context) error { // it only costs what it would keep
+			state, err := k.Keep(ctx)
+			if err == nil && len(state) <= driver.MaxKept {
+				kept = state
+			}
+			return err
+		})
+	}
+	_ = l.bounded(background, closeLimit, opened.Close) // nothing more can be done
+	return kept, err
+}
+
+func (l *link) tryDevice(ctx context.Context, opened driver.Link, d *device) error {
+	var source driver.Subscriber
+	err := l.bounded(ctx, 2*l.spec.Timeout, func(ctx context.Context) (err error) {
+		source, err = askOne(ctx, opened, d)
+		return err
+	})
+	if err == nil && source != nil {
+		err = trySubscribe(ctx, source, d.table.all.points, l.spec.Timeout)
+	}
+	return err
+}
+
+// bounded makes a driver call. A panic in it is an Internal error.
+func (l *link) bounded(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := guard(func() error { return call(ctx) })
+	var p *panicError
+	if errors.As(err, &p) {
+		l.log.Error("driver panicked", "err", p.fault, "stack", string(p.stack))
+		return p.fault
+	}
+	if err == nil {
+		return nil
+	}
+	return driver.AsError(err)
+}
+
+// askOne prepares a device and reads its first point. One that pushes is answered,
+// to be subscribed to.
+func askOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscriber, error) {
+	handle, err := opened.Device(ctx, driver.DeviceConfig{
+		Name: d.spec.Name, Settings: d.spec.Settings, Points: d.table.points,
+	})
+	if err != nil {
+		return nil, err
+	}
+	points := firstOf(d)
+	if len(points) == 0 {
+		return nil, nil // there is nothing to ask it for
+	}
+	if source, ok := handle.(driver.Subscriber); ok {
+		return source, nil
+	}
+	p := &preparation{}
+	p.reader, _ = handle.(driver.Reader)
+	p.preparer, _ = handle.(driver.Preparer)
+	reader, err := p.compile(points)
+	if err != nil {
+		return nil, err
+	}
+	if reader == nil {
+		return nil, driver.Errorf(driver.Internal, "device %s can neither be read nor subscribed to", d.spec.Name)
+	}
+	out := make([]driver.Sample, 1)
+	if err := reader.Read(ctx, points, out); err != nil {
+		return nil, refusalLives(err)
+	}
+	if f := out[0].Fault; out[0].Quality == driver.Bad && f != nil && silence(f.Code) {
+		return nil, f
+	}
+	return nil, nil
+}
+
+// refusalLives takes what a device that lives may say for an answer.
+func refusalLives(err error) error {
+	switch driver.CodeOf(err) {
+	case driver.Busy, driver.NotFound, driver.BadValue, driver.Denied, driver.Unsupported:
+		return nil
+	}
+	return err
+}
+
+// trySubscribe subscribes until something Good has come, or it has lasted for a while.
+// What comes is not taken: it comes again.
+func trySubscribe(ctx context.Context, source driver.Subscriber, points []driver.Point, while time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, while)
+	defer cancel()
+	var proven atomic.Bool
+	var fault atomic.Pointer[driver.Error]
+	emit := func(_ context.Context, samples []driver.PointSample, _ func()) error {
+		for i := range samples {
+			if samples[i].Quality != driver.Bad {
+				proven.Store(true)
+				cancel()
+				return context.Canceled
+			}
+			fault.CompareAndSwap(nil, samples[i].Fault)
+		}
+		return limited.Err()
+	}
+	err := guard(func() error { return source.Subscribe(limited, points, emit) })
+	f := fault.Load()
+	switch {
+	case proven.Load():
+		return nil
+	case ctx.Err() != nil:
+		return driver.AsError(ctx.Err())
+	case limited.Err() == nil: // it ended by itself
+		if err == nil {
+			err = driver.Errorf(driver.Protocol, "the subscription ended without a reason")
+		}
+		return driver.AsError(err)
+	case f != nil:
+		return f
+	}
+	return nil
+}
+
+// nextTrial finds a device that is being checked.
+func (l *link) nextTrial(now int64) (job, int64) {
+	until := int64(never)
+	for _, q := range l.requests[askTrial.queue()] {
+		switch {
+		case q.d.busy:
+		case now-q.at >= int64(trialPatience) || l.probeLimit(now, 0) > 0:
+			l.unqueue(q)
+			return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(l.spec.Timeout)}, 0
+		default:
+			until = min(until, q.at+int64(trialPatience))
+		}
+	}
+	return job{}, until
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// OfflineText is what everything taken off line says.
+const OfflineText = "taken off line by the operator"
+
+var errOffline = &driver.Error{Code: driver.Denied, Text: OfflineText}
+
+// takeOffline leaves a device alone, or not any more, without moving any neighbour.
+func (l *link) takeOffline(d *device, offline bool) {
+	if d.spec.Offline == offline {
+		return
+	}
+	d.spec.Offline = offline
+	if offline {
+		l.leave(d)
+		l.failRequests(errOffline, d)
+		l.setDevice(d, Stopped, errOffline)
+		return
+	}
+	d.forgive()
+	if !d.stopped {
+		l.setDevice(d, NotStarted, nil)
+	}
+	if s := l.session; s != nil && !s.broken && !d.stopped {
+		d.prepared, d.subscriber = false, nil
+		d.after, d.afterBy = d.sub, l.e.clock.now()+int64(grace)
+		l.unready = append(l.unready, d)
+		l.signal()
+	}
+}
+
+// leave takes a device off every list. A call in flight ends by itself.
+func (l *link) leave(d *device) {
+	if d.sub != nil {
+		d.sub.cancel()
+	}
+	l.unready = without(l.unready, d)
+	l.down = without(l.down, d)
+	l.due.forget(d)
+	keep := l.suspects[:0]
+	for _, g := range l.suspects {
+		if g.d != d {
+			keep = append(keep, g)
+		}
+	}
+	l.suspects = keep
+	for _, g := range d.groups {
+		g.queued = false
+	}
+	d.waiting = d.waiting[:0]
+}
+
+func without(devices []*device, d *device) []*device {
+	for i, other := range devices {
+		if other == d {
+			return append(devices[:i:i], devices[i+1:]...)
+		}
+	}
+	return devices
+}
+
+// forgive forgets the trouble that a device had.
+func (d *device) forgive() {
+	d.failures, d.demoted, d.lost, d.shadowed = 0, false, false, false
+	d.probeNext, d.patience, d.retries, d.badAt = 0, 0, 0, 0
+}
+
+// stoppedNow sets the conditions of a link that has nothing open and is to stay so.
+func (l *link) stoppedNow() {
+	switch {
+	case l.spec.Offline:
+		l.setStopped(errOffline)
+	case l.state.Condition != NotStarted: // a standby was never open
+		l.setStopped(nil)
+	}
+	l.tellOut()
+}
+
+// tellOut gives every point of what was taken off line its one Bad sample, after
+// the last call in flight. What another process has is told by that one.
+func (l *link) tellOut() {
+	if l.held || l.removed {
+		return
+	}
+	atRest := l.spec.Offline && l.session == nil
+	for _, d := range l.devices {
+		switch {
+		case !l.spec.Offline && !d.spec.Offline:
+			d.told = false
+		case (atRest || d.spec.Offline) && !d.busy && !d.told:
+			l.tellOffline(d)
+		}
+	}
+}
+
+func (l *link) tellOffline(d *device) {
+	d.told = true
+	now, losses := time.Now(), l.e.ring.losses.Load()
+	d.losses = losses
+	clear(d.last) // whatever the points said last, they say this now
+	for _, s := range d.table.sets {
+		a := l.e.answers.get(len(s.points))
+		d.shape(s, a.samples, errOffline, losses)
+		l.e.batcher.add(&lot{
+			first: d.spec.FirstHandle, index: s.index, samples: a.samples, at: now.UnixNano(),
+			policy: l.spec.Classes[s.class].Policy,
+		}, l.e.clock.at(now))
+		l.e.answers.put(a)
+	}
+}
