@@ -13,12 +13,13 @@ import (
 // ParseManifest reads a manifest strictly: no unknown key, none twice, every value
 // of its kind and in its limits. The error names line and column.
 func ParseManifest(data []byte) (*Manifest, error) {
-	r := &reader{}
+	r := &reader{name: ManifestName}
 	return r.manifest(data)
 }
 
 // A reader reads a manifest's values and keeps the first fault.
 type reader struct {
+	name   string // of the file, for errors
 	draft  bool // an author's draft: files, serial and platforms come later
 	schema func(*value) (json.RawMessage, error)
 	err    error
@@ -26,15 +27,15 @@ type reader struct {
 
 func (r *reader) manifest(data []byte) (*Manifest, error) {
 	if len(data) > maxManifest {
-		return nil, fmt.Errorf("%s: is larger than %d bytes", ManifestName, maxManifest)
+		return nil, fmt.Errorf("%s: is larger than %d bytes", r.name, maxManifest)
 	}
 	root, err := parseJSON(data)
 	if err != nil {
-		return nil, place(ManifestName, data, err)
+		return nil, place(r.name, data, err)
 	}
 	m := r.root(root)
 	if r.err != nil {
-		return nil, place(ManifestName, data, r.err)
+		return nil, place(r.name, data, r.err)
 	}
 	return m, nil
 }

@@ -39,7 +39,7 @@ func sign(dir string, key minisign.PrivateKey, serial uint64) error {
 	if err != nil {
 		return err
 	}
-	r := &reader{draft: true}
+	r := &reader{name: ManifestName, draft: true}
 	m, err := r.manifest(text)
 	if err != nil {
 		return err
@@ -162,10 +162,10 @@ func Assemble(dir string, a Assembly) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble a package: %w", err)
 	}
-	r := &reader{draft: true, schema: schemaBeside(filepath.Dir(a.Draft))}
+	r := &reader{name: a.Draft, draft: true, schema: schemaBeside(filepath.Dir(a.Draft))}
 	m, err := r.manifest(text)
 	if err != nil {
-		return nil, fmt.Errorf("assemble a package: %s: %w", a.Draft, err)
+		return nil, fmt.Errorf("assemble a package: %w", err)
 	}
 	if a.Version != "" {
 		if m.Version = a.Version; CheckVersion(a.Version) != nil {
