@@ -52,10 +52,6 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(g.run(ctx), g.close())
 }
 
-// commitEvery is short because frames come gathered already: a driver sends one
-// message for a slot's polls. What comes during a sync is one group anyway.
-const commitEvery = time.Millisecond
-
 // gateway is one running gateway.
 type gateway struct {
 	o       Options
@@ -96,7 +92,8 @@ func open(o Options) (g *gateway, err error) {
 		return nil, err
 	}
 	if g.spool, err = spool.Open(filepath.Join(o.Config.DataDir, "spool"), spool.Options{
-		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log, CommitEvery: commitEvery,
+		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log,
+		CommitEvery: -1, // supervise commits when a message is over: a driver gathers what belongs together
 	}); err != nil {
 		return nil, err
 	}

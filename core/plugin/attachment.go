@@ -64,6 +64,10 @@ type Handler interface {
 	Heartbeat(progress uint64)
 }
 
+// A Flusher is a Handler that wants to know when the frames of one message have all
+// been given to it: what follows may take a while.
+type Flusher interface{ Flush() }
+
 type attachClient = grpc.BidiStreamingClient[driverv1.AttachRequest, driverv1.AttachResponse]
 
 // An Attachment is the data plane of a process. It ends with the process, when
@@ -72,6 +76,7 @@ type Attachment struct {
 	process *Process
 	hello   Hello
 	to      Handler
+	flush   func() // of a Flusher; may be nil
 	epoch   uint64
 	next    uint64
 
@@ -104,6 +109,9 @@ func (p *Process) Attach(ctx context.Context, h Hello, to Handler) (*Attachment,
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.begin(a)
+	if f, ok := to.(Flusher); ok {
+		a.flush = f.Flush
+	}
 	a.acked.Store(h.ResumeAfter)
 	a.told.Store(h.ResumeAfter)
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -238,6 +246,9 @@ func (a *Attachment) handle(m *attachMessage, last uint64) (uint64, error) {
 		}
 		last = seq
 		a.to.Frame(seq, frame)
+	}
+	if len(m.frames) > 0 && a.flush != nil {
+		a.flush()
 	}
 	switch other := m.other.GetMessage().(type) {
 	case *driverv1.AttachResponse_Event:

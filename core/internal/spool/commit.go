@@ -65,26 +65,100 @@ func call(stored func(error), err error) {
 	}
 }
 
-// commitLoop is the only writer of the log.
+// commitLoop commits what no Commit does: a group that nobody calls it for, or that
+// is long, or whose first try failed; and the last one.
 func (s *Spool) commitLoop() {
-	var group queue
-	for final, refused := false, false; !final; {
+	for final := false; !final; {
 		select {
 		case <-s.timer.C:
 		case <-s.full:
 		case <-s.closing:
 			final = true
 		}
-		s.mu.Lock()
-		s.timer.Stop()
-		group, s.queue = s.queue, group
-		s.mu.Unlock()
-		if refused {
-			s.refuse(group)
-		} else {
-			refused = !s.commitGroup(group)
+		s.committing.Lock()
+		s.commitNext()
+		if final { // the first may have been what was left of a Commit
+			s.commitNext()
 		}
-		group.reset()
+		s.committing.Unlock()
+		s.lookAgain()
+	}
+}
+
+// lookAgain has the committer store what was queued, and left to whoever
+// committed, since that took the queue.
+func (s *Spool) lookAgain() {
+	s.mu.Lock()
+	more := len(s.queue.items) > 0 && s.o.CommitEvery < 0
+	s.mu.Unlock()
+	if more {
+		s.hurry()
+	}
+}
+
+// commitNext stores one group, or tells everyone that it is not stored.
+func (s *Spool) commitNext() {
+	s.takeQueue()
+	if s.refused {
+		s.refuse(s.rest)
+	} else {
+		s.refused = !s.commitGroup(s.rest)
+	}
+	s.rest = queue{}
+}
+
+// slowSync is the time of a sync from which on Commit leaves the next to the
+// committer, so that its caller can gather meanwhile.
+const slowSync = 2 * time.Millisecond
+
+// Commit has the queue stored without waiting for CommitEvery: for a caller that
+// knows that nothing follows its last Append soon. On a fast disk it does so
+// itself, which saves a wake-up, and returns when all is synced and everyone was
+// told; otherwise it returns at once.
+func (s *Spool) Commit() {
+	if !s.committing.TryLock() {
+		return // whoever holds it looks at the queue when it is done
+	}
+	if s.slow || s.refused || len(s.rest.items) > 0 {
+		s.hurry()
+	} else {
+		s.commitHere()
+	}
+	s.committing.Unlock()
+	s.lookAgain()
+}
+
+// commitHere stores one group, and leaves it to the committer where that fails.
+func (s *Spool) commitHere() {
+	for s.takeQueue(); len(s.rest.items) > 0; {
+		if err := s.commitPart(&s.rest); err != nil {
+			s.setFault(err)
+			s.hurry()
+			return
+		}
+	}
+	s.rest = queue{}
+}
+
+// takeQueue makes the queue the group to commit, unless some of the last one is
+// left. committing is held.
+func (s *Spool) takeQueue() {
+	if len(s.rest.items) > 0 {
+		return
+	}
+	s.group.reset()
+	s.mu.Lock()
+	s.timer.Stop()
+	s.group, s.queue = s.queue, s.group
+	s.mu.Unlock()
+	s.rest = s.group
+}
+
+// hurry has the committer look at once.
+func (s *Spool) hurry() {
+	select {
+	case s.full <- struct{}{}:
+	default:
 	}
 }
 
@@ -242,7 +316,9 @@ func (s *Spool) write(rest *queue, n, size int) error {
 		err = s.o.inject("sync")
 	}
 	if err == nil {
+		began := time.Now()
 		err = dataSync(s.active)
+		s.slow = time.Since(began) > slowSync
 	}
 	if err != nil {
 		s.abandon(f)

@@ -16,7 +16,7 @@ type Options struct {
 	MaxAge      time.Duration // of a record; 0 keeps by MaxBytes alone
 	FileBytes   int64         // of one file; default 64 MiB, at most a quarter of MaxBytes
 	QueueBytes  int           // what may wait to be stored; default 4 MiB
-	CommitEvery time.Duration // how long the first record of a group waits for others; default 5 ms
+	CommitEvery time.Duration // how long the first record of a group waits for others or for Commit; default 5 ms; negative: for Commit alone
 	Log         *slog.Logger
 
 	inject func(op string) error // tests only: fails create, write, sync or end
@@ -40,7 +40,7 @@ func (o Options) defaults() Options {
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = defaultQueueBytes
 	}
-	if o.CommitEvery <= 0 {
+	if o.CommitEvery == 0 {
 		o.CommitEvery = defaultCommitEvery
 	}
 	if o.Log == nil {
@@ -67,14 +67,18 @@ type Spool struct {
 	log  *slog.Logger
 	lock *os.File
 
-	full    chan struct{} // the queue is long enough to commit before its time
+	full    chan struct{} // the queue is to be committed before its time
 	closing chan struct{}
 	stop    context.CancelFunc
 	wait    sync.WaitGroup
 	timer   *time.Timer
 
-	// of the committer alone
-	active     *os.File // the last file, when more may be appended to it
+	committing sync.Mutex // held by whoever commits; taken before mu, and guards:
+	group      queue      // what was taken off the queue last; its buffers
+	rest       queue      // what of it is not stored yet
+	slow       bool       // the last sync took long
+	refused    bool       // a close ended a group early
+	active     *os.File   // the last file, when more may be appended to it
 	end        *os.File
 	endFailed  bool // the last write to end failed
 	endWritten bool // something was written to end
@@ -155,7 +159,7 @@ func (s *Spool) Append(r Record, stored func(error)) {
 		return
 	}
 	defer s.mu.Unlock()
-	if len(s.queue.items) == 0 {
+	if len(s.queue.items) == 0 && s.o.CommitEvery > 0 {
 		s.timer.Reset(s.o.CommitEvery)
 	}
 	switch {
@@ -172,10 +176,7 @@ func (s *Spool) Append(r Record, stored func(error)) {
 	}
 	s.queued += itemCost
 	if len(s.queue.buf) >= s.o.QueueBytes/4 || len(s.queue.items) >= maxItems {
-		select {
-		case s.full <- struct{}{}:
-		default:
-		}
+		s.hurry()
 	}
 }
 

@@ -347,6 +347,8 @@ func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
 	stored(nil)
 }
 
+func (s *fakeSpool) Commit() {}
+
 func (s *fakeSpool) Mark(name string) (epoch, sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

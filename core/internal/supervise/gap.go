@@ -102,6 +102,7 @@ func (l *gapLog) write(g *engine.Gap) {
 			l.stored(r)
 		}
 	})
+	l.spool.Commit()
 }
 
 // lostWith is the gap between a dead process's last frame and now. How many

@@ -12,7 +12,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-var _ plugin.Handler = (*intake)(nil)
+var (
+	_ plugin.Handler = (*intake)(nil)
+	_ plugin.Flusher = (*intake)(nil)
+)
 
 // intake takes what one process sends. Its Handler's methods are called by the
 // stream's goroutine, and never take the pool's lock for longer than a moment.
@@ -57,10 +60,7 @@ func (i *intake) hear() { i.heard.Store(time.Now().UnixNano()) }
 func (i *intake) Frame(seq uint64, frame []byte) {
 	now := time.Now()
 	i.busy.Store(true)
-	defer func() {
-		i.hear()
-		i.busy.Store(false)
-	}()
+	defer i.taken()
 	i.endLosses(now)
 	i.findHole(seq, frame, now)
 	p := i.pool
@@ -81,6 +81,20 @@ func (i *intake) Frame(seq uint64, frame []byte) {
 		i.lastAt.Store(now.UnixNano())
 	}
 	i.pulse()
+}
+
+// Flush has the spool commit what a message brought: a driver gathers what belongs
+// together, so nothing follows at once.
+func (i *intake) Flush() {
+	i.busy.Store(true)
+	defer i.taken()
+	i.pool.s.o.Spool.Commit()
+}
+
+// taken ends the time in which the process's silence is the core's own fault.
+func (i *intake) taken() {
+	i.hear()
+	i.busy.Store(false)
 }
 
 // endLosses writes the gap records of what was lost before this process had the

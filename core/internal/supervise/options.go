@@ -38,6 +38,7 @@ type Attachment interface {
 // A Spool stores frames durably.
 type Spool interface {
 	Append(r spool.Record, stored func(error))
+	Commit()
 	Mark(driver string) (epoch, sequence uint64)
 	MarkOf(driver string, epoch uint64) (sequence uint64)
 }
