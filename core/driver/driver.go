@@ -69,6 +69,19 @@ type Reader interface {
 	Read(ctx context.Context, points []Point, out []Sample) error
 }
 
+// An AheadReader is a Reader that can have the next request on the wire while it
+// works up the last answer: for scan classes whose next poll starts when the last
+// has ended.
+type AheadReader interface {
+	Reader
+	// ReadAhead is Read; but when its last answer has come, and before it works that
+	// up, it asks next, at most once. Where next tells true it sends what the next
+	// poll sends first: ReadAhead is called again with nothing between on the
+	// link, unless the link is closed. Where it tells false, or the poll has failed,
+	// nothing may be sent ahead.
+	ReadAhead(ctx context.Context, points []Point, out []Sample, next func() bool) error
+}
+
 // A Subscriber sends values by itself: a device that pushes.
 type Subscriber interface {
 	// Subscribe delivers samples of points through emit until ctx is done or the

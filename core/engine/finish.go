@@ -8,11 +8,12 @@ import (
 )
 
 // finish settles the outcome of a driver call, under mu. It also runs for a call
-// that was abandoned, with samples that nobody else has and an error.
-func (l *link) finish(r *runner, samples []driver.Sample, err error) {
+// that was abandoned, with samples that nobody else has and an error. It returns
+// when that was, on the grid.
+func (l *link) finish(r *runner, samples []driver.Sample, err error) (at int64) {
 	r.running = false
 	now := time.Now()
-	at := l.e.clock.at(now)
+	at = l.e.clock.at(now)
 	if l.spec.Gap > 0 && r.job.kind >= jobPoll {
 		l.notBefore = at + int64(l.spec.Gap)
 	}
@@ -50,6 +51,7 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) {
 	if d := r.job.d; d != nil && d.spec.Offline {
 		l.tellOut()
 	}
+	return at
 }
 
 // faultOf turns a call's error into a fault, and logs the stack of a panic.
@@ -166,9 +168,11 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	} else {
 		l.failed(r, fault, at)
 	}
-	if !g.off {
+	switch {
+	case l.ahead == g: // picked next without a due time
+	case !g.off:
 		l.due.push(g)
-	} else {
+	default:
 		g.queued = false
 	}
 }

@@ -62,6 +62,7 @@ type link struct {
 	unready   []*device     // to be prepared
 	due       dueHeap
 	suspects  []*group
+	ahead     *group // whose next poll is on the wire already, so that it is the next job
 	down      []*device
 	notBefore int64 // the end of the inter-request gap
 	stopBy    int64 // when a stop no longer waits for the calls in flight
@@ -225,7 +226,7 @@ func (l *link) endSession() {
 	l.session.cancel()
 	l.keepDue()
 	l.session = nil
-	l.due, l.suspects, l.down, l.unready = nil, nil, nil, nil
+	l.due, l.suspects, l.down, l.unready, l.ahead = nil, nil, nil, nil, nil
 	l.notBefore = 0
 	for _, d := range l.devices {
 		d.detach()

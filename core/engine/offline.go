@@ -93,7 +93,7 @@ func (l *link) tellOut() {
 		switch {
 		case !l.spec.Offline && !d.spec.Offline:
 			d.told = false
-		case (atRest || d.spec.Offline) && !d.busy && !d.told:
+		case (atRest || d.spec.Offline) && !d.busy && !d.told && (l.ahead == nil || l.ahead.d != d):
 			l.tellOffline(d)
 		}
 	}

@@ -40,6 +40,8 @@ func (l *link) pick(now int64) (j job, until int64) {
 		return l.pick(now)
 	case s.closing:
 		return job{}, never
+	case l.ahead != nil && !s.broken:
+		return l.pickAhead(now), 0
 	case s.broken, !l.active && (l.calls(nil) == 0 || now >= l.stopBy):
 		return l.pickClose(now)
 	case !l.active:
@@ -48,6 +50,13 @@ func (l *link) pick(now int64) (j job, until int64) {
 		return job{}, l.notBefore
 	}
 	return l.pickCall(now)
+}
+
+// pickAhead picks the poll that the driver was promised.
+func (l *link) pickAhead(now int64) job {
+	g := l.ahead
+	l.ahead = nil
+	return job{kind: jobPoll, d: g.d, group: g, due: now, limit: readLimit(l.spec.Timeout, len(g.set.points))}
 }
 
 // surplus tells whether a runner without a call should end: another that has none

@@ -52,6 +52,7 @@ type runner struct {
 	hangAt    int64
 	answer    *answer
 	samples   []driver.Sample // the answer's
+	next      func() bool     // goesOn, made once
 
 	// What the call reads, taken under the lock, and what it gives.
 	reader   driver.Reader
@@ -69,6 +70,7 @@ type runner struct {
 // spawn adds a runner. It is called under mu.
 func (l *link) spawn() {
 	r := &runner{l: l}
+	r.next = r.goesOn
 	l.runners = append(l.runners, r)
 	go r.run()
 }
@@ -90,8 +92,9 @@ func (r *runner) run() {
 		<-l.after // closed in bounded time
 	}
 	l.mu.Lock()
+	now := l.e.clock.now()
 	for {
-		j, until := l.pick(l.e.clock.now())
+		j, until := l.pick(now)
 		switch j.kind {
 		case jobExit:
 			l.drop(r)
@@ -105,9 +108,10 @@ func (r *runner) run() {
 			return
 		case jobNone:
 			l.rest()
-			l.wait(until)
+			l.wait(now, until)
+			now = l.e.clock.now()
 		default:
-			l.begin(r, j)
+			l.begin(r, j, now)
 			if l.idle > 0 {
 				l.signal() // another takes the timer, or the next job
 			}
@@ -119,7 +123,7 @@ func (r *runner) run() {
 				l.mu.Unlock()
 				return
 			}
-			l.finish(r, r.samples, err)
+			now = l.finish(r, r.samples, err)
 		}
 	}
 }
@@ -147,12 +151,12 @@ func (l *link) end() {
 
 // wait lets the lock go until the time on the grid, or until something changed.
 // Only one runner at a time waits on the timer.
-func (l *link) wait(until int64) {
+func (l *link) wait(now, until int64) {
 	l.idle++
 	leads := !l.timed && until != never
 	if leads || l.timed && until < l.timedFor {
 		l.timed, l.timedFor = true, until
-		l.timer.Reset(time.Duration(until - l.e.clock.now()))
+		l.timer.Reset(time.Duration(until - now))
 	}
 	l.mu.Unlock()
 	if leads {
@@ -172,8 +176,7 @@ func (l *link) wait(until int64) {
 }
 
 // begin registers the call that r is about to make.
-func (l *link) begin(r *runner, j job) {
-	now := l.e.clock.now()
+func (l *link) begin(r *runner, j job, now int64) {
 	r.job, r.session, r.running = j, l.session, true
 	r.began = now
 	r.hangAt = now + int64(j.limit) + int64(grace)
@@ -225,11 +228,35 @@ func (r *runner) do() (err error) {
 		return err
 	case jobPrepare:
 		return r.prepare(ctx)
-	case jobPoll, jobProbe:
+	case jobPoll:
+		if ahead, ok := r.reader.(driver.AheadReader); ok && r.job.group.grid.period == 0 {
+			return ahead.ReadAhead(ctx, r.points, r.samples, r.next)
+		}
+		return r.reader.Read(ctx, r.points, r.samples)
+	case jobProbe:
 		return r.reader.Read(ctx, r.points, r.samples)
 	default:
 		return r.job.req.run(ctx, r)
 	}
+}
+
+// goesOn is called by a driver in a poll of a class without a period, and tells
+// whether the next job of the link is the same poll again; then it is, whatever comes.
+func (r *runner) goesOn() bool {
+	l, g := r.l, r.job.group
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.e.clock.now()
+	switch {
+	case r.abandoned, !l.current(r), r.session.window > 1, l.spec.Gap > 0, g.d.gone, g.off:
+		return false
+	case len(l.requests[0])+len(l.requests[1])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
+		return false
+	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == Slow && l.e.ring.full():
+		return false
+	}
+	l.ahead = g
+	return true
 }
 
 // guard makes a driver call that may panic.

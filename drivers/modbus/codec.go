@@ -95,19 +95,23 @@ func parseTypeName(s string) (Type, bool) {
 	return 0, false
 }
 
-// decode puts the value of the address's registers into a sample that is zero. It
-// leaves the registers as they are, but changes them meanwhile.
-func (a *Address) decode(s *driver.Sample, registers []byte) {
-	if a.Order == ABCD {
-		s.Value = codecs[a.Type].decode(a, registers)
-	} else {
-		a.arrange(registers)
-		s.Value = codecs[a.Type].decode(a, registers)
-		a.arrange(registers) // other points may lie in the same registers
-	}
-	s.Quality = driver.Good
-	if a.Type == String {
-		judgeText(s)
+// decodeAll puts the values of registers that follow each other, size bytes each,
+// into samples. It leaves the registers as they were.
+func (a *Address) decodeAll(samples []driver.Sample, registers []byte, size int) {
+	decode := codecs[a.Type].decode
+	for i := range samples {
+		s, b := &samples[i], registers[i*size:][:size]
+		if a.Order != ABCD {
+			a.arrange(b)
+		}
+		s.Value = decode(a, b)
+		if a.Order != ABCD {
+			a.arrange(b) // other points may lie in the same registers
+		}
+		s.Quality, s.Fault = driver.Good, nil // one that was refused, and is probed, has a fault
+		if a.Type == String {
+			judgeText(s)
+		}
 	}
 }
 

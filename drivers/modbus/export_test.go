@@ -25,12 +25,13 @@ func RoundTrip(a Address, v driver.Value) (driver.Sample, []byte, error) {
 }
 
 // Decode decodes registers.
-func Decode(a Address, registers []byte) (s driver.Sample) {
+func Decode(a Address, registers []byte) driver.Sample {
 	if a.Order == DefaultOrder {
 		a.Order = ABCD
 	}
-	a.decode(&s, registers)
-	return s
+	var samples [1]driver.Sample
+	a.decodeAll(samples[:], registers, len(registers))
+	return samples[0]
 }
 
 // Items is how many registers or bits an address takes.

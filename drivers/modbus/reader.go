@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,10 @@ type reader struct {
 	requests []request
 	queue    []*request
 	caller   *caller
+	begun    int // how many of the next poll's requests were sent ahead
 }
+
+var _ driver.AheadReader = (*reader)(nil)
 
 // A request is one frame to send, under a transaction id that the wire gives, and
 // what to do with the answer to it where it is a poll's.
@@ -35,30 +39,45 @@ type request struct {
 	fields []field
 }
 
-// A field says where in the answer a point's value is: at a byte, for registers,
-// or at a bit.
+// A field says where in the answer the values of points are that follow each other
+// in both and are of one type: from a byte on, for registers, or at a bit.
 type field struct {
-	address Address
-	point   int32 // index of its sample
+	address Address // of the first
+	point   int32   // index of the first one's sample
+	count   uint16
 	offset  uint16
-	size    uint16 // in bytes; 0: a bit
+	size    uint16 // of one, in bytes; 0: a bit
 }
 
 // Read polls the points that the reader was prepared for.
-func (r *reader) Read(ctx context.Context, _ []driver.Point, out []driver.Sample) error {
+func (r *reader) Read(ctx context.Context, points []driver.Point, out []driver.Sample) error {
+	return r.ReadAhead(ctx, points, out, nil)
+}
+
+// ReadAhead is Read that sends the next poll's requests before it decodes the last
+// answer, where next wants it and nothing stands against it.
+func (r *reader) ReadAhead(ctx context.Context, _ []driver.Point, out []driver.Sample, next func() bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := poll{reader: r, out: out, now: time.Now()}
+	p := poll{reader: r, out: out, now: time.Now(), next: next}
 	if err := r.begin(&p); err != nil {
+		r.device.wire.abandon(r.caller)
 		return err
 	}
-	return p.run(ctx)
+	err := p.run(ctx)
+	if err != nil || r.begun == 0 {
+		r.begun = 0
+		r.device.wire.abandon(r.caller)
+	}
+	return err
 }
 
 // begin fills the queue with the requests of a poll.
 func (r *reader) begin(p *poll) error {
 	planned, probes := r.plan.Poll(p.now)
 	if version := r.plan.Version(); version != r.version {
+		r.device.wire.abandon(r.caller)
+		r.begun = 0
 		r.requests = make([]request, len(planned))
 		for i := range planned {
 			if err := r.compile(&r.requests[i], &planned[i]); err != nil {
@@ -67,8 +86,12 @@ func (r *reader) begin(p *poll) error {
 		}
 		r.version = version
 	}
-	for _, f := range r.plan.Refusals() {
+	refused := r.plan.Refusals()
+	for _, f := range refused {
 		p.out[f.Point] = driver.Faulted(driver.AsError(f.Cause))
+	}
+	if len(refused) > 0 {
+		p.next = nil // the next poll may be another one
 	}
 	r.queue = r.queue[:0]
 	for i := range r.requests {
@@ -104,17 +127,28 @@ func (r *reader) compile(q *request, planned *planner.Request) error {
 	if err != nil {
 		return driver.Errorf(driver.Internal, "modbus: encode: %w", err)
 	}
-	fields := make([]field, len(planned.Points))
-	for i, point := range planned.Points {
+	*q = request{adu: adu, plan: planned}
+	for _, point := range planned.Points {
 		a := r.points[point]
-		f := field{address: a, point: point, offset: a.Start - uint16(planned.Start)}
+		f := field{address: a, point: point, count: 1, offset: a.Start - uint16(planned.Start)}
 		if !a.Table.bits() {
 			f.offset, f.size = 2*f.offset, uint16(2*a.items())
 		}
-		fields[i] = f
+		if n := len(q.fields); n > 0 && q.fields[n-1].continues(&f) {
+			q.fields[n-1].count++
+			continue
+		}
+		q.fields = append(q.fields, f)
 	}
-	*q = request{adu: adu, plan: planned, fields: fields}
+	q.fields = slices.Clip(q.fields)
 	return nil
+}
+
+// continues tells whether g is the next of f's kind, in the answer and in the samples.
+func (f *field) continues(g *field) bool {
+	a, b := &f.address, &g.address
+	return f.size > 0 && a.Type == b.Type && a.Order == b.Order && a.Bit == b.Bit && a.Size == b.Size &&
+		g.point == f.point+int32(f.count) && g.offset == f.offset+f.count*f.size
 }
 
 // what says what the request asks, for errors.
@@ -127,24 +161,34 @@ type poll struct {
 	*reader
 	out      []driver.Sample
 	now      time.Time
+	next     func() bool   // asks for the next poll's first requests; may be nil
 	answered bool          // something came that is an answer, if only an exception
 	broken   *driver.Error // the last answer that was none
 }
 
-// run asks everything in the queue, as much at once as the wire takes.
+// run asks everything in the queue, as much at once as the wire takes. What can be
+// sent is sent before the answer that has come is worked up.
 func (p *poll) run(ctx context.Context) error {
 	w, c := p.device.wire, p.caller
-	defer w.abandon(c)
-	now := p.now
-	for next := 0; next < len(p.queue) || len(c.sent) > 0; now = time.Now() {
-		n, err := w.send(ctx, c, p.queue[next:], now)
-		if err != nil {
-			return p.device.failed(err, "%s", p.queue[next].what())
+	next := p.begun
+	p.begun = 0
+	for p.begun == 0 {
+		var err error
+		if next, err = p.send(ctx, next); err != nil {
+			return err
 		}
-		next += n
+		if len(c.sent) == 0 {
+			break
+		}
 		t, err := w.receive(ctx, c)
 		if err != nil {
 			return p.device.failed(err, "%s", c.sent[0].request.what())
+		}
+		if t.answer[headerSize]&exceptionBit == 0 { // after an exception the poll may go another way
+			if next, err = p.send(ctx, next); err != nil {
+				return err
+			}
+			p.sendAhead(ctx)
 		}
 		err = p.settle(t.request, t.answer)
 		w.release(t)
@@ -156,6 +200,30 @@ func (p *poll) run(ctx context.Context) error {
 		return p.broken // the device talks, but no Modbus
 	}
 	return nil
+}
+
+// send sends of the queue from next on what the wire takes, and returns where it
+// stopped. It waits only when nothing is in flight.
+func (p *poll) send(ctx context.Context, next int) (int, error) {
+	if next == len(p.queue) {
+		return next, nil
+	}
+	n, err := p.device.wire.send(ctx, p.caller, p.queue[next:], time.Now())
+	if err != nil {
+		return next, p.device.failed(err, "%s", p.queue[next].what())
+	}
+	return next + n, nil
+}
+
+// sendAhead begins the next poll when this one has its last answer and the next
+// will ask the same. An error is the next poll's to find.
+func (p *poll) sendAhead(ctx context.Context) {
+	if p.next == nil || len(p.caller.sent) > 0 || p.broken != nil || p.plan.Version() != p.version || len(p.queue) != len(p.requests) || !p.next() {
+		return
+	}
+	if n, err := p.device.wire.send(ctx, p.caller, p.queue, time.Now()); err == nil {
+		p.begun = n
+	}
 }
 
 // settle takes the values out of the answer to q, or says of its points why there
@@ -194,17 +262,14 @@ func (p *poll) values(q *request, data []byte) error {
 	data = data[1:]
 	for i := range q.fields {
 		f := &q.fields[i]
-		sample := &p.out[f.point]
-		if sample.Fault != nil {
-			sample.Fault = nil // of a point that was refused, and is probed
-		}
-		if f.size > 0 {
-			f.address.decode(sample, data[f.offset:f.offset+f.size])
+		samples := p.out[f.point:][:f.count]
+		if f.size == 0 {
+			// The first bit is the lowest of the first byte (clause 6.1).
+			samples[0].Value = driver.BoolValue(data[f.offset/8]>>(f.offset%8)&1 == 1)
+			samples[0].Quality, samples[0].Fault = driver.Good, nil
 			continue
 		}
-		// The first bit is the lowest of the first byte (clause 6.1).
-		sample.Value = driver.BoolValue(data[f.offset/8]>>(f.offset%8)&1 == 1)
-		sample.Quality = driver.Good
+		f.address.decodeAll(samples, data[f.offset:], int(f.size))
 	}
 	return nil
 }
@@ -234,7 +299,7 @@ func (p *poll) exception(q *request, code byte) error {
 }
 
 func (p *poll) fault(q *request, fault *driver.Error) {
-	for i := range q.fields {
-		p.out[q.fields[i].point] = driver.Faulted(fault)
+	for _, point := range q.plan.Points {
+		p.out[point] = driver.Faulted(fault)
 	}
 }

@@ -78,3 +78,43 @@ func (r *rig) mustHold(d *simulator.Device, point string, v driver.Value) {
 		r.t.Errorf("%s of the device is %v, want %v", point, got, v)
 	}
 }
+
+// Reading ahead never has more on the wire than the window, and every answer is
+// delivered once, in order: the slot is how many polls the simulator served.
+func TestReadAheadAgainstTheSimulator(t *testing.T) {
+	sim := simulator.Start(t, simulator.ModbusFleet(1, 300, simulator.Ports))
+	link, err := modbus.New().Open(t.Context(), driver.LinkConfig{
+		Timeout: 10 * timeout, Settings: json.RawMessage(fmt.Sprintf(`{"url":"tcp://%s"}`, sim.Addr("m1"))),
+	}, driver.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = link.Close(context.Background()) })
+	u := (&rig{t: t, link: link}).mustUnit(`{}`, "holding:0:uint32", "holding:200")
+	points := []driver.Point{{Index: 0}, {Index: 1}}
+	prepared, err := u.device.(driver.Preparer).Prepare(points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := prepared.(driver.AheadReader)
+	const polls = 200
+	first := uint64(0)
+	for i := range uint64(polls) {
+		out := make([]driver.Sample, len(points))
+		asked := 0
+		err := reader.ReadAhead(t.Context(), points, out, func() bool { asked++; return i < polls-1 })
+		if err != nil {
+			t.Fatalf("poll %d: %v", i, err)
+		}
+		slot := out[0].Value.Uint64()
+		if first == 0 {
+			first = slot
+		}
+		if asked != 1 || slot != first+i || out[1].Quality != driver.Good {
+			t.Fatalf("poll %d: asked %d times, slot %d after a first of %d, %v", i, asked, slot, first, out[1])
+		}
+	}
+	if got := sim.Witness().Counts().Total.Requests; got != 2*polls {
+		t.Errorf("%d polls of two requests were %d requests", polls, got)
+	}
+}
