@@ -38,7 +38,7 @@ func (w *runWord) Run(ctx context.Context, s *screen) error {
 	level.Set(c.Log.Level)
 	hup, stop := hangups(ctx)
 	defer stop()
-	return gateway.Run(ctx, gateway.Options{Config: c, Version: version(), Log: newLog(s.err, c.Log.Format, level), Level: level, Reload: hup})
+	return gateway.Run(ctx, gateway.Options{Config: c, Version: version(), Log: newLog(s.err, c.Log.Format, level), Level: level, Reload: hup, Alone: true})
 }
 
 // tune keeps the process small: the core allocates little, so collecting more often

@@ -24,6 +24,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/live"
+	"github.com/fieldloom/fieldloom/core/internal/procs"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
@@ -36,6 +37,7 @@ type Options struct {
 	Level   *slog.LevelVar  // set to the configuration's level at every reload; may be nil
 	Reload  <-chan struct{} // each value reloads the configuration; may be nil
 	Ready   func()          // called once the API serves; may be nil
+	Alone   bool            // the process is the gateway's alone, which then fits its processors to its load
 }
 
 // Run runs a gateway until ctx is done, then drains the drivers, stores what they
@@ -128,6 +130,9 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { return api.Serve(ctx, socket, api.Handler(g)) })
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
+	if g.o.Alone {
+		group.Go(func() error { procs.Fit(ctx); return nil })
+	}
 	g.o.Log.Info("gateway is up", "gateway", g.inForce.Load().Gateway, "socket", g.inForce.Load().Socket, "pid", os.Getpid())
 	if g.o.Ready != nil {
 		g.o.Ready()

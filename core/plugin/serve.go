@@ -16,6 +16,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/procs"
 )
 
 const (
@@ -98,6 +99,7 @@ func (h *host) run(closeAll closer, signals ...os.Signal) (exitCode int) {
 	defer signal.Stop(term)
 	var watch sync.WaitGroup
 	watch.Go(func() { h.watch(ctx, term) })
+	watch.Go(func() { procs.Fit(ctx) })
 	h.serve()
 	cancel()
 	// Links that do not close must not keep the process.
