@@ -27,6 +27,9 @@ type batcher struct {
 	clock *clock
 	polls atomic.Int64 // in flight
 
+	flushes atomic.Uint64
+	seen    sighting // the watchdog's
+
 	mu     sync.Mutex
 	pend   [3]*builder
 	latest map[uint32]latest
@@ -278,6 +281,7 @@ func (b *batcher) flush(p int) {
 	}
 	w.reset()
 	b.spare = w
+	b.flushes.Add(1)
 	b.flushing.Unlock()
 }
 

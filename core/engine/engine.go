@@ -91,8 +91,10 @@ func (e *Engine) Ring() *Ring { return e.ring }
 // Epoch is a random number that is new at every New, and never 0.
 func (e *Engine) Epoch() uint64 { return e.epoch }
 
-// Progress grows, about twice a second, as long as the schedulers are alive: every
-// link can be looked at, and none has left a due poll alone without a reason.
+// Progress grows, about twice a second, as long as the engine goes on by itself: no
+// lock is held for ever, no link has left alone what is due, samples go on to the
+// ring, and no stored callback or OnEvent hangs. A driver call that hangs does not
+// stop it, since that is abandoned.
 func (e *Engine) Progress() uint64 { return e.progress.Load() }
 
 // Describe tells what the driver is.

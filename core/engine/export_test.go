@@ -102,3 +102,11 @@ func SetSkew(e *Engine, d time.Duration) { e.clock.origin += int64(d) }
 func DueSlot(at time.Time, link, device, class string, period time.Duration) int64 {
 	return (at.UnixNano() - newGrid(period, link, device, class).phase) / int64(period)
 }
+
+// LoseTimer has a link's scheduler wait for ever for its next due time.
+func LoseTimer(e *Engine, name string) {
+	l, _ := e.link(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer.Stop()
+}

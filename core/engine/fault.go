@@ -10,6 +10,10 @@ import (
 const (
 	// demoteAfter is how many failures in a row demote a device.
 	demoteAfter = 3
+	// demoteShadowed is how many demote one whose every failure came after another
+	// device's, with no answer from any between: behind a gateway that is still busy
+	// with that one, it may be well.
+	demoteShadowed = 2 * demoteAfter
 	// A demoted device is probed after firstProbe, then after twice as long each
 	// time, up to its shortest period and at least maxProbe.
 	firstProbe = time.Second
@@ -133,14 +137,18 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 	d := r.job.d
 	d.failures++
 	d.lost = true
-	r.session.suspect = d
+	if r.session.suspect == nil {
+		r.session.suspect = d
+	}
+	d.shadowed = r.session.suspect != d && (d.shadowed || d.failures == 1)
+	limit := demoteAfter
+	if d.shadowed {
+		limit = demoteShadowed
+	}
 	switch {
 	case d.demoted:
-		limit := int64(maxProbe)
-		if p := d.period(); p > limit {
-			limit = p
-		}
-		d.probeGap = min(2*d.probeGap, limit)
+		longest := max(int64(maxProbe), d.period())
+		d.probeGap = min(2*d.probeGap, longest)
 		// Two devices must not go on being probed one right after the other: behind a
 		// gateway that is busy with the first for longer than the time-out, the second,
 		// which is well, would never be heard.
@@ -148,7 +156,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		l.tellBad(d, fault, nil)
 		l.setDevice(d, Down, fault)
 		d.since, d.cause = d.status.Since, fault
-	case d.failures >= demoteAfter && d.subscriber == nil && len(d.table.all.points) > 0:
+	case d.failures >= limit && d.subscriber == nil && len(d.table.all.points) > 0:
 		d.demoted = true
 		d.probeGap = int64(firstProbe)
 		d.probeAt = at + d.probeGap

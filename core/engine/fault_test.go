@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -315,6 +317,82 @@ func TestTwoDeadDevicesDelayANeighbourOnceEach(t *testing.T) {
 		for i := range 3 {
 			if late := r.device("l", fmt.Sprintf("d%d", i+1)).MaxLate; late > 800*time.Millisecond {
 				t.Errorf("d%d was %v late", i+1, late)
+			}
+		}
+	})
+}
+
+// gateway is a serial gateway behind one connection: it asks one unit at a time, and
+// while it waits for one that is slow, for longer than the link's time-out, nobody
+// else is answered.
+type gateway struct {
+	*drivertest.Fake
+	slow      string
+	patience  time.Duration
+	mu        sync.Mutex
+	busyUntil time.Time
+}
+
+func (g *gateway) Open(_ context.Context, cfg driver.LinkConfig, _ driver.Env) (driver.Link, error) {
+	return gatewayLink{g, cfg.Timeout}, nil
+}
+
+type gatewayLink struct {
+	*gateway
+	timeout time.Duration
+}
+
+func (l gatewayLink) Close(context.Context) error { return nil }
+
+func (l gatewayLink) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
+	return gatewayUnit{l, cfg.Name}, nil
+}
+
+type gatewayUnit struct {
+	gatewayLink
+	name string
+}
+
+func (u gatewayUnit) Read(_ context.Context, _ []driver.Point, out []driver.Sample) error {
+	u.mu.Lock()
+	wait := time.Until(u.busyUntil)
+	if u.name == u.slow {
+		u.busyUntil = time.Now().Add(max(wait, 0) + u.patience)
+		wait = u.timeout + time.Second
+	}
+	u.mu.Unlock()
+	if wait > u.timeout {
+		time.Sleep(u.timeout)
+		return driver.Errorf(driver.Timeout, "unit %s does not answer", u.name)
+	}
+	time.Sleep(max(wait, 0) + 5*time.Millisecond)
+	for i := range out {
+		out[i] = driver.GoodSample(driver.Int64Value(1))
+	}
+	return nil
+}
+
+// TestSlowUnitBehindAGateway has one unit hold up the others behind it: it is
+// demoted, and they are not.
+func TestSlowUnitBehindAGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, patience := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond, 3500 * time.Millisecond} {
+			g := &gateway{Fake: drivertest.NewFake(), slow: "d2", patience: patience}
+			r := &rig{t: t}
+			r.Engine = engine.New(g, engine.Options{OnEvent: func(e engine.Event) {
+				if e.Condition == engine.Down && e.Device != g.slow {
+					t.Errorf("%v: %s%s is down: %v", patience, e.Link, e.Device, e.Cause)
+				}
+			}})
+			l := link("l", 6, table(1))
+			l.Timeout = 500 * time.Millisecond
+			r.apply(l)
+			sleep(3 * time.Minute)
+			if s := r.device("l", "d2"); s.Condition != engine.Down {
+				t.Errorf("%v: the slow unit is %v", patience, s.Condition)
+			}
+			if err := r.Close(t.Context()); err != nil {
+				t.Error(err)
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -68,6 +69,8 @@ type link struct {
 	stopBy    int64 // when a stop no longer waits for the calls in flight
 
 	state LinkStatus
+	turns atomic.Uint64 // calls begun
+	seen  sighting      // the watchdog's
 }
 
 // A session is the time between an open and a close.
@@ -85,7 +88,7 @@ type session struct {
 	closeBy int64
 	subs    int
 	began   int64
-	suspect *device // whose answer did not come or was wrong, with none since
+	suspect *device // the first whose answer did not come or was wrong since the last that did
 }
 
 func newLink(e *Engine, spec Link, after <-chan struct{}) *link {

@@ -94,9 +94,14 @@ func (l *link) orphaned(s *session, now int64) bool {
 	return true
 }
 
+// mayOpen tells whether nothing but time keeps the link from being opened.
+func (l *link) mayOpen() bool {
+	return l.active && !l.opening && !l.trying && l.stopped == nil && l.abandoned < maxAbandoned
+}
+
 func (l *link) pickOpen(now int64) (job, int64) {
 	switch {
-	case !l.active, l.opening, l.trying, l.stopped != nil, l.abandoned >= maxAbandoned:
+	case !l.mayOpen():
 		return job{}, never
 	case now < l.reopenAt:
 		return job{}, l.reopenAt

@@ -69,6 +69,10 @@ type Ring struct {
 	notify chan struct{}
 	onRoom func() // set once, before use
 	spill  *spill // the part on disk; nil: none
+
+	acks              atomic.Uint64
+	releasing         atomic.Int64 // Acks whose callbacks run
+	seen, seenRelease sighting      // the watchdog's
 }
 
 type node struct {
@@ -86,13 +90,6 @@ type node struct {
 	moving     bool // on its way to disk
 }
 
-// tells is how many samples a frame has, or says to be lost.
-func (n *node) tells() uint64 {
-	if n.gap != nil {
-		return n.gap.Samples
-	}
-	return uint64(n.samples)
-}
 
 // unsure is a dropped frame that had been handed out: it may have been stored.
 type unsure struct {
@@ -193,8 +190,13 @@ func (r *Ring) Ack(sequence uint64) {
 	r.mu.Lock()
 	receipts, room := r.ack(min(sequence, r.sent))
 	r.mu.Unlock()
-	for _, c := range receipts {
-		c.release()
+	if len(receipts) > 0 {
+		r.releasing.Add(1)
+		for _, c := range receipts {
+			c.release()
+		}
+		r.releasing.Add(-1)
+		r.acks.Add(1)
 	}
 	if room && r.onRoom != nil {
 		r.onRoom()

@@ -178,6 +178,7 @@ func (l *link) wait(now, until int64) {
 // begin registers the call that r is about to make.
 func (l *link) begin(r *runner, j job, now int64) {
 	r.job, r.session, r.running = j, l.session, true
+	l.turns.Add(1)
 	r.began = now
 	r.hangAt = now + int64(j.limit) + int64(grace)
 	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil

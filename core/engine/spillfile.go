@@ -57,6 +57,14 @@ type chunk struct {
 	counted uint64 // what is damaged up to this sequence is counted
 }
 
+// tells is how many samples a frame has, or says to be lost.
+func (n *node) tells() uint64 {
+	if n.gap != nil {
+		return n.gap.Samples
+	}
+	return uint64(n.samples)
+}
+
 func (c *chunk) add(n *node) {
 	if c.last == 0 {
 		c.first = n.seq
@@ -157,14 +165,14 @@ func (s *segment) close() {
 // appendRecord appends a frame with its header.
 func appendRecord(dst []byte, n *node) []byte {
 	at := len(dst)
-	flags, samples := uint32(0), uint64(n.samples)
+	flags := uint32(0)
 	if n.gap != nil {
-		flags, samples = recordGap, n.gap.Samples
+		flags = recordGap
 	}
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(n.data)))
 	dst = binary.LittleEndian.AppendUint64(dst, n.seq)
-	dst = binary.LittleEndian.AppendUint64(dst, samples)
+	dst = binary.LittleEndian.AppendUint64(dst, n.tells())
 	dst = binary.LittleEndian.AppendUint32(dst, flags)
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(n.data, castagnoli))
 	binary.LittleEndian.PutUint32(dst[at:], crc32.Checksum(dst[at+4:], castagnoli))

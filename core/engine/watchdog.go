@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -11,9 +12,10 @@ const (
 	// grace is how long after its deadline a driver call may still return before it
 	// is abandoned.
 	grace = 2 * time.Second
-	// stuck is how late a due poll may be without a reason before the engine counts
-	// as standing still.
-	stuck = 10 * time.Second
+	// stuckSweeps is in how many looks in a row a thing must be found standing still
+	// to count as such. It counts looks and not time, so that a process that was
+	// stopped and goes on is not taken for one that stands still.
+	stuckSweeps = int(10 * time.Second / watchEvery)
 	// maxAbandoned bounds the goroutines that a driver can hold for ever: with
 	// so many, a link is not opened again until one returns.
 	maxAbandoned = 8
@@ -35,11 +37,28 @@ func (e *Engine) watch() {
 	}
 }
 
-// sweep looks at every link and tells whether all go on. A link whose lock is
-// held for ever stops it, and with it the progress.
+// A sighting is what the watchdog saw of one thing.
+type sighting struct {
+	turns  uint64
+	sweeps int
+}
+
+// stuck tells whether a thing stands still: it is idle although there is something
+// to do, or its lock is held, look after look, and has taken no turn between.
+func (s *sighting) stuck(turns uint64, idle bool) bool {
+	if !idle || turns != s.turns {
+		*s = sighting{turns: turns}
+		return false
+	}
+	s.sweeps++
+	return s.sweeps >= stuckSweeps
+}
+
+// sweep looks at everything and tells whether all goes on.
 func (e *Engine) sweep() bool {
-	alive := true
 	now := e.clock.now()
+	alive := e.batcher.alive(now)
+	alive = e.ring.alive(e.batcher.flushes.Load()) && alive
 	for _, l := range e.all() {
 		alive = l.sweep(now) && alive
 	}
@@ -57,9 +76,12 @@ func (e *Engine) all() []*link {
 	return links
 }
 
-// sweep abandons the calls of one link that should have returned.
+// sweep abandons the calls of one link that should have returned, and tells
+// whether the link goes on.
 func (l *link) sweep(now int64) bool {
-	l.mu.Lock()
+	if !l.mu.TryLock() {
+		return !l.seen.stuck(l.turns.Load(), true)
+	}
 	defer l.mu.Unlock()
 	for i := 0; i < len(l.runners); i++ {
 		r := l.runners[i]
@@ -72,20 +94,78 @@ func (l *link) sweep(now int64) bool {
 	if l.session != nil && !l.active && now >= l.stopBy {
 		l.session.cancel() // a stop waits for the calls in flight, but not for ever
 	}
-	return l.passing(now)
+	return !l.seen.stuck(l.turns.Load(), l.neglects(now))
 }
 
-// passing tells whether no due poll is left alone.
-func (l *link) passing(now int64) bool {
-	if l.session == nil || l.session.broken || !l.active || len(l.due) == 0 {
-		return true
+// neglects tells whether there is something to do and nobody does it.
+func (l *link) neglects(now int64) bool {
+	if l.calls(nil) > 0 || l.waitsForOld() {
+		return false
 	}
-	for _, r := range l.runners {
-		if r.running {
+	s := l.session
+	switch {
+	case s == nil:
+		return l.mayOpen() && now >= l.reopenAt
+	case s.closed:
+		return now >= s.closeBy
+	case s.closing, !l.active && now < l.stopBy:
+		return false
+	case s.broken, !l.active:
+		return true
+	case now < l.notBefore:
+		return false
+	}
+	for _, d := range l.unready {
+		if d.retryAt <= now && (d.after == nil || d.after.ended) {
 			return true
 		}
 	}
-	return now-l.due[0].due < int64(stuck) || now < l.notBefore
+	for _, q := range slices.Concat(l.requests[:]...) {
+		if q.d.prepared && !q.d.busy && now-q.at > int64(trialPatience) {
+			return true
+		}
+	}
+	return len(l.due) > 0 && l.due[0].due <= now
+}
+
+// waitsForOld tells whether the link of this name before is not done.
+func (l *link) waitsForOld() bool {
+	if l.after == nil {
+		return false
+	}
+	select {
+	case <-l.after:
+		return false
+	default:
+		return true
+	}
+}
+
+// alive tells whether samples go on to the ring.
+func (b *batcher) alive(now int64) bool {
+	if !b.mu.TryLock() {
+		return !b.seen.stuck(b.flushes.Load(), true)
+	}
+	defer b.mu.Unlock()
+	left := !b.flushing.TryLock()
+	if !left {
+		b.flushing.Unlock()
+	}
+	for _, w := range b.pend {
+		left = left || !w.empty() && now-w.began > int64(time.Second)
+	}
+	return !b.seen.stuck(b.flushes.Load(), left)
+}
+
+// alive tells whether the ring can be used, and no stored callback holds up the
+// acknowledgements.
+func (r *Ring) alive(turns uint64) bool {
+	free := r.mu.TryLock()
+	if free {
+		r.mu.Unlock()
+	}
+	locked := r.seen.stuck(turns, !free)
+	return !r.seenRelease.stuck(r.acks.Load(), r.releasing.Load() > 0) && !locked
 }
 
 // abandon gives a call up: the goroutine in it ends when the driver lets it, and
