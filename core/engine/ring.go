@@ -72,7 +72,7 @@ type Ring struct {
 
 	acks              atomic.Uint64
 	releasing         atomic.Int64 // Acks whose callbacks run
-	seen, seenRelease sighting      // the watchdog's
+	seen, seenRelease sighting     // the watchdog's
 }
 
 type node struct {
@@ -89,7 +89,6 @@ type node struct {
 	told       bool // the gap was handed out as it is, or is on its way to disk
 	moving     bool // on its way to disk
 }
-
 
 // unsure is a dropped frame that had been handed out: it may have been stored.
 type unsure struct {

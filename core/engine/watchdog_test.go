@@ -211,7 +211,7 @@ func (l spinningLink) Device(context.Context, driver.DeviceConfig) (driver.Devic
 }
 
 func (l spinningLink) Read(context.Context, []driver.Point, []driver.Sample) error {
-	for !l.stop.Load() { //nolint:revive // it spins on purpose
+	for !l.stop.Load() {
 	}
 	return nil
 }
