@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,19 @@ func (p *password) read(s *screen, prompt string) ([]byte, error) {
 	return text, err
 }
 
+// choose asks for a new password, twice where it is typed.
+func (p *password) choose(s *screen) ([]byte, error) {
+	first, err := p.read(s, "Password for the private key: ")
+	if err != nil || p.PasswordFile != "" {
+		return first, err
+	}
+	second, err := p.read(s, "The same again: ")
+	if err == nil && !bytes.Equal(first, second) {
+		err = &usageError{"the two passwords differ"}
+	}
+	return second, err
+}
+
 type driverKeygenWord struct {
 	password
 	NoPassword bool     `help:"Do not lock the private key."`
@@ -71,7 +85,7 @@ func (w *driverKeygenWord) Run(s *screen) error {
 	var secret []byte
 	if !w.NoPassword {
 		var err error
-		if secret, err = w.read(s, "Password for the private key: "); err != nil {
+		if secret, err = w.choose(s); err != nil {
 			return err
 		}
 		if len(secret) == 0 {

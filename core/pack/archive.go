@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Archive writes the files of the package in dir as a tar.gz: the manifest first, the
@@ -57,7 +59,7 @@ func archive(dir string, w io.Writer) error {
 }
 
 func archiveFile(root *os.Root, name string, mode fs.FileMode, to *tar.Writer) error {
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would wait for its other end
 	if err != nil {
 		return err
 	}
@@ -65,6 +67,9 @@ func archiveFile(root *os.Root, name string, mode fs.FileMode, to *tar.Writer) e
 	info, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is not a plain file", name)
 	}
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: int64(mode), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
 	if err := to.WriteHeader(h); err != nil {
@@ -109,16 +114,18 @@ func unpack(r io.Reader, into string) error {
 	if u.files == 0 {
 		return errors.New("has no files")
 	}
-	if _, err := io.Copy(io.Discard, from); err != nil { // the check sum stands at the end
-		return worded(err)
+	from.left = min(from.left, maxPadding)
+	_, err = io.Copy(io.Discard, from) // the check sum stands at the end
+	if errors.Is(err, errBomb) {
+		return errors.New("has more behind its end")
 	}
-	return nil
+	return worded(err)
 }
 
 // worded says what an operator can do about a broken archive.
 func worded(err error) error {
 	var bad *badEntry
-	if errors.As(err, &bad) || errors.Is(err, errBomb) {
+	if err == nil || errors.As(err, &bad) || errors.Is(err, errBomb) {
 		return err
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, tar.ErrHeader) {
@@ -126,6 +133,9 @@ func worded(err error) error {
 	}
 	return err
 }
+
+// maxPadding bounds the zeros behind the last file; tar writes less than 20 KiB.
+const maxPadding = 1 << 20
 
 var errBomb = fmt.Errorf("holds more than %d bytes", maxTotal)
 

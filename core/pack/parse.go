@@ -20,7 +20,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 // A reader reads a manifest's values and keeps the first fault.
 type reader struct {
 	name   string // of the file, for errors
-	draft  bool // an author's draft: files, serial and platforms come later
+	draft  bool   // an author's draft: files, serial and platforms come later
 	schema func(*value) (json.RawMessage, error)
 	err    error
 }

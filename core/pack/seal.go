@@ -31,10 +31,10 @@ func Seal(from io.Reader, size int64, name, private string, noMemory bool) (imag
 		}
 	}
 	image, copyErr := copied(from, size, name, private)
-	if copyErr != nil {
-		return nil, sum, errors.Join(copyErr, err)
+	if copyErr != nil && err != nil {
+		copyErr = fmt.Errorf("%w (%w)", copyErr, err)
 	}
-	return finishSeal(image, size, nil)
+	return finishSeal(image, size, copyErr)
 }
 
 // finishSeal hashes what is going to be executed, not what was meant to be copied.
@@ -62,7 +62,7 @@ var errNoMemory = errors.New("no file in memory can be executed here")
 func sealed(from io.Reader, size int64, name string) (*os.File, error) {
 	f, err := memoryFile(name)
 	if err != nil {
-		return nil, errors.Join(errNoMemory, err)
+		return nil, fmt.Errorf("%w: %w", errNoMemory, err)
 	}
 	keep := false
 	defer func() {
@@ -70,11 +70,8 @@ func sealed(from io.Reader, size int64, name string) (*os.File, error) {
 			_ = f.Close()
 		}
 	}()
-	if err := f.Chmod(imageMode); err != nil {
-		return nil, errors.Join(errNoMemory, err)
-	}
 	if err := canExecute(f); err != nil {
-		return nil, errors.Join(errNoMemory, err)
+		return nil, fmt.Errorf("%w: %w", errNoMemory, err)
 	}
 	if err := copyExactly(f, from, size); err != nil {
 		return nil, err
@@ -103,39 +100,52 @@ func memoryFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// canExecute asks the system, which knows its mounts and settings.
+// canExecute gives a file its mode and asks the system, which knows its mounts and
+// settings, whether it could be executed.
 func canExecute(f *os.File) error {
+	if err := f.Chmod(imageMode); err != nil {
+		return err
+	}
 	if err := unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.X_OK, 0); err != nil {
-		return fmt.Errorf("execute a file of %s: %w", filepath.Dir(f.Name()), err)
+		return fmt.Errorf("execute %s: %w", f.Name(), err)
 	}
 	return nil
 }
 
 // copied copies into a file whose name is removed before anybody relies on it.
 func copied(from io.Reader, size int64, name, private string) (*os.File, error) {
-	dir, err := os.MkdirTemp(private, ".fieldloom-") // 0700
+	dir, w, err := privateFile(name, private)
+	if err != nil && private != "" {
+		dir, w, err = privateFile(name, "")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make a private copy: %w", err)
+		return nil, fmt.Errorf("make a private copy: %w: set TMPDIR to a directory where programs may be executed", err)
 	}
 	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, name)
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
+	err = errors.Join(copyExactly(w, from, size), w.Close()) // nothing is executed while it is open for writing
 	if err != nil {
 		return nil, fmt.Errorf("make a private copy: %w", err)
 	}
-	err = copyExactly(w, from, size)
-	err = errors.Join(err, w.Chmod(imageMode), w.Close()) // nothing is executed while it is open for writing
+	image, err := os.Open(w.Name())
 	if err != nil {
 		return nil, fmt.Errorf("make a private copy: %w", err)
-	}
-	image, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("make a private copy: %w", err)
-	}
-	if err := canExecute(image); err != nil {
-		return nil, errors.Join(fmt.Errorf("make a private copy: %w: set TMPDIR to a directory where programs may be executed", err), image.Close())
 	}
 	return image, nil
+}
+
+// privateFile makes a file that can be executed, in a new directory of this user only.
+func privateFile(name, parent string) (dir string, w *os.File, err error) {
+	if dir, err = os.MkdirTemp(parent, ".fieldloom-"); err != nil { // 0700
+		return "", nil, err
+	}
+	w, err = os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
+	if err == nil {
+		if err = canExecute(w); err == nil {
+			return dir, w, nil
+		}
+		_ = w.Close()
+	}
+	return "", nil, errors.Join(err, os.RemoveAll(dir))
 }
 
 // copyExactly copies size bytes, and it is an error when there are more or fewer.

@@ -97,7 +97,7 @@ func (d *Depot) Run(ctx context.Context) error {
 			d.watch(w)
 			d.Scan()
 		case e := <-w.Events:
-			if !strings.HasPrefix(filepath.Base(e.Name), ".") {
+			if d.concerns(e) {
 				quiet.Reset(settle)
 			}
 		case err := <-w.Errors:
@@ -116,6 +116,15 @@ func (d *Depot) watch(w *fsnotify.Watcher) {
 	if d.o.Trust != nil && d.o.Trust() != "" {
 		_ = w.Add(filepath.Dir(d.o.Trust()))
 	}
+}
+
+// concerns tells whether an event can have changed a package or the trust file. The
+// trust file's directory may be that of the configuration, where much else changes.
+func (d *Depot) concerns(e fsnotify.Event) bool {
+	if filepath.Dir(e.Name) == filepath.Clean(d.o.Dir()) {
+		return !strings.HasPrefix(filepath.Base(e.Name), ".")
+	}
+	return d.o.Trust != nil && e.Name == filepath.Clean(d.o.Trust())
 }
 
 // Changed has a value after something in the depot changed: a package came, went or
@@ -242,6 +251,20 @@ func (d *Depot) take(names []string, fresh []*candidate) (changed bool) {
 			changed = true
 			d.tell(f)
 		}
+	}
+	return d.supersede() || changed
+}
+
+// supersede refuses what a newer package of the same version replaced under another
+// name: one version is one package.
+func (d *Depot) supersede() (changed bool) {
+	for _, f := range d.seen {
+		if f.image == nil || f.image.Unsigned || d.ledger.of(f.image.Driver).Accepted[f.image.Version].Hash == hashOf(f.image.pack) {
+			continue
+		}
+		f.image, changed = nil, true
+		f.entry.State, f.entry.Refusal = Refused, "package "+f.entry.Name+": a newer package of this version was accepted"
+		d.tell(f)
 	}
 	return changed
 }

@@ -397,6 +397,24 @@ func TestArchiveInDirectory(t *testing.T) {
 	y.runs("d", "zipped")
 }
 
+// One version is one package: of two that lie there, the newer.
+func TestTwoOfOneVersion(t *testing.T) {
+	y := newYard(t)
+	y.put("d", "1", "old", "ours", 1)
+	var archive bytes.Buffer
+	if err := pack.Archive(y.make(t.TempDir(), "d", "1", "new", "ours", 2), &archive); err != nil {
+		t.Fatal(err)
+	}
+	y.write(filepath.Join(y.dir, "d-1.tar.gz"), archive.String(), 0o644)
+	for range 2 { // the second is a restart
+		y.open()
+		y.runs("d", "new")
+		if e := y.depot.List()[0]; e.Name != "d-1" || e.State != depot.Refused {
+			t.Errorf("entry %+v", e)
+		}
+	}
+}
+
 // The directory is watched; what is not committed is not looked at.
 func TestWatch(t *testing.T) {
 	y := newYard(t)

@@ -25,6 +25,9 @@ func (d *Depot) Install(path string) (Entry, error) {
 	if info.IsDir() {
 		return d.install(name, func(into string) error { return copyPackage(path, into) })
 	}
+	if !info.Mode().IsRegular() {
+		return Entry{}, fmt.Errorf("install package %s: is neither a directory nor an archive", name)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Entry{}, fmt.Errorf("install package %s: %w", name, err)
