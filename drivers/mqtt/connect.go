@@ -16,21 +16,22 @@ import (
 )
 
 // open dials the broker and begins or resumes the session.
-func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) (driver.Link, error) {
+func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, who *login, log *slog.Logger) (driver.Link, error) {
 	u, err := parseBroker(set.Broker)
 	if err != nil {
 		return nil, driver.Errorf(driver.InvalidConfig, "%w", err)
 	}
-	conn, err := dial(ctx, u, set)
+	conn, err := dial(ctx, u, set, who)
 	if err != nil {
 		return nil, err
 	}
 	l := newLink(cfg, set, log)
 	l.conn = newFrameConn(conn, set.MaxPayload, max(cfg.Timeout, time.Second))
-	l.client = paho.NewClient(l.options(ctx))
+	l.client = paho.NewClient(l.options(ctx, who))
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
 	token := l.client.Connect()
 	<-token.Done() // bounded by the closing of the connection when ctx is done
+	who.forget()
 	if err := token.Error(); err != nil {
 		stop()
 		_ = l.conn.Close()
@@ -50,11 +51,11 @@ func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, log *sl
 
 // dial opens the connection. The library would use a proxy from the environment
 // and know no ctx.
-func dial(ctx context.Context, u *url.URL, set *linkSettings) (net.Conn, error) {
+func dial(ctx context.Context, u *url.URL, set *linkSettings, who *login) (net.Conn, error) {
 	var conn net.Conn
 	var err error
 	if encrypted(u) {
-		cfg, cfgErr := set.tlsConfig(u)
+		cfg, cfgErr := set.tlsConfig(u, who)
 		if cfgErr != nil {
 			return nil, cfgErr
 		}
@@ -69,12 +70,11 @@ func dial(ctx context.Context, u *url.URL, set *linkSettings) (net.Conn, error) 
 }
 
 // options turns everything of the library off that would act by itself.
-func (l *link) options(ctx context.Context) *paho.ClientOptions {
+func (l *link) options(ctx context.Context, who *login) *paho.ClientOptions {
 	o := paho.NewClientOptions()
 	o.AddBroker(l.set.Broker) // never dialled by the library, but it wants one
 	o.SetClientID(l.set.ClientID)
-	o.SetUsername(l.set.Username)
-	o.SetPassword(l.set.Password)
+	o.SetCredentialsProvider(who.credentials)
 	o.SetCleanSession(l.set.CleanSession)
 	o.SetProtocolVersion(4) // MQTT 3.1.1, without a second try as 3.1
 	o.SetKeepAlive(time.Duration(l.set.KeepAlive))

@@ -52,5 +52,9 @@ func (mqttDriver) Open(ctx context.Context, cfg driver.LinkConfig, env driver.En
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, cfg, set, env.Log)
+	who, err := set.login(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, cfg, set, who, env.Log)
 }

@@ -42,6 +42,38 @@ func TestDeniedLogin(t *testing.T) {
 	}
 }
 
+// vault is a gateway's secrets.
+type vault map[string]string
+
+func (v vault) Secret(_ context.Context, name string) ([]byte, error) {
+	if value, ok := v[name]; ok {
+		return []byte(value), nil
+	}
+	return nil, driver.Errorf(driver.NotFound, "secret %q: there is no such secret", name)
+}
+
+func TestLoginFromSecrets(t *testing.T) {
+	b := startBroker(t, &rules{login: func(user, password string) bool { return user == "u" && password == "p" }})
+	for name, tc := range map[string]struct {
+		env  driver.Env
+		code driver.Code
+	}{
+		"known":   {driver.Env{Secrets: vault{"user": "u", "broker": "p"}}, driver.OK},
+		"wrong":   {driver.Env{Secrets: vault{"user": "u", "broker": "geheim"}}, driver.Denied},
+		"missing": {driver.Env{Secrets: vault{"user": "u"}}, driver.NotFound},
+		"nowhere": {driver.Env{}, driver.Unsupported},
+	} {
+		link, err := mqtt.New().Open(t.Context(), driver.LinkConfig{Name: "l", Timeout: time.Second,
+			Settings: settings(t, "broker", b.url(), "username", "secret:user", "password", "secret:broker")}, tc.env)
+		if driver.CodeOf(err) != tc.code || err != nil && strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			check(t, link.Close(t.Context()))
+		}
+	}
+}
+
 func TestNoBroker(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -110,7 +111,11 @@ func parseLink(cfg driver.LinkConfig) (*linkSettings, error) {
 
 func (t *tlsSettings) check(wrong func(key, format string, args ...any)) {
 	for _, f := range []struct{ key, file string }{{"ca", t.CA}, {"cert", t.Cert}, {"key", t.Key}} {
-		if f.file != "" && !filepath.IsAbs(f.file) {
+		secret := strings.HasPrefix(f.file, driver.SecretPrefix)
+		switch {
+		case secret && f.key != "key":
+			wrong("tls", "%s: a certificate is no secret: give the path of its file", f.key)
+		case f.file != "" && !secret && !filepath.IsAbs(f.file):
 			wrong("tls", "%s: %q is no absolute path", f.key, f.file)
 		}
 	}
@@ -154,8 +159,8 @@ func defaultClientID(link string) string {
 	return "fieldloom-" + host + "-" + link
 }
 
-// tlsConfig reads the files that the settings name.
-func (s *linkSettings) tlsConfig(u *url.URL) (*tls.Config, error) {
+// tlsConfig reads the files that the settings name, but for a key that is a secret.
+func (s *linkSettings) tlsConfig(u *url.URL, who *login) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
 	t := s.TLS
 	if t == nil {
@@ -175,7 +180,7 @@ func (s *linkSettings) tlsConfig(u *url.URL) (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		pair, err := t.pair(who)
 		if err != nil {
 			return nil, driver.Errorf(driver.InvalidConfig, "tls.cert: %w", err)
 		}
