@@ -283,7 +283,7 @@ func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) 
 }
 
 func (s *services) Gateway(context.Context) (string, time.Time, error) {
-	return "plant-7", time.Time{}, nil
+	return "plant-7", time.Now(), nil
 }
 
 func TestServices(t *testing.T) {

@@ -29,6 +29,9 @@ type (
 		Log   *slog.Logger
 		Store func(link string) driver.Store
 		Event func(engine.Event)
+
+		Secrets func(link string) driver.Secrets
+		Gateway driver.Gateway
 	}
 )
 
@@ -39,6 +42,9 @@ func ServeBackend(build func(Inside) Backend) {
 			Log:   log,
 			Store: func(link string) driver.Store { return &store{questions: s.questions, link: link} },
 			Event: s.event,
+
+			Secrets: func(link string) driver.Secrets { return &secrets{questions: s.questions, link: link} },
+			Gateway: &gateway{questions: s.questions},
 		})
 		return backend{b.Control, b.Ring, b.Epoch, b.Progress, b.Conditions},
 			func(context.Context) error { return nil }

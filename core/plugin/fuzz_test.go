@@ -136,6 +136,16 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
+func FuzzParseRecord(f *testing.F) {
+	f.Add([]byte(`{"driver":"x","pid":7,"start":1,"boot":"b","dir":"/run/x","identity":{"network":"unix","address":"/run/x/s","pid":7}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := plugin.ParseRecord(data)
+		if err == nil && (r.PID <= 1 || r.Driver == "" || len(r.Identity.Address) > 107) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("12 (a) b) S 1 12 12 0 -1"))
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = plugin.ParseStat(data) })

@@ -43,7 +43,8 @@ type Command struct {
 
 	// Prepare may change the command before it is started: its path, arguments,
 	// ExtraFiles and SysProcAttr. Confinement and verified images come in by it.
-	// started, which may be nil, is called when the process runs, or could not be started.
+	// started, which may be nil, is called when the process runs, or could not be
+	// started; it must not wait for the process.
 	Prepare func(cmd *exec.Cmd, socketDir string) (started func(), err error)
 
 	// Detach makes a process that outlives this core: see Record, Release and Reattach.

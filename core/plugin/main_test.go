@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -225,6 +226,8 @@ func (f *fake) Read(ctx context.Context, link, device string, points []string) (
 	switch link {
 	case "env":
 		text = strings.Join(os.Environ(), "\x00")
+	case "args":
+		text = strings.Join(os.Args, " ")
 	case "stdin":
 		text, _ = os.Readlink("/proc/self/fd/0")
 	case "print":
@@ -235,6 +238,23 @@ func (f *fake) Read(ctx context.Context, link, device string, points []string) (
 		f.Event(engine.Event{Link: "line1", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")})
 	case "huge":
 		text = strings.Repeat("x", 9<<20)
+	case "100 MB":
+		text = strings.Repeat("x", 100<<20)
+	case "debug":
+		f.Log.Debug("seen by a developer")
+		f.Log.Info("seen by all")
+	case "secret":
+		value, err := f.Secrets(device).Secret(ctx, points[0])
+		if err != nil {
+			return nil, err
+		}
+		text = string(value)
+	case "gateway":
+		name, now, err := f.Gateway.Gateway(ctx)
+		if err != nil || now.IsZero() {
+			return nil, driver.Errorf(driver.Internal, "%v %v", now, err)
+		}
+		text = name
 	case "block":
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -282,6 +302,9 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 }
 
 func (f *fake) Drain(_ context.Context, links []string) (engine.Drained, error) {
+	if slices.Equal(links, []string{"ignored"}) {
+		hang()
+	}
 	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases" + strings.Join(links, ","))}, nil
 }
 

@@ -79,6 +79,9 @@ func newProcess(c Command, dir string, env []string) *process {
 // Start starts the process. What it writes to are files, not writers, so that exec's
 // Wait waits for the process only.
 func (p *process) Start(context.Context) error {
+	if p.told != nil {
+		defer p.told()
+	}
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -119,9 +122,6 @@ func (p *process) exec() error {
 		return errors.New("the start was given up")
 	}
 	err := p.cmd.Start()
-	if p.told != nil {
-		p.told()
-	}
 	p.started = err == nil
 	if err == nil && p.detach {
 		return p.hold()

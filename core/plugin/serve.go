@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -49,12 +50,30 @@ func Serve(d driver.Driver) {
 			Secrets: func(link string) driver.Secrets { return &secrets{questions: s.questions, link: link} },
 			Gateway: &gateway{questions: s.questions},
 			Encode:  frameEncoder(),
+			Spill:   spillDir(), SpillBytes: spillBytes(),
 			OnEvent: s.event,
 		})
 		return backend{
 			control: e, ring: e.Ring(), epoch: e.Epoch(), progress: e.Progress, conditions: e.Conditions,
 		}, e.Close
 	}))
+}
+
+// spillBytes is how much of the disk the core lets the ring take, and spillDir where:
+// beside the socket, which is the only directory that a confined driver can write to.
+func spillBytes() int64 {
+	n, err := strconv.ParseInt(os.Getenv(envSpill), 10, 64)
+	if err != nil || os.Getenv(envSocketDir) == "" {
+		return 0
+	}
+	return max(0, n)
+}
+
+func spillDir() string {
+	if spillBytes() == 0 {
+		return ""
+	}
+	return os.Getenv(envSocketDir)
 }
 
 // closer closes the links; it gives up when its context ends.

@@ -102,8 +102,8 @@ func (t *Trial) open(ctx context.Context, path string, c Command) error {
 // End asks the driver to end, and returns when it has and what was started with it.
 // When ctx ends before, it kills both.
 func (t *Trial) End(ctx context.Context) error {
-	_ = t.run.signal(syscall.SIGTERM) // it may be dead
 	defer func() { _ = os.RemoveAll(t.dir) }()
+	_ = t.run.signal(syscall.SIGTERM) // it may be dead
 	select {
 	case <-t.life.finished:
 	case <-ctx.Done():
@@ -119,7 +119,7 @@ func (t *Trial) End(ctx context.Context) error {
 	_ = t.cmd.Process.Kill()
 	<-t.ended
 	t.abandon()
-	return nil
+	return os.RemoveAll(t.record.Dir) // where it was killed
 }
 
 // Ended is closed when what was started has ended.
