@@ -1,9 +1,11 @@
 package plugin_test
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +18,7 @@ func TestFloodOfDetached(t *testing.T) {
 	c := detached("flood:100")
 	c.Log = log.logger()
 	p := launch(t, c)
+	awaitRead(t, p.Record().Dir)
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +31,20 @@ func TestFloodOfDetached(t *testing.T) {
 	}
 }
 
+// awaitRead waits until all that a detached process wrote to stderr has been read.
+func awaitRead(t *testing.T, dir string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		places, err := os.ReadFile(filepath.Join(dir, "read"))
+		info, statErr := os.Stat(filepath.Join(dir, "stderr"))
+		if err == nil && statErr == nil && len(places) == 16 && int64(binary.LittleEndian.Uint64(places[8:])) == info.Size() {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
+	t.Fatal("the lines are not read after 30 s")
+}
+
 // TestFloodWithoutCore floods the lines of a process that nobody reads.
 func TestFloodWithoutCore(t *testing.T) {
 	o := startOther(t, ",later:100")
@@ -36,7 +53,7 @@ func TestFloodWithoutCore(t *testing.T) {
 	if err := unix.PidfdSendSignal(o.driver, unix.SIGUSR1, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	awaitFile(t, filepath.Join(o.record.Dir, "stderr"), "the flood is over")
+	awaitFile(t, filepath.Join(o.record.Dir, "stderr"), "the last line")
 	info, err := os.Stat(path)
 	if err != nil || info.Size() > 64<<20 {
 		t.Errorf("%d bytes: %v", info.Size(), err)

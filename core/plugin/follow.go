@@ -6,20 +6,26 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 const (
-	// emptyAfter is how many bytes were read of a file that is emptied at its end.
+	// emptyAfter is how many bytes were read of a file that is emptied when it has
+	// not grown for quietFor. A file that never rests is emptied after less, once it
+	// has half of what it may have; at the limit its writer cannot but rest.
 	emptyAfter = 64 << 10
+	quietFor   = 10 * time.Millisecond
+	hastyAfter = maxOutput / 2
+	hastyFor   = time.Millisecond
 	// maxBacklog is what a file may hold that was not read yet. Beyond it all but
 	// keptBacklog is left out: a file, unlike a pipe, does not slow down who floods it.
 	maxBacklog  = 4 << 20
-	keptBacklog = 256 << 10
+	keptBacklog = 64 << 10
 )
 
 // follower reads a file that a process appends to as if it were a pipe, and empties
-// it. What the process writes in the microsecond between the last look and the
-// emptying is lost; that can happen once in 64 KiB.
+// it. What the process writes in the microseconds between the last look and the
+// emptying is lost, which is why it waits for a moment in which nothing is written.
 type follower struct {
 	file   *os.File
 	wake   chan struct{}
@@ -47,7 +53,7 @@ func (f *follower) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		ended := isClosed(f.ended) // before the look, which then sees all
-		n, err := f.look(p)
+		n, err := f.look(p, ended)
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -57,16 +63,34 @@ func (f *follower) Read(p []byte) (int, error) {
 		if ended {
 			return 0, io.EOF
 		}
-		select {
-		case <-f.wake:
-		case <-f.ended:
-		case <-f.quit:
+		if err := f.rest(); err != nil {
+			return 0, err
 		}
 	}
 }
 
-// look reads what is there, or empties the file.
-func (f *follower) look(p []byte) (int, error) {
+// rest waits for more, and empties the file when it is time.
+func (f *follower) rest() error {
+	var quiet <-chan time.Time
+	switch {
+	case f.offset >= hastyAfter:
+		quiet = time.After(hastyFor)
+	case f.offset >= emptyAfter:
+		quiet = time.After(quietFor)
+	}
+	select {
+	case <-quiet:
+		return f.empty()
+	case <-f.wake:
+	case <-f.ended:
+	case <-f.quit:
+	}
+	return nil
+}
+
+// look reads what is there. Of a process that is dead only the end is of interest: its
+// death must not wait for all that it said.
+func (f *follower) look(p []byte, ended bool) (int, error) {
 	size, err := f.size()
 	if err != nil {
 		return 0, err
@@ -74,21 +98,15 @@ func (f *follower) look(p []byte) (int, error) {
 	if size < f.offset { // the process has shortened it, while no core was there
 		f.offset = 0
 	}
-	if size-f.offset > maxBacklog {
+	if backlog := size - f.offset; backlog > maxBacklog || ended && backlog > keptBacklog {
 		return 0, f.skip(size)
 	}
 	n, err := f.file.ReadAt(p, f.offset)
 	f.offset += int64(n)
-	if n > 0 {
-		return n, nil // without io.EOF, which would be the end
+	if n > 0 || errors.Is(err, io.EOF) {
+		return n, nil // io.EOF would be the end
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	if f.offset < emptyAfter {
-		return 0, nil
-	}
-	return 0, f.empty()
+	return 0, err
 }
 
 func (f *follower) size() (int64, error) {
@@ -110,22 +128,15 @@ func (f *follower) empty() error {
 
 // skip leaves out all but the end of a backlog.
 func (f *follower) skip(size int64) error {
-	began, at := f.offset, max(f.offset, size-keptBacklog)
-	buffer := make([]byte, 2*keptBacklog)
-	n := 0
-	for n < len(buffer) { // the file is emptied when it does not grow, or grows too fast
-		more, err := f.file.ReadAt(buffer[n:], at+int64(n))
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if n += more; more == 0 {
-			break
-		}
+	buffer := make([]byte, keptBacklog)
+	n, err := f.file.ReadAt(buffer, size-keptBacklog)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
 	}
-	f.offset = 0
 	f.kept = wholeLines(buffer[:n])
-	f.lost(at + int64(n-len(f.kept)) - began)
-	return f.file.Truncate(0)
+	f.lost(size - f.offset - int64(len(f.kept)))
+	f.offset = size - keptBacklog + int64(n)
+	return nil
 }
 
 // wholeLines is b without the rest of a line at its beginning.

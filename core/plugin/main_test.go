@@ -90,12 +90,6 @@ func parent(kind string) {
 func later(megabytes string) {
 	watchSignals(func(os.Signal) {
 		write(megabytes)
-		for { // its files are full, until somebody shortens them
-			if _, err := fmt.Fprintln(os.Stderr, "the flood is over"); err == nil {
-				return
-			}
-			<-time.After(10 * time.Millisecond)
-		}
 	})
 	plugin.ServeBackend(newFake)
 }
@@ -129,8 +123,13 @@ func write(megabytes string) {
 		_, _ = w.WriteString(line)
 	}
 	_, _ = w.WriteString(strings.Repeat("y", 1<<20) + "\n")
-	fmt.Fprintln(w, "the last line")
 	_ = w.Flush()
+	for { // the file of a detached process may be full, until somebody shortens it
+		if _, err := fmt.Fprint(os.Stderr, "\nthe last line\n"); err == nil {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
 }
 
 func crash(string) {
