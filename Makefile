@@ -34,9 +34,9 @@ build: packages ## Build bin/fieldloom and the signed packages in bin/drivers/
 
 .PHONY: binaries
 binaries:
-	@mkdir -p $(BIN)/drivers && chmod go-w $(BIN) $(BIN)/drivers
+	@mkdir -p $(BIN)/drivers $(BIN)/executables && chmod go-w $(BIN) $(BIN)/drivers
 	$(GO) build -trimpath -o $(BIN)/fieldloom ./cmd/fieldloom
-	$(GO) build -trimpath -o $(BIN)/drivers/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
+	$(GO) build -trimpath -o $(BIN)/executables/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
 
 # The builder's own key signs what is built here; bin/trust.yaml trusts it, and a
 # gateway that finds no trust file beside its configuration takes that one. A build for
@@ -50,7 +50,7 @@ packages: binaries
 		$$fieldloom driver keygen --no-password --private $(BIN)/build.key --public $(BIN)/build.pub --trust $(BIN)/trust.yaml >/dev/null; \
 	fi; \
 	for d in $(DRIVERS); do \
-		$$fieldloom driver pack drivers/$$d/driver.json --exec $$platform=$(BIN)/drivers/driver-$$d --key $(BIN)/build.key --into $(BIN)/drivers --if-new; \
+		$$fieldloom driver pack drivers/$$d/driver.json --exec $$platform=$(BIN)/executables/driver-$$d --key $(BIN)/build.key --into $(BIN)/drivers --if-new; \
 	done
 
 .PHONY: demo

@@ -110,7 +110,8 @@ func (w *demoWord) configure(sim *simulator.Simulator, p *plant) (*config.Config
 // demoMain is the demo's fieldloom.yaml.
 const demoMain = `# Written by fieldloom demo at every start.
 gateway: demo
-%sspool: {max: 256MiB, keep: 1d}
+%sdetach: false
+spool: {max: 256MiB, keep: 1d}
 `
 
 // demoRun is one demo.

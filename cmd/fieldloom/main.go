@@ -44,8 +44,12 @@ type words struct {
 	Read       readWord       `cmd:"" help:"Read points, fresh from their devices."`
 	Write      writeWord      `cmd:"" help:"Write a point; acknowledged by the device, or the fault."`
 	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
+	Offline    offlineWord    `cmd:"" help:"Take links, devices or a driver off line, until they are brought back."`
+	Online     onlineWord     `cmd:"" help:"Bring back what passes its health check."`
+	Events     eventsWord     `cmd:"" help:"What happened to the driver processes, and why."`
+	Driver     driverWord     `cmd:"" help:"Drivers: install, upgrade, enable; their logs; make, sign and verify packages."`
+	Stop       stopWord       `cmd:"" help:"Stop the gateway."`
 	Sim        simWord        `cmd:"" help:"Run simulated devices alone."`
-	Driver     driverWord     `cmd:"" help:"Packages of drivers: make keys, pack, sign, verify."`
 	Completion completionWord `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionWord    `cmd:"" help:"Print the version."`
 	Names      namesWord      `cmd:"" name:"__names" hidden:""`

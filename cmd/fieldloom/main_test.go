@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	"github.com/fieldloom/fieldloom/drivers/modbus"
 	"github.com/fieldloom/fieldloom/drivers/mqtt"
@@ -28,7 +30,8 @@ import (
 // TestMain makes the test binary every program that the scripts run: fieldloom, and
 // the drivers that it starts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	confine.Main() // the gateway starts its own executable, this one, to confine a driver
+	testscript.Main(cleaned{m}, map[string]func(){
 		"fieldloom":      main,
 		"driver-memory":  func() { plugin.Serve(testdriver.New("memory")) },
 		"driver-memory2": func() { plugin.Serve(testdriver.New("memory2")) },
@@ -38,6 +41,22 @@ func TestMain(m *testing.M) {
 		"driver-serial":  func() { plugin.Serve(serial.New()) },
 	})
 }
+
+// cleaned removes what the tests signed.
+type cleaned struct{ *testing.M }
+
+func (c cleaned) Run() int {
+	code := c.M.Run()
+	if made.Load() {
+		if dir, err := signed(); err == nil {
+			_ = os.RemoveAll(dir)
+		}
+	}
+	return code
+}
+
+// made tells whether anything was signed.
+var made atomic.Bool
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -50,6 +69,13 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("DRIVERS", filepath.Dir(driver))
+			made.Store(true)
+			dir, err := signed()
+			if err != nil {
+				return err
+			}
+			e.Setenv("SIGNED", dir)
+			e.Setenv("PACKAGES", filepath.Join(dir, "packages"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -59,6 +85,7 @@ func TestScripts(t *testing.T) {
 			"gone":       gone,
 			"signal":     signalGateway,
 			"tty":        onTerminal,
+			"copy-tree":  copyTree,
 		},
 	})
 }
@@ -130,6 +157,15 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Wait())
 	ts.Check(terminal.Close())
 	ts.Check(os.WriteFile(ts.MkAbs("tty.out"), shown, 0o600))
+}
+
+// copyTree copies a directory: copy-tree FROM TO
+func copyTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: copy-tree FROM TO")
+	}
+	from, to := ts.MkAbs(args[0]), ts.MkAbs(args[1])
+	ts.Check(os.CopyFS(to, os.DirFS(from)))
 }
 
 // gone demands that no process runs with an argument or environment in the script's

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -10,7 +11,8 @@ import (
 
 type statusWord struct {
 	remote
-	JSON bool `help:"As JSON."`
+	Events bool `help:"Show the latest changes of each driver's processes too."`
+	JSON   bool `help:"As JSON, whole."`
 }
 
 // Help has the examples.
@@ -36,10 +38,10 @@ func (w *statusWord) Run(ctx context.Context, s *screen) error {
 	if w.JSON {
 		return printJSON(s.out, status)
 	}
-	return printStatus(s, status, time.Now())
+	return printStatus(s, status, time.Now(), w.Events)
 }
 
-func printStatus(s *screen, st *client.Status, now time.Time) error {
+func printStatus(s *screen, st *client.Status, now time.Time, events bool) error {
 	head := grid{}
 	head.add("", "gateway", st.Gateway, fmt.Sprintf("up %s, pid %d, version %s", ago(st.Since, now), st.PID, st.Version))
 	head.add("", "config", st.Config.Dir, fmt.Sprintf("revision %d, in force since %s", st.Config.Revision, ago(st.Config.Loaded, now)))
@@ -50,10 +52,17 @@ func printStatus(s *screen, st *client.Status, now time.Time) error {
 	if st.Spool.Fault != "" {
 		head.add(red, "", "fault", st.Spool.Fault)
 	}
+	for _, line := range st.Warnings {
+		head.add(red, "", "warning", line)
+	}
 	if err := head.print(s); err != nil {
 		return err
 	}
-	for _, g := range []*grid{driverGrid(st, now), linkGrid(st, now), deviceGrid(st, now)} {
+	for _, g := range []*grid{driverGrid(st, now), processGrid(st, now), meterGrid(st), offlineGrid(st, now), eventGrid(st, events),
+		linkGrid(st, now), deviceGrid(st, now)} {
+		if len(g.rows) < 2 {
+			continue // the head alone
+		}
 		if _, err := fmt.Fprintln(s.out); err != nil {
 			return err
 		}
@@ -77,13 +86,119 @@ func spoolText(sp *client.SpoolStatus, now time.Time) string {
 
 func driverGrid(st *client.Status, now time.Time) *grid {
 	g := new(grid)
-	g.add(bold, "DRIVER", "STATE", "SINCE", "PID", "RESTARTS", "SAMPLES", "PER S", "GAPS", "RING", "CAUSE")
-	for _, d := range st.Drivers {
-		g.add(stateColour(d.State), d.Name, d.State, ago(d.Since, now), fmt.Sprint(d.PID), fmt.Sprint(d.Restarts), fmt.Sprint(d.Samples),
+	g.add(bold, "DRIVER", "STATE", "SINCE", "VERSION", "PID", "RESTARTS", "SAMPLES", "PER S", "GAPS", "RING", "CAUSE")
+	for i := range st.Drivers {
+		d := &st.Drivers[i]
+		g.add(stateColour(d.State), d.Name, d.State, ago(d.Since, now), versionText(d), pidText(d.PID), fmt.Sprint(d.Restarts), fmt.Sprint(d.Samples),
 			rate(d.Rate), fmt.Sprint(d.Gaps), size(d.Ring), d.Cause)
+		if u := d.Upgrade; u != nil {
+			g.add(yellow, "", "", "", "", "", "", "", "", "", "", fmt.Sprintf("upgrade to %s for %s, %d of %d links: %s", u.Version, ago(u.Since, now), u.Done, u.Of, u.Text))
+		}
 		for _, line := range d.Stderr {
 			if d.State != "active" {
-				g.add(stateColour(d.State), "", "", "", "", "", "", "", "", "", "| "+line)
+				g.add(stateColour(d.State), "", "", "", "", "", "", "", "", "", "", "| "+line)
+			}
+		}
+	}
+	return g
+}
+
+func versionText(d *client.Driver) string {
+	if d.Unsigned {
+		return d.Version + " UNSIGNED"
+	}
+	return d.Version
+}
+
+func pidText(pid int) string {
+	if pid == 0 {
+		return "-"
+	}
+	return fmt.Sprint(pid)
+}
+
+// processGrid has a line a process: what it is, and what keeps it in its place.
+func processGrid(st *client.Status, now time.Time) *grid {
+	g := new(grid)
+	g.add(bold, "PROCESS", "ROLE", "STATE", "SINCE", "PID", "VERSION", "LINKS", "RESTARTS", "CONFINEMENT", "CAUSE")
+	for i := range st.Drivers {
+		for j := range st.Drivers[i].Processes {
+			p := &st.Drivers[i].Processes[j]
+			g.add(stateColour(p.State), fmt.Sprintf("%s.%d", st.Drivers[i].Name, p.Member), roleText(p), p.State, ago(p.Since, now), pidText(p.PID),
+				p.Version, fmt.Sprint(p.Links), fmt.Sprint(p.Restarts), confinementText(p.Confinement), processCause(p, now))
+		}
+	}
+	return g
+}
+
+func roleText(p *client.Process) string {
+	text := fmt.Sprintf("instance %d", p.Instance)
+	switch {
+	case p.Next:
+		text = "next version"
+	case p.Instance < 0:
+		text = "standby"
+	}
+	if p.Detached {
+		text += ", detached"
+	}
+	return text
+}
+
+func processCause(p *client.Process, now time.Time) string {
+	cause := p.Cause
+	if p.Adopted && cause == "" {
+		cause = "adopted from an earlier gateway"
+	}
+	if p.Retry.After(now) {
+		cause = fmt.Sprintf("next start in %s; %s", p.Retry.Sub(now).Round(100*time.Millisecond), cause)
+	}
+	return cause
+}
+
+// confinementText is one line of what is in force and what is missing.
+func confinementText(c *client.Confinement) string {
+	if c == nil {
+		return "-"
+	}
+	text := c.Mode
+	if len(c.InForce) > 0 {
+		text += ": " + strings.Join(c.InForce, ", ")
+	}
+	if len(c.Missing) > 0 {
+		text += "; missing: " + strings.Join(c.Missing, ", ")
+	}
+	return short(text, 120)
+}
+
+// meterGrid has what drivers count themselves.
+func meterGrid(st *client.Status) *grid {
+	g := new(grid)
+	g.add(bold, "METER", "LINK", "NAME", "VALUE")
+	for i := range st.Drivers {
+		for _, m := range st.Drivers[i].Meters {
+			g.add("", st.Drivers[i].Name, m.Link, m.Name, fmt.Sprint(m.Value))
+		}
+	}
+	return g
+}
+
+func offlineGrid(st *client.Status, now time.Time) *grid {
+	g := new(grid)
+	g.add(bold, "OFF LINE", "SINCE", "")
+	for i := range st.Offline {
+		g.add(yellow, st.Offline[i].Name, ago(st.Offline[i].Since, now), st.Offline[i].Text)
+	}
+	return g
+}
+
+func eventGrid(st *client.Status, events bool) *grid {
+	g := new(grid)
+	g.add(bold, "EVENTS")
+	for i := range st.Drivers {
+		for j := range st.Drivers[i].Events {
+			if events {
+				g.add("", eventLine(&screen{}, &st.Drivers[i].Events[j]))
 			}
 		}
 	}
@@ -119,7 +234,7 @@ func stateColour(state string) string {
 	switch state {
 	case "up", "active":
 		return green
-	case "down", "backing-off":
+	case "down", "backing-off", "quarantined":
 		return red
 	}
 	return yellow

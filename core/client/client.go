@@ -85,35 +85,57 @@ func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return s, c.call(ctx, http.MethodPost, "/v1/reload", nil, nil, &s)
 }
 
+// call sends in as JSON, where it is not nil, and decodes the answer into out.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	answer, err := c.send(ctx, method, path, query, in)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
+	return decode(answer, out)
+}
+
+// transfer sends bytes as they are.
+func (c *Client) transfer(ctx context.Context, method, path string, body io.Reader, out any) error {
+	answer, err := c.do(ctx, method, path, nil, body, "application/octet-stream")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return decode(answer, out)
+}
+
+func decode(answer *http.Response, out any) error {
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
-		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+		return fmt.Errorf("%s %s: read the answer: %w", answer.Request.Method, answer.Request.URL.Path, err)
 	}
 	return nil
 }
 
 // send returns an answer with a good status, whose body the caller closes.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		encoded, err := json.Marshal(in)
-		if err != nil {
-			return nil, fmt.Errorf("%s %s: encode the request: %w", method, path, err)
-		}
-		body = bytes.NewReader(encoded)
+	if in == nil {
+		return c.do(ctx, method, path, query, nil, "")
 	}
-	target := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	encoded, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: encode the request: %w", method, path, err)
+	}
+	return c.do(ctx, method, path, query, bytes.NewReader(encoded), "application/json")
+}
+
+// do is send of any body. The path is escaped already.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, body io.Reader, kind string) (*http.Response, error) {
+	target := "http://gateway" + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if in != nil {
-		request.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		request.Header.Set("Content-Type", kind)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {

@@ -21,6 +21,8 @@ type Status struct {
 	Spool      SpoolStatus  `json:"spool"`
 	Watchers   int          `json:"watchers" doc:"Streams of samples being sent"`
 	RateWindow float64      `json:"rate_window_s" doc:"Seconds that the rates were measured over"`
+	Warnings   []string     `json:"warnings,omitempty" doc:"What is loosened and should not stay so"`
+	Offline    []LineResult `json:"offline,omitempty" doc:"What the operator has taken off line"`
 	Drivers    []Driver     `json:"drivers"`
 	Links      []Link       `json:"links"`
 }
@@ -48,33 +50,89 @@ type SpoolStatus struct {
 	Fault      string    `json:"fault,omitempty" doc:"Why nothing can be stored at present"`
 }
 
-// Driver is one driver process.
+// Driver is one driver with its processes. State, Since, Cause, PID, Started and
+// Stderr are those of the process that does worst; the counters are of all together.
 type Driver struct {
-	Name     string    `json:"name"`
-	Version  string    `json:"version,omitempty"`
-	State    string    `json:"state" enum:"starting,active,backing-off,stopping,stopped"`
-	Since    time.Time `json:"since"`
-	Cause    string    `json:"cause,omitempty" doc:"Why it is in this state"`
-	Stderr   []string  `json:"stderr,omitempty" doc:"The last lines of the process that died"`
-	PID      int       `json:"pid,omitempty"`
-	Started  time.Time `json:"started,omitzero" doc:"When the process started"`
-	Restarts uint64    `json:"restarts"`
-	Frames   uint64    `json:"frames" doc:"Frames stored since the gateway started"`
-	Bytes    uint64    `json:"bytes"`
-	Gaps     uint64    `json:"gaps" doc:"Losses recorded since the gateway started"`
-	Samples  uint64    `json:"samples"`
-	Dropped  uint64    `json:"dropped" doc:"Samples lost because the ring was full"`
-	Slowed   uint64    `json:"slowed" doc:"Polls not made because the ring was full"`
-	Ring     uint64    `json:"ring_bytes" doc:"Bytes not yet acknowledged"`
-	RingMax  uint64    `json:"ring_max_bytes"`
-	Rate     float64   `json:"samples_per_s"`
+	Name      string    `json:"name"`
+	Version   string    `json:"version,omitempty"`
+	State     string    `json:"state" enum:"verified,starting,standby,active,draining,backing-off,quarantined,stopped"`
+	Since     time.Time `json:"since"`
+	Cause     string    `json:"cause,omitempty" doc:"Why it is in this state"`
+	Stderr    []string  `json:"stderr,omitempty" doc:"The last lines of the process that died"`
+	PID       int       `json:"pid,omitempty"`
+	Started   time.Time `json:"started,omitzero" doc:"When the process started"`
+	Level     string    `json:"level,omitempty" doc:"The lowest level of its log"`
+	Disabled  string    `json:"disabled,omitempty" doc:"Why it is not to run"`
+	Unsigned  bool      `json:"unsigned,omitempty" doc:"Nobody signed what runs"`
+	Restarts  uint64    `json:"restarts"`
+	Frames    uint64    `json:"frames" doc:"Frames stored since the gateway started"`
+	Bytes     uint64    `json:"bytes"`
+	Gaps      uint64    `json:"gaps" doc:"Losses recorded since the gateway started"`
+	Samples   uint64    `json:"samples"`
+	Dropped   uint64    `json:"dropped" doc:"Samples lost because the ring was full"`
+	Slowed    uint64    `json:"slowed" doc:"Polls not made because the ring was full"`
+	Ring      uint64    `json:"ring_bytes" doc:"Bytes not yet acknowledged"`
+	RingMax   uint64    `json:"ring_max_bytes"`
+	Rate      float64   `json:"samples_per_s"`
+	Spill     uint64    `json:"spill_bytes,omitempty" doc:"Bytes not yet acknowledged that are on disk"`
+	Instances int       `json:"instances"`
+	Standby   int       `json:"standby"`
+
+	Meters    []Meter        `json:"meters,omitempty" doc:"What the driver counts itself"`
+	Processes []Process      `json:"processes"`
+	Upgrade   *UpgradeStatus `json:"upgrade,omitempty"`
+	Events    []Event        `json:"events,omitempty" doc:"The latest changes of state, oldest first"`
+}
+
+// Process is one process of a driver.
+type Process struct {
+	Member      int          `json:"member" doc:"Which of the driver's processes, from 0"`
+	Instance    int          `json:"instance" doc:"Which share of the driver's links it has; -1: it stands by"`
+	Next        bool         `json:"next,omitempty" doc:"It is of a version that is being put in the place of another"`
+	State       string       `json:"state" enum:"verified,starting,standby,active,draining,backing-off,quarantined,stopped"`
+	Since       time.Time    `json:"since"`
+	Cause       string       `json:"cause,omitempty"`
+	Retry       time.Time    `json:"retry,omitzero" doc:"When the next start is due"`
+	Version     string       `json:"version,omitempty"`
+	PID         int          `json:"pid,omitempty"`
+	Started     time.Time    `json:"started,omitzero"`
+	Restarts    uint64       `json:"restarts"`
+	Links       int          `json:"links" doc:"How many links it holds"`
+	Detached    bool         `json:"detached" doc:"It outlives the gateway"`
+	Adopted     bool         `json:"adopted,omitempty" doc:"An earlier gateway started it"`
+	Confinement *Confinement `json:"confinement,omitempty"`
+	Stderr      []string     `json:"stderr,omitempty" doc:"The last lines of the process that died"`
+}
+
+// UpgradeStatus is an upgrade in hand.
+type UpgradeStatus struct {
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"`
+	Text    string    `json:"text" doc:"The latest step"`
+	Done    int       `json:"done" doc:"Links that are with the new version"`
+	Of      int       `json:"of"`
+}
+
+// Confinement is what keeps a process from what it has no business with.
+type Confinement struct {
+	Mode    string   `json:"mode" enum:"required,best-effort,off"`
+	InForce []string `json:"in_force" doc:"What is in force"`
+	Missing []string `json:"missing,omitempty" doc:"What is not, and why"`
+}
+
+// Meter is a counter or a gauge of a driver.
+type Meter struct {
+	Link  string  `json:"link"`
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Kind  string  `json:"kind" enum:"counter,gauge"`
 }
 
 // Link is one link and its devices.
 type Link struct {
 	Name         string    `json:"name"`
 	Driver       string    `json:"driver"`
-	State        string    `json:"state" enum:"not-started,connecting,up,degraded,down,stopped"`
+	State        string    `json:"state" enum:"not-started,connecting,up,degraded,down,stopped,offline"`
 	Since        time.Time `json:"since,omitzero"`
 	Cause        *Fault    `json:"cause,omitempty"`
 	Opens        uint64    `json:"opens"`
@@ -86,7 +144,7 @@ type Link struct {
 // Device is one device.
 type Device struct {
 	Name          string    `json:"name"`
-	State         string    `json:"state" enum:"not-started,connecting,up,degraded,down,stopped"`
+	State         string    `json:"state" enum:"not-started,connecting,up,degraded,down,stopped,offline"`
 	Since         time.Time `json:"since,omitzero"`
 	Cause         *Fault    `json:"cause,omitempty"`
 	Polls         uint64    `json:"polls"`

@@ -26,33 +26,58 @@ type WatchOptions struct {
 // has come; a stream that ends before yields one last error. Samples that the
 // caller was too slow for come as one with the code "lost".
 func (c *Client) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Sample, error] {
-	return func(yield func(Sample, error) bool) {
+	samples := stream[Sample](ctx, c, http.MethodGet, "/v1/samples", o.query(), nil)
+	if o.Replay || o.For > 0 {
+		return samples
+	}
+	return endless(ctx, samples) // it has no reason to end but the gateway's own end
+}
+
+// errStopped says that a stream without an end has ended.
+var errStopped = fmt.Errorf("%w any more: it has stopped", ErrUnreachable)
+
+// endless is a stream that only the gateway's end ends.
+func endless[T any](ctx context.Context, of iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range of {
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			var none T
+			yield(none, errStopped)
+		}
+	}
+}
+
+// stream yields the lines of an answer, decoded, until it ends or ctx is done; an error is
+// the last.
+func stream[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		answer, err := c.send(ctx, http.MethodGet, "/v1/samples", o.query(), nil)
+		var none T
+		answer, err := c.send(ctx, method, path, query, in)
 		if err != nil {
-			yield(Sample{}, err)
+			yield(none, err)
 			return
 		}
 		defer func() { _ = answer.Body.Close() }()
 		lines := bufio.NewScanner(answer.Body)
 		lines.Buffer(nil, maxLine)
 		for lines.Scan() {
-			var s Sample
-			if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-				yield(Sample{}, fmt.Errorf("watch: %w", err))
+			var v T
+			if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
+				yield(none, fmt.Errorf("%s: %w", path, err))
 				return
 			}
-			if !yield(s, nil) {
+			if !yield(v, nil) {
 				return
 			}
 		}
-		switch err := lines.Err(); {
-		case ctx.Err() != nil:
-		case err != nil:
-			yield(Sample{}, fmt.Errorf("watch: the stream broke: %w", err))
-		case !o.Replay && o.For == 0: // it had no reason to end but the gateway's own end
-			yield(Sample{}, fmt.Errorf("watch: %w any more: it has stopped", ErrUnreachable))
+		if err := lines.Err(); err != nil && ctx.Err() == nil {
+			yield(none, fmt.Errorf("%s: the stream broke: %w", path, err))
 		}
 	}
 }

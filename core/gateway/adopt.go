@@ -54,15 +54,24 @@ type refusal struct {
 // not hold up the others: the supervisor tries it again, and the API says so.
 func (g *gateway) start(ctx context.Context) error {
 	first := g.inForce.Load()
-	unready, err := vet(ctx, first.Config, g.drivers, firstStart)
+	v := g.vetting(first.Config)
+	v.start, v.known = firstStart, func(string) bool { return true } // one that is missing now may come
+	unready, err := v.vet(ctx)
 	if err != nil {
 		return err
 	}
 	for _, fault := range sorted(unready) {
 		g.o.Log.Error("configuration is not checked by its driver", "err", fault)
 	}
-	_, err = g.adopt(first.Config)
+	_, err = g.adopt(first.Config, unready)
 	return err
+}
+
+// vetting checks c, of which only what is new must have its driver there.
+func (g *gateway) vetting(c *config.Config) *vetting {
+	states := g.inForce.Load().states
+	return &vetting{config: c, drivers: g.drivers, packages: g.depot, start: vetLimit, attached: g.o.Attach,
+		known: func(kind string) bool { return states[kind] != nil }}
 }
 
 // reload loads the configuration and puts it in force, or leaves the old one in
@@ -74,7 +83,7 @@ func (g *gateway) reload(ctx context.Context) error {
 	if err != nil {
 		refused := configError(err)
 		g.refusal.Store(&refusal{at: time.Now(), lines: refused.Lines()})
-		g.drivers.Set(desired(g.inForce.Load().states)) // stops what was started for the check alone
+		g.setDrivers() // stops what was started for the check alone
 		g.o.Log.Error("configuration refused, the old one stays in force", "err", refused)
 		return refused
 	}
@@ -94,14 +103,16 @@ func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
 	if err := fixed(old.Config, next); err != nil {
 		return false, err
 	}
-	unready, err := vet(ctx, next, g.drivers, vetLimit)
+	g.vetted.Store(next)
+	defer g.vetted.Store(nil)
+	unready, err := g.vetting(next).vet(ctx)
 	if err != nil {
 		return false, err
 	}
 	if faults := unchecked(unready, draft(old.Config), draft(next)); faults != nil {
 		return false, &ConfigError{Faults: faults}
 	}
-	return g.adopt(next)
+	return g.adopt(next, unready)
 }
 
 // unchecked is the reasons why drivers could not check what is new for them. A
@@ -138,14 +149,15 @@ func fixed(old, next *config.Config) error {
 	return nil
 }
 
-// adopt puts a vetted configuration in force. Drivers whose state is the same keep
-// the very state that they have.
-func (g *gateway) adopt(next *config.Config) (changed bool, err error) {
+// adopt puts a vetted configuration in force, with what the operator chose. Drivers
+// whose state is the same keep the very state that they have.
+func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed bool, err error) {
 	old := g.inForce.Load()
 	states, err := g.catalog.States(next, old.revision)
 	if err != nil {
 		return false, fmt.Errorf("number the points: %w", err)
 	}
+	g.choices.get().mark(states)
 	for kind, state := range states {
 		if before := old.states[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
 			states[kind] = before
@@ -154,7 +166,10 @@ func (g *gateway) adopt(next *config.Config) (changed bool, err error) {
 		changed = true
 	}
 	changed = changed || len(states) != len(old.states)
-	a := &adopted{Config: next, states: states, revision: old.revision, loaded: time.Now()}
+	a := &adopted{Config: next, states: states, unready: unready, revision: old.revision, loaded: time.Now()}
+	if next == old.Config && old.states != nil {
+		a.loaded = old.loaded
+	}
 	if changed {
 		if a.revision, err = g.data.count(revisionKey); err != nil {
 			return false, fmt.Errorf("count the configuration's revision: %w", err)
@@ -165,17 +180,23 @@ func (g *gateway) adopt(next *config.Config) (changed bool, err error) {
 		g.o.Level.Set(next.Log.Level)
 	}
 	g.inForce.Store(a)
-	g.drivers.Set(desired(states))
+	g.setDrivers()
 	return changed, nil
 }
 
-// desired is what the drivers should do.
-func desired(states map[string]*engine.State) map[string]supervise.Desired {
-	all := make(map[string]supervise.Desired, len(states))
-	for kind, state := range states {
-		all[kind] = supervise.Desired{State: state}
+// setDrivers tells the supervisor what the drivers should do.
+func (g *gateway) setDrivers() {
+	a, c := g.inForce.Load(), g.choices.get()
+	all := make(map[string]supervise.Desired, len(a.states))
+	for kind, state := range a.states {
+		p := a.Process(kind)
+		d := supervise.Desired{State: state, Instances: p.Instances, Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
+		if _, disabled := c.Disabled[kind]; disabled {
+			d.Disabled = "disabled by the operator"
+		}
+		all[kind] = d
 	}
-	return all
+	g.drivers.Set(all)
 }
 
 // number gives the states that changed their revision.

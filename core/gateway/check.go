@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -41,12 +41,16 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if err != nil {
 		return nil, configError(err)
 	}
-	drivers := supervise.New(supervise.Options{Log: log, Launch: supervise.Exec{
-		Dir: func() string { return c.DriversDir }, Env: DriverEnv(), Log: log,
-		Services: func(string) plugin.Services { return nil },
-	}.Launch})
+	packages, err := openDepot(func() *config.Config { return c }, nil, log)
+	if err != nil {
+		return nil, err
+	}
+	l := &launcher{depot: packages, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet),
+		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
+	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
 	defer drivers.Close(false)
-	unready, err := vet(ctx, c, drivers, vetLimit)
+	v := &vetting{config: c, drivers: drivers, packages: packages, start: vetLimit}
+	unready, err := v.vet(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,20 +66,35 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	return checked, nil
 }
 
-// vet checks c against its drivers' schemas, then lets each driver validate its
-// part. It starts the drivers that do not run. What does not start, or does not
-// answer, is in unready, by its kind: its part is not checked. start bounds the start of
-// all drivers together.
-func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor, start time.Duration) (unready map[string]error, err error) {
+// vetting checks a configuration and gathers what the drivers say.
+type vetting struct {
+	config   *config.Config
+	drivers  *supervise.Supervisor
+	packages *depot.Depot
+	start    time.Duration          // how long a driver may take to start
+	known    func(kind string) bool // a driver that need not be there; nil: none
+	attached map[string]string      // drivers that were started by hand
+
+	mu        sync.Mutex
+	running   map[string]supervise.Process
+	described map[string]engine.Description
+	unready   map[string]error
+	faults    []error
+}
+
+// vet checks the configuration against its drivers' schemas, then lets each driver
+// validate its part. It starts the drivers that do not run. What does not start, or
+// does not answer, is in unready, by its kind: its part is not checked.
+func (v *vetting) vet(ctx context.Context) (unready map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit)
 	defer cancel()
-	v := &vetting{config: c, drivers: drivers, start: start, running: make(map[string]supervise.Process),
-		described: make(map[string]engine.Description), unready: make(map[string]error)}
+	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]engine.Description), make(map[string]error)
+	v.faults = checkSecrets(v.config)
 	v.each(func(kind string) { v.describe(ctx, kind) })
-	if err := c.Check(v.described); err != nil {
+	if err := v.config.Check(v.described); err != nil {
 		v.faults = append(v.faults, configError(err).Faults...)
 	}
-	drafts := draft(c) // after Check, which completes the settings
+	drafts := draft(v.config) // after Check, which completes the settings
 	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, fmt.Errorf("check the configuration: %w", cause)
@@ -84,19 +103,6 @@ func vet(ctx context.Context, c *config.Config, drivers *supervise.Supervisor, s
 		return nil, &ConfigError{Faults: append(v.faults, sorted(v.unready)...)}
 	}
 	return v.unready, nil
-}
-
-// vetting gathers what the drivers say.
-type vetting struct {
-	config  *config.Config
-	drivers *supervise.Supervisor
-	start   time.Duration // how long a driver may take to start
-
-	mu        sync.Mutex
-	running   map[string]supervise.Process
-	described map[string]engine.Description
-	unready   map[string]error
-	faults    []error
 }
 
 // sorted is the errors in the order of their kinds.
@@ -122,13 +128,13 @@ func (v *vetting) each(f func(kind string)) {
 func (v *vetting) describe(ctx context.Context, kind string) {
 	anything := json.RawMessage("{}")
 	unknown := engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
-	if _, err := supervise.Find(v.config.DriversDir, kind); errors.Is(err, fs.ErrNotExist) {
-		return
-	} else if err != nil { // it is there, and is not to be executed
+	if err := v.find(kind); err != nil {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.described[kind] = unknown
-		v.faults = append(v.faults, err)
+		if errors.Is(err, depot.ErrNotThere) && (v.known == nil || !v.known(kind)) {
+			return
+		}
+		v.described[kind], v.unready[kind] = unknown, err
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.start)
@@ -141,6 +147,15 @@ func (v *vetting) describe(ctx context.Context, kind string) {
 		return
 	}
 	v.running[kind], v.described[kind] = p, p.Description()
+}
+
+// find tells why there is nothing to start.
+func (v *vetting) find(kind string) error {
+	if v.attached[kind] != "" {
+		return nil
+	}
+	_, err := v.packages.Image(kind)
+	return err
 }
 
 // validate asks one driver that runs.
@@ -156,15 +171,15 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
 	}
 	for _, f := range found {
-		if located := v.config.Locate(kind, f); !v.known(located) {
+		if located := v.config.Locate(kind, f); !v.isKnown(located) {
 			v.faults = append(v.faults, located)
 		}
 	}
 }
 
-// known tells whether a fault at the same place was found before: a schema and its
+// isKnown tells whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways.
-func (v *vetting) known(e *config.Error) bool {
+func (v *vetting) isKnown(e *config.Error) bool {
 	for _, f := range v.faults {
 		var other *config.Error
 		if errors.As(f, &other) && other.File == e.File && other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {

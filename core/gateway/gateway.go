@@ -23,6 +23,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/live"
 	"github.com/fieldloom/fieldloom/core/internal/procs"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
@@ -38,10 +39,15 @@ type Options struct {
 	Reload  <-chan struct{} // each value reloads the configuration; may be nil
 	Ready   func()          // called once the API serves; may be nil
 	Alone   bool            // the process is the gateway's alone, which then fits its processors to its load
+
+	// Attach are drivers that somebody started by hand: the path of the record that each
+	// wrote, by its kind. They are used instead of what is installed.
+	Attach map[string]string
 }
 
 // Run runs a gateway until ctx is done, then drains the drivers, stores what they
-// sent, and leaves nothing behind but the data directory. An error before it serves
+// sent, and leaves nothing behind but the data directory and the drivers that are
+// detached, which the next gateway finds. An error before it serves
 // is a *ConfigError where the configuration is at fault.
 func Run(ctx context.Context, o Options) error {
 	if o.Log == nil {
@@ -56,16 +62,27 @@ func Run(ctx context.Context, o Options) error {
 
 // gateway is one running gateway.
 type gateway struct {
-	o       Options
-	started time.Time
-	data    *data
-	catalog *catalog.Catalog
-	spool   *spool.Spool
-	drivers *supervise.Supervisor
-	hub     live.Hub
-	rates   rates
+	o        Options
+	started  time.Time
+	data     *data
+	catalog  *catalog.Catalog
+	spool    *spool.Spool
+	choices  *choiceBook
+	depot    *depot.Depot
+	fleet    fleet
+	launcher *launcher
+	logs     *driverLogs
+	drivers  *supervise.Supervisor
+	hub      live.Hub
+	rates    rates
+
+	stop        context.CancelFunc // ends Run; set by it
+	life        context.Context    // Run's: bounds what goes on without its caller
+	stopDrivers atomic.Bool        // detached ones as well
+	upgrades    upgrades
 
 	inForce atomic.Pointer[adopted]
+	vetted  atomic.Pointer[config.Config] // is being looked at; nil: none
 
 	reloading sync.Mutex // one reload at a time
 	refusal   atomic.Pointer[refusal]
@@ -75,6 +92,7 @@ type gateway struct {
 type adopted struct {
 	*config.Config
 	states   map[string]*engine.State // by driver
+	unready  map[string]error         // drivers that could not check their part
 	revision uint64
 	loaded   time.Time
 }
@@ -99,15 +117,8 @@ func open(o Options) (g *gateway, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	g.drivers = supervise.New(supervise.Options{
-		Log: o.Log, Spool: g.spool, Stored: g.publish,
-		CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
-		Launch: supervise.Exec{Dir: g.driversDir, Env: DriverEnv(), Log: o.Log, Services: g.services}.Launch,
-	})
-	return g, nil
+	return g, g.openDrivers()
 }
-
-func (g *gateway) driversDir() string { return g.inForce.Load().DriversDir }
 
 // DriverEnv is the whole environment of a driver process: the garbage collector
 // trades a little work for a small process.
@@ -119,6 +130,13 @@ func (g *gateway) publish(r spool.Record) {
 
 // run serves until ctx is done.
 func (g *gateway) run(ctx context.Context) error {
+	ctx, g.stop = context.WithCancel(ctx)
+	defer func() {
+		g.stop()
+		g.upgrades.work.Wait()
+	}()
+	g.life = ctx
+	g.warn()
 	if err := g.start(ctx); err != nil {
 		return err
 	}
@@ -127,12 +145,14 @@ func (g *gateway) run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return api.Serve(ctx, socket, api.Handler(g)) })
+	group.Go(func() error { return api.Serve(ctx, socket, api.Handler(g), g.o.Log) })
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
 	if g.o.Alone {
 		group.Go(func() error { procs.Fit(ctx); return nil })
 	}
+	group.Go(func() error { return g.depot.Run(ctx) })
+	group.Go(func() error { return g.takePackages(ctx) })
 	g.o.Log.Info("gateway is up", "gateway", g.inForce.Load().Gateway, "socket", g.inForce.Load().Socket, "pid", os.Getpid())
 	if g.o.Ready != nil {
 		g.o.Ready()
@@ -146,7 +166,7 @@ func (g *gateway) run(ctx context.Context) error {
 func (g *gateway) close() error {
 	var errs []error
 	if g.drivers != nil {
-		g.drivers.Close(false)
+		g.drivers.Close(!g.stopDrivers.Load())
 	}
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())

@@ -59,11 +59,6 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 	return nil
 }
 
-// Secret finds no secrets yet: the gateway keeps none.
-func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
-	return nil, driver.Errorf(driver.NotFound, "secret %q of link %s: there is no such secret", name, link)
-}
-
 // Gateway tells the gateway's name and time.
 func (s *services) Gateway(context.Context) (name string, now time.Time, err error) {
 	return s.g.inForce.Load().Gateway, time.Now(), nil

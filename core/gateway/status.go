@@ -18,14 +18,16 @@ const statusLimit = 3 * time.Second
 func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: g.hub.Watchers()}
+	chosen := g.choices.get()
+	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: g.hub.Watchers(),
+		Warnings: g.warnings(), Offline: chosen.offlineList(g.inForce.Load())}
 	known := make(map[string]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
 	for i := range list {
 		d := &list[i]
 		drivers[d.Kind] = d
-		s.Drivers = append(s.Drivers, driverStatus(d))
+		s.Drivers = append(s.Drivers, g.driverStatus(d))
 		if d.Engine == nil {
 			continue
 		}
@@ -34,7 +36,9 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 		}
 	}
 	for _, l := range g.inForce.Load().Links {
-		s.Links = append(s.Links, linkStatus(l, known[l.Name], drivers[l.Driver]))
+		ls := linkStatus(l, known[l.Name], drivers[l.Driver])
+		chosen.show(&ls)
+		s.Links = append(s.Links, ls)
 	}
 	g.rates.fill(s, time.Now())
 	return s, nil
@@ -50,14 +54,69 @@ func (g *gateway) spoolStatus() client.SpoolStatus {
 	return s
 }
 
-func driverStatus(d *supervise.Status) client.Driver {
+func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: d.Cause, Stderr: d.Stderr,
-		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps}
+		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps,
+		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
 	if d.Engine != nil {
 		r := d.Engine.Ring
-		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes
+		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax, s.Spill = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes
+		s.Meters = metersOf(d.Engine.Meters)
+	}
+	s.Processes = make([]client.Process, len(d.Processes))
+	for i := range d.Processes {
+		s.Processes[i] = g.processStatus(&d.Processes[i])
+		if p := g.fleet.find(d.Processes[i].PID); p != nil && p.Unsigned {
+			s.Unsigned = true
+		}
+	}
+	if u := d.Upgrade; u != nil {
+		s.Upgrade = &client.UpgradeStatus{Version: u.Version, Since: u.Since, Text: u.Text, Done: u.Done, Of: u.Total}
+	}
+	for i := range d.History {
+		s.Events = append(s.Events, eventOf(&d.History[i]))
 	}
 	return s
+}
+
+func (g *gateway) processStatus(p *supervise.ProcessStatus) client.Process {
+	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: p.Cause, Retry: p.Retry,
+		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
+	if live := g.fleet.find(p.PID); live != nil {
+		r := &live.Confinement
+		s.Confinement = &client.Confinement{Mode: r.Mode.String(), InForce: append([]string{}, r.InForce...), Missing: r.Missing}
+	}
+	return s
+}
+
+func metersOf(meters []engine.Meter) []client.Meter {
+	var list []client.Meter
+	for _, m := range meters {
+		kind := "gauge"
+		if m.Counter {
+			kind = "counter"
+		}
+		list = append(list, client.Meter{Link: m.Link, Name: m.Name, Value: m.Value, Kind: kind})
+	}
+	return list
+}
+
+// offlineCause is what the points of a line say that was taken off line.
+const offlineCause = "taken off line by the operator"
+
+// show tells of a link and its devices that they are off line, and since when, also where
+// no process does.
+func (c *choices) show(l *client.Link) {
+	cause := &client.Fault{Code: driver.Denied.String(), Text: offlineCause}
+	if at := c.since(l.Driver, line{link: l.Name}); !at.IsZero() {
+		l.State, l.Since, l.Cause = "offline", at, cause
+	}
+	for i := range l.Devices {
+		d := &l.Devices[i]
+		if at := c.since(l.Driver, line{l.Name, d.Name}); !at.IsZero() {
+			d.State, d.Since, d.Cause = "offline", at, cause
+		}
+	}
 }
 
 // linkStatus is what the driver says of the link, or why nothing is known of it.

@@ -191,7 +191,7 @@ func TestCannotStart(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "drv", "driver-modbus"), []byte(text), mode); err != nil {
 				t.Fatal(err)
 			}
-			return "drivers: drv\n"
+			return "drivers: drv\nunsigned: allow-dev\n"
 		}
 	}
 	plain := func(main string) func(*testing.T, string) string {
@@ -209,7 +209,7 @@ func TestCannotStart(t *testing.T) {
 		{"a driver without execute right", []string{"check"}, script("#!/bin/sh\n", 0o600), 2, "check its mode"},
 		{"a driver that exits", []string{"check"}, script("#!/bin/sh\necho no licence >&2\nexit 3\n", 0o700), 2, "no licence"},
 		{"a driver that prints nonsense", []string{"check"}, script("#!/bin/sh\necho hello\nsleep 60\n", 0o700), 2, "hello"},
-		{"a driver that is no program", []string{"check"}, script("\x00\x01\x02", 0o700), 2, "driver-modbus"},
+		{"a driver that is no program", []string{"check"}, script("\x00\x01\x02", 0o700), 2, "neither a program nor a script"},
 		{"a data directory that is a file", []string{"run"}, plain(drivers + "data: fieldloom.yaml\n"), 1, "data directory"},
 		{"a data directory in a place that refuses", []string{"run"}, plain(drivers + "data: /proc/fieldloom\n"), 1, "/proc/fieldloom"},
 		{"a socket path too long", []string{"check", "run"}, plain(drivers + "socket: /tmp/" + strings.Repeat("s", 200) + "\n"), 2, "fieldloom.yaml:2:"},
@@ -256,13 +256,13 @@ func TestDriverThatHangs(t *testing.T) {
 	if err := os.Mkdir(drv, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(string(bins), "drivers", "driver-modbus"), filepath.Join(drv, "driver-modbus")); err != nil {
+	if err := os.Symlink(filepath.Join(bins.Executables(), "driver-modbus"), filepath.Join(drv, "driver-modbus")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(drv, "driver-hung"), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "fieldloom.yaml"), []byte("drivers: drv\n"+templates), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "fieldloom.yaml"), []byte("drivers: drv\nunsigned: allow-dev\ndetach: false\n"+templates), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	g := bins.Start(t, dir)

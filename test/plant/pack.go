@@ -47,7 +47,10 @@ func (b Binaries) key() string { return filepath.Join(string(b), "build.key") }
 // beside fieldloom, where a gateway finds it by itself.
 func (b Binaries) Trust() string { return filepath.Join(string(b), "trust.yaml") }
 
-// Drivers is the drivers directory: the packages, and driver-NAME, the executables.
+// Executables is the directory of driver-NAME, which are packed.
+func (b Binaries) Executables() string { return filepath.Join(string(b), "executables") }
+
+// Drivers is the drivers directory, with the packages.
 func (b Binaries) Drivers() string { return filepath.Join(string(b), "drivers") }
 
 // A Package is what Pack makes. Everything but Driver has a default.
@@ -75,7 +78,7 @@ func (b Binaries) pack(p Package, into string) (string, error) {
 		return "", err
 	}
 	if p.Executable == "" {
-		p.Executable = filepath.Join(b.Drivers(), "driver-"+p.Driver)
+		p.Executable = filepath.Join(b.Executables(), "driver-"+p.Driver)
 	}
 	stage, err := os.MkdirTemp(into, ".pack-")
 	if err != nil {

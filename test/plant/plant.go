@@ -33,9 +33,11 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	if err != nil {
 		return "", err
 	}
-	drivers := filepath.Join(dir, "drivers") + "/" // the slash makes it a folder for go build
-	if err := os.Mkdir(drivers, 0o755); err != nil {
-		return "", err
+	drivers := filepath.Join(dir, "executables") + "/" // the slash makes it a folder for go build
+	for _, d := range []string{drivers, filepath.Join(dir, "drivers")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return "", err
+		}
 	}
 	for _, args := range [][]string{
 		{filepath.Join(dir, "fieldloom"), "./cmd/fieldloom"},
@@ -97,10 +99,15 @@ type Gateway struct {
 }
 
 // WriteConfig lays fieldloom.yaml and one links file into dir. The drivers are
-// those of bins.
+// those of bins, and end with the gateway unless main says that they are detached.
 func (b Binaries) WriteConfig(t testing.TB, dir, main, links string) {
 	t.Helper()
-	main = fmt.Sprintf("drivers: %q\n", filepath.Join(string(b), "drivers")) + main
+	if !strings.Contains(main, "detach:") {
+		main = "detach: false\n" + main
+	}
+	if !strings.Contains(main, "drivers:") {
+		main = fmt.Sprintf("drivers: %q\n", b.Drivers()) + main
+	}
 	for name, text := range map[string]string{"fieldloom.yaml": main, "links/links.yaml": links} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

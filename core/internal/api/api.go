@@ -32,6 +32,10 @@ type Gateway interface {
 	// Watch sends samples to the sink until ctx is done, the sink fails, or what was
 	// asked for has come. It flushes the sink once it misses nothing any more.
 	Watch(ctx context.Context, o client.WatchOptions, to Sink) error
+	// Stop makes the gateway stop, soon; with drivers also those that are detached.
+	Stop(drivers bool)
+	Drivers
+	Lines
 }
 
 // A Sink takes the samples of one watcher.
@@ -48,6 +52,7 @@ func Handler(gw Gateway) http.Handler {
 	config.DocsPath = ""     // its page loads scripts from the network
 	config.CreateHooks = nil // no $schema in the answers
 	config.SchemasPath = ""
+	config.Transformers = append(config.Transformers, plain)
 	registry := config.Components.Schemas
 	registry.RegisterTypeAlias(reflect.TypeFor[driver.Value](), reflect.TypeFor[any]())
 	registry.RegisterTypeAlias(reflect.TypeFor[client.Sample](), reflect.TypeFor[sampleSchema]())
@@ -57,6 +62,10 @@ func Handler(gw Gateway) http.Handler {
 	s.registerQueries(a)
 	s.registerCommands(a)
 	s.registerSamples(a)
+	s.registerPackages(a)
+	s.registerDrivers(a)
+	s.registerFollowing(a)
+	s.registerLines(a)
 	return mux
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -33,6 +34,7 @@ type fake struct {
 	asked   client.WatchOptions
 	hold    bool // a stream stays open after its samples
 	ended   chan error
+	fakeDrivers
 }
 
 func (f *fake) Health() client.Health {
@@ -83,7 +85,7 @@ func serve(t *testing.T, gw api.Gateway) (*client.Client, string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(gw)) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler(gw), slog.New(slog.DiscardHandler)) }()
 	c := client.New(socket)
 	t.Cleanup(func() {
 		stop()
@@ -209,7 +211,7 @@ func TestShutdownEndsAStreamAndSaysSo(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(f)) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler(f), slog.New(slog.DiscardHandler)) }()
 	c := client.New(socket)
 	defer c.Close()
 	var last error
@@ -282,7 +284,7 @@ func TestSocketPathOfAnyLength(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(&fake{})) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler(&fake{}), slog.New(slog.DiscardHandler)) }()
 	c := client.New(filepath.Join(dir, "fieldloom.sock"))
 	defer c.Close()
 	if _, err := c.Health(t.Context()); err != nil {
@@ -310,6 +312,8 @@ func TestOpenAPIDescribesEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"/v1/health"`, `"/v1/status"`, `"/v1/points"`, `"/v1/read"`, `"/v1/write"`, `"/v1/reload"`, `"/v1/samples"`,
+		`"/v1/drivers"`, `"/v1/drivers/{name}"`, `"/v1/drivers/{name}/upgrade"`, `"/v1/drivers/{name}/logs"`, `"/v1/events"`, `"/v1/offline"`,
+		`"/v1/online"`, `"/v1/stop"`, `"in_force"`,
 		`"application/x-ndjson"`, `"quality"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the description lacks %s", want)

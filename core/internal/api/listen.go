@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -91,12 +94,13 @@ func (l *listener) Close() error {
 
 // Serve serves h on l until ctx is done, then ends streams, waits a moment for
 // requests in flight, and closes l.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          stdlog.New(serverLog{log}, "", 0),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
@@ -114,4 +118,18 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return nil
+}
+
+// serverLog takes the lines of net/http: a panic of ours is an error, and what a
+// caller does wrong is theirs.
+type serverLog struct{ to *slog.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelDebug
+	if strings.Contains(text, "panic serving") {
+		level = slog.LevelError
+	}
+	l.to.Log(context.Background(), level, "serve the API", "err", text)
+	return len(line), nil
 }

@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -26,6 +28,10 @@ func problemOf(err error) error {
 	if err == nil {
 		return nil
 	}
+	return problemFrom(err)
+}
+
+func problemFrom(err error) *problem {
 	var whole *client.Error
 	if errors.As(err, &whole) {
 		p := problem(*whole)
@@ -74,4 +80,33 @@ func checkPatterns(patterns []string) error {
 func badRequest(detail string) error {
 	const status = http.StatusBadRequest
 	return &problem{Status: status, Title: http.StatusText(status), Code: "bad-request", Detail: detail}
+}
+
+// plain makes a problem of ours of what huma says to a request that breaks the schema.
+// huma's own repeats the value that is wrong, be it a whole body or a password.
+func plain(_ huma.Context, _ string, v any) (any, error) {
+	theirs, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &problem{Status: theirs.Status, Title: theirs.Title, Code: "bad-request", Detail: shorten(theirs.Detail)}
+	if theirs.Status == http.StatusUnprocessableEntity {
+		p.Detail = "the request breaks the API's schema, which /openapi.json has"
+	}
+	for _, e := range theirs.Errors[:min(len(theirs.Errors), maxDetails)] {
+		p.Errors = append(p.Errors, strings.TrimPrefix(shorten(e.Location)+": "+shorten(e.Message), ": "))
+	}
+	return p, nil
+}
+
+const (
+	maxDetails = 20  // of one problem
+	maxDetail  = 200 // bytes
+)
+
+func shorten(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDetail], "") + "..."
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/client"
+)
+
+type stopWord struct {
+	remote
+	Drivers bool `help:"Stop the detached drivers as well."`
+	JSON    bool `help:"As JSON."`
+}
+
+// Help has the examples.
+func (*stopWord) Help() string {
+	return `Returns when the gateway has stopped. Detached drivers go on polling: the next gateway finds them and nothing is missing. With
+--drivers they are drained and stopped too, for a plant that is shut down.
+
+  fieldloom stop --config /etc/fieldloom
+  fieldloom stop --drivers`
+}
+
+// Run stops the gateway and waits for its end.
+func (w *stopWord) Run(ctx context.Context, s *screen) error {
+	c, err := w.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	before, err := c.Health(ctx)
+	if err != nil {
+		return err
+	}
+	process, err := unix.PidfdOpen(before.PID, 0) // before it is asked: the number may be another's afterwards
+	if err != nil {
+		return fmt.Errorf("watch the gateway's process %d: %w: is it in this container?", before.PID, err)
+	}
+	defer func() { _ = unix.Close(process) }()
+	h, err := c.Stop(ctx, w.Drivers)
+	if err != nil {
+		return err
+	}
+	if err := awaitEnd(ctx, process); err != nil {
+		return fmt.Errorf("the gateway (pid %d) was asked to stop: %w", h.PID, err)
+	}
+	if w.JSON {
+		return printJSON(s.out, client.StopRequest{Drivers: w.Drivers})
+	}
+	_, err = fmt.Fprintf(s.out, "gateway %s (pid %d) has stopped\n", h.Gateway, h.PID)
+	return err
+}
+
+// awaitEnd waits until the process of a pidfd is dead.
+func awaitEnd(ctx context.Context, process int) error {
+	const step = 100 // milliseconds, in which Ctrl-C is seen
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}, step)
+		if n > 0 {
+			return nil
+		}
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+	return ctx.Err()
+}

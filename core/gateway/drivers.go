@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// Packages implements api.Gateway.
+func (g *gateway) Packages(context.Context) ([]client.Package, error) {
+	return listPackages(g.depot, g.inForce.Load().Config, g.choices.get()), nil
+}
+
+// Install implements api.Gateway.
+func (g *gateway) Install(_ context.Context, archive io.Reader) (client.Package, error) {
+	return installPackage(g.depot, g.inForce.Load().Config, g.choices.get(), archive)
+}
+
+// Remove implements api.Gateway. The depot tells takePackages, which stops what ran from
+// it.
+func (g *gateway) Remove(_ context.Context, name, version string) (client.DriverChange, error) {
+	done, err := removePackage(g.depot, name, version)
+	if err == nil && g.inForce.Load().states[name] != nil {
+		if _, gone := g.depot.Image(name); gone != nil {
+			done.Text += "; its links go down"
+		}
+	}
+	return done, err
+}
+
+// known refuses the name of a driver that no link uses.
+func (g *gateway) known(kind string) error {
+	if g.inForce.Load().states[kind] == nil {
+		return driver.Errorf(driver.NotFound, "there is no driver %s: no link uses it", kind)
+	}
+	return nil
+}
+
+// Enable implements api.Gateway.
+func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	_, disabled := g.choices.get().Disabled[kind]
+	if err := g.known(kind); err != nil && !disabled {
+		return client.DriverChange{}, err
+	}
+	if disabled {
+		if err := g.choices.change(func(c *choices) { delete(c.Disabled, kind) }); err != nil {
+			return client.DriverChange{}, err
+		}
+		g.setDrivers()
+	}
+	if err := g.drivers.Enable(kind); err != nil && g.known(kind) == nil {
+		return client.DriverChange{}, err
+	}
+	g.o.Log.Info("enabled by the operator", "driver", kind)
+	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is enabled", kind)}, nil
+}
+
+// Disable implements api.Gateway.
+func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	if err := g.known(kind); err != nil {
+		return client.DriverChange{}, err
+	}
+	if err := g.choices.change(func(c *choices) { keepTime(c.Disabled, kind, time.Now()) }); err != nil {
+		return client.DriverChange{}, err
+	}
+	g.setDrivers()
+	g.o.Log.Warn("disabled by the operator", "driver", kind)
+	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is disabled: its links are down until it is enabled", kind)}, nil
+}
+
+// SetLevel implements api.Gateway.
+func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.DriverChange, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	if err := g.known(kind); err != nil {
+		return client.DriverChange{}, err
+	}
+	err := g.choices.change(func(c *choices) {
+		if level == "default" {
+			delete(c.Levels, kind)
+		} else {
+			c.Levels[kind] = level
+		}
+	})
+	if err != nil {
+		return client.DriverChange{}, err
+	}
+	g.logs.follow(ctx, &g.fleet)
+	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s logs from level %s on", kind, levelWord(g.wantLevel(kind)))}, nil
+}
+
+func levelWord(l slog.Level) string { return strings.ToLower(l.String()) }
+
+// Logs implements api.Gateway.
+func (g *gateway) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
+	if err := g.known(kind); err != nil {
+		return err
+	}
+	var f *supervise.Follower
+	if follow {
+		var err error
+		if f, err = g.drivers.Follow(kind); err != nil { // before the last lines, so that none is between
+			return err
+		}
+		defer f.Close()
+	}
+	last := g.drivers.Logs(kind, n)
+	for i := range last {
+		if err := each(logLine(&last[i])); err != nil {
+			return err
+		}
+	}
+	if !follow {
+		return nil
+	}
+	return followLines(ctx, f, last, each)
+}
+
+// followLines sends what comes, less what was sent with the last lines.
+func followLines(ctx context.Context, f *supervise.Follower, last []plugin.Line, each func(client.LogLine) error) error {
+	var newest time.Time
+	if len(last) > 0 {
+		newest = last[len(last)-1].Time
+	}
+	for {
+		line, dropped, err := f.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 {
+			lost := client.LogLine{Time: line.Time, PID: line.PID, Level: "warn", Text: fmt.Sprintf("%d lines are left out: this reader was too slow", dropped)}
+			if err := each(lost); err != nil {
+				return err
+			}
+		}
+		if !line.Time.After(newest) {
+			continue
+		}
+		if err := each(logLine(&line)); err != nil {
+			return err
+		}
+	}
+}
+
+func logLine(l *plugin.Line) client.LogLine {
+	text := l.Text
+	for _, a := range l.Attrs {
+		text += " " + a.String()
+	}
+	return client.LogLine{Time: l.Time, PID: l.PID, Level: levelWord(l.Level), Text: text}
+}
+
+// Events implements api.Gateway.
+func (g *gateway) Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error {
+	list, more := g.drivers.Events(0)
+	list = list[max(0, len(list)-n):]
+	var last uint64
+	for {
+		for i := range list {
+			last = list[i].Number
+			if err := each(eventOf(&list[i])); err != nil {
+				return err
+			}
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		list, more = g.drivers.Events(last)
+	}
+}
+
+func eventOf(e *supervise.Event) client.Event {
+	out := client.Event{Number: e.Number, Time: e.Time, Driver: e.Driver, Member: e.Member, PID: e.PID, Link: e.Link, Step: e.Step, Cause: e.Cause}
+	if e.Step == "" {
+		out.From, out.To = e.From.String(), e.To.String()
+	}
+	return out
+}
+
+// Stop implements api.Gateway.
+func (g *gateway) Stop(drivers bool) {
+	g.stopDrivers.Store(drivers)
+	g.o.Log.Info("stopped by the operator", "drivers", drivers)
+	g.stop()
+}
+
+// warn says loudly what is loosened.
+func (g *gateway) warn() {
+	for _, text := range g.warnings() {
+		g.o.Log.Warn("the gateway is loosened", "err", errors.New(text))
+	}
+}
+
+// warnings are what is loosened and should not stay so.
+func (g *gateway) warnings() []string {
+	var list []string
+	a := g.inForce.Load()
+	if a.AllowDev {
+		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")
+	}
+	for _, kind := range a.Drivers() {
+		if path := g.o.Attach[kind]; path != "" {
+			list = append(list, fmt.Sprintf("FIELDLOOM_ATTACH: driver %s is one that somebody started by hand (%s): neither verified nor confined", kind, path))
+		} else if g.inForce.Load().Process(kind).Confine == config.ConfineOff {
+			list = append(list, fmt.Sprintf("confine: off: driver %s may reach whatever the gateway can", kind))
+		}
+	}
+	return list
+}

@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// shipped is what is known of a process since its start.
+type shipped struct {
+	Confinement confine.Report `json:"confinement"`
+	Policy      confine.Policy `json:"policy"`
+	Unsigned    bool           `json:"unsigned,omitempty"`
+	ByHand      bool           `json:"by_hand,omitempty"`
+}
+
+// keptRecord is what the gateway that comes after needs of a detached process.
+type keptRecord struct {
+	Process plugin.Record `json:"process"`
+	Shipped *shipped      `json:"shipped"`
+}
+
+// fleet knows the processes that live.
+type fleet struct {
+	mu   sync.Mutex
+	list []*process
+}
+
+// process is a *plugin.Process behind package supervise's interface.
+type process struct {
+	*plugin.Process
+	kind string
+	*shipped
+}
+
+var _ supervise.Process = (*process)(nil)
+
+// add takes a process into the fleet. The dead leave it by that.
+func (f *fleet) add(kind string, p *plugin.Process, s *shipped) *process {
+	if s == nil {
+		s = new(shipped)
+	}
+	added := &process{Process: p, kind: kind, shipped: s}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(slices.DeleteFunc(f.list, (*process).isDead), added)
+	return added
+}
+
+func (p *process) isDead() bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// of returns the living processes of a driver.
+func (f *fleet) of(kind string) []*process {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []*process
+	for _, p := range f.list {
+		if p.kind == kind && !p.isDead() {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// find returns a living process.
+func (f *fleet) find(pid int) *process {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.list {
+		if p.PID() == pid && !p.isDead() {
+			return p
+		}
+	}
+	return nil
+}
+
+// Attach opens the stream.
+func (p *process) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
+	a, err := p.Process.Attach(ctx, h, to)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Record is what adopt needs.
+func (p *process) Record() (json.RawMessage, error) {
+	return json.Marshal(keptRecord{p.Process.Record(), p.shipped})
+}
+
+// driverLogs gives each driver a logger with a level of its own.
+type driverLogs struct {
+	to   *slog.Logger
+	want func(kind string) slog.Level
+
+	mu     sync.Mutex
+	levels map[string]*slog.LevelVar
+}
+
+func newDriverLogs(to *slog.Logger, want func(kind string) slog.Level) *driverLogs {
+	return &driverLogs{to: to, want: want, levels: make(map[string]*slog.LevelVar)}
+}
+
+func (d *driverLogs) variable(kind string) *slog.LevelVar {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.levels[kind]
+	if v == nil {
+		v = new(slog.LevelVar)
+		v.Set(d.want(kind))
+		d.levels[kind] = v
+	}
+	return v
+}
+
+func (d *driverLogs) level(kind string) slog.Level { return d.variable(kind).Level() }
+
+func (d *driverLogs) logger(kind string) *slog.Logger {
+	return slog.New(&levelHandler{d.to.Handler(), d.variable(kind)})
+}
+
+// follow puts the wanted levels in force, also in processes that run.
+func (d *driverLogs) follow(ctx context.Context, f *fleet) {
+	d.mu.Lock()
+	changed := make(map[string]slog.Level)
+	for kind, v := range d.levels {
+		if want := d.want(kind); want != v.Level() {
+			v.Set(want)
+			changed[kind] = want
+		}
+	}
+	d.mu.Unlock()
+	for kind, level := range changed {
+		for _, p := range f.of(kind) {
+			if err := p.SetLevel(ctx, level); err != nil {
+				d.to.Warn("set the level of a driver's log", "driver", kind, "pid", p.PID(), "err", err)
+			}
+		}
+	}
+}
+
+// levelHandler keeps the lines from its own level on, whatever the other keeps.
+type levelHandler struct {
+	slog.Handler
+	level slog.Leveler
+}
+
+// Enabled implements slog.Handler.
+func (h *levelHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+
+// WithAttrs implements slog.Handler.
+func (h *levelHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &levelHandler{h.Handler.WithAttrs(attrs), h.level}
+}
+
+// WithGroup implements slog.Handler.
+func (h *levelHandler) WithGroup(name string) slog.Handler {
+	return &levelHandler{h.Handler.WithGroup(name), h.level}
+}

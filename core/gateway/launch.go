@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// launcher starts driver processes from verified images, confined.
+type launcher struct {
+	depot    *depot.Depot
+	configs  func() []*config.Config // the first is the one in force
+	services func(kind string) plugin.Services
+	logs     *driverLogs
+	fleet    *fleet
+	runDir   string
+	cgroup   string // to make groups in; empty: noCgroup says why not
+	noCgroup string
+	attach   map[string]string // paths of records of drivers that were started by hand
+
+	mu       sync.Mutex
+	renewals map[string]int // how often a driver was given new processes of one version
+	policies map[string]knownPolicy
+}
+
+// knownPolicy is a policy and what it was made of.
+type knownPolicy struct {
+	config *config.Config
+	image  *depot.Image
+	policy confine.Policy
+	err    error
+}
+
+// image is an image as package supervise sees it: what is executed, and what it may do.
+// Where either changes, a process of the one is not a process of the other.
+type image struct {
+	of     *depot.Image
+	rights string
+}
+
+var _ supervise.Image = image{}
+
+func (i image) Version() string { return i.of.Version }
+
+func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + i.rights }
+
+// policy is what the processes of a driver may do by the configuration in force.
+func (l *launcher) policy(kind string) (confine.Policy, error) {
+	of, err := l.depot.Image(kind)
+	if err != nil {
+		return confine.Policy{}, err
+	}
+	return l.policyFor(kind, of)
+}
+
+func (l *launcher) policyFor(kind string, of *depot.Image) (confine.Policy, error) {
+	configs := l.configs()
+	if len(configs) > 1 {
+		return policyOf(kind, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(kind), configs...)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.policies[kind]
+	if k.config != configs[0] || k.image != of {
+		k = knownPolicy{config: configs[0], image: of}
+		k.policy, k.err = policyOf(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
+		if l.policies == nil {
+			l.policies = make(map[string]knownPolicy)
+		}
+		l.policies[kind] = k
+	}
+	return k.policy, k.err
+}
+
+// rights tells two policies apart, and two renewals of one.
+func (l *launcher) rights(kind string, of *depot.Image) string {
+	policy, err := l.policyFor(kind, of)
+	if err != nil {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprintf("-%s-%d", digest(&policy), l.renewals[kind])
+}
+
+// digest is a short hash of a policy.
+func digest(p *confine.Policy) string {
+	text, _ := json.Marshal(p) // numbers, texts and lists always marshal
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// renew gives a driver new processes of the version that it has.
+func (l *launcher) renew(ctx context.Context, kind string, upgrade func(context.Context, string, string, func(supervise.Step)) error) error {
+	of, err := l.depot.Image(kind)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.renewals == nil {
+		l.renewals = make(map[string]int)
+	}
+	l.renewals[kind]++
+	l.mu.Unlock()
+	return upgrade(ctx, kind, of.Version, nil)
+}
+
+// byHand is the image of a driver that somebody started: there is nothing to launch.
+type byHand struct{}
+
+func (byHand) Version() string { return "by hand" }
+
+func (byHand) Hash() string { return "" }
+
+// image finds what is to be launched: of the active version, where version is empty.
+func (l *launcher) image(kind, version string) (supervise.Image, error) {
+	if l.attach[kind] != "" {
+		return byHand{}, nil
+	}
+	find := func() (*depot.Image, error) { return l.depot.ImageOf(kind, version) }
+	if version == "" {
+		find = func() (*depot.Image, error) { return l.depot.Image(kind) }
+	}
+	of, err := find()
+	if err != nil {
+		return nil, driver.Errorf(driver.NotConnected, "%w", err)
+	}
+	return image{of, l.rights(kind, of)}, nil
+}
+
+// launch starts one process.
+func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
+	if record := l.attach[spec.Kind]; record != "" {
+		return l.attachByHand(ctx, spec.Kind, record, spec.OnLine)
+	}
+	img, ok := spec.Image.(image)
+	if !ok {
+		return nil, fmt.Errorf("start driver %s: it has no image", spec.Kind)
+	}
+	granted, err := l.policyFor(spec.Kind, img.of)
+	if err != nil {
+		return nil, err
+	}
+	policy := granted
+	policy.Cgroup, policy.NoCgroup = l.cgroup, l.noCgroup
+	how := l.configs()[0].Process(spec.Kind)
+	var pending *confine.Pending
+	command := l.command(spec.Kind, how)
+	command.Path, command.Detach, command.OnLine = "driver-"+spec.Kind, spec.Detach, spec.OnLine
+	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(), err error) {
+		policy.RunDir = socketDir
+		if pending, err = policy.Prepare(cmd, img.of.File()); err != nil {
+			return nil, err
+		}
+		return pending.Started, nil
+	}
+	p, err := plugin.Launch(ctx, command)
+	report, confined := reportOf(pending)
+	switch {
+	case err != nil && confined != nil: // the reason, of which the process's end is the consequence
+		return nil, fmt.Errorf("start driver %s: %w", spec.Kind, confined)
+	case err != nil:
+		return nil, err
+	}
+	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned}), nil
+}
+
+// reportOf is how a process was confined, and why it was not started where that is
+// the reason.
+func reportOf(pending *confine.Pending) (confine.Report, error) {
+	if pending == nil {
+		return confine.Report{}, nil
+	}
+	return pending.Report()
+}
+
+// command is what is the same however a process comes to be.
+func (l *launcher) command(kind string, how config.Process) plugin.Command {
+	return plugin.Command{
+		Name: kind, Env: DriverEnv(), Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir,
+		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
+	}
+}
+
+// adopt reattaches to a process of an earlier gateway.
+func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
+	var kept keptRecord
+	if err := json.Unmarshal(r.Process, &kept); err != nil {
+		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
+	}
+	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
+	command.Detach = true
+	p, err := plugin.Reattach(ctx, kept.Process, command)
+	if err != nil {
+		return nil, err
+	}
+	return l.fleet.add(r.Kind, p, kept.Shipped), nil
+}
+
+// attachByHand takes a driver that somebody started, at a debugger perhaps.
+func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(plugin.Line)) (supervise.Process, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("attach to driver %s: %w: start it by hand, which writes that file", kind, err)
+	}
+	var record plugin.Record
+	if err := json.Unmarshal(text, &record); err != nil {
+		return nil, fmt.Errorf("attach to driver %s: %s: %w", kind, path, err)
+	}
+	command := l.command(kind, l.configs()[0].Process(kind))
+	command.OnLine = onLine
+	p, err := plugin.Reattach(ctx, record, command)
+	if err != nil {
+		return nil, fmt.Errorf("attach to driver %s: %w", kind, err)
+	}
+	return l.fleet.add(kind, p, &shipped{Unsigned: true, ByHand: true}), nil
+}

@@ -1,0 +1,333 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+const (
+	// drainedIn is how long a link may take to be drained before the command returns
+	// without waiting for it.
+	drainedIn = 10 * time.Second
+	lookEvery = 50 * time.Millisecond
+	// checksAtATime bounds the health checks of one command.
+	checksAtATime = 16
+)
+
+// line is a link, or one device of it.
+type line struct{ link, device string }
+
+func parseLine(name string) line {
+	link, device, _ := strings.Cut(name, "/")
+	return line{link, device}
+}
+
+func (l line) String() string {
+	if l.device == "" {
+		return l.link
+	}
+	return l.link + "/" + l.device
+}
+
+// find looks up the link of a line, and its device.
+func (a *adopted) findLine(l line) (*config.Link, error) {
+	for _, link := range a.Links {
+		if link.Name != l.link {
+			continue
+		}
+		if l.device == "" || slices.ContainsFunc(link.Devices, func(d *config.Device) bool { return d.Name == l.device }) {
+			return link, nil
+		}
+		return nil, driver.Errorf(driver.NotFound, "%s: link %s has no device %s", l, l.link, l.device)
+	}
+	return nil, driver.Errorf(driver.NotFound, "%s: there is no link %s", l, l.link)
+}
+
+// linesOf returns the links of a driver.
+func (a *adopted) linesOf(kind string) []line {
+	var list []line
+	for _, l := range a.Links {
+		if l.Driver == kind {
+			list = append(list, line{link: l.Name})
+		}
+	}
+	return list
+}
+
+// mark sets in states what the operator has taken off line.
+func (c *choices) mark(states map[string]*engine.State) {
+	for kind, state := range states {
+		_, resting := c.Resting[kind]
+		for i := range state.Links {
+			l := &state.Links[i]
+			_, l.Offline = c.Offline[l.Name]
+			l.Offline = l.Offline || resting
+			for j := range l.Devices {
+				_, l.Devices[j].Offline = c.Offline[l.Name+"/"+l.Devices[j].Name]
+			}
+		}
+	}
+}
+
+// since tells since when a line is off line, by itself, its link or its driver; zero:
+// it is not.
+func (c *choices) since(kind string, l line) time.Time {
+	if at, ok := c.Resting[kind]; ok {
+		return at
+	}
+	if at, ok := c.Offline[l.link]; ok {
+		return at
+	}
+	return c.Offline[l.String()]
+}
+
+// Offline implements api.Gateway.
+func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	a := g.inForce.Load()
+	lines, err := a.linesFor(r)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	err = g.rechoose(func(c *choices) {
+		if r.Driver != "" {
+			keepTime(c.Resting, r.Driver, now)
+			return
+		}
+		for _, l := range lines {
+			keepTime(c.Offline, l.String(), now)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.awaitDrained(ctx, lines)
+	if r.Driver != "" {
+		g.o.Log.Warn("taken off line by the operator", "driver", r.Driver)
+		return []client.LineResult{{Name: r.Driver, Since: g.choices.get().Resting[r.Driver],
+			Text: fmt.Sprintf("off line with %d links", len(lines))}}, nil
+	}
+	results := make([]client.LineResult, len(lines))
+	for i, l := range lines {
+		g.o.Log.Warn("taken off line by the operator", "link", l.link, "device", l.device)
+		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line"}
+	}
+	return results, nil
+}
+
+// keepTime notes a time, unless there is an earlier one.
+func keepTime(times map[string]time.Time, name string, now time.Time) {
+	if _, there := times[name]; !there {
+		times[name] = now
+	}
+}
+
+// linesFor resolves a request wholly, or not at all.
+func (a *adopted) linesFor(r client.LineRequest) ([]line, error) {
+	if r.Driver != "" {
+		lines := a.linesOf(r.Driver)
+		if len(lines) == 0 {
+			return nil, driver.Errorf(driver.NotFound, "no link uses a driver %s", r.Driver)
+		}
+		return lines, nil
+	}
+	var lines []line
+	for _, name := range r.Names {
+		l := parseLine(name)
+		if _, err := a.findLine(l); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(lines, l) {
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+// rechoose changes the choices and puts them in force. The caller holds reloading.
+func (g *gateway) rechoose(f func(c *choices)) error {
+	if err := g.choices.change(f); err != nil {
+		return err
+	}
+	a := g.inForce.Load()
+	_, err := g.adopt(a.Config, a.unready)
+	return err
+}
+
+// awaitDrained waits until nothing of the lines is open any more.
+func (g *gateway) awaitDrained(ctx context.Context, lines []line) {
+	ctx, cancel := context.WithTimeout(ctx, drainedIn)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for !g.drained(ctx, lines) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drained tells whether none of the lines is open, as far as their drivers answer.
+func (g *gateway) drained(ctx context.Context, lines []line) bool {
+	states := make(map[line]engine.Condition)
+	for _, d := range g.drivers.Status(ctx) {
+		if d.Engine == nil {
+			continue
+		}
+		for i := range d.Engine.Links {
+			l := &d.Engine.Links[i]
+			states[line{link: l.Name}] = l.Condition
+			for j := range l.Devices {
+				states[line{l.Name, l.Devices[j].Name}] = l.Devices[j].Condition
+			}
+		}
+	}
+	return !slices.ContainsFunc(lines, func(l line) bool {
+		c, known := states[l]
+		return known && c != engine.Stopped && c != engine.NotStarted
+	})
+}
+
+// Online implements api.Gateway.
+func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	a, c := g.inForce.Load(), g.choices.get()
+	results, lines, err := a.offlineLines(c, r)
+	if err != nil {
+		return nil, err
+	}
+	faults := g.checkLines(ctx, a, lines)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	err = g.rechoose(func(c *choices) {
+		if r.Driver != "" { // its links stand for themselves from now on
+			if at, ok := c.Resting[r.Driver]; ok {
+				now = at
+			}
+			delete(c.Resting, r.Driver)
+		}
+		for i, l := range lines {
+			if faults[i] == nil {
+				delete(c.Offline, l.String())
+			} else {
+				keepTime(c.Offline, l.String(), now)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range lines {
+		result := client.LineResult{Name: l.String(), Text: "on line"}
+		if faults[i] != nil {
+			result = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Fault: client.FaultOf(driver.AsError(faults[i]))}
+		} else {
+			g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// offlineLines are the lines of a request that are off line, and results for those
+// that need no check.
+func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []client.LineResult, lines []line, err error) {
+	if r.Driver != "" {
+		lines, err = a.linesFor(r)
+		if _, resting := c.Resting[r.Driver]; err == nil && !resting {
+			lines = slices.DeleteFunc(lines, func(l line) bool { _, off := c.Offline[l.String()]; return !off })
+			if len(lines) == 0 {
+				return nil, nil, driver.Errorf(driver.BadValue, "driver %s is not off line, nor is any of its links", r.Driver)
+			}
+		}
+		return nil, lines, err
+	}
+	for _, name := range r.Names {
+		l := parseLine(name)
+		_, off := c.Offline[l.String()]
+		link, missing := a.findLine(l)
+		if missing == nil {
+			if _, resting := c.Resting[link.Driver]; resting {
+				return nil, nil, driver.Errorf(driver.BadValue, "%s is off line with its driver: use online --driver %s", l, link.Driver)
+			}
+		}
+		switch {
+		case missing != nil && !off:
+			return nil, nil, missing
+		case !off:
+			results = append(results, client.LineResult{Name: l.String(), Text: "was on line already"})
+		case !slices.Contains(lines, l):
+			lines = append(lines, l)
+		}
+	}
+	return results, lines, nil
+}
+
+// checkLines makes the health checks, and tells the fault of each line.
+func (g *gateway) checkLines(ctx context.Context, a *adopted, lines []line) []error {
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	faults := make([]error, len(lines))
+	places := semaphore.NewWeighted(checksAtATime)
+	var checks sync.WaitGroup
+	for i, l := range lines {
+		if err := places.Acquire(ctx, 1); err != nil {
+			faults[i] = err
+			continue
+		}
+		checks.Go(func() {
+			defer places.Release(1)
+			faults[i] = g.checkLine(ctx, a, l)
+		})
+	}
+	checks.Wait()
+	return faults
+}
+
+// checkLine proves that a line works. One that is not configured any more needs no proof.
+func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
+	link, err := a.findLine(l)
+	if err != nil {
+		return nil //nolint:nilerr // its mark is what is left of it
+	}
+	control, err := g.drivers.Control(link.Driver, link.Name)
+	if err != nil {
+		return err
+	}
+	return control.Check(ctx, l.link, l.device)
+}
+
+// offlineList is everything that is off line, for the status.
+func (c *choices) offlineList(a *adopted) []client.LineResult {
+	var list []client.LineResult
+	for _, kind := range slices.Sorted(maps.Keys(c.Resting)) {
+		list = append(list, client.LineResult{Name: "driver " + kind, Since: c.Resting[kind], Text: "with all its links"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Offline)) {
+		r := client.LineResult{Name: name, Since: c.Offline[name]}
+		if _, err := a.findLine(parseLine(name)); err != nil {
+			r.Text = "is not in the configuration now"
+		}
+		list = append(list, r)
+	}
+	return list
+}

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+)
+
+// openDepot opens the drivers directory. Without a database nothing is remembered.
+func openDepot(c func() *config.Config, db *bbolt.DB, log *slog.Logger) (*depot.Depot, error) {
+	return depot.Open(depot.Options{
+		Dir:   func() string { return c().DriversDir },
+		Trust: func() string { return c().TrustFile },
+		Policy: func() depot.Policy {
+			if c().AllowDev {
+				return depot.AllowDev
+			}
+			return depot.Deny
+		},
+		DB: db, Log: log,
+	})
+}
+
+// openDrivers opens all that drivers are made of. It starts none but finds those that
+// outlived an earlier gateway.
+func (g *gateway) openDrivers() (err error) {
+	if g.choices, err = openChoices(g.data.db); err != nil {
+		return err
+	}
+	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Load().Config }, g.data.db, g.o.Log); err != nil {
+		return err
+	}
+	runDir, err := g.openRunDir()
+	if err != nil {
+		return err
+	}
+	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
+	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet, runDir: runDir, attach: g.o.Attach}
+	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
+		g.launcher.noCgroup = err.Error()
+	}
+	g.drivers = supervise.New(supervise.Options{
+		Log: g.o.Log, Spool: g.spool, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
+		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: filepath.Join(g.inForce.Load().DataDir, "run"),
+	})
+	return nil
+}
+
+// configs are the configuration in force, and the one that is looked at.
+func (g *gateway) configs() []*config.Config {
+	list := []*config.Config{g.inForce.Load().Config}
+	if v := g.vetted.Load(); v != nil {
+		list = append(list, v)
+	}
+	return list
+}
+
+// wantLevel is the level of a driver's log: the operator's, else the configuration's.
+func (g *gateway) wantLevel(kind string) slog.Level {
+	var level slog.Level
+	if chosen, ok := g.choices.get().Levels[kind]; ok && level.UnmarshalText([]byte(chosen)) == nil {
+		return level
+	}
+	return g.inForce.Load().Process(kind).Log
+}
+
+// pinned makes the version that a driver first ran from its version until the operator
+// says otherwise: a package that is installed later, or a newer one that comes back,
+// changes nothing that runs.
+func (g *gateway) pinned(find func(kind, version string) (supervise.Image, error)) func(kind, version string) (supervise.Image, error) {
+	return func(kind, version string) (supervise.Image, error) {
+		found, err := find(kind, version)
+		img, packed := found.(image)
+		if err != nil || version != "" || !packed || img.of.Unsigned {
+			return found, err
+		}
+		if err := g.depot.SetActive(kind, img.of.Version); err != nil {
+			return nil, err
+		}
+		return found, nil
+	}
+}
+
+// unreadyEvery is how often drivers that could not check their part are looked at.
+const unreadyEvery = 2 * time.Second
+
+// takePackages follows the drivers directory. What comes and goes there starts and stops
+// drivers; a configuration that could not be checked without it is checked then.
+func (g *gateway) takePackages(ctx context.Context) error {
+	look := time.NewTicker(unreadyEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-g.depot.Changed():
+			g.drivers.Refresh()
+			if g.refusal.Load() != nil {
+				_ = g.reload(ctx) // logged, and in the status
+			}
+		case <-look.C:
+			if g.unreadyRuns() {
+				_ = g.reload(ctx)
+			}
+			g.refit(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// unreadyRuns tells whether a driver runs now that could not check its part before.
+func (g *gateway) unreadyRuns() bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(g.inForce.Load().unready)), func(kind string) bool {
+		_, err := g.drivers.Control(kind, "")
+		return err == nil
+	})
+}

@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/pack"
+)
+
+// confineModes translates the configuration's words.
+var confineModes = map[config.Confinement]confine.Mode{
+	config.ConfineOff: confine.Off, config.ConfineBestEffort: confine.BestEffort, config.ConfineRequired: confine.Required,
+}
+
+// systemDirs hold programs and libraries.
+var systemDirs = []string{"/bin", "/lib", "/lib64", "/usr"}
+
+// bareProcesses is how many children a bare executable may have.
+const bareProcesses = 32
+
+// policyOf is what the processes of a driver may do: what its manifest asks for and its
+// links name, as far as the manifest lets links name it. Several configurations are
+// given while one of them is only looked at. A bare executable, which has no manifest of
+// its own, may be a script or need libraries, and is given those of the system.
+func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
+	p := confine.Policy{
+		Mode: confineModes[how.Confine], UDP: m.Wants.UDP, Unix: m.Wants.Unix,
+		Read: slices.Clone(m.Wants.Files), Write: slices.Clone(m.Wants.Write),
+		Memory: m.Wants.Memory, Processes: m.Wants.Processes,
+	}
+	if bare {
+		p.Execute, p.Processes = slices.Clone(systemDirs), bareProcesses
+		p.Read = append(p.Read, "/etc/ld.so.cache", "/etc/ssl", "/etc/localtime")
+	}
+	if how.Memory > 0 {
+		p.Memory = how.Memory
+	}
+	if err := p.User(how.User); err != nil {
+		return p, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
+	}
+	if len(m.Wants.TCP.List) > 0 {
+		p.ConnectTCP = slices.Clone(m.Wants.TCP.List)
+		p.AddNames()
+	}
+	w := wants{policy: &p, of: &m.Wants}
+	for _, c := range configs {
+		w.gather(kind, c)
+	}
+	return p, nil
+}
+
+// wants gathers what the settings of links name.
+type wants struct {
+	policy *confine.Policy
+	of     *pack.Wants
+}
+
+func (w *wants) gather(kind string, c *config.Config) {
+	var before *byte // devices of one make share their settings
+	for _, l := range c.Links {
+		if l.Driver != kind {
+			continue
+		}
+		w.settings(l.Settings)
+		for _, d := range l.Devices {
+			if len(d.Settings) > 0 && &d.Settings[0] != before {
+				before = &d.Settings[0]
+				w.settings(d.Settings)
+			}
+		}
+	}
+}
+
+func (w *wants) settings(raw json.RawMessage) {
+	if !bytes.ContainsRune(raw, '/') {
+		return // neither a URL nor a path
+	}
+	var value any
+	if json.Unmarshal(raw, &value) == nil {
+		w.value(value)
+	}
+}
+
+func (w *wants) value(value any) {
+	switch v := value.(type) {
+	case string:
+		w.text(v)
+	case []any:
+		for _, item := range v {
+			w.value(item)
+		}
+	case map[string]any:
+		for _, item := range v {
+			w.value(item)
+		}
+	}
+}
+
+// text gives what one setting names. A tty is given to who asks for serial ports, a
+// connection to who asks for those that links name, and a file to anybody: the
+// operator wrote its path there.
+func (w *wants) text(text string) {
+	switch {
+	case filepath.IsAbs(text):
+		if w.of.Serial || !isDevice(text) {
+			w.policy.AddValue(text, 0)
+		}
+	case w.of.TCP.FromLinks:
+		w.url(text)
+	}
+}
+
+// portsOfTCP are what drivers mean by tcp:// without a port, as Modbus and MQTT do.
+var portsOfTCP = []uint16{502, 1883}
+
+func (w *wants) url(text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return
+	}
+	if u.Scheme == "tcp" && u.Port() == "" {
+		for _, port := range portsOfTCP {
+			w.policy.AddHost(u.Hostname(), port)
+		}
+		return
+	}
+	w.policy.AddValue(text, 0)
+}
+
+func isDevice(path string) bool {
+	if strings.HasPrefix(path, "/dev/") {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

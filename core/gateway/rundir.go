@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	// maxRunDir is how long the run directory's path may be: go-plugin and the driver
+	// make "/plugin-dirN/pluginN" below it, and a Unix socket's path has 107 bytes.
+	maxRunDir = 107 - len("/plugin-dir0123456789/plugin0123456789")
+	runDirFor = "fieldloom-"
+)
+
+// openRunDir finds the directory of the driver processes' sockets and output, and makes
+// it where it is not there. It stays the same across restarts: detached drivers live in
+// it.
+func (g *gateway) openRunDir() (string, error) {
+	dataDir, err := filepath.Abs(g.inForce.Load().DataDir)
+	if err != nil {
+		return "", fmt.Errorf("run directory: %w", err)
+	}
+	mode := fs.FileMode(0o700)
+	dir := filepath.Join(dataDir, "run")
+	others := g.otherUsers()
+	if others {
+		mode = 0o711 // so that they get to their own sockets
+	}
+	if len(dir) > maxRunDir || others { // nobody else passes through the data directory
+		name := sha256.Sum256([]byte(dataDir))
+		dir = filepath.Join(runtimeDir(), runDirFor+hex.EncodeToString(name[:8]))
+	}
+	if before := g.choices.get().RunDir; before != "" && !others && isPrivate(before, mode) == nil {
+		return before, nil
+	}
+	if err := makePrivate(dir, mode); err != nil {
+		return "", err
+	}
+	if g.choices.get().RunDir == dir {
+		return dir, nil
+	}
+	return dir, g.choices.change(func(c *choices) { c.RunDir = dir })
+}
+
+// otherUsers tells whether a driver runs as another user than the gateway.
+func (g *gateway) otherUsers() bool {
+	c := g.inForce.Load()
+	for _, kind := range c.Drivers() {
+		if c.Process(kind).User != "" && os.Geteuid() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// runtimeDir is the user's directory for sockets, else that for temporary files.
+func runtimeDir() string {
+	if os.Geteuid() == 0 {
+		return "/run"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && len(dir) < maxRunDir-len(runDirFor)-16 {
+		return dir
+	}
+	return os.TempDir()
+}
+
+func makePrivate(dir string, mode fs.FileMode) error {
+	if err := os.Mkdir(dir, mode); err != nil && !os.IsExist(err) {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() && owned(info) && info.Mode().Perm() != mode {
+		if err := os.Chmod(dir, mode); err != nil {
+			return fmt.Errorf("run directory: %w", err)
+		}
+	}
+	return isPrivate(dir, mode)
+}
+
+// isPrivate tells why a directory cannot be trusted with sockets.
+func isPrivate(dir string, mode fs.FileMode) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("run directory: %w", err)
+	case !info.IsDir() || !owned(info) || info.Mode().Perm()&^mode != 0:
+		return fmt.Errorf("run directory %s: it is not a directory that only this user can change: remove it", dir)
+	}
+	return nil
+}
+
+func owned(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) == os.Geteuid()
+}

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+)
+
+// upgrades are the upgrades in hand. They go on when the caller goes, and end with the
+// gateway, which waits for them.
+type upgrades struct {
+	work sync.WaitGroup
+
+	mu    sync.Mutex
+	refit map[string]time.Time // when a driver may be given a new process again
+}
+
+// Upgrade implements api.Gateway.
+func (g *gateway) Upgrade(_ context.Context, kind, version string, step func(client.Step)) error {
+	if version == "" {
+		newest, err := g.newest(kind)
+		if err != nil {
+			return err
+		}
+		version = newest
+	}
+	return g.bring(kind, version, step)
+}
+
+// Rollback implements api.Gateway.
+func (g *gateway) Rollback(_ context.Context, kind, version string, step func(client.Step)) error {
+	if version == "" {
+		if version = g.choices.get().Previous[kind]; version == "" {
+			return driver.Errorf(driver.NotFound, "driver %s ran no other version before: name one, as `fieldloom driver list` shows them", kind)
+		}
+	}
+	return g.bring(kind, version, step)
+}
+
+// newest is the accepted version with the highest serial.
+func (g *gateway) newest(kind string) (version string, err error) {
+	var highest uint64
+	for _, e := range g.depot.List() {
+		if e.Driver == kind && e.State != depot.Refused && (version == "" || e.Serial > highest) {
+			version, highest = e.Version, e.Serial
+		}
+	}
+	if version == "" {
+		return "", driver.Errorf(driver.NotFound, "no package of driver %s may run: see `fieldloom driver list`", kind)
+	}
+	return version, nil
+}
+
+// bring brings a driver to a version. What a driver runs that no link uses is decided
+// at once.
+func (g *gateway) bring(kind, version string, step func(client.Step)) error {
+	if _, err := g.depot.ImageOf(kind, version); err != nil {
+		return driver.Errorf(driver.NotFound, "%w", err)
+	}
+	before := ""
+	if active, err := g.depot.Image(kind); err == nil {
+		before = active.Version
+	}
+	if !g.running(kind) {
+		if err := g.settle(kind, before, version); err != nil {
+			return err
+		}
+		step(client.Step{Time: time.Now(), Name: "done", Final: true, Version: version, Text: fmt.Sprintf("driver %s does not run: it will start with version %s", kind, version)})
+		return nil
+	}
+	var last client.Step
+	err := g.drivers.Upgrade(g.life, kind, version, func(s supervise.Step) {
+		last = stepOf(&s)
+		step(last)
+	})
+	if err == nil {
+		err = g.settle(kind, before, version)
+	}
+	if last.Name == "" {
+		return err // nothing was begun
+	}
+	last.Time, last.Link, last.Final, last.Version = time.Now(), "", true, version
+	last.Name, last.Text = "done", fmt.Sprintf("driver %s is at version %s", kind, version)
+	if err != nil {
+		last.Name, last.Text, last.Version = "failed", fmt.Sprintf("driver %s stays at version %s", kind, before), before
+		last.Fault = client.FaultOf(driver.AsError(err))
+	}
+	step(last)
+	return err
+}
+
+// running tells whether there are processes that could be upgraded.
+func (g *gateway) running(kind string) bool {
+	_, disabled := g.choices.get().Disabled[kind]
+	_, err := g.drivers.Control(kind, "")
+	return g.known(kind) == nil && !disabled && err == nil
+}
+
+// settle makes a version the driver's, durably.
+func (g *gateway) settle(kind, before, version string) error {
+	if err := g.depot.SetActive(kind, version); err != nil {
+		return err
+	}
+	g.drivers.Refresh()
+	if before == "" || before == version {
+		return nil
+	}
+	return g.choices.change(func(c *choices) { c.Previous[kind] = before })
+}
+
+func stepOf(s *supervise.Step) client.Step {
+	out := client.Step{Time: s.At, Name: "step", Text: s.Text, Link: s.Link, Done: s.Done, Of: s.Total}
+	switch {
+	case s.RolledBack:
+		out.Name = "back"
+	case s.Link != "":
+		out.Name = "link"
+	}
+	return out
+}
