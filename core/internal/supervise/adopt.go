@@ -61,6 +61,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, adoptLimit)
 		defer cancel()
+		r.OnLine = p.lines.add
 		proc, err = p.s.o.Adopt(ctx, r.Record)
 	}
 	if err == nil {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -67,19 +68,29 @@ var _ Process = launched{}
 // Record is what plugin.Reattach needs.
 func (l launched) Record() (json.RawMessage, error) { return json.Marshal(l.Process.Record()) }
 
-// Adopt reattaches to the process of a record.
+// Adopt reattaches to the process of a record. One that is there, proves that it is the
+// one, and does not answer is killed: it may have links open.
 func (e Exec) Adopt(ctx context.Context, r Record) (Process, error) {
-	var record plugin.Record
-	if err := json.Unmarshal(r.Process, &record); err != nil {
+	record, err := plugin.ParseRecord(r.Process)
+	if err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
 	}
 	p, err := plugin.Reattach(ctx, record, plugin.Command{
 		Name: r.Kind, Log: e.Log, Services: e.Services(r.Kind), Level: lowestLevel(ctx, e.Log), Detach: true, RunDir: e.RunDir,
+		OnLine: r.OnLine, TailLines: defaultLines,
 	})
-	if err != nil {
+	if err == nil {
+		return launched{p}, nil
+	}
+	if record.Hand || errors.Is(err, plugin.ErrGone) || errors.Is(err, plugin.ErrNotTheSame) {
 		return nil, err
 	}
-	return launched{p}, nil
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	if killErr := record.Kill(killing); killErr != nil && !errors.Is(killErr, plugin.ErrGone) {
+		return nil, errors.Join(err, killErr)
+	}
+	return nil, fmt.Errorf("%w: it was killed: %w", err, plugin.ErrGone)
 }
 
 // Attach opens the stream.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"testing"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -19,18 +21,22 @@ import (
 
 // fakeProcess is a driver process that does what the test says.
 type fakeProcess struct {
-	epoch     uint64
-	version   string
-	abilities []string
-	world     *world      // that it shares with other processes
-	hangs     atomic.Bool // in Drain
-	done      chan struct{}
-	attached  chan *fakeAttachment // every attachment, as it is made
+	epoch         uint64
+	version       string
+	abilities     []string
+	world         *world // that it shares with other processes
+	beats         bool
+	frozen, stuck atomic.Bool
+	named         atomic.Bool // it was asked for single links
+	hangs         atomic.Bool // in Drain
+	done          chan struct{}
+	attached      chan *fakeAttachment // every attachment, as it is made
 
 	mu          sync.Mutex
 	exit        plugin.Exit
 	applied     []*engine.State
 	faults      []engine.ConfigFault
+	invalid     []engine.ConfigFault
 	applyErr    error
 	attachErr   error
 	drained     engine.Drained
@@ -88,7 +94,7 @@ func (p *fakeProcess) Describe(context.Context) (engine.Description, error) {
 }
 
 func (p *fakeProcess) Validate(context.Context, *engine.State) ([]engine.ConfigFault, error) {
-	return nil, nil
+	return p.invalid, nil
 }
 
 func (p *fakeProcess) Apply(_ context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
@@ -101,6 +107,7 @@ func (p *fakeProcess) Apply(_ context.Context, s *engine.State, o engine.ApplyOp
 	p.has = make(map[string]bool)
 	for _, l := range s.Links {
 		p.has[l.Name] = true
+		p.named.Store(p.named.Load() || len(o.Hold) > 0)
 		p.setOpen(l.Name, !o.Standby && !slices.Contains(o.Hold, l.Name))
 	}
 	for name := range p.opened {
@@ -203,6 +210,8 @@ func (p *fakeProcess) Activate(_ context.Context, links []string, handOff []byte
 	}
 	if links == nil {
 		links = slices.Collect(maps.Keys(p.has))
+	} else {
+		p.named.Store(true)
 	}
 	for _, name := range links {
 		p.setOpen(name, true)
@@ -267,7 +276,28 @@ func (p *fakeProcess) Attach(_ context.Context, h plugin.Hello, to plugin.Handle
 	a := &fakeAttachment{hello: h, to: to, done: make(chan struct{})}
 	p.open = a
 	p.attached <- a
+	if p.beats {
+		go p.beat(a)
+	}
 	return a, nil
+}
+
+// beat sends heartbeats, unless the process is stopped, and progress, unless its engine
+// hangs.
+func (p *fakeProcess) beat(a *fakeAttachment) {
+	for progress := uint64(1); ; progress += 2 {
+		select {
+		case <-time.After(time.Second):
+		case <-a.done:
+			return
+		}
+		if p.stuck.Load() {
+			progress -= 2
+		}
+		if !p.frozen.Load() {
+			a.to.Heartbeat(progress)
+		}
+	}
 }
 
 type fakeAttachment struct {
@@ -377,4 +407,8 @@ func (s *fakeSpool) story() []string {
 		}
 	}
 	return list
+}
+
+func withTimeout(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), limit)
 }

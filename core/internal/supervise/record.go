@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // maxRecord bounds the file of a record.
@@ -21,6 +25,8 @@ type Record struct {
 	Version string          `json:"version"`
 	Hash    string          `json:"hash"`
 	Process json.RawMessage `json:"process"` // as Process.Record gave it
+
+	OnLine func(plugin.Line) `json:"-"` // as in LaunchSpec
 }
 
 // stored is a record and the path that it was read from.
@@ -61,23 +67,38 @@ func readRecords(dir string, log *slog.Logger) map[string][]stored {
 	return found
 }
 
+// readRecord reads a file that must be the reader's own and nobody else's to write:
+// who can write it chooses the process that is spoken to.
 func readRecord(path string) (r Record, err error) {
-	info, err := os.Stat(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("read record: %w", err)
 	}
-	if info.Size() > maxRecord {
-		return r, fmt.Errorf("read record %s: it has %d bytes", path, info.Size())
-	}
-	data, err := os.ReadFile(path)
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("read record: %w", err)
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || int(stat.Uid) != os.Geteuid() || info.Size() > maxRecord {
+		return r, fmt.Errorf("read record %s: it must be a file of mode 0600, of user %d and of at most %d bytes", path, os.Geteuid(), maxRecord)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxRecord))
+	if err != nil {
 		return r, fmt.Errorf("read record %s: %w", path, err)
 	}
-	if r.Kind == "" || len(r.Process) == 0 {
-		return r, fmt.Errorf("read record %s: it names no driver or no process", path)
+	if r, err = parseRecord(data); err != nil {
+		return r, fmt.Errorf("read record %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func parseRecord(data []byte) (r Record, err error) {
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Record{}, err
+	}
+	if r.Kind == "" || filepath.Base(r.Kind) != r.Kind || len(r.Process) == 0 || r.Member < -1 || r.Member >= maxMembers {
+		return Record{}, errors.New("it names no driver or no process")
 	}
 	return r, nil
 }

@@ -32,6 +32,9 @@ type rig struct {
 	starts chan *fakeProcess
 	fail   atomic.Pointer[error] // of launches
 	make   func(*fakeProcess)    // called for each before it is handed out; may be nil
+	beats  bool                  // they send heartbeats by themselves
+	specs  []supervise.LaunchSpec
+	all    []*fakeProcess
 	world  world
 	mu     sync.Mutex
 	times  []time.Time
@@ -54,6 +57,9 @@ func newRig(t *testing.T, change func(*supervise.Options)) *rig {
 			if spec.Image != nil {
 				p.version = spec.Image.Version()
 			}
+			p.beats = r.beats
+			r.specs = append(r.specs, spec)
+			r.all = append(r.all, p)
 			if r.make != nil {
 				r.make(p)
 			}

@@ -1,0 +1,349 @@
+package supervise_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+)
+
+// image is a version that has a name and no more.
+type image string
+
+func (i image) Version() string { return string(i) }
+func (i image) Hash() string    { return "hash of " + string(i) }
+
+// shelf is the versions that there are.
+type shelf struct {
+	mu     sync.Mutex
+	active string
+	gone   map[string]bool
+}
+
+func (s *shelf) image(_, version string) (supervise.Image, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if version == "" {
+		version = s.active
+	}
+	if s.gone[version] {
+		return nil, driver.Errorf(driver.InvalidConfig, "there is no package of version %s", version)
+	}
+	return image(version), nil
+}
+
+func (s *shelf) set(active string, gone ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active, s.gone = active, make(map[string]bool)
+	for _, version := range gone {
+		s.gone[version] = true
+	}
+}
+
+// newShelf is a pool with versions, of which 1.0 is active.
+func newShelf(t *testing.T, change func(*supervise.Options)) (*rig, *shelf) {
+	sh := &shelf{active: "1.0"}
+	r := newPool(t, func(o *supervise.Options) {
+		o.Image = sh.image
+		if change != nil {
+			change(o)
+		}
+	})
+	return r, sh
+}
+
+func TestUpgradeMovesLinkByLinkAndThenStopsTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		links := names(10)
+		r.want(supervise.Desired{State: state(1, links...), Probation: 10 * time.Second, Standby: 1})
+		time.Sleep(time.Second)
+		old := r.process(r.world.who(links[0]))
+		old.drained.LastSequence = 0
+		var steps []supervise.Step
+		began := time.Now()
+		err := r.s.Upgrade(t.Context(), "fake", "2.0", func(s supervise.Step) { steps = append(steps, s) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 15*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(10 * time.Second)
+		moved := 0
+		for _, s := range steps {
+			if s.Link != "" {
+				moved++
+			}
+			if s.RolledBack || s.Total != 10 {
+				t.Errorf("step %+v", s)
+			}
+		}
+		if moved != 10 || steps[len(steps)-1].Done != 10 {
+			t.Errorf("%d links moved in %d steps: %+v", moved, len(steps), steps)
+		}
+		for epoch := range r.holders(links...) {
+			p := r.process(epoch)
+			if p.version != "2.0" || len(p.handed) != 10 || !strings.HasSuffix(p.handed[0], fmt.Sprintf(":from %d", old.epoch)) {
+				t.Errorf("links with version %s, activated %v", p.version, p.handed)
+			}
+		}
+		s := r.status()
+		if len(s.Processes) != 2 || s.Version != "2.0" || s.Upgrade != nil || s.Gaps != 0 || !old.stopped {
+			t.Errorf("status %+v", s)
+		}
+		for _, p := range s.Processes {
+			if p.Version != "2.0" || p.Next {
+				t.Errorf("process %+v", p)
+			}
+		}
+		r.process(r.world.who(links[0])).die("killed")
+		time.Sleep(time.Second)
+		if v := r.process(r.world.who(links[0])).version; v != "2.0" {
+			t.Errorf("after a restart version %s runs", v)
+		}
+	})
+}
+
+func TestUpgradeOfAPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		links := names(12)
+		r.want(supervise.Desired{State: state(1, links...), Instances: 3, Probation: time.Second})
+		time.Sleep(time.Second)
+		for i := range 6 {
+			version := fmt.Sprintf("%d.0", 2-i%2)
+			if err := r.s.Upgrade(t.Context(), "fake", version, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			for epoch := range r.holders(links...) {
+				if p := r.process(epoch); p.version != version {
+					t.Errorf("upgrade %d: links with version %s", i, p.version)
+				}
+			}
+		}
+		time.Sleep(time.Second)
+		if s := r.status(); len(s.Processes) != 3 || s.Gaps != 0 || s.Restarts != 0 {
+			t.Errorf("status %+v", s)
+		}
+		if err := r.s.Upgrade(t.Context(), "fake", "1.0", nil); err != nil {
+			t.Errorf("to what runs already: %v", err)
+		}
+	})
+}
+
+func TestFramesOfTheOldAreTakenInFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "line"), Probation: time.Second})
+		p := <-r.starts
+		a := <-p.attached
+		p.drained.LastSequence = 2
+		p.onDrain = func() {
+			p.onDrain = nil
+			go func() {
+				time.Sleep(2 * time.Second)
+				a.frame(1)
+				if who := r.world.who("line"); who != 0 {
+					t.Errorf("process %d has the link before the old one's last frame", who)
+				}
+				a.frame(2)
+			}()
+		}
+		if err := r.s.Upgrade(t.Context(), "fake", "2.0", nil); err != nil {
+			t.Fatal(err)
+		}
+		r.holders("line")
+	})
+}
+
+// bad is the ways in which a new version is bad.
+var bad = map[string]struct {
+	make func(*fakeProcess)
+	late func(*fakeProcess) // on probation
+	want string
+}{
+	"dies at once":           {make: func(p *fakeProcess) { go p.die("aborted") }, want: "aborted"},
+	"refuses the state":      {make: func(p *fakeProcess) { p.faults = []engine.ConfigFault{{Link: "a", Text: "too old"}} }, want: "too old"},
+	"cannot apply":           {make: func(p *fakeProcess) { p.applyErr = errors.New("no memory") }, want: "no memory"},
+	"cannot be attached":     {make: func(p *fakeProcess) { p.attachErr = errors.New("no stream") }, want: "no stream"},
+	"is not well":            {make: func(p *fakeProcess) { p.statusErr = errors.New("not well") }, want: "not well"},
+	"does not validate":      {make: func(p *fakeProcess) { p.invalid = []engine.ConfigFault{{Link: "a", Text: "a bad key"}} }, want: "a bad key"},
+	"does not open":          {make: func(p *fakeProcess) { p.activateErr = errors.New("no port") }, want: "no port"},
+	"reads badly":            {make: func(p *fakeProcess) { p.bad = 50 }, want: "50 % of the samples of"},
+	"demotes devices":        {make: func(p *fakeProcess) { p.condition = engine.Down }, want: "is down, and was up before"},
+	"dies on probation":      {late: func(p *fakeProcess) { p.die("killed") }, want: "killed"},
+	"hangs on probation":     {late: func(p *fakeProcess) { p.frozen.Store(true) }, want: "no heartbeat"},
+	"stands still":           {late: func(p *fakeProcess) { p.stuck.Store(true) }, want: "no progress"},
+	"falls silent":           {late: func(p *fakeProcess) { p.mu.Lock(); p.statusErr = errors.New("mute"); p.mu.Unlock() }, want: "mute"},
+	"and does not drain too": {late: func(p *fakeProcess) { p.hangs.Store(true); p.mu.Lock(); p.bad = 90; p.mu.Unlock() }, want: "of the samples"},
+}
+
+func TestABadVersionIsRolledBack(t *testing.T) {
+	for name, way := range bad {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := newShelf(t, nil)
+				defer r.s.Close(false)
+				links := names(6)
+				r.want(supervise.Desired{State: state(1, links...), Instances: 2})
+				time.Sleep(time.Second)
+				before := r.holders(links...)
+				if way.make != nil {
+					r.mu.Lock()
+					r.make = way.make
+					r.mu.Unlock()
+				}
+				var last supervise.Step
+				if way.late != nil {
+					go func() {
+						time.Sleep(20 * time.Second)
+						way.late(r.process(3))
+					}()
+				}
+				err := r.s.Upgrade(t.Context(), "fake", "2.0", func(s supervise.Step) { last = s })
+				if err == nil || !strings.Contains(err.Error(), way.want) {
+					t.Errorf("it ended with %v, want %q", err, way.want)
+				}
+				if !last.RolledBack || last.Done != 0 {
+					t.Errorf("the last step: %+v", last)
+				}
+				time.Sleep(time.Second)
+				after := r.holders(links...)
+				if len(after) != 2 || after[1] != before[1] || after[2] != before[2] {
+					t.Errorf("links with %v, before with %v", after, before)
+				}
+				if s := r.status(); len(s.Processes) != 2 || s.Restarts != 0 || s.State != supervise.Active || s.Upgrade != nil {
+					t.Errorf("status %+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestASecondUpgradeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, sh := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "line")})
+		time.Sleep(time.Second)
+		var first error
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() { first = r.s.Upgrade(ctx, "fake", "2.0", nil) })
+		time.Sleep(time.Second)
+		if s := r.status(); s.Upgrade == nil || s.Upgrade.Version != "2.0" || s.Upgrade.Done != 1 || s.Upgrade.Text == "" {
+			t.Errorf("status %+v", s.Upgrade)
+		}
+		if err := r.s.Upgrade(t.Context(), "fake", "3.0", nil); driver.CodeOf(err) != driver.Busy {
+			t.Errorf("the second: %v", err)
+		}
+		cancel()
+		wg.Wait()
+		if !errors.Is(first, context.Canceled) || r.process(r.world.who("line")).version != "1.0" {
+			t.Errorf("broken off: %v", first)
+		}
+		sh.set("1.0", "4.0")
+		if err := r.s.Upgrade(t.Context(), "fake", "4.0", nil); err == nil || !strings.Contains(err.Error(), "no package of version 4.0") {
+			t.Errorf("without a package: %v", err)
+		}
+		if err := r.s.Upgrade(t.Context(), "other", "4.0", nil); driver.CodeOf(err) != driver.NotFound {
+			t.Errorf("of nothing: %v", err)
+		}
+		r.holders("line")
+	})
+}
+
+func TestAConfigurationDuringAnUpgradeReachesBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "a", "b"), Probation: 10 * time.Second})
+		time.Sleep(time.Second)
+		var err error
+		var wg sync.WaitGroup
+		wg.Go(func() { err = r.s.Upgrade(t.Context(), "fake", "2.0", nil) })
+		time.Sleep(time.Second)
+		r.want(supervise.Desired{State: state(2, "b", "c"), Probation: 10 * time.Second})
+		time.Sleep(time.Second)
+		for _, p := range []*fakeProcess{r.process(1), r.process(2)} {
+			list := p.applies()
+			if last := list[len(list)-1]; last.Revision != 2 {
+				t.Errorf("version %s has revision %d", p.version, last.Revision)
+			}
+		}
+		if n := r.holders("b", "c"); n[2] != 2 || r.world.who("a") != 0 {
+			t.Errorf("links with %v, the removed one with %d", n, r.world.who("a"))
+		}
+		r.process(2).die("killed") // and the old one must have the new state
+		wg.Wait()
+		if n := r.holders("b", "c"); n[1] != 2 || err == nil {
+			t.Errorf("links with %v, %v", n, err)
+		}
+	})
+}
+
+func TestCloseDuringAnUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		r.want(supervise.Desired{State: state(1, names(5)...)})
+		time.Sleep(time.Second)
+		var err error
+		var wg sync.WaitGroup
+		wg.Go(func() { err = r.s.Upgrade(t.Context(), "fake", "2.0", nil) })
+		time.Sleep(time.Second)
+		r.s.Close(false)
+		wg.Wait()
+		if err == nil || !strings.Contains(err.Error(), "stopp") {
+			t.Errorf("upgrade: %v", err)
+		}
+		r.sane()
+	})
+}
+
+func TestTheImageGoesAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, sh := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.set(1)
+		p := <-r.starts
+		time.Sleep(time.Second)
+		sh.set("1.0", "1.0")
+		r.s.Refresh()
+		time.Sleep(10 * time.Second)
+		if s := r.status(); !p.stopped || s.State != supervise.Stopped || !strings.Contains(s.Cause, "there is no package of version 1.0") {
+			t.Errorf("stopped %v, status %+v", p.stopped, s)
+		}
+		sh.set("1.0")
+		r.s.Refresh()
+		time.Sleep(time.Second)
+		r.holders("line")
+		for range 5 {
+			r.process(r.world.who("line")).die("segmentation fault")
+			time.Sleep(2 * time.Second)
+		}
+		if s := r.status(); s.State != supervise.Quarantined {
+			t.Errorf("status %+v", s)
+		}
+		sh.set("1.1", "1.0")
+		r.s.Refresh()
+		time.Sleep(time.Second)
+		r.holders("line")
+		if s := r.status(); s.Version != "1.1" {
+			t.Errorf("version %s runs", s.Version)
+		}
+	})
+}
