@@ -14,7 +14,6 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
-	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -42,6 +41,9 @@ type fakeProcess struct {
 	drained     engine.Drained
 	onDrain     func()
 	released    bool
+	children    bool                 // it leaves some that hold its links until Stop
+	slow        func() time.Duration // how long things take; nil: no time
+	strange     bool                 // it does not prove itself
 	has, opened map[string]bool
 	handed      []string // links activated, with their hand-offs
 	activateErr error
@@ -67,8 +69,8 @@ func (p *fakeProcess) die(signal string, stderr ...string) {
 	default:
 	}
 	p.exit = plugin.Exit{Code: -1, Signal: signal, Stderr: stderr}
-	for name := range p.opened {
-		p.setOpen(name, false)
+	if !p.children {
+		p.closeAll()
 	}
 	close(p.done)
 	if p.open != nil {
@@ -97,7 +99,10 @@ func (p *fakeProcess) Validate(context.Context, *engine.State) ([]engine.ConfigF
 	return p.invalid, nil
 }
 
-func (p *fakeProcess) Apply(_ context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+func (p *fakeProcess) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+	if err := p.lag(ctx); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applied = append(p.applied, s)
@@ -128,34 +133,23 @@ func (p *fakeProcess) setOpen(name string, open bool) {
 	p.world.set(name, p.epoch, open)
 }
 
-// world is who has which link open.
-type world struct {
-	mu     sync.Mutex
-	holder map[string]uint64
-	wrong  []string
-}
-
-func (w *world) set(link string, epoch uint64, open bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.holder == nil {
-		w.holder = make(map[string]uint64)
-	}
-	switch other := w.holder[link]; {
-	case open && other != 0 && other != epoch:
-		w.wrong = append(w.wrong, fmt.Sprintf("%s is open in process %d and opened by %d", link, other, epoch))
-	case open:
-		w.holder[link] = epoch
-	case other == epoch:
-		delete(w.holder, link)
+func (p *fakeProcess) closeAll() {
+	for name := range p.opened {
+		p.setOpen(name, false)
 	}
 }
 
-// who tells which process has a link open; 0: none.
-func (w *world) who(link string) uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.holder[link]
+// lag is the time that something takes.
+func (p *fakeProcess) lag(ctx context.Context) error {
+	if p.slow == nil {
+		return nil
+	}
+	select {
+	case <-time.After(p.slow()):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func isDone(c <-chan struct{}) bool {
@@ -202,7 +196,10 @@ func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]dr
 }
 func (p *fakeProcess) Check(context.Context, string, string) error { return nil }
 
-func (p *fakeProcess) Activate(_ context.Context, links []string, handOff []byte) error {
+func (p *fakeProcess) Activate(ctx context.Context, links []string, handOff []byte) error {
+	if err := p.lag(ctx); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.activateErr != nil || isDone(p.done) {
@@ -232,6 +229,9 @@ func (p *fakeProcess) Drain(ctx context.Context, links []string) (engine.Drained
 			return engine.Drained{}, errors.New("the process died")
 		}
 	}
+	if err := p.lag(ctx); err != nil {
+		return engine.Drained{}, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if isDone(p.done) {
@@ -256,6 +256,9 @@ func (p *fakeProcess) Release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.released = true
+	if p.open != nil {
+		p.open.breakOff(nil)
+	}
 	return nil
 }
 
@@ -264,6 +267,10 @@ func (p *fakeProcess) Stop(context.Context) error {
 	p.stopped = true
 	p.mu.Unlock()
 	p.die("killed")
+	_ = p.lag(context.Background()) // it has no end
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeAll()
 	return nil
 }
 
@@ -345,70 +352,25 @@ func (a *fakeAttachment) frame(seq uint64) {
 	a.to.Frame(seq, plugin.AppendFrame(nil, seq, &engine.Batch{}, nil))
 }
 
-// fakeSpool stores in memory, at once or when released.
-type fakeSpool struct {
-	mu      sync.Mutex
-	records []spool.Record
-	marks   map[string][2]uint64
-	epochs  map[uint64]uint64 // an epoch is of one process, whatever its driver
-	hold    chan struct{}     // not nil: Append blocks until it is closed
-}
-
-func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
-	s.mu.Lock()
-	hold := s.hold
-	s.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
-	s.mu.Lock()
-	if s.marks == nil {
-		s.marks = make(map[string][2]uint64)
-	}
-	if s.epochs == nil {
-		s.epochs = make(map[uint64]uint64)
-	}
-	if r.Sequence > s.epochs[r.Epoch] {
-		s.records = append(s.records, r)
-		s.epochs[r.Epoch] = r.Sequence
-		s.marks[r.Driver] = [2]uint64{r.Epoch, r.Sequence}
-	}
-	s.mu.Unlock()
-	stored(nil)
-}
-
-func (s *fakeSpool) Commit() {}
-
-func (s *fakeSpool) Mark(name string) (epoch, sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.marks[name]
-	return m[0], m[1]
-}
-
-func (s *fakeSpool) MarkOf(name string, epoch uint64) (sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.epochs[epoch]
-}
-
-// story is what is stored: "fake 1/2" for a frame, the cause for a gap.
-func (s *fakeSpool) story() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []string
-	for _, r := range s.records {
-		if r.Driver != "" {
-			list = append(list, fmt.Sprintf("%s %d/%d", r.Driver, r.Epoch, r.Sequence))
-			continue
-		}
-		if _, _, g, err := plugin.DecodeFrame(r.Data); err == nil && g != nil {
-			list = append(list, "gap: "+g.Cause.Text)
-		}
-	}
-	return list
-}
-
 func withTimeout(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), limit)
+}
+
+func (p *fakeProcess) wasStopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopped
+}
+
+func (p *fakeProcess) wasReleased() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.released
+}
+
+// activations is the links that were activated, with their hand-offs.
+func (p *fakeProcess) activations() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.handed)
 }

@@ -44,8 +44,9 @@ type life struct {
 
 	detached bool
 	adopted  bool
-	recorded string // the path of its record; "": none
-	busy     bool   // an operation is in hand
+	recorded string        // the path of its record; "": none
+	written  chan struct{} // closed when the record is written; nil: it was by an earlier core
+	busy     bool          // an operation is in hand
 	killed   bool
 	retiring bool          // it is being drained to be stopped, or let go
 	over     bool          // the process is dead, or going

@@ -141,16 +141,18 @@ func (p *pool) startMoves() {
 // settle names the state that the member is in by what it holds.
 func (m *member) settle() {
 	l := m.life
+	if l == nil || l.over || l.retiring || l.has == nil {
+		return
+	}
+	if m.state == Starting {
+		m.enter(Standby, "") // also one that was adopted with links, which it was at least
+	}
 	switch {
-	case l == nil || l.applied == nil || l.over || l.retiring || l.has == nil:
 	case l.held() == 0:
 		m.enter(Standby, "")
 	case m.pool.isPrimary(m):
 		m.enter(Active, "")
 	default:
-		if m.state == Starting {
-			m.enter(Standby, "") // adopted with links that it is to give away
-		}
 		m.enter(Draining, "its links go to another process")
 	}
 }

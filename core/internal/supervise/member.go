@@ -86,10 +86,11 @@ func (m *member) stale() bool {
 	return m.life != nil && m.pool.image != nil && m.life.hash != m.pool.image.Hash()
 }
 
-// dismiss makes the member stop for good, once its links have gone.
+// dismiss makes the member stop for good, once its links have gone. An adoption goes on
+// to its end: the process may have links open.
 func (m *member) dismiss() {
 	m.leaving = true
-	if m.launching != nil {
+	if m.launching != nil && !m.taking {
 		m.launching()
 	}
 }
@@ -194,9 +195,7 @@ func (m *member) verified(image Image) {
 	if m.state == Verified {
 		m.pool.record(m, Verified, what)
 	} else {
-		cause := m.cause
 		m.enter(Verified, what)
-		m.cause = cause
 	}
 	m.enter(Starting, "")
 }

@@ -200,9 +200,9 @@ func (p *pool) spareFor(index int) *member {
 }
 
 // staff brings the number of spares to n. While a version is on probation, or being
-// replaced, everybody stays.
+// replaced, everybody stays; so do adopted processes until it is known what is desired.
 func (p *pool) staff(n int) {
-	if p.upgrade != nil && p.runs() {
+	if p.runs() && (p.upgrade != nil || !p.settled) {
 		return
 	}
 	var spares []*member
@@ -276,14 +276,8 @@ func (p *pool) leave() {
 
 // close ends the pool.
 func (p *pool) close(keepDetached bool) {
-	if p.closing {
-		return
-	}
-	p.closing, p.keep = true, keepDetached
-	for _, m := range p.members {
-		if keepDetached && m.life != nil && m.life.detached {
-			m.release()
-		}
+	if !p.closing {
+		p.closing, p.keep = true, keepDetached
 	}
 }
 
@@ -299,11 +293,12 @@ func (p *pool) await(ctx context.Context) (Process, error) {
 		p.mu.Lock()
 		proc, worst, changed := p.anyProcess(), p.worst(), p.changed
 		why := p.down(worst)
+		down := worst == nil || worst.state.down()
 		p.mu.Unlock()
-		if proc != nil {
+		switch {
+		case proc != nil:
 			return proc, nil
-		}
-		if worst == nil || worst.state.down() {
+		case down:
 			return nil, why
 		}
 		select {

@@ -45,7 +45,7 @@ func (r *rig) holders(links ...string) map[uint64]int {
 	r.t.Helper()
 	n := make(map[uint64]int)
 	for _, link := range links {
-		who := r.world.who(link)
+		who := r.theWorld().who(link)
 		if who == 0 {
 			r.t.Errorf("link %s is closed", link)
 		}
@@ -57,10 +57,11 @@ func (r *rig) holders(links ...string) map[uint64]int {
 
 func (r *rig) sane() {
 	r.t.Helper()
-	r.world.mu.Lock()
-	defer r.world.mu.Unlock()
-	if len(r.world.wrong) > 0 {
-		r.t.Error(strings.Join(r.world.wrong, "\n"))
+	w := r.theWorld()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.wrong) > 0 {
+		r.t.Error(strings.Join(w.wrong, "\n"))
 	}
 	if log := r.log.String(); strings.Contains(log, "does not follow") {
 		r.t.Error(log)
@@ -98,7 +99,7 @@ func TestInstancesShareTheLinks(t *testing.T) {
 		if moved == 0 || moved > 16 {
 			t.Errorf("%d of 40 links moved to the fifth process", moved)
 		}
-		for _, h := range r.process(5).handed {
+		for _, h := range r.process(5).activations() {
 			if !strings.Contains(h, ":from ") {
 				t.Errorf("activated without the old holder's hand-off: %s", h)
 			}
@@ -145,12 +146,13 @@ func TestACrashCostsItsShareOnly(t *testing.T) {
 		}
 		down, up := 0, 0
 		for _, l := range s.Engine.Links {
-			if l.Condition == engine.Down {
+			switch l.Condition {
+			case engine.Down:
 				down++
 				if !strings.Contains(l.Cause.Text, "quarantined") || len(l.Devices) != 1 || l.Devices[0].Condition != engine.Down {
 					t.Errorf("link %+v", l)
 				}
-			} else if l.Condition == engine.Up {
+			case engine.Up:
 				up++
 			}
 		}
@@ -176,8 +178,8 @@ func TestANewStateLiftsTheQuarantine(t *testing.T) {
 		r.set(1)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s := r.status(); s.State != supervise.Quarantined || len(r.times) != 5 {
-			t.Fatalf("%d starts, status %+v", len(r.times), s)
+		if s := r.status(); s.State != supervise.Quarantined || r.launches() != 5 {
+			t.Fatalf("%d starts, status %+v", r.launches(), s)
 		}
 		r.fail.Store(nil)
 		r.set(2)
@@ -298,8 +300,8 @@ func TestDisabledIsDrainedAndStoppedWithItsCause(t *testing.T) {
 		r.want(supervise.Desired{State: state(1, "line"), Disabled: "disabled by the operator"})
 		time.Sleep(10 * time.Second)
 		s := r.status()
-		if !p.stopped || s.State != supervise.Stopped || s.Down == nil || !strings.Contains(s.Down.Text, "disabled by the operator") {
-			t.Errorf("stopped %v, status %+v, down %v", p.stopped, s, s.Down)
+		if !p.wasStopped() || s.State != supervise.Stopped || s.Down == nil || !strings.Contains(s.Down.Text, "disabled by the operator") {
+			t.Errorf("stopped %v, status %+v, down %v", p.wasStopped(), s, s.Down)
 		}
 		if _, err := r.s.Control("fake", "line"); err == nil || !strings.Contains(err.Error(), "disabled by the operator") {
 			t.Errorf("control: %v", err)
@@ -325,8 +327,8 @@ func TestADriverThatIgnoresDrain(t *testing.T) {
 		if n := r.holders(links...); len(n) != 2 {
 			t.Errorf("links with %v", n)
 		}
-		if s := r.status(); s.Restarts != 1 || !p.stopped {
-			t.Errorf("stopped %v, status %+v", p.stopped, s)
+		if s := r.status(); s.Restarts != 1 || !p.wasStopped() {
+			t.Errorf("stopped %v, status %+v", p.wasStopped(), s)
 		}
 	})
 }
@@ -375,7 +377,7 @@ func TestASlowDriverDoesNotHoldUpPrepare(t *testing.T) {
 		}
 		r.set(1)
 		time.Sleep(2 * time.Minute)
-		if len(r.times) == 0 {
+		if r.launches() == 0 {
 			t.Error("it was not started")
 		}
 	})

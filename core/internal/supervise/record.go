@@ -114,7 +114,10 @@ func (l *life) writeRecord() {
 	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash}
 	l.recorded = filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
 	path := l.recorded
+	written := make(chan struct{})
+	l.written = written
 	p.work.Go(func() {
+		defer close(written)
 		if err := r.write(path, l.proc); err != nil {
 			p.logger.Error("record of a detached process is not written: it does not outlive the gateway", "err", err)
 		}
@@ -163,6 +166,9 @@ func syncDir(dir string) error {
 func (l *life) removeRecord() {
 	if l.recorded == "" {
 		return
+	}
+	if l.written != nil {
+		<-l.written
 	}
 	if err := os.Remove(l.recorded); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.m.pool.logger.Warn("remove the record of a process that has ended", "err", err)

@@ -64,7 +64,7 @@ func (m *member) enter(to State, cause string) {
 		m.log().Error("a driver process went from one state to another that does not follow", "from", from.String(), "to", to.String())
 	}
 	m.state, m.since = to, time.Now()
-	if cause != "" {
+	if to.down() && cause != "" {
 		m.cause = cause
 	}
 	switch {

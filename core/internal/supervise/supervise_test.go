@@ -1,13 +1,8 @@
 package supervise_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,92 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// rig is a supervisor whose processes are fakes, in the order of their starts.
-type rig struct {
-	t      *testing.T
-	s      *supervise.Supervisor
-	spool  *fakeSpool
-	starts chan *fakeProcess
-	fail   atomic.Pointer[error] // of launches
-	make   func(*fakeProcess)    // called for each before it is handed out; may be nil
-	beats  bool                  // they send heartbeats by themselves
-	specs  []supervise.LaunchSpec
-	all    []*fakeProcess
-	world  world
-	mu     sync.Mutex
-	times  []time.Time
-	log    bytes.Buffer
-}
-
-func newRig(t *testing.T, change func(*supervise.Options)) *rig {
-	r := &rig{t: t, spool: &fakeSpool{}, starts: make(chan *fakeProcess, 1000)}
-	o := supervise.Options{
-		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Launch: func(_ context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.times = append(r.times, time.Now())
-			if fail := r.fail.Load(); fail != nil {
-				return nil, *fail
-			}
-			p := newFakeProcess(uint64(len(r.times)))
-			p.world = &r.world
-			if spec.Image != nil {
-				p.version = spec.Image.Version()
-			}
-			p.beats = r.beats
-			r.specs = append(r.specs, spec)
-			r.all = append(r.all, p)
-			if r.make != nil {
-				r.make(p)
-			}
-			r.starts <- p
-			return p, nil
-		},
-		Spool: r.spool, CoreEpoch: 7,
-	}
-	if change != nil {
-		change(&o)
-	}
-	r.s = supervise.New(o)
-	return r
-}
-
-func (r *rig) failWith(text string) {
-	err := errors.New(text)
-	r.fail.Store(&err)
-}
-
-func (r *rig) set(revision uint64) {
-	r.want(supervise.Desired{State: state(revision, "line")})
-}
-
-func (r *rig) want(d supervise.Desired) { r.s.Set(map[string]supervise.Desired{"fake": d}) }
-
-func state(revision uint64, links ...string) *engine.State {
-	s := &engine.State{Revision: revision}
-	for _, name := range links {
-		s.Links = append(s.Links, engine.Link{Name: name, Devices: []engine.Device{{Name: "m1"}}})
-	}
-	return s
-}
-
-func (r *rig) status() supervise.Status {
-	r.t.Helper()
-	list := r.s.Status(r.t.Context())
-	if len(list) != 1 {
-		r.t.Fatalf("%d drivers in the status, want 1", len(list))
-	}
-	return list[0]
-}
-
-func (r *rig) wantStory(want ...string) {
-	r.t.Helper()
-	if diff := cmp.Diff(want, r.spool.story()); diff != "" {
-		r.t.Errorf("in the spool (-want +got):\n%s", diff)
-	}
-}
 
 func TestStartApplyAttachStoreAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -269,7 +178,7 @@ func TestSilenceKills(t *testing.T) {
 		if after := time.Since(silent); after < 4*time.Second || after > 8*time.Second {
 			t.Errorf("replaced %v after the last heartbeat", after)
 		}
-		if !p.stopped {
+		if !p.wasStopped() {
 			t.Error("the hanging process was not stopped")
 		}
 		(<-p2.attached).frame(1)
@@ -289,7 +198,7 @@ func TestAStreamThatEndedForItsSilenceKills(t *testing.T) {
 		time.Sleep(4500 * time.Millisecond)
 		a.breakOff(errors.New("no heartbeat"))
 		synctest.Wait()
-		if s := r.status(); !p.stopped || !strings.Contains(s.Cause, "no heartbeat for 5s") {
+		if s := r.status(); !p.wasStopped() || !strings.Contains(s.Cause, "no heartbeat for 5s") {
 			t.Errorf("a process that hangs was attached again: %+v", s)
 		}
 	})
@@ -354,8 +263,8 @@ func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 		p.mu.Unlock()
 		a.breakOff(errors.New("evicted"))
 		<-r.starts
-		if !p.stopped || !strings.Contains(r.log.String(), "evicted") {
-			t.Errorf("stopped %v, log:\n%s", p.stopped, r.log.String())
+		if !p.wasStopped() || !strings.Contains(r.log.String(), "evicted") {
+			t.Errorf("stopped %v, log:\n%s", p.wasStopped(), r.log.String())
 		}
 	})
 }
@@ -409,8 +318,8 @@ func TestCloseDrainsAndWaitsUntilAllIsStored(t *testing.T) {
 		r.s.Close(false)
 		r.s.Close(false)
 		r.wantStory("fake 1/1", "fake 1/2")
-		if !p.stopped || a.ackedUpTo() != 2 {
-			t.Errorf("stopped %v, acked %d", p.stopped, a.ackedUpTo())
+		if !p.wasStopped() || a.ackedUpTo() != 2 {
+			t.Errorf("stopped %v, acked %d", p.wasStopped(), a.ackedUpTo())
 		}
 		if _, err := r.s.Prepare(t.Context(), "late"); err == nil {
 			t.Error("a closed supervisor started a driver")
@@ -453,8 +362,8 @@ func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 		<-p2.attached
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if !p.stopped || r.world.who("line") != p2.epoch || len(r.world.wrong) > 0 {
-			t.Errorf("stopped %v, the link is with %d, %v", p.stopped, r.world.who("line"), r.world.wrong)
+		if !p.wasStopped() || r.world.who("line") != p2.epoch || len(r.world.wrong) > 0 {
+			t.Errorf("stopped %v, the link is with %d, %v", p.wasStopped(), r.world.who("line"), r.world.wrong)
 		}
 	})
 }

@@ -94,12 +94,12 @@ func TestUpgradeMovesLinkByLinkAndThenStopsTheOld(t *testing.T) {
 		}
 		for epoch := range r.holders(links...) {
 			p := r.process(epoch)
-			if p.version != "2.0" || len(p.handed) != 10 || !strings.HasSuffix(p.handed[0], fmt.Sprintf(":from %d", old.epoch)) {
-				t.Errorf("links with version %s, activated %v", p.version, p.handed)
+			if p.version != "2.0" || len(p.activations()) != 10 || !strings.HasSuffix(p.activations()[0], fmt.Sprintf(":from %d", old.epoch)) {
+				t.Errorf("links with version %s, activated %v", p.version, p.activations())
 			}
 		}
 		s := r.status()
-		if len(s.Processes) != 2 || s.Version != "2.0" || s.Upgrade != nil || s.Gaps != 0 || !old.stopped {
+		if len(s.Processes) != 2 || s.Version != "2.0" || s.Upgrade != nil || s.Gaps != 0 || !old.wasStopped() {
 			t.Errorf("status %+v", s)
 		}
 		for _, p := range s.Processes {
@@ -324,8 +324,8 @@ func TestTheImageGoesAndComesBack(t *testing.T) {
 		sh.set("1.0", "1.0")
 		r.s.Refresh()
 		time.Sleep(10 * time.Second)
-		if s := r.status(); !p.stopped || s.State != supervise.Stopped || !strings.Contains(s.Cause, "there is no package of version 1.0") {
-			t.Errorf("stopped %v, status %+v", p.stopped, s)
+		if s := r.status(); !p.wasStopped() || s.State != supervise.Stopped || !strings.Contains(s.Cause, "there is no package of version 1.0") {
+			t.Errorf("stopped %v, status %+v", p.wasStopped(), s)
 		}
 		sh.set("1.0")
 		r.s.Refresh()
