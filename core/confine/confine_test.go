@@ -12,7 +12,7 @@ import (
 func TestImageRuns(t *testing.T) {
 	img := image(t)
 	for _, mode := range []confine.Mode{confine.Off, confine.BestEffort, confine.Required} {
-		r := start(t, confine.Policy{Mode: mode, Read: []string{"/proc/self/status"}}, img, "nothing")
+		r := start(t, confine.Policy{Mode: mode, Read: []string{"/proc/self/status"}}, img, scene{}, "breathe")
 		if r.fault != nil || r.out != "allowed" || r.report.Mode != mode {
 			t.Errorf("%v: %q, %v, report %v\n%s", mode, r.out, r.fault, &r.report, r.errs)
 		}

@@ -3,6 +3,7 @@ package confine_test
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -17,25 +18,31 @@ import (
 	"github.com/fieldloom/fieldloom/core/confine"
 )
 
-// envAct makes this test binary a driver that does one thing and says how it went.
-const envAct = "TEST_ACT"
+// envAct makes this test binary a driver that does one thing and says how it went, in a
+// scene that is told as JSON.
+const (
+	envAct   = "TEST_ACT"
+	envScene = "TEST_SCENE"
+)
 
 func TestMain(m *testing.M) {
 	confine.Main() // a test starts this very binary as the shim, as the gateway does
 	if name, ok := os.LookupEnv(envAct); ok {
+		var s scene
+		if err := json.Unmarshal([]byte(os.Getenv(envScene)), &s); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(3)
+		}
 		act, ok := acts()[name]
 		if !ok {
 			fmt.Fprintln(os.Stderr, "unknown act", name)
 			os.Exit(3)
 		}
-		fmt.Println(answerOf(act(os.Args[1:])))
+		fmt.Println(answerOf(act(&s)))
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// An act is something that a driver does.
-type act func(args []string) error
 
 // answerOf is the one word by which the driver tells how an act went.
 func answerOf(err error) string {
@@ -91,6 +98,15 @@ func memfd(t testing.TB, path string) *os.File {
 	return file
 }
 
+func (s scene) text(t testing.TB) string {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // A run is how a driver process went.
 type run struct {
 	out, errs string
@@ -100,17 +116,17 @@ type run struct {
 }
 
 // start runs the image with one act under a policy, to its end.
-func start(t testing.TB, p confine.Policy, image *os.File, name string, args ...string) run {
+func start(t testing.TB, p confine.Policy, image *os.File, s scene, name string) run {
 	t.Helper()
-	return startWith(t, p, image, func(cmd *exec.Cmd) { cmd.Env = []string{envAct + "=" + name} }, args...)
+	return startWith(t, p, image, s, name, func(*exec.Cmd) {})
 }
 
-func startWith(t testing.TB, p confine.Policy, image *os.File, change func(*exec.Cmd), args ...string) run {
+func startWith(t testing.TB, p confine.Policy, image *os.File, s scene, name string, change func(*exec.Cmd)) run {
 	t.Helper()
-	cmd := exec.Command("driver-test", args...)
+	cmd := exec.Command("driver-test")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Env = []string{}
+	cmd.Env = []string{envAct + "=" + name, envScene + "=" + s.text(t)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as core/plugin's runner has it
 	change(cmd)
 	pending, err := policy(t, p).Prepare(cmd, image)
@@ -118,7 +134,7 @@ func startWith(t testing.TB, p confine.Policy, image *os.File, change func(*exec
 		t.Fatal(err)
 	}
 	err = cmd.Start()
-	pending.Started()
+	pending.Started() // also where it failed
 	if err != nil {
 		t.Fatal(err)
 	}
