@@ -21,11 +21,10 @@ const (
 	deviceRights  = landlock.AccessFSSet(ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSIoctlDev)
 	writeRights   = readRights | ll.AccessFSWriteFile | ll.AccessFSTruncate |
 		ll.AccessFSMakeReg | ll.AccessFSMakeDir | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
-	// socketRights are what go-plugin's server needs: it makes a file to find a free
-	// name, removes it, and listens there.
-	socketRights = readRights | ll.AccessFSWriteFile | ll.AccessFSTruncate |
-		ll.AccessFSMakeReg | ll.AccessFSMakeSock | ll.AccessFSRemoveFile
-	fileRights = landlock.AccessFSSet(ll.AccessFSExecute | ll.AccessFSWriteFile | ll.AccessFSReadFile |
+	// socketRights are for the private directory: go-plugin's server makes a file to find
+	// a free name, removes it, and listens there.
+	socketRights = writeRights | ll.AccessFSMakeSock
+	fileRights   = landlock.AccessFSSet(ll.AccessFSExecute | ll.AccessFSWriteFile | ll.AccessFSReadFile |
 		ll.AccessFSTruncate | ll.AccessFSIoctlDev)
 )
 

@@ -27,6 +27,9 @@ const (
 
 func TestMain(m *testing.M) {
 	confine.Main() // a test starts this very binary as the shim, as the gateway does
+	if os.Getenv(envDriver) != "" {
+		serveDriver()
+	}
 	if name, ok := os.LookupEnv(envAct); ok {
 		var s scene
 		if err := json.Unmarshal([]byte(os.Getenv(envScene)), &s); err != nil {
