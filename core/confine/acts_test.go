@@ -33,7 +33,7 @@ type scene struct {
 
 func acts() map[string]act {
 	all := map[string]act{}
-	for _, group := range []map[string]act{fileActs(), execActs(), netActs(), processActs(), kernelActs(), ordinaryActs()} {
+	for _, group := range []map[string]act{fileActs(), execActs(), netActs(), processActs(), kernelActs(), ordinaryActs(), againActs()} {
 		for name, a := range group {
 			all[name] = a
 		}

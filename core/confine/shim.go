@@ -38,9 +38,6 @@ func becomeImage(text []byte) error {
 	defer runtime.KeepAlive(image) // its finalizer would close the descriptor
 	err := o.confine(image, &report)
 	if err == nil {
-		err = report.verdict()
-	}
-	if err == nil {
 		err = o.execute(&report)
 	}
 	report.Fault = err.Error()
