@@ -19,6 +19,13 @@ func againActs() map[string]act {
 		"confine again, required":    func(*scene) error { return again(confine.Required) },
 		"confine again, best effort": func(*scene) error { return again(confine.BestEffort) },
 		"confine below a listener":   belowListener,
+		"ask for a group": func(*scene) error {
+			dir, err := confine.Delegated()
+			if err == nil {
+				fmt.Println("group", dir)
+			}
+			return err
+		},
 	}
 }
 

@@ -1,6 +1,8 @@
 package confine
 
 import (
+	"io"
+
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 )
@@ -12,3 +14,10 @@ func (p Policy) Filter(info *arch.Info) ([]bpf.RawInstruction, error) {
 	}
 	return p.assemble(info, 3, execAsks)
 }
+
+// Parts that are tested with what a kernel would say.
+func UnifiedGroup(mounts, groups []byte) (string, error) { return unifiedGroup(mounts, groups) }
+func Divide(dir string, pid int) error                   { return divide(dir, pid) }
+func (p Policy) LimitGroup(dir string) error             { return p.limitGroup(dir) }
+func Sweep(dir string)                                   { sweep(dir) }
+func Loaders(image io.ReaderAt) ([]string, error)        { return loaders(image) }

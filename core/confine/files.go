@@ -8,35 +8,24 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
-	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 )
 
-// What a kind of path may be used for; on a single file, rights that only a
-// directory has do not apply.
+// What a kind of path may be used for. On a single file, rights that only a directory
+// has do not apply: fileRights are those that do.
 const (
-	readRights    = landlock.AccessFSSet(ll.AccessFSReadFile | ll.AccessFSReadDir)
-	executeRights = readRights | ll.AccessFSExecute
-	deviceRights  = landlock.AccessFSSet(ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSIoctlDev)
-	writeRights   = readRights | ll.AccessFSWriteFile | ll.AccessFSTruncate |
-		ll.AccessFSMakeReg | ll.AccessFSMakeDir | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
+	readRights    = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
+	executeRights = readRights | unix.LANDLOCK_ACCESS_FS_EXECUTE
+	nullRights    = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
+	deviceRights  = nullRights | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
+	writeRights   = readRights | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE |
+		unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_DIR |
+		unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR
 	// socketRights are for the private directory: go-plugin's server makes a file to find
 	// a free name, removes it, and listens there.
-	socketRights = writeRights | ll.AccessFSMakeSock
-	fileRights   = landlock.AccessFSSet(ll.AccessFSExecute | ll.AccessFSWriteFile | ll.AccessFSReadFile |
-		ll.AccessFSTruncate | ll.AccessFSIoctlDev)
-)
-
-// What each version of Landlock brought, as far as it is used here.
-const (
-	abiFiles  = 1
-	abiTrunc  = 3
-	abiTCP    = 4
-	abiIoctl  = 5
-	abiScopes = 6
-	abiUnix   = 9
-	abiUDP    = 10
+	socketRights = writeRights | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK
+	fileRights   = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
+		unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
 // restrictFiles applies Landlock: files, TCP ports, and the scopes that keep signals
@@ -51,19 +40,14 @@ func (p *Policy) restrictFiles(image *os.File, report *Report) error {
 		report.needs(fmt.Sprintf("landlock: %v", err))
 		return nil
 	}
-	config := landlock.V11
-	if p.UDP { // any port: there is no rule that says so
-		config.HandledAccessNet &^= ll.AccessNetBindUDP | ll.AccessNetConnectSendUDP
+	rules, err := newRuleset(p.handled(abi))
+	if err == nil {
+		err = errors.Join(p.addPaths(rules, report), addImage(rules, image, loaders), p.addPorts(rules))
 	}
-	if p.Unix {
-		config.HandledAccessFS &^= ll.AccessFSResolveUnix
-		config.Scoped &^= ll.ScopeAbstractUnixSocket
+	if err == nil {
+		err = rules.restrict()
 	}
-	rules := slices.Concat(p.fileRules(image, report), p.portRules())
-	if len(loaders) > 0 {
-		rules = append(rules, landlock.PathAccess(executeRights&fileRights, loaders...))
-	}
-	if err := config.BestEffort().Restrict(rules...); err != nil {
+	if err != nil {
 		return fmt.Errorf("confine: landlock: %w", err)
 	}
 	report.has(fmt.Sprintf("landlock abi %d: %s", abi, strings.Join(p.landlockWords(abi), ", ")))
@@ -71,24 +55,18 @@ func (p *Policy) restrictFiles(image *os.File, report *Report) error {
 	return nil
 }
 
-// landlockABI is the version in force, by the reckoning of the library: before its
-// erratum 2 was fixed, version 6 was not usable by programs with threads.
-func landlockABI() (int, error) {
-	abi, err := ll.LandlockGetABIVersion()
-	switch {
-	case errors.Is(err, unix.ENOSYS):
-		return 0, errors.New("this kernel has none (5.13 and later can)")
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return 0, errors.New("it is not enabled: add landlock to the kernel's parameter lsm=")
-	case err != nil:
-		return 0, err
+// handled is what the policy leaves to Landlock: any UDP, and any Unix socket, are said
+// by not handling them.
+func (p *Policy) handled(abi int) unix.LandlockRulesetAttr {
+	attributes := handled(abi)
+	if p.UDP {
+		attributes.Handled_access_net &^= unix.LANDLOCK_ACCESS_NET_BIND_UDP | unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP
 	}
-	if abi >= abiScopes {
-		if errata, err := ll.LandlockGetErrata(); err != nil || errata&2 == 0 {
-			abi = abiScopes - 1
-		}
+	if p.Unix {
+		attributes.Handled_access_fs &^= unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX
+		attributes.Scoped &^= unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 	}
-	return abi, nil
+	return attributes
 }
 
 func (p *Policy) landlockWords(abi int) []string {
@@ -140,59 +118,71 @@ func (p *Policy) landlockGaps(abi int, report *Report) {
 	}
 }
 
-// fileRules makes the rules, and notes for the report which files they hold on to.
-func (p *Policy) fileRules(image *os.File, report *Report) []landlock.Rule {
-	var rules []landlock.Rule
-	add := func(rights landlock.AccessFSSet, paths ...string) {
-		for _, path := range paths {
+// addPaths grants the policy's paths, and notes for the report which files the rights
+// are on. What is not there is reported, and not granted.
+func (p *Policy) addPaths(rules *ruleset, report *Report) error {
+	for _, kind := range []struct {
+		rights uint64
+		paths  []string
+	}{{readRights, p.Read}, {writeRights, p.Write}, {executeRights, p.Execute}, {deviceRights, p.Devices}} {
+		for _, path := range kind.paths {
 			info, err := os.Stat(path)
 			if err != nil {
 				report.Granted = append(report.Granted, Granted{Path: path})
 				report.lacks(fmt.Sprintf("path %s: %v", path, errors.Unwrap(err)))
 				continue
 			}
-			allowed := rights
+			rights := kind.rights
 			if !info.IsDir() {
-				allowed &= fileRights
+				rights &= fileRights
 				report.Granted = append(report.Granted, look(path))
 			}
-			rules = append(rules, landlock.PathAccess(allowed, path).IgnoreIfMissing())
+			if err := rules.path(rights, path); err != nil {
+				return err
+			}
 		}
 	}
-	add(readRights, p.Read...)
-	add(writeRights, p.Write...)
-	add(executeRights, p.Execute...)
-	add(deviceRights, p.Devices...)
-	if p.RunDir != "" {
-		rules = append(rules, landlock.PathAccess(socketRights, p.RunDir))
+	if err := rules.path(nullRights, os.DevNull); err != nil { // every runtime opens it
+		return err
 	}
-	// Every runtime opens /dev/null.
-	rules = append(rules, landlock.PathAccess(deviceRights&^ll.AccessFSIoctlDev, os.DevNull).IgnoreIfMissing())
-	// The image needs a right only where it is a file: a memfd lies outside of what
-	// Landlock looks at.
-	path := "/proc/self/fd/" + strconv.Itoa(int(image.Fd()))
-	if name, err := os.Readlink(path); err == nil && !strings.HasPrefix(name, "/memfd:") {
-		rules = append(rules, landlock.PathAccess(executeRights&fileRights, path))
+	if p.RunDir == "" {
+		return nil
 	}
-	return rules
+	return rules.path(socketRights, p.RunDir)
 }
 
-func (p *Policy) portRules() []landlock.Rule {
-	var rules []landlock.Rule
-	for _, port := range p.ConnectTCP {
-		rules = append(rules, landlock.ConnectTCP(port))
+// addImage grants what the exec itself needs. The image needs a right only where it is
+// a file: a memfd lies outside of what Landlock looks at.
+func addImage(rules *ruleset, image *os.File, loaders []string) error {
+	path := "/proc/self/fd/" + strconv.Itoa(int(image.Fd()))
+	if name, err := os.Readlink(path); err == nil && !strings.HasPrefix(name, "/memfd:") {
+		loaders = append(slices.Clone(loaders), path)
 	}
-	for _, port := range p.BindTCP {
-		rules = append(rules, landlock.BindTCP(port))
+	for _, path := range loaders {
+		if err := rules.path(executeRights&fileRights, path); err != nil {
+			return err
+		}
 	}
-	if p.UDP {
-		return rules
+	return nil
+}
+
+func (p *Policy) addPorts(rules *ruleset) error {
+	for _, kind := range []struct {
+		rights uint64
+		ports  []uint16
+	}{
+		{unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, p.ConnectTCP},
+		{unix.LANDLOCK_ACCESS_NET_BIND_TCP, p.BindTCP},
+		{unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP, p.ConnectUDP},
+	} {
+		for _, port := range kind.ports {
+			if err := rules.port(kind.rights, port); err != nil {
+				return err
+			}
+		}
 	}
-	for _, port := range p.ConnectUDP {
-		rules = append(rules, landlock.ConnectSendUDP(port))
+	if len(p.ConnectUDP) == 0 {
+		return nil
 	}
-	if len(p.ConnectUDP) > 0 {
-		rules = append(rules, landlock.BindUDP(0)) // any free port, to send from
-	}
-	return rules
+	return rules.port(unix.LANDLOCK_ACCESS_NET_BIND_UDP, 0) // any free port, to send from
 }

@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,18 +44,21 @@ func (p *Policy) changeIdentity(report *Report) error {
 	if p.UID == 0 {
 		return nil
 	}
-	if err := syscall.Setgroups(p.groups()); err != nil {
-		if errors.Is(err, unix.EPERM) {
-			report.needs(fmt.Sprintf("uid %d: the gateway is not root", p.UID))
-			return nil
-		}
-		return fmt.Errorf("confine: drop groups: %w", err)
+	// By system calls, because Go's functions change every thread, by signals.
+	groups := p.groups()
+	_, _, errno := unix.Syscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
+	if errno == unix.EPERM {
+		report.needs(fmt.Sprintf("uid %d: the gateway is not root", p.UID))
+		return nil
 	}
-	if err := syscall.Setresgid(p.GID, p.GID, p.GID); err != nil {
-		return fmt.Errorf("confine: become group %d: %w", p.GID, err)
+	if errno != 0 {
+		return fmt.Errorf("confine: drop groups: %w", errno)
 	}
-	if err := syscall.Setresuid(p.UID, p.UID, p.UID); err != nil {
-		return fmt.Errorf("confine: become user %d: %w", p.UID, err)
+	if _, _, errno := unix.Syscall(unix.SYS_SETRESGID, uintptr(p.GID), uintptr(p.GID), uintptr(p.GID)); errno != 0 {
+		return fmt.Errorf("confine: become group %d: %w", p.GID, errno)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SETRESUID, uintptr(p.UID), uintptr(p.UID), uintptr(p.UID)); errno != 0 {
+		return fmt.Errorf("confine: become user %d: %w", p.UID, errno)
 	}
 	report.has(fmt.Sprintf("uid %d", p.UID))
 	return nil
@@ -62,8 +66,11 @@ func (p *Policy) changeIdentity(report *Report) error {
 
 // groups are the further groups: those asked for, and of each device the group that
 // it is shared with (dialout, in most places), except root's.
-func (p *Policy) groups() []int {
-	groups := append([]int{p.GID}, p.Groups...)
+func (p *Policy) groups() []uint32 {
+	groups := []uint32{uint32(p.GID)}
+	for _, g := range p.Groups {
+		groups = append(groups, uint32(g))
+	}
 	for _, path := range p.Devices {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -71,7 +78,7 @@ func (p *Policy) groups() []int {
 		}
 		s, ok := info.Sys().(*syscall.Stat_t)
 		if ok && s.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
-			groups = append(groups, int(s.Gid))
+			groups = append(groups, s.Gid)
 		}
 	}
 	return groups

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -27,11 +29,15 @@ func loadersOf(image io.ReaderAt, depth int) ([]string, error) {
 		if depth == 0 {
 			return nil, fmt.Errorf("confine: the image is a script of a script of a script: %s", line)
 		}
-		file, err := os.Open(line)
+		// Not waiting for the other end of what is no file.
+		file, err := os.OpenFile(line, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, fmt.Errorf("confine: the script's interpreter: %w", err)
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("confine: the script's interpreter %s is not a file", line)
+		}
 		more, err := loadersOf(file, depth-1)
 		return append([]string{line}, more...), err
 	}
