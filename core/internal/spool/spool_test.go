@@ -65,6 +65,7 @@ func fill(t testing.TB, s *spool.Spool, driver string, from, to uint64) {
 			wait.Done()
 		})
 	}
+	s.Commit()
 	wait.Wait()
 }
 
