@@ -38,15 +38,37 @@
 // it runs beside the polls. When every device of a link is demoted and has failed
 // since the link was opened, the link is opened again.
 //
+// One whose every failure came after another device's, with no answer from any
+// between, is demoted at the sixth: it may be well, behind a gateway that is busy with
+// that one.
+//
 // A link is opened again after 100 ms, doubled with every failure up to 60 s, of
-// which a random half is taken off; an answer resets it. While a link or device
+// which a random half is taken off; an answer resets it. A read or write in between
+// opens it at once, at most once a second, and tells what came of it. While a link or device
 // stays away, its points are told to be Bad once a minute.
+//
+// # Changing hands
+//
+// Drain ends the polls in flight of some links or all (after two seconds they are cut
+// short), asks the driver what it wants to keep, closes the links, flushes, and answers a
+// hand-off; Activate goes on from there, in this process or another. A due time
+// that passed meanwhile is polled at once, once, and counts as that one; those passed
+// besides are overruns. A poll that was cut short is made by whoever has the link
+// next; one whose answer was taken is not made again. Deadbands compare with what the other
+// process sent, demoted devices stay so, and the grid of the link stays where it was,
+// whatever the grids of the two processes are: a link carries its shift. After more than
+// 30 s, or without a hand-off from whoever had the link, the deadbands send again.
+//
+// What the operator took off line is closed, and its points are told to be Bad once, by
+// whichever process has the link.
 //
 // # What waits
 //
 // A batch is closed at 1,000 samples, 16 KiB, after 20 ms, or when no poll is in
 // flight and it is 5 ms old. When the ring is full, the class's policy decides:
 // see DropOldest, Slow and Latest. What a Subscriber pushes waits for room
-// whatever its policy is, except Latest, because its sender can hold it. Everything lost
+// whatever its policy is, except Latest, because its sender can hold it. With
+// Options.Spill, the oldest frames move to disk before the ring is full, and the policy
+// decides when that is full too. Everything lost
 // is told by a Gap, and after one the deadbands send every point again.
 package engine

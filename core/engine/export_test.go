@@ -110,3 +110,17 @@ func LoseTimer(e *Engine, name string) {
 	defer l.mu.Unlock()
 	l.timer.Stop()
 }
+
+// SpillRecord is a frame as it lies on disk.
+func SpillRecord(seq uint64, data []byte) []byte {
+	return appendRecord(nil, &node{seq: seq, data: data})
+}
+
+// ReadSpillRecord reads it.
+func ReadSpillRecord(data []byte) (seq uint64, frame []byte, size int) {
+	r, ok := parseRecord(data)
+	if !ok {
+		return 0, nil, 0
+	}
+	return r.seq, r.data, r.size
+}

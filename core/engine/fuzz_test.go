@@ -1,14 +1,20 @@
 package engine_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
@@ -71,17 +77,6 @@ func FuzzSamples(f *testing.F) {
 	})
 }
 
-// FuzzHandOff gives an engine a hand-off from anywhere.
-func FuzzHandOff(f *testing.F) {
-	f.Add([]byte(`{"skew":5,"due":[{"link":"l","device":"d1","class":"default","at":9223372036854775807}],"last":[{"handle":1,"quality":2,"kind":4,"bits":77}]}`))
-	f.Add([]byte(`{"skew":-9223372036854775808}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r := newRig(t, engine.Options{})
-		r.set("l", "d1", 1)
-		r.applyWith(engine.ApplyOptions{HandOff: data}, link("l", 1, table(1)))
-	})
-}
-
 func TestSamplesRoundTrip(t *testing.T) {
 	fault := driver.Errorf(driver.NotFound, "gone")
 	b := engine.Batch{Blocks: []engine.Block{
@@ -120,4 +115,62 @@ func TestSamplesRoundTrip(t *testing.T) {
 	if err := b.Check(); err == nil || err.Error() != "block 2: 1 values for 2 samples" {
 		t.Errorf("check: %v", err)
 	}
+}
+
+// FuzzHandOff gives an engine what another process, perhaps of another version, says
+// to hand over: whatever it is, the link is opened and polled, and what is handed on is
+// a hand-off.
+func FuzzHandOff(f *testing.F) {
+	l := link("l", 2, table(3, func(_ int, p *engine.Point) { p.Deadband = ptr(1) }))
+	state := func() *engine.State { return &engine.State{Links: []engine.Link{l}} }
+	fill := func(fake *drivertest.Fake) *drivertest.FakeDevice {
+		fake.Link("l").Device("d2").Silence(true)
+		d := fake.Link("l").Device("d1")
+		for i, v := range []driver.Value{driver.Float64Value(1.5), driver.StringValue("on"), driver.BytesValue([]byte{1, 2})} {
+			d.Set(fmt.Sprintf("a%d", i), v)
+		}
+		return d
+	}
+	seed := `{"skew":0,"links":[{"name":"l","at":%d,"kept":"AQ==","devices":[
+		{"name":"d1","due":{"default":%d},"first":1,"last":"AAIEAAAAAAAAAPg/AAIFAAJvbgACBgACAQI="},
+		{"name":"d2","first":1001,"failures":3,"bad":%d,"probe":{"at":%d,"gap":2000000000,"since":"2000-01-01T00:00:00Z","code":4,"text":"no answer"}}]}]}`
+	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() // as bubbles do
+	f.Add(fmt.Appendf(nil, seed, begin, begin-200e6, begin-5e9, begin+1e9))
+	f.Add([]byte(`{"skew":9223372036854775807,"links":[{"name":"l","at":-9223372036854775808,"devices":[{"name":"d1","due":{"default":1}}]}]}`))
+	f.Add([]byte(`{"links":[{"name":"l","shift":-1,"devices":[{"name":"d2","probe":{"gap":-5,"at":-1}},{"name":"d1","failures":-7,"last":"/w=="}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			fake := drivertest.NewFake()
+			d := fill(fake)
+			e := engine.New(fake, engine.Options{})
+			defer func() { _ = e.Close(t.Context()) }()
+			if _, err := e.Apply(t.Context(), state(), engine.ApplyOptions{Standby: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Activate(t.Context(), []string{"l"}, data); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Minute)
+			if len(d.Polls()) == 0 {
+				t.Error("not polled")
+			}
+			drained, err := e.Drain(t.Context(), []string{"l"})
+			if err != nil || !json.Valid(drained.HandOff) {
+				t.Errorf("%s: %v", drained.HandOff, err)
+			}
+		})
+	})
+}
+
+// FuzzSpillRecord gives the reader of the files on disk what may be there.
+func FuzzSpillRecord(f *testing.F) {
+	f.Add([]byte{}, []byte{})
+	f.Add(engine.SpillRecord(7, []byte("frame")), []byte("tail"))
+	f.Fuzz(func(t *testing.T, data, frame []byte) {
+		engine.ReadSpillRecord(data)
+		seq, got, size := engine.ReadSpillRecord(append(engine.SpillRecord(9, frame), data...))
+		if seq != 9 || !bytes.Equal(got, frame) || size != len(engine.SpillRecord(9, frame)) {
+			t.Errorf("record %d of %d bytes: %q", seq, size, got)
+		}
+	})
 }

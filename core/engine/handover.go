@@ -245,7 +245,7 @@ func (l *link) restore() {
 	h := l.handed
 	l.handed = nil
 	now := l.e.clock.now()
-	fresh := h != nil && time.Duration(now-h.At).Abs() <= maxSwitch
+	fresh := h != nil && h.At >= now-int64(maxSwitch) && h.At <= now+int64(maxSwitch)
 	if h != nil && !h.own {
 		l.kept = h.Kept
 		l.shift = h.Shift
@@ -285,15 +285,18 @@ func (l *link) restoreDevice(d *device, h *handDevice, fresh bool) {
 	for _, g := range d.groups {
 		g.handed = h.Due[g.class.Name]
 	}
+	now := l.e.clock.now()
 	if h.First == d.spec.FirstHandle {
-		d.badAt = h.Bad
+		d.badAt = min(max(h.Bad, 0), now)
 		d.losses = l.e.ring.losses.Load()
 		d.readLast(h.Last)
 	}
-	d.failures, d.patience = min(max(h.Failures, 0), demoteAfter-1), h.Hold
+	d.failures, d.patience = min(max(h.Failures, 0), demoteAfter-1), min(h.Hold, now+int64(maxBusy))
 	if p := h.Probe; p != nil && len(d.table.all.points) > 0 {
 		d.demoted, d.failures = true, demoteAfter
-		d.probeNext, d.probeGap = p.At, min(max(p.Gap, int64(firstProbe)), int64(maxPeriod))
+		longest := max(int64(maxProbe), d.period())
+		d.probeGap = min(max(p.Gap, int64(firstProbe)), longest)
+		d.probeNext = min(p.At, now+2*longest)
 		d.since, d.cause = p.Since, &driver.Error{Code: p.Code, Text: p.Text}
 		l.setDemoted(d)
 	}
@@ -313,7 +316,7 @@ func (l *link) setDemoted(d *device) {
 func (g *group) dueFirst(at int64) int64 {
 	handed := g.handed
 	g.handed = 0
-	if handed == 0 || handed > at+g.grid.period || at-handed > int64(maxSwitch)+g.grid.period {
+	if handed == 0 || handed > at+g.grid.period || handed < at-g.grid.period-int64(maxSwitch) {
 		return g.grid.first(at)
 	}
 	return handed

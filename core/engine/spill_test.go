@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -262,4 +264,41 @@ func TestSpillKeepsReceipts(t *testing.T) {
 	if stored != 300 {
 		t.Errorf("%d of 300 stored", stored)
 	}
+}
+
+// TestEngineSpills has no core for an hour, with a ring for a minute: everything is
+// there when one comes.
+func TestEngineSpills(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{RingBytes: 20_000, Spill: dir, SpillBytes: 8 << 20, Encode: encodeTold})
+		d := r.set("l", "d1", 1)
+		l := link("l", 1, table(1, func(_ int, p *engine.Point) { p.Scale = ptr(1) }))
+		r.apply(l)
+		sleep(time.Hour)
+		s, err := r.Status(t.Context())
+		if err != nil || s.Ring.SpillBytes == 0 || s.Ring.Bytes > s.Ring.MaxBytes || s.Ring.Dropped != 0 {
+			t.Errorf("ring is %+v, %v", s.Ring, err)
+		}
+		if _, err := r.Drain(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		frames := 0
+		for {
+			f, ok := r.Ring().TryNext()
+			if !ok {
+				break
+			}
+			if frames++; f.Sequence != uint64(frames) {
+				t.Fatalf("frame %d has the sequence %d", frames, f.Sequence)
+			}
+			r.Ring().Ack(f.Sequence)
+		}
+		if polls := len(d.Polls()); frames != polls {
+			t.Errorf("%d frames of %d polls", frames, polls)
+		}
+		if s, _ := r.Status(t.Context()); s.Ring.SpillBytes != 0 {
+			t.Errorf("%d bytes left on disk", s.Ring.SpillBytes)
+		}
+	})
 }

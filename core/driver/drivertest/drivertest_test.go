@@ -44,7 +44,7 @@ func setup(f *drivertest.Fake) drivertest.Setup {
 		Silent:    driver.DeviceConfig{Name: "dead", Points: points("a")},
 		Browsed:   "b",
 		Lacks: []drivertest.Ability{
-			drivertest.Prepare, drivertest.Subscribe, drivertest.Pipeline, drivertest.Refusal,
+			drivertest.Prepare, drivertest.Subscribe, drivertest.Pipeline, drivertest.Keep, drivertest.Refusal,
 		},
 	}
 }
@@ -55,6 +55,7 @@ func TestFakeConforms(t *testing.T) {
 		f := drivertest.NewFake()
 		s := setup(f)
 		f.Link("l").SetWindow(4)
+		f.Link("l").Keeps(func() ([]byte, error) { return []byte("kept"), nil })
 		f.Link("l").Device("d").Prepares()
 		s.Lacks = []drivertest.Ability{drivertest.Subscribe, drivertest.Refusal}
 		drivertest.Run(t, s)
@@ -74,7 +75,7 @@ func TestFakeConforms(t *testing.T) {
 		}
 		s.Missing, s.Browsed = driver.Point{}, ""
 		s.Lacks = []drivertest.Ability{
-			drivertest.Prepare, drivertest.Read, drivertest.Browse, drivertest.Pipeline,
+			drivertest.Prepare, drivertest.Read, drivertest.Browse, drivertest.Pipeline, drivertest.Keep,
 			drivertest.Refusal, drivertest.Missing,
 		}
 		drivertest.Run(t, s)

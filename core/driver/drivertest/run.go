@@ -40,6 +40,7 @@ func Run(t *testing.T, s Setup) {
 		{"subscribe delivers, and ends with its context", Subscribe, k.subscribe},
 		{"browse lists and keeps its limit", Browse, k.browse},
 		{"concurrent calls within the window", Pipeline, k.pipeline},
+		{"what a link keeps is taken, and what is no such thing does no harm", Keep, k.keep},
 		{"a silent device ends with the deadline", Silence, k.silent},
 		{"close ends a call in flight", Silence, k.closeInFlight},
 		{"close twice, and calls after it", "", k.closeTwice},
@@ -139,6 +140,7 @@ func (k *kit) abilities(t *testing.T) {
 	has := map[Ability]bool{}
 	_, has[Check] = k.Driver.(driver.Checker)
 	_, has[Pipeline] = l.(driver.Pipeliner)
+	_, has[Keep] = l.(driver.Keeper)
 	_, has[Read] = d.(driver.Reader)
 	_, has[Prepare] = d.(driver.Preparer)
 	_, has[Subscribe] = d.(driver.Subscriber)

@@ -303,3 +303,33 @@ func (k *kit) closeInFlight(t *testing.T) {
 		t.Fatal("a read goes on although its link is closed")
 	}
 }
+
+// keep hands what a link keeps to the next, and then things that no link of this
+// version has kept: an error is right, a panic is not.
+func (k *kit) keep(t *testing.T) {
+	l := k.open(t, k.Link)
+	k.device(t, l, k.Device)
+	kept, err := l.(driver.Keeper).Keep(k.bounded(t, k.Link.Timeout))
+	if err != nil || len(kept) > driver.MaxKept {
+		t.Fatalf("keep: %d bytes, %v", len(kept), err)
+	}
+	k.close(t, l)
+	cfg := k.Link
+	cfg.Kept = slices.Clone(kept)
+	next := k.open(t, cfg)
+	k.device(t, next, k.Device)
+	k.close(t, next)
+	flipped := slices.Clone(kept)
+	for i := range flipped {
+		flipped[i] ^= 0xff
+	}
+	for _, wrong := range [][]byte{{0}, flipped, kept[:len(kept)/2], append(slices.Clone(kept), kept...)} {
+		cfg.Kept = wrong
+		l, err := k.Driver.Open(k.bounded(t, cfg.Timeout), cfg, k.env())
+		if err != nil {
+			continue
+		}
+		k.device(t, l, k.Device)
+		k.close(t, l)
+	}
+}

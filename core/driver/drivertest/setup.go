@@ -21,6 +21,7 @@ const (
 	Write     Ability = "write"     // driver.Writer
 	Browse    Ability = "browse"    // driver.Browser
 	Pipeline  Ability = "pipeline"  // driver.Pipeliner
+	Keep      Ability = "keep"      // driver.Keeper
 
 	Settings Ability = "settings" // a link has settings that can be wrong: Setup.BadLinks
 	Address  Ability = "address"  // an address can be wrong: Setup.BadDevice
