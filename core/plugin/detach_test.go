@@ -133,6 +133,9 @@ func TestReleaseAndReattach(t *testing.T) {
 		if a.Err() != nil {
 			t.Errorf("attachment of a process that was released: %v", a.Err())
 		}
+		if err := errors.Join(p.Release(), p.Stop(t.Context())); err != nil {
+			t.Errorf("what was released: %v", err)
+		}
 		record, err := plugin.ReadRecord(path)
 		if err != nil {
 			t.Fatal(err)

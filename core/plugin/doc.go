@@ -11,6 +11,9 @@
 //     a process at a time; the one with the higher epoch evicts the other.
 //   - Services are what a driver asks of the core, on a stream of their own, so
 //     that a question never waits behind telemetry.
+//   - A Record is what a later core needs to Reattach to a process that outlived
+//     the one that started it, and that the process proves to be true.
+//   - A Trial is a driver in the foreground, for its author.
 //   - An Identity is what a core needs to prove to a driver process that it is
 //     the one that started it.
 //

@@ -49,6 +49,7 @@ type Process struct {
 
 	attachments
 	stopping atomic.Bool
+	released atomic.Bool
 	alive    context.Context    // ends with the process, or by letGo
 	letGo    context.CancelFunc // ends what work does
 	work     sync.WaitGroup
@@ -112,7 +113,10 @@ func (p *Process) Exit() Exit {
 // process that another core has taken, or that somebody started by hand, is only
 // let go.
 func (p *Process) Stop(ctx context.Context) error {
-	if p.record.Hand || p.taken() && !isClosed(p.life.done) {
+	switch {
+	case p.released.Load():
+		return nil
+	case p.record.Hand, p.record.PID != 0 && p.taken() && !isClosed(p.life.done):
 		return p.Release()
 	}
 	p.stopping.Store(true)

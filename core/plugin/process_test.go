@@ -277,7 +277,7 @@ func TestKilledCoreLeavesNothing(t *testing.T) {
 
 func TestFloodOfStderr(t *testing.T) {
 	log := newLogBuffer()
-	c := command("flood:32")
+	c := command("flood:100")
 	c.Log = log.logger()
 	p := launch(t, c)
 	if err := p.Stop(t.Context()); err != nil {
@@ -291,7 +291,7 @@ func TestFloodOfStderr(t *testing.T) {
 		t.Error("nothing tells that lines were left out")
 	}
 	if len(text) > 8<<20 {
-		t.Errorf("%d bytes logged of 33 MB", len(text))
+		t.Errorf("%d bytes logged of 100 MB", len(text))
 	}
 	lines := p.Exit().Stderr
 	if len(lines) != 20 || lines[len(lines)-1] != "the last line" {

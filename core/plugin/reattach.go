@@ -300,9 +300,14 @@ func (a *adopted) giveUp(err error) error {
 
 // Release lets a process go that was started with Command.Detach, or taken over: it
 // goes on, and keeps what it samples until a later core takes it over. The last acks
-// are sent and the attachments closed. It is not to be used afterwards.
+// are sent and the attachments closed. It is not to be used afterwards; a second
+// Release, and Stop, do nothing then.
 func (p *Process) Release() error {
+	if p.record.PID == 0 {
+		return fmt.Errorf("release driver %s: process %d: %w", p.command.Name, p.PID(), errNotDetached)
+	}
 	p.closeAll()
+	p.released.Store(true)
 	if err := p.run.release(); err != nil {
 		return fmt.Errorf("release driver %s: process %d: %w", p.command.Name, p.PID(), err)
 	}

@@ -263,7 +263,7 @@ func (p *process) release() error {
 	p.fd.close()
 	<-p.finished
 	_ = p.forwarded.Close()
-	return p.cmd.Process.Release()
+	return nil
 }
 
 // Kill is go-plugin's.

@@ -176,7 +176,9 @@ func (h *host) newServer(opts []grpc.ServerOption) *grpc.Server {
 }
 
 func (h *host) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	h.once.Do(h.restoreOutput)
+	if !h.orphan.byHand {
+		h.once.Do(h.restoreOutput)
+	}
 	return handler(ctx, req)
 }
 
