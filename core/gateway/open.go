@@ -52,6 +52,7 @@ func (g *gateway) openDrivers() (err error) {
 	g.drivers = supervise.New(supervise.Options{
 		Log: g.o.Log, Spool: g.spool, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: filepath.Join(g.inForce.Load().DataDir, "run"),
+		Detach: g.detaches,
 	})
 	return nil
 }
@@ -63,6 +64,13 @@ func (g *gateway) configs() []*config.Config {
 		list = append(list, v)
 	}
 	return list
+}
+
+// detaches tells whether the processes of a driver outlive the gateway, by the newest
+// configuration that there is: the one that is looked at starts drivers too.
+func (g *gateway) detaches(kind string) bool {
+	list := g.configs()
+	return list[len(list)-1].Process(kind).Detach
 }
 
 // wantLevel is the level of a driver's log: the operator's, else the configuration's.

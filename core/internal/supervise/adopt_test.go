@@ -130,6 +130,26 @@ func TestDetachedProcessesOutliveTheCore(t *testing.T) {
 	})
 }
 
+// The configuration is checked by a process that goes on to run it: it must outlive the
+// core as any other.
+func TestAPreparedProcessIsDetached(t *testing.T) {
+	for _, detach := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			r, _ := newCore(t, dir, nil, func(o *supervise.Options) { o.Detach = func(string) bool { return detach } })
+			if _, err := r.s.Prepare(t.Context(), "fake"); err != nil {
+				t.Fatal(err)
+			}
+			r.want(supervise.Desired{State: state(1, "line"), Detach: detach})
+			time.Sleep(time.Second)
+			if s := r.status(); len(s.Processes) != 1 || s.Processes[0].Detached != detach || (len(records(t, dir)) == 1) != detach || r.started() != 1 {
+				t.Errorf("%d started, %d records, want detached %v: %+v", r.started(), len(records(t, dir)), detach, s.Processes)
+			}
+			r.s.Close(false)
+		})
+	}
+}
+
 func TestAProcessThatDidNotOutliveTheCore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -134,7 +134,7 @@ func (m *member) launch() {
 	m.launching = cancel
 	adopt, version, image := m.record, p.version, m.image
 	m.record = nil
-	detach := p.desired.Detach
+	detach := p.detaches()
 	spec := LaunchSpec{Kind: p.kind, Member: m.number, Detach: detach, OnLine: p.lines.add}
 	if adopt != nil {
 		m.taking = true
@@ -166,6 +166,14 @@ func (m *member) launch() {
 			m.begin(proc, image, detach)
 		})
 	})
+}
+
+// detaches tells whether a process that is launched now outlives the core.
+func (p *pool) detaches() bool {
+	if !p.wanted && p.s.o.Detach != nil {
+		return p.s.o.Detach(p.kind)
+	}
+	return p.desired.Detach
 }
 
 // findImage finds what is to be launched: the version that runs, or the active one
