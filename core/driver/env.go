@@ -38,8 +38,8 @@ type Secrets interface {
 }
 
 // A Meter keeps numbers of the driver's own, which the operator sees in `fieldloom
-// status`: at most 64 for a link, with names of at most 64 bytes; what is beyond is
-// left out. A call costs less than 100 ns and sends nothing. It may be called
+// status`: at most 64 for a link, finite, with names of at most 64 letters, digits, "_",
+// "." and "-"; everything else is left out. A call costs less than 100 ns and sends nothing. It may be called
 // concurrently. A name is a counter or a gauge, by its first use.
 type Meter interface {
 	// Count adds delta, which is not negative, to a counter.

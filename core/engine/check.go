@@ -28,7 +28,7 @@ func (e *Engine) Check(ctx context.Context, link, device string) error {
 	if l.isOffline() {
 		return l.try(ctx, devices)
 	}
-	err = l.probeAny(ctx, devices)
+	err = l.askAny(ctx, devices)
 	if err != nil && len(devices) > 1 {
 		return driver.Errorf(driver.CodeOf(err), "no device of link %s answers; the last one: %w", link, err)
 	}
@@ -63,19 +63,43 @@ func (l *link) toTry(name string) ([]*device, error) {
 	return online, nil
 }
 
-// probeAny asks devices of a link that is on line, one after the other, until one
+// askAny asks devices of a link that is on line, one after the other, until one
 // answers.
-func (l *link) probeAny(ctx context.Context, devices []*device) (err error) {
+func (l *link) askAny(ctx context.Context, devices []*device) (err error) {
 	for _, d := range devices {
-		q := &request{kind: askTrial, d: d, points: firstOf(d)}
-		if err = l.ask(ctx, q); err == nil && q.source != nil {
-			err = l.trySubscription(ctx, q)
-		}
-		if err == nil || ctx.Err() != nil {
+		if err = l.askOne(ctx, d); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}
 	return err
+}
+
+// askOne reads a device that is on line as ever, and goes by its condition where it
+// pushes: subscribed to twice, it might end the first. One that is off line is prepared
+// for itself.
+func (l *link) askOne(ctx context.Context, d *device) error {
+	points := firstOf(d)
+	l.mu.Lock()
+	offline, pushes, status := d.spec.Offline, d.subscriber != nil, d.status
+	l.mu.Unlock()
+	switch {
+	case offline:
+		q := &request{kind: askTrial, d: d, points: points}
+		err := l.ask(ctx, q)
+		if err == nil && q.source != nil {
+			err = l.trySubscription(ctx, q)
+		}
+		return err
+	case pushes && status.Condition != Up:
+		return orUnknown(status.Cause)
+	case pushes, len(points) == 0:
+		return nil
+	}
+	q := &request{kind: askRead, d: d, points: points}
+	if err := l.ask(ctx, q); err != nil {
+		return refusalLives(err)
+	}
+	return answers(q.samples)
 }
 
 func firstOf(d *device) []driver.Point { return d.table.all.points[:min(1, len(d.table.all.points))] }
@@ -97,17 +121,23 @@ func (l *link) trySubscription(ctx context.Context, q *request) error {
 	return trySubscribe(ctx, q.source, q.d.table.all.points, l.spec.Timeout)
 }
 
+// A trial has an off-line link open for a while.
+type trial struct {
+	kept []byte
+	left bool // its driver call does not return
+}
+
 // try opens an off-line link, asks devices until one answers, and closes it. Nothing
 // else opens it meanwhile. A driver that ignores its context is left behind.
 func (l *link) try(ctx context.Context, devices []*device) error {
-	kept, err := l.beginTrial(ctx)
+	t, err := l.beginTrial(ctx)
 	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() {
-		kept, err := l.trial(ctx, kept, devices)
-		l.endTrial(kept)
+		err := l.run(ctx, t, devices)
+		l.endTrial(t)
 		ended <- err
 	}()
 	select {
@@ -115,52 +145,78 @@ func (l *link) try(ctx context.Context, devices []*device) error {
 		return err
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(closeLimit + 2*grace)
+	timer := time.NewTimer(keepLimit + closeLimit + grace)
 	defer timer.Stop()
 	select {
 	case err := <-ended:
 		return err
 	case <-timer.C:
+		l.leaveTrial(t)
 		return driver.Errorf(driver.Internal, "check link %s: the driver ignores its context", l.name)
 	}
 }
 
-func (l *link) beginTrial(ctx context.Context) ([]byte, error) {
-	if err := l.awaitRest(ctx); err != nil {
-		return nil, driver.Errorf(driver.CodeOf(err), "check link %s: it is still being closed: %w", l.name, err)
-	}
+func (l *link) beginTrial(ctx context.Context) (*trial, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for l.trial == nil && !l.atRest() {
+		l.mu.Unlock()
+		err := l.awaitRest(ctx)
+		l.mu.Lock()
+		if err != nil {
+			return nil, driver.Errorf(driver.CodeOf(err), "check link %s: it is still being closed: %w", l.name, err)
+		}
+	}
 	switch {
-	case l.trying:
+	case l.trial != nil:
 		return nil, driver.Errorf(driver.Busy, "link %s is being checked already", l.name)
 	case l.removed, !l.spec.Offline:
 		return nil, errChanged
+	case l.abandoned >= maxAbandoned:
+		return nil, driver.Errorf(driver.Internal, "%d calls for link %s have not returned: restart the driver", l.abandoned, l.name)
 	}
-	l.trying = true
-	return l.kept, nil
+	l.trial = &trial{kept: l.kept}
+	return l.trial, nil
 }
 
-func (l *link) endTrial(kept []byte) {
+func (l *link) endTrial(t *trial) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.trying = false
-	l.kept = kept
+	if t.left {
+		l.abandoned--
+	} else {
+		l.trial, l.kept = nil, t.kept
+		l.rest()
+	}
 	l.signal()
 }
 
-// trial makes the driver calls. It answers what the driver keeps.
-func (l *link) trial(ctx context.Context, kept []byte, devices []*device) (keeps []byte, err error) {
+// leaveTrial gives a trial up whose driver call does not return.
+func (l *link) leaveTrial(t *trial) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trial != t {
+		return
+	}
+	t.left = true
+	l.trial = nil
+	l.abandoned++
+	l.rest()
+	l.signal()
+}
+
+// run makes the driver calls of a trial.
+func (l *link) run(ctx context.Context, t *trial, devices []*device) error {
 	var opened driver.Link
-	err = l.bounded(ctx, max(minOpen, 3*l.spec.Timeout), func(ctx context.Context) (err error) {
-		opened, err = l.dial(ctx, kept)
+	err := l.bounded(ctx, max(minOpen, 3*l.spec.Timeout), func(ctx context.Context) (err error) {
+		opened, err = l.dial(ctx, t.kept)
 		return err
 	})
 	if err == nil && opened == nil {
 		err = driver.Errorf(driver.Internal, "the driver opened nothing and gave no error")
 	}
 	if err != nil {
-		return kept, err
+		return err
 	}
 	for _, d := range devices {
 		if err = l.tryDevice(ctx, opened, d); err == nil || ctx.Err() != nil {
@@ -169,23 +225,23 @@ func (l *link) trial(ctx context.Context, kept []byte, devices []*device) (keeps
 	}
 	background := context.WithoutCancel(ctx)
 	if k, ok := opened.(driver.Keeper); ok {
-		kept = nil
+		t.kept = nil
 		_ = l.bounded(background, keepLimit, func(ctx context.Context) error { // it only costs what it would keep
 			state, err := k.Keep(ctx)
 			if err == nil && len(state) <= driver.MaxKept {
-				kept = state
+				t.kept = state
 			}
 			return err
 		})
 	}
 	_ = l.bounded(background, closeLimit, opened.Close) // nothing more can be done
-	return kept, err
+	return err
 }
 
 func (l *link) tryDevice(ctx context.Context, opened driver.Link, d *device) error {
 	var source driver.Subscriber
 	err := l.bounded(ctx, 2*l.spec.Timeout, func(ctx context.Context) (err error) {
-		source, err = askOne(ctx, opened, d)
+		source, err = tryOne(ctx, opened, d)
 		return err
 	})
 	if err == nil && source != nil {
@@ -210,9 +266,9 @@ func (l *link) bounded(ctx context.Context, limit time.Duration, call func(conte
 	return driver.AsError(err)
 }
 
-// askOne prepares a device and reads its first point. One that pushes is answered,
+// tryOne prepares a device and reads its first point. One that pushes is answered,
 // to be subscribed to.
-func askOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscriber, error) {
+func tryOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscriber, error) {
 	handle, err := opened.Device(ctx, driver.DeviceConfig{
 		Name: d.spec.Name, Settings: d.spec.Settings, Points: d.table.points,
 	})
@@ -240,10 +296,15 @@ func askOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscrib
 	if err := reader.Read(ctx, points, out); err != nil {
 		return nil, refusalLives(err)
 	}
-	if f := out[0].Fault; out[0].Quality == driver.Bad && f != nil && silence(f.Code) {
-		return nil, f
+	return nil, answers(out)
+}
+
+// answers tells why samples are no answer.
+func answers(samples []driver.Sample) error {
+	if s := samples[0]; s.Quality == driver.Bad && s.Fault != nil && silence(s.Fault.Code) {
+		return s.Fault
 	}
-	return nil, nil
+	return nil
 }
 
 // refusalLives takes what a device that lives may say for an answer.

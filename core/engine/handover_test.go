@@ -163,6 +163,7 @@ func TestHandOverIsExact(t *testing.T) {
 		skew := 2 * time.Millisecond * time.Duration(rapid.IntRange(-2500, 2500).Draw(rt, "skew"))
 		delay := time.Duration(rapid.IntRange(0, 200).Draw(rt, "delay ms")) * time.Millisecond
 		period := time.Duration(rapid.SampledFrom([]int{500, 1000, 5000}).Draw(rt, "period ms")) * time.Millisecond
+		window := rapid.IntRange(0, 3).Draw(rt, "window")
 		type step struct {
 			link, run, pause, to int
 		}
@@ -185,6 +186,7 @@ func TestHandOverIsExact(t *testing.T) {
 			w, closeAll := newSwap(rt, skew, links...)
 			defer closeAll()
 			for _, l := range links {
+				w.fake.Link(l.Name).SetWindow(window)
 				for _, d := range l.Devices {
 					f := w.fake.Link(l.Name).Device(d.Name)
 					f.Set("a0", driver.Int64Value(1))

@@ -36,8 +36,8 @@ type link struct {
 	active  bool // wanted open: not removed, not held, not off line
 	held    bool // closed until Activate: another process may have it
 	removed bool
-	trying  bool  // a trial has the wire: see try
-	shift   int64 // of the grids, see grid.shifted
+	trial   *trial // has the wire
+	shift   int64  // of the grids, see grid.shifted
 	kept    []byte
 	handed  *handLink // what to begin with when it is no longer held
 	restAt  int64     // when it was stopped, on the grid
@@ -162,7 +162,9 @@ func (l *link) drained() <-chan struct{} {
 	return c
 }
 
-func (l *link) atRest() bool { return l.session == nil && !l.opening && l.calls(nil) == 0 }
+func (l *link) atRest() bool {
+	return l.session == nil && !l.opening && l.trial == nil && l.calls(nil) == 0
+}
 
 func (l *link) rest() {
 	if l.atRest() {

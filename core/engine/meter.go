@@ -84,7 +84,8 @@ func (m *meter) Count(name string, delta float64) {
 	}
 	for {
 		old := n.bits.Load()
-		if n.bits.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+delta)) {
+		sum := math.Float64frombits(old) + delta
+		if math.IsInf(sum, 1) || n.bits.CompareAndSwap(old, math.Float64bits(sum)) {
 			return
 		}
 	}
@@ -92,12 +93,15 @@ func (m *meter) Count(name string, delta float64) {
 
 // Gauge sets a gauge.
 func (m *meter) Gauge(name string, value float64) {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return
+	}
 	if n := m.number(name, false); n != nil && !n.counter {
 		n.bits.Store(math.Float64bits(value))
 	}
 }
 
-// number finds or makes a number; nil: there are too many.
+// number finds or makes a number; nil: there are too many, or the name is none.
 func (m *meter) number(name string, counter bool) *number {
 	if n, ok := m.numbers.Load(name); ok {
 		return n.(*number)
@@ -107,13 +111,25 @@ func (m *meter) number(name string, counter bool) *number {
 	if n, ok := m.numbers.Load(name); ok {
 		return n.(*number)
 	}
-	if m.count >= maxMeters || name == "" || len(name) > maxMeterName {
+	if m.count >= maxMeters || !isMeterName(name) {
 		return nil
 	}
 	m.count++
 	n := &number{counter: counter}
 	m.numbers.Store(name, n)
 	return n
+}
+
+// isMeterName tells whether a name may be shown, and sent, as it is.
+func isMeterName(name string) bool {
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '.', c == '-':
+		default:
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxMeterName
 }
 
 func (m *meter) read(all []Meter, link string) []Meter {

@@ -23,6 +23,12 @@ type metered struct {
 	env map[string]driver.Env
 }
 
+func (m *metered) of(link string) driver.Env {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.env[link]
+}
+
 func (m *metered) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
 	m.mu.Lock()
 	m.env[cfg.Name] = env
@@ -47,7 +53,7 @@ func TestMetersAreInTheStatus(t *testing.T) {
 		other := link("b", 1, table(1))
 		other.Devices[0].FirstHandle = 500
 		apply(link("a", 1, table(1)), other)
-		a, b := d.env["a"], d.env["b"]
+		a, b := d.of("a"), d.of("b")
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
@@ -65,10 +71,17 @@ func TestMetersAreInTheStatus(t *testing.T) {
 		a.Gauge("queue", 2.5)
 		a.Count("queue", 1)
 		b.Gauge("", 1)
+		b.Gauge("\xff", 1)
+		b.Gauge("two words", 1)
+		b.Gauge("z", math.NaN())
+		b.Gauge("z", math.Inf(-1))
+		b.Count("huge", math.MaxFloat64)
+		b.Count("huge", math.MaxFloat64) // it stays a number
 		b.Gauge(strings.Repeat("n", 65), 1)
 		b.Gauge("z", 1)
 		want := []engine.Meter{
-			{Link: "a", Name: "frames", Value: 10000, Counter: true}, {Link: "a", Name: "queue", Value: 2.5}, {Link: "b", Name: "z", Value: 1},
+			{Link: "a", Name: "frames", Value: 10000, Counter: true}, {Link: "a", Name: "queue", Value: 2.5},
+			{Link: "b", Name: "huge", Value: math.MaxFloat64, Counter: true}, {Link: "b", Name: "z", Value: 1},
 		}
 		if diff := cmp.Diff(want, status(t, e).Meters); diff != "" {
 			t.Error(diff)
@@ -103,7 +116,7 @@ func TestCountingCostsNoMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		env := d.env["a"]
+		env := d.of("a")
 		env.Count("n", 1)
 		if n := testing.AllocsPerRun(1000, func() { env.Count("n", 1); env.Gauge("g", 2) }); n > 0 {
 			t.Errorf("%v allocations a count", n)

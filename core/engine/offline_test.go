@@ -427,3 +427,60 @@ func TestRequestHastensTheLink(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckOnline checks what is on line: it is asked as ever, and a device that
+// pushes is not subscribed to twice.
+func TestCheckOnline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		d.Pushes()
+		polled := r.set("l", "d2", 1)
+		r.apply(link("l", 2, table(1)))
+		sleep(2 * time.Second)
+		for _, device := range []string{"", "d1", "d2"} {
+			if err := r.Check(t.Context(), "l", device); err != nil {
+				t.Errorf("check of %q: %v", device, err)
+			}
+		}
+		if err := d.Emit(t.Context(), []driver.PointSample{pushed(0, 1)}, nil); err != nil {
+			t.Error(err)
+		}
+		polled.SetSample("a0", driver.Faulted(driver.Errorf(driver.Timeout, "nobody there")))
+		if err := r.Check(t.Context(), "l", "d2"); driver.CodeOf(err) != driver.Timeout {
+			t.Errorf("check of one that does not answer: %v", err)
+		}
+		if _, err := r.Drain(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Check(t.Context(), "l", ""); driver.CodeOf(err) != driver.NotConnected {
+			t.Errorf("check of a link that another process has: %v", err)
+		}
+	})
+}
+
+// TestCheckAndChange changes the link's settings while a check has it: the new one
+// is opened after the check.
+func TestCheckAndChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		d := r.set("l", "d1", 1)
+		d.Delay(900 * time.Millisecond)
+		l := link("l", 1, table(1))
+		off := l
+		off.Offline = true
+		r.apply(off)
+		ended := make(chan error)
+		go func() { ended <- r.Check(context.Background(), "l", "d1") }()
+		sleep(100 * time.Millisecond)
+		l.Gap = time.Millisecond
+		r.apply(l)
+		if err := <-ended; err != nil {
+			t.Errorf("check: %v", err)
+		}
+		sleep(3 * time.Second)
+		if s := r.link("l"); s.Condition != engine.Up || r.fake.Link("l").MostOpen() != 1 {
+			t.Errorf("link is %v, open %d times at once", s.Condition, r.fake.Link("l").MostOpen())
+		}
+	})
+}

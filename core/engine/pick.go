@@ -70,7 +70,7 @@ func (l *link) surplus() bool {
 func (l *link) wanted() int {
 	s := l.session
 	switch {
-	case s == nil && l.removed && !l.opening:
+	case s == nil && l.removed && !l.opening && l.trial == nil:
 		return 0
 	case s == nil || s.broken || !l.active:
 		return 1
@@ -96,7 +96,7 @@ func (l *link) orphaned(s *session, now int64) bool {
 
 // mayOpen tells whether nothing but time keeps the link from being opened.
 func (l *link) mayOpen() bool {
-	return l.active && !l.opening && !l.trying && l.stopped == nil && l.abandoned < maxAbandoned
+	return l.active && !l.opening && l.trial == nil && l.stopped == nil && l.abandoned < maxAbandoned
 }
 
 func (l *link) pickOpen(now int64) (job, int64) {

@@ -73,7 +73,7 @@ func (q *request) run(ctx context.Context, r *runner) (err error) {
 	d := r.job.d
 	switch {
 	case q.kind == askTrial:
-		r.source, err = askOne(ctx, r.session.link, d)
+		r.source, err = tryOne(ctx, r.session.link, d)
 		return err
 	case q.kind == askWrite && r.writer == nil:
 		return driver.Errorf(driver.Unsupported, "device %s takes no writes", d.spec.Name)

@@ -108,9 +108,9 @@ func (l *link) neglects(now int64) bool {
 		return l.mayOpen() && now >= l.reopenAt
 	case s.closed:
 		return now >= s.closeBy
-	case s.closing, !l.active && now < l.stopBy:
+	case !s.broken && !s.closing && !l.active && now < l.stopBy:
 		return false
-	case s.broken, !l.active:
+	case s.broken, s.closing, !l.active:
 		return true
 	case now < l.notBefore:
 		return false

@@ -103,7 +103,7 @@ func TestProgressStops(t *testing.T) {
 				}
 				w.holding.Store(false)
 				close(w.hold)
-				if n := goesOn(e); n < 58 {
+				if n := goesOn(e); n < 50 {
 					t.Errorf("an engine that is well again went on by %d", n)
 				}
 				if err := e.Close(context.Background()); err != nil {
