@@ -2,6 +2,8 @@ package supervise_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,9 +17,17 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/drivers/modbus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain makes the test binary a driver too, when it is executed under its name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "driver-modbus" {
+		plugin.Serve(modbus.New())
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestStartApplyAttachStoreAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
