@@ -12,11 +12,11 @@ const (
 
 // An Event is a transition of a process, or a step of an upgrade.
 type Event struct {
-	Number uint64 // grows by one with every event of the gateway
+	Number uint64 // grows by one with every event, and over the gateway's restarts
 	Time   time.Time
 	Driver string
 	Member int // of the driver's processes, numbered in the order in which they were first wanted
-	PID    int // 0: there is no process
+	PID    int // of the present or last process; 0: there was none yet
 	Link   string
 	Step   string // of an upgrade; empty: a transition
 	From   State
@@ -60,10 +60,7 @@ func (l *eventLog) after(since uint64) ([]Event, <-chan struct{}) {
 
 // record keeps a transition of a member to its present state.
 func (p *pool) record(m *member, from State, cause string) {
-	e := Event{Time: time.Now(), Driver: p.kind, Member: m.number, From: from, To: m.state, Cause: cause}
-	if m.life != nil {
-		e.PID = m.life.proc.PID()
-	}
+	e := Event{Time: time.Now(), Driver: p.kind, Member: m.number, PID: m.pid, From: from, To: m.state, Cause: cause}
 	p.s.events.add(&e)
 	if len(p.history) >= maxHistory {
 		p.history = append(p.history[:0], p.history[1:]...)

@@ -8,8 +8,8 @@ func (p *pool) checkImage() {
 	if !p.recheck || p.checking || p.s.o.Image == nil || !p.wanted || p.closing || p.isAdopting() || p.upgrade != nil {
 		return
 	}
-	p.recheck, p.checking = false, true
-	version := p.version
+	asked, version := p.asked, p.version
+	p.recheck, p.asked, p.checking = false, false, true
 	p.work.Go(func() {
 		active, err := p.s.o.Image(p.kind, "")
 		if version != "" {
@@ -19,15 +19,20 @@ func (p *pool) checkImage() {
 		}
 		p.do(func() {
 			p.checking = false
-			p.found(active, err)
+			p.found(active, err, asked)
 		})
 	})
 }
 
-// found takes the answer: image is what the pool should run.
-func (p *pool) found(image Image, err error) {
+// found takes the answer: image is what the pool should run. Processes from before a
+// restart are not stopped for want of an image, unless somebody said that it has gone.
+func (p *pool) found(image Image, err error, asked bool) {
 	if err != nil {
-		p.missing = err.Error()
+		if asked {
+			p.missing = err.Error()
+		} else {
+			p.logger.Warn("driver process from before the restart goes on, and cannot be started again", "err", err)
+		}
 		return
 	}
 	back := p.missing != ""
@@ -48,6 +53,7 @@ func (p *pool) followImage(image Image) {
 		if m == nil || m.life == nil || !m.life.adopted || m.life.hash == image.Hash() {
 			continue
 		}
+		p.version = m.life.version // it is what runs, should the upgrade fail
 		p.logger.Info("driver process from before the restart runs another version: it is upgraded", "runs", m.life.version, "version", image.Version())
 		p.work.Go(func() {
 			ctx, cancel := context.WithCancel(p.ctx)

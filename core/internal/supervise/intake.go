@@ -45,8 +45,12 @@ func (i *intake) open(p *pool, epoch uint64) {
 	i.hear()
 }
 
-// resume is for a process of which an earlier core has stored frames.
-func (i *intake) resume(stored uint64) {
+// resume is for a process of which an earlier core has stored frames, the last at a
+// time.
+func (i *intake) resume(stored uint64, at time.Time) {
+	if !at.IsZero() {
+		i.lastAt.Store(at.UnixNano())
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.stored = stored

@@ -165,8 +165,8 @@ func (l *life) attach() {
 	broken := l.broken
 	hello := plugin.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
 		ResumeAfter: p.s.o.Spool.MarkOf(p.kind, l.epoch)}
-	if !l.attached {
-		l.resume(hello.ResumeAfter)
+	if l.adopted && !l.attached {
+		l.resume(hello.ResumeAfter, p.s.o.LastRun)
 	}
 	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
 		if broken != nil {

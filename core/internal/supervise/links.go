@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"time"
 )
 
 // groupSize is how many links are drained and activated by one call. More need fewer
@@ -164,6 +165,9 @@ func (l *life) activate(links []*link, by *handOff) {
 	var data []byte
 	if by != nil {
 		data = by.data
+	}
+	if l.held() == 0 {
+		l.lastAt.Store(time.Now().UnixNano()) // what was before is not its own
 	}
 	names := make([]string, len(links))
 	for i, ln := range links {

@@ -40,6 +40,7 @@ type member struct {
 
 	life       *life // nil: no process
 	launching  context.CancelFunc
+	pid        int // of the present or last process; 0: none yet
 	starts     uint64
 	leaving    bool   // to be stopped for good
 	candidate  bool   // of the upgrade in hand: it is not restarted
@@ -135,6 +136,7 @@ func (m *member) launch() {
 	adopt, version, image := m.record, p.version, m.image
 	m.record = nil
 	detach := p.detaches()
+	m.pid = 0
 	spec := LaunchSpec{Kind: p.kind, Member: m.number, Detach: detach, OnLine: p.lines.add}
 	if adopt != nil {
 		m.taking = true
@@ -151,7 +153,7 @@ func (m *member) launch() {
 			image, err = p.findImage(version)
 		}
 		if err != nil {
-			p.do(func() { m.launching = nil; m.failStart(err) })
+			p.do(func() { m.launching = nil; m.failStart(err, false) })
 			return
 		}
 		spec.Image = image
@@ -160,7 +162,7 @@ func (m *member) launch() {
 		p.do(func() {
 			m.launching = nil
 			if err != nil {
-				m.failStart(err)
+				m.failStart(err, ranAtAll(err))
 				return
 			}
 			m.begin(proc, image, detach)
@@ -213,7 +215,7 @@ func (m *member) begin(proc Process, image Image, detached bool) *life {
 	p := m.pool
 	l := newLife(m, proc, image)
 	l.detached = detached
-	m.life = l
+	m.life, m.pid = l, proc.PID()
 	m.starts++
 	m.reattachAt = time.Time{}
 	p.work.Go(func() {
@@ -230,11 +232,10 @@ func (m *member) begin(proc Process, image Image, detached bool) *life {
 }
 
 // failStart is a life that did not begin.
-func (m *member) failStart(err error) {
-	if m.leaving {
-		return
+func (m *member) failStart(err error, death bool) {
+	if !m.leaving || m.candidate {
+		m.fall(err, death, false)
 	}
-	m.fall(err, ranAtAll(err), false)
 }
 
 // ranAtAll tells whether a start failed by the driver's fault. What was not
@@ -287,7 +288,7 @@ func (m *member) replaceBySpare() {
 			continue
 		}
 		for _, spare := range m.pool.members {
-			if spare.state == Standby && !spare.leaving && !spare.candidate && !m.pool.isPrimary(spare) && !spare.life.killed {
+			if spare.state == Standby && !spare.life.killed && m.pool.isFree(spare) {
 				sh.primary = spare
 				m.index, spare.index = spare.index, m.index
 				m.trouble, spare.trouble = spare.trouble, m.trouble

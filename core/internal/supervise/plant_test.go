@@ -36,6 +36,26 @@ type plant struct {
 	gaps  []string
 }
 
+// realProcess is a *plugin.Process behind the supervisor's interface.
+type realProcess struct{ *plugin.Process }
+
+func processOf(p *plugin.Process, err error) (supervise.Process, error) {
+	if err != nil {
+		return nil, err
+	}
+	return realProcess{p}, nil
+}
+
+func (p realProcess) Record() (json.RawMessage, error) { return json.Marshal(p.Process.Record()) }
+
+func (p realProcess) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
+	a, err := p.Process.Attach(ctx, h, to)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
 // syncBuffer is written by many.
 type syncBuffer struct {
 	mu sync.Mutex
@@ -81,15 +101,27 @@ func newPlant(t *testing.T, devices int, period time.Duration) *plant {
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
 	p := &plant{t: t, sim: sim, spool: store, sh: &shelf{active: "1.0"}, log: new(syncBuffer)}
-	log := slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	drivers := supervise.Exec{Dir: func() string { return dir }, Log: log, RunDir: run, Services: func(string) plugin.Services { return nil }}
-	p.o = supervise.Options{Log: log, Launch: drivers.Launch, Adopt: drivers.Adopt, Image: p.sh.image, Spool: store, Stored: p.stored,
+	log := slog.New(slog.NewTextHandler(p.log, nil))
+	command := plugin.Command{Name: "modbus", Path: filepath.Join(dir, "driver-modbus"), Log: log, RunDir: run}
+	launch := func(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
+		c := command
+		c.Detach, c.OnLine = spec.Detach, spec.OnLine
+		return processOf(plugin.Launch(ctx, c))
+	}
+	adopt := func(ctx context.Context, r supervise.Record) (supervise.Process, error) {
+		record, err := plugin.ParseRecord(r.Process)
+		if err != nil {
+			return nil, err
+		}
+		return processOf(plugin.Reattach(ctx, record, command))
+	}
+	p.o = supervise.Options{Log: log, Launch: launch, Adopt: adopt, Image: p.sh.image, Spool: store, Stored: p.stored,
 		CoreEpoch: 1, Records: filepath.Join(dir, "records")}
 	p.s = supervise.New(p.o)
 	p.state = p.plan(devices, period)
 	t.Cleanup(func() {
 		p.s.Close(false)
-		if t.Failed() || os.Getenv("SVLOG") != "" {
+		if t.Failed() {
 			t.Log(p.log.String())
 		}
 	})
@@ -138,8 +170,12 @@ func (p *plant) slot(i int) uint64 { return p.sim.Device(fmt.Sprintf("m%d", i+1)
 // await waits until every device was polled n times more.
 func (p *plant) await(n uint64) {
 	p.t.Helper()
+	var until []uint64
 	for i := range p.state.Links {
-		for until := p.slot(i) + n; p.slot(i) < until; {
+		until = append(until, p.slot(i)+n)
+	}
+	for i := range p.state.Links {
+		for p.slot(i) < until[i] {
 			select {
 			case <-time.After(5 * time.Millisecond):
 			case <-p.t.Context().Done():

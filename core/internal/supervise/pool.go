@@ -41,6 +41,7 @@ type pool struct {
 	ending   bool // nothing is left to do
 	keep     bool // with closing: let go of what is detached
 	recheck  bool // the image may have changed
+	asked    bool // with recheck: by Refresh
 	checking bool
 	missing  string // why there is no image of what runs any more
 	version  string // of the image that new processes are made of; "": the active one
@@ -182,7 +183,7 @@ func (p *pool) plan() {
 func (p *pool) spareFor(index int) *member {
 	var best *member
 	for _, m := range p.members {
-		if m.leaving || m.candidate || p.isPrimary(m) || m.state.down() {
+		if !p.isFree(m) || m.state.down() {
 			continue
 		}
 		if m.index >= 0 && m.index < len(p.shards) && m.index != index {
@@ -228,6 +229,12 @@ func (p *pool) isPrimary(m *member) bool {
 	return slices.ContainsFunc(p.shards, func(sh *shard) bool { return sh.primary == m })
 }
 
+// isFree tells that a member is a spare that can become a primary: not one to which an
+// upgrade may have to go back.
+func (p *pool) isFree(m *member) bool {
+	return !m.leaving && !m.candidate && !p.isPrimary(m) && (p.upgrade == nil || !p.upgrade.needs(m))
+}
+
 // nextLook is how long until something has to be looked at by itself.
 func (p *pool) nextLook() (wait time.Duration, ok bool) {
 	wait = time.Hour
@@ -265,6 +272,17 @@ func (p *pool) want(d Desired) {
 	}
 	p.forgive("the configuration has changed")
 	p.setLinks()
+}
+
+// prepare wants a process, whatever Set wants. The deaths of one in quarantine stay
+// counted, so that it goes back there with the next.
+func (p *pool) prepare() {
+	p.prepared = true
+	for _, m := range p.members {
+		if m.state == Quarantined {
+			m.enter(Verified, "tried once more, to check a configuration")
+		}
+	}
 }
 
 // leave is want with nothing: no link uses the driver.
@@ -373,7 +391,7 @@ func (p *pool) stopCause() string {
 
 // worst is the primary that is worst off; nil: there is none.
 func (p *pool) worst() *member {
-	rank := []State{Active, Standby, Verified, Starting, Draining, Stopped, BackingOff, Quarantined}
+	rank := []State{Standby, Active, Verified, Starting, Draining, Stopped, BackingOff, Quarantined}
 	var found *member
 	for _, sh := range p.shards {
 		if m := sh.primary; m != nil && (found == nil || slices.Index(rank, m.state) > slices.Index(rank, found.state)) {

@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// back is the way back to the old version.
-func (u *upgrade) back(cause error) {
+// back is the way back to the old version. What holds the links of a driver that does
+// not drain is killed after a while, so that it has an end.
+func (u *upgrade) back(cause error) error {
 	p := u.pool
 	p.do(func() { u.fail(cause) })
 	u.tell("", "going back: %v", cause)
 	ctx, cancel := context.WithTimeout(p.ctx, readyLimit)
 	defer cancel()
-	// What holds the links of a driver that does not drain is killed after a while, so
-	// that this ends.
 	err := p.until(ctx, func() bool {
 		for _, ln := range p.links {
 			if ln.holder != nil && (ln.holder.m.candidate || ln.holder.busy) {
@@ -24,9 +24,6 @@ func (u *upgrade) back(cause error) {
 		}
 		return true
 	})
-	if err != nil {
-		p.logger.Error("upgrade: links are not all back yet", "err", err)
-	}
 	p.do(func() {
 		for _, m := range p.members {
 			if m.candidate {
@@ -36,16 +33,12 @@ func (u *upgrade) back(cause error) {
 		p.upgrade = nil
 	})
 	err = errors.Join(err, p.until(ctx, func() bool {
-		for _, m := range p.members {
-			if m.candidate {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(p.members, func(m *member) bool { return m.candidate })
 	}))
 	if err == nil {
 		u.tell("", "the version before has all links again")
 	}
+	return err
 }
 
 // giveUp kills a new process that does not answer: it would not drain either.

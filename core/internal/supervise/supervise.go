@@ -31,6 +31,7 @@ func New(o Options) *Supervisor {
 	s.gaps = gapLog{spool: o.Spool, epoch: o.CoreEpoch, stored: o.Stored}
 	s.adoptions = semaphore.NewWeighted(adopting)
 	s.events.grown = make(chan struct{})
+	s.events.last = o.CoreEpoch << 32 // so that nobody who follows takes a later gateway's for those that he has
 	adopted := readRecords(s.o.Records, s.o.Log)
 	for kind, records := range adopted {
 		s.pools[kind] = newPool(s, kind, records)
@@ -40,14 +41,15 @@ func New(o Options) *Supervisor {
 
 // Prepare starts the driver of a kind, if it does not run yet, and returns one of
 // its processes for Describe and Validate. It waits for the first start's outcome. The
-// process has no state until Set gives it one; Set without it stops it.
+// process has no state until Set gives it one; Set without it stops it. A driver in
+// quarantine is tried once more: the configuration that is to be checked may be the remedy.
 func (s *Supervisor) Prepare(ctx context.Context, kind string) (Process, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, driver.Errorf(driver.NotConnected, "driver %s: the gateway is stopping", kind)
 	}
-	p := s.with(kind, func(p *pool) { p.prepared = true })
+	p := s.with(kind, (*pool).prepare)
 	s.mu.Unlock()
 	return p.await(ctx)
 }
@@ -99,7 +101,7 @@ func (s *Supervisor) Refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.pools {
-		p.do(func() { p.recheck = true })
+		p.do(func() { p.recheck, p.asked = true, true })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -92,7 +93,9 @@ func (p *pool) upgradeTo(ctx context.Context, version string, step func(Step)) e
 	if len(u.turns) == 0 {
 		return err
 	}
-	u.back(err)
+	if backErr := u.back(err); backErr != nil {
+		return fmt.Errorf("%w; and the way back is not finished: %w", err, backErr)
+	}
 	return fmt.Errorf("%w; everything is as before", err)
 }
 
@@ -130,8 +133,13 @@ func (u *upgrade) tell(link, format string, args ...any) {
 	u.Text, u.Done, u.Total = s.Text, s.Done, s.Total
 	p.s.events.add(&Event{Time: s.At, Driver: p.kind, Link: link, Step: s.Text})
 	p.mu.Unlock()
-	p.logger.Info("upgrade: "+s.Text, "version", u.Version, "link", link, "done", s.Done, "total", s.Total)
+	p.logger.Info("upgrade: "+s.Text, "version", u.Version, "done", s.Done, "total", s.Total)
 	u.step(s)
+}
+
+// needs tells that a member is one that the upgrade may have to go back to.
+func (u *upgrade) needs(m *member) bool {
+	return slices.ContainsFunc(u.turns, func(t *turn) bool { return t.old == m })
 }
 
 // fail makes the old members the primaries again, at once. The caller holds mu.

@@ -347,3 +347,44 @@ func TestTheImageGoesAndComesBack(t *testing.T) {
 		}
 	})
 }
+
+func TestAMissingImageIsNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, sh := newShelf(t, nil)
+		defer r.s.Close(false)
+		sh.set("1.0", "1.0")
+		r.set(1)
+		time.Sleep(time.Hour)
+		if s := r.status(); s.State != supervise.BackingOff || !strings.Contains(s.Cause, "no package") || r.launches() != 0 {
+			t.Errorf("status %+v", s)
+		}
+		sh.set("1.0")
+		r.s.Refresh()
+		synctest.Wait()
+		r.holders("line")
+	})
+}
+
+func TestPrepareTriesADriverInQuarantineOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.failWith("exit status 1")
+		r.set(1)
+		time.Sleep(time.Minute)
+		if s := r.status(); s.State != supervise.Quarantined || r.launches() != 5 {
+			t.Fatalf("status %+v", s)
+		}
+		if _, err := r.s.Prepare(t.Context(), "fake"); err == nil || !strings.Contains(err.Error(), "quarantined") {
+			t.Errorf("Prepare: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if r.launches() != 6 {
+			t.Errorf("%d starts, want one more than five", r.launches())
+		}
+		r.fail.Store(nil)
+		if _, err := r.s.Prepare(t.Context(), "fake"); err != nil {
+			t.Error(err)
+		}
+	})
+}
