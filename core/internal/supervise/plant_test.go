@@ -264,7 +264,9 @@ func TestRealCoreRestartsLoseNothing(t *testing.T) {
 	t.Logf("the longest interval was %v at a period of %v", worst, period)
 }
 
+// pids is the processes' numbers, once both are ready.
 func (p *plant) pids() []int {
+	p.settled(2)
 	var list []int
 	for _, proc := range p.s.Status(p.t.Context())[0].Processes {
 		list = append(list, proc.PID)
