@@ -21,7 +21,7 @@ type fleetConfig struct {
 
 // write lays the configuration into dir.
 func (f fleetConfig) write(dir, drivers string) error {
-	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ntemplates:\n  fleet:\n    points:\n      slot: {address: \"holding:0:uint32\"}\n      reg[2..%d]: {address: \"holding:{n}\"}\n",
+	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ndetach: false\ntemplates:\n  fleet:\n    points:\n      slot: {address: \"holding:0:uint32\"}\n      reg[2..%d]: {address: \"holding:{n}\"}\n",
 		drivers, f.registers-1)
 	var links strings.Builder
 	links.WriteString("links:\n")
