@@ -171,6 +171,13 @@ func (g *Gateway) Stop() {
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		g.t.Error(err)
 	}
+	g.Wait()
+}
+
+// Wait waits for the gateway, which was asked to stop, and fails the test when it does
+// not end well.
+func (g *Gateway) Wait() {
+	g.t.Helper()
 	select {
 	case err := <-g.done:
 		if err != nil {

@@ -1,0 +1,93 @@
+package ordeal
+
+import (
+	"strings"
+	"time"
+)
+
+// A verdict is how the spool compares with what was served.
+type verdict struct {
+	served, stored int
+	lost           int // served and not stored
+	outside        int // of these: at a time of which no gap tells
+	repeated       int
+	disordered     int // stored after a later one
+	foreign        int // stored and never served
+}
+
+// judge holds the whole spool against the witness. A loss that a gap tells of is
+// counted, every other one fails the test.
+func (f *Field) judge(e *evidence) (verdict, [][]poll) {
+	f.t.Helper()
+	var v verdict
+	all := make([][]poll, f.o.Devices)
+	for i := range f.o.Devices {
+		all[i] = f.polls(e, i)
+		before := v
+		v.order(e.slots[i], all[i])
+		v.losses(all[i], e.gaps, f.o.Period)
+		if v.repeated > before.repeated || v.disordered > before.disordered || v.foreign > before.foreign || v.outside > before.outside {
+			f.t.Errorf("%s: %d slots stored again, %d out of order, %d never served, %d lost without a gap",
+				linkName(i), v.repeated-before.repeated, v.disordered-before.disordered, v.foreign-before.foreign, v.outside-before.outside)
+		}
+	}
+	return v, all
+}
+
+// order judges what is stored of a device.
+func (v *verdict) order(slots []uint64, polls []poll) {
+	served := make(map[uint64]bool, len(polls))
+	for _, p := range polls {
+		served[p.slot] = true
+	}
+	seen := make(map[uint64]bool, len(slots))
+	highest := uint64(0)
+	for _, n := range slots {
+		switch {
+		case seen[n]:
+			v.repeated++
+		case !served[n]:
+			v.foreign++
+		case n < highest:
+			v.disordered++
+		}
+		seen[n] = true
+		highest = max(highest, n)
+	}
+	v.served += len(polls)
+	v.stored += len(slots)
+}
+
+// losses judges what is not stored. The time of a poll is when it was asked for, and a
+// gap begins when the last frame came: what that frame left behind was asked for at most
+// one poll's time before.
+func (v *verdict) losses(polls []poll, gaps []gap, period time.Duration) {
+	for _, p := range polls {
+		if p.stored {
+			continue
+		}
+		v.lost++
+		told := false
+		for i := range gaps {
+			told = told || gaps[i].covers(p.at) || gaps[i].covers(p.at.Add(period))
+		}
+		if !told {
+			v.outside++
+		}
+	}
+}
+
+// gapFor finds the gap of a cause that spans a time.
+func (e *evidence) gapFor(at time.Time, cause ...string) bool {
+	for i := range e.gaps {
+		g := &e.gaps[i]
+		fits := g.covers(at)
+		for _, text := range cause {
+			fits = fits && strings.Contains(g.cause, text)
+		}
+		if fits {
+			return true
+		}
+	}
+	return false
+}
