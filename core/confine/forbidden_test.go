@@ -80,7 +80,11 @@ func TestForbiddenActs(t *testing.T) {
 	t.Logf("a Modbus TCP driver here: %v", &report)
 	var table strings.Builder
 	table.WriteString("| act | unconfined | serial driver | Modbus TCP driver | |\n|---|---|---|---|---|\n")
-	for _, e := range forbidden() {
+	for i, e := range forbidden() {
+		if underRace && i%8 != 0 {
+			t.Logf("%s: left to the build without the race detector", e.act)
+			continue
+		}
 		free := tryAct(t, confine.Policy{Mode: confine.Off}, img, s, e.act)
 		onSerial, onTCP := tryAct(t, serial, img, s, e.act), tryAct(t, tcp, img, s, e.act)
 		note := ""

@@ -47,7 +47,7 @@ func launch(t testing.TB, p confine.Policy, img *os.File, detach bool) (confine.
 	if err != nil || fault != nil {
 		t.Fatalf("%v; shim: %v; %v", err, fault, &report)
 	}
-	if d, err := process.Describe(ctx); err != nil || d.Info.Name != drivertest.NewFake().Info().Name {
+	if d, err := process.Describe(ctx); err != nil || d.Name != drivertest.NewFake().Info().Name {
 		t.Errorf("described as %+v, %v", d, err)
 	}
 	if err := process.Stop(ctx); err != nil {
