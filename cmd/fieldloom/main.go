@@ -18,7 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/fieldloom/fieldloom/core/client"
-	"github.com/fieldloom/fieldloom/core/confine"
+	_ "github.com/fieldloom/fieldloom/core/confine/early" // the shim, before everything else
 	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
@@ -63,7 +63,6 @@ type screen struct {
 }
 
 func main() {
-	confine.Main() // does not return in a process that is to become a driver
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -19,7 +19,6 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	"github.com/fieldloom/fieldloom/drivers/modbus"
 	"github.com/fieldloom/fieldloom/drivers/mqtt"
@@ -30,7 +29,6 @@ import (
 // TestMain makes the test binary every program that the scripts run: fieldloom, and
 // the drivers that it starts.
 func TestMain(m *testing.M) {
-	confine.Main() // the gateway starts its own executable, this one, to confine a driver
 	testscript.Main(cleaned{m}, map[string]func(){
 		"fieldloom":      main,
 		"driver-memory":  func() { plugin.Serve(testdriver.New("memory")) },

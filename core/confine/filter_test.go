@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -26,6 +27,11 @@ func newJudge(t testing.TB, p confine.Policy) judge {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return judgeOf(t, p, info)
+}
+
+func judgeOf(t testing.TB, p confine.Policy, info *arch.Info) judge {
+	t.Helper()
 	raw, err := p.Filter(info)
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +176,35 @@ func TestFilterRefusesWhatItCannotJudge(t *testing.T) {
 	for _, number := range []uint32{x32, x32 | 59, 1000, 1<<31 - 1, 1 << 31, 1<<32 - 1} {
 		if got := j.of(t, uint32(j.info.ID), number); got != none {
 			t.Errorf("call %#x: %v", number, got)
+		}
+	}
+}
+
+// The lists are one for all architectures; what a Go program cannot do without must be
+// known by its name on each.
+func TestFilterLetsGoRun(t *testing.T) {
+	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
+		j := judgeOf(t, confine.Policy{ConnectTCP: []uint16{502}}, info)
+		for _, name := range strings.Fields(`read write pread64 close openat fcntl ioctl mmap munmap mprotect madvise futex nanosleep
+			rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack sched_yield sched_getaffinity gettid getpid exit exit_group
+			epoll_create1 epoll_ctl epoll_pwait eventfd2 pipe2 bind listen accept4 connect getsockname getsockopt setsockopt
+			shutdown sendto recvfrom sendmsg recvmsg getrandom uname unlinkat mkdirat fstat getdents64 ftruncate fsync
+			clock_gettime clock_nanosleep timer_create timer_settime waitid getppid prlimit64 set_robust_list set_tid_address
+			pselect6 ppoll newfstatat statx lseek writev readv dup3`) {
+			number, ok := info.SyscallNames[name]
+			if !ok && name == "newfstatat" {
+				number, ok = info.SyscallNames["fstatat"]
+			}
+			argument := uint64(0)
+			if name == "fcntl" {
+				argument = unix.F_GETFL
+			}
+			if got := j.of(t, uint32(info.ID), uint32(number), 0, argument); !ok || got != yes {
+				t.Errorf("%s: %s: known %v, %v", info.Name, name, ok, got)
+			}
+		}
+		if got := j.call(t, "clone", unix.CLONE_VM|unix.CLONE_THREAD); got != yes {
+			t.Errorf("%s: a thread: %v", info.Name, got)
 		}
 	}
 }

@@ -74,7 +74,10 @@ func (p *Policy) AddHost(host string, port uint16) {
 
 // AddNames lets the process resolve names: the files that say how, and DNS.
 func (p *Policy) AddNames() {
-	p.Read = with(p.Read, "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+	p.Read = with(p.Read, "/etc/resolv.conf", "/etc/hosts")
+	if order := "/etc/nsswitch.conf"; look(order).Inode != 0 { // not every system has it
+		p.Read = with(p.Read, order)
+	}
 	p.ConnectTCP = with(p.ConnectTCP, portDNS) // for long answers
 	p.ConnectUDP = with(p.ConnectUDP, portDNS)
 }
