@@ -202,6 +202,12 @@ func TestImageIsAFile(t *testing.T) {
 	if r := startWith(t, p, nil, scene{}, "breathe", func(cmd *exec.Cmd) { cmd.Path = path }); r.out != "allowed" {
 		t.Errorf("by the command's path: %q %v", r.out, r.fault)
 	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if r := start(t, p, file, scene{}, "breathe"); r.out != "allowed" {
+		t.Errorf("without a name: %q %v", r.out, r.fault)
+	}
 }
 
 // A driver may be a script. Its interpreter and what that loads must be readable; what
