@@ -251,7 +251,7 @@ func (r *runner) goesOn() bool {
 	switch {
 	case r.abandoned, !l.current(r), r.session.window > 1, l.spec.Gap > 0, g.d.gone, g.off:
 		return false
-	case len(l.requests[0])+len(l.requests[1])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
+	case len(l.requests[0])+len(l.requests[1])+len(l.requests[2])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
 		return false
 	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == Slow && l.e.ring.full():
 		return false
