@@ -61,6 +61,11 @@ func PumpLines(log *slog.Logger, r io.Reader, n int) []string {
 	return keep.last()
 }
 
+// HearLines gives onLine what r has, as it comes.
+func HearLines(r io.Reader, onLine func(Line)) {
+	newPump(slog.New(slog.DiscardHandler), "stderr", newTail(1), onLine, 0).run(bufio.NewReaderSize(r, maxLine))
+}
+
 // ScanAttach reads an AttachResponse as the core does.
 func ScanAttach(data []byte) (frames [][]byte, other *driverv1.AttachResponse, err error) {
 	var m attachMessage

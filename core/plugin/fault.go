@@ -95,7 +95,7 @@ func statusOf(err error) error {
 	if fault.Code == driver.OK {
 		fault = &driver.Error{Code: driver.Internal, Text: fault.Text}
 	}
-	s := status.New(grpcCode(fault.Code), validText(fault.Text))
+	s := status.New(grpcCode(fault.Code), faultText(fault.Text))
 	if detailed, err := s.WithDetails(faultToWire(fault)); err == nil {
 		s = detailed
 	}

@@ -36,10 +36,10 @@ type pump struct {
 	pid    int
 	oldest time.Duration // age of a time that a line may have of itself
 
-	tokens     float64
-	filled     time.Time
-	dry        bool // tokens ran out: none are given until there are some for a second
-	suppressed int
+	tokens float64
+	filled time.Time
+	dry    bool // tokens ran out: none are given until there are some for a second
+	held   held
 }
 
 func newPump(log *slog.Logger, source string, keep *tail, onLine func(Line), pid int) *pump {
@@ -64,7 +64,7 @@ func (p *pump) run(from *bufio.Reader) {
 	for {
 		line, cut, err := readLine(from)
 		if err != nil {
-			p.report()
+			p.release()
 			return
 		}
 		if len(line) > 0 {
@@ -102,17 +102,16 @@ func (p *pump) take(line []byte, cut bool) {
 	}
 	p.keep.add(line)
 	now := time.Now()
+	p.held.mu.Lock()
+	defer p.held.mu.Unlock()
 	if !p.allowed(now) {
-		p.suppressed++
+		p.hold(line, cut, now)
 		return
 	}
-	p.report()
-	record, ok := parseLine(line, now, p.oldest)
-	if !ok || cut {
-		record = slog.NewRecord(now, plainLevel(line), strings.ToValidUTF8(string(line), "\uFFFD"), 0)
-	}
+	p.releaseHeld()
+	record, whole := p.record(line, cut, now)
 	p.tell(record)
-	if !ok || cut {
+	if !whole {
 		record.AddAttrs(slog.String("from", p.source))
 	}
 	if cut {
@@ -123,6 +122,16 @@ func (p *pump) take(line []byte, cut bool) {
 		// An error of the log's writer has nowhere to go.
 		_ = p.log.Handler().Handle(ctx, record)
 	}
+}
+
+// record is what a line becomes: a record of its own, where it is one and whole, or a
+// text.
+func (p *pump) record(line []byte, cut bool, at time.Time) (r slog.Record, whole bool) {
+	r, whole = parseLine(line, at, p.oldest)
+	if !whole || cut {
+		return slog.NewRecord(at, plainLevel(line), strings.ToValidUTF8(string(line), "\uFFFD"), 0), false
+	}
+	return r, true
 }
 
 func (p *pump) tell(r slog.Record) {
@@ -147,14 +156,6 @@ func (p *pump) allowed(now time.Time) bool {
 	p.dry = false
 	p.tokens--
 	return true
-}
-
-// report tells how many lines were not logged since the last that was.
-func (p *pump) report() {
-	if p.suppressed > 0 {
-		p.log.Warn("the driver writes too many lines: some are left out", "from", p.source, "lines", p.suppressed)
-		p.suppressed = 0
-	}
 }
 
 // plainLevel guesses the level of a line that does not say it.

@@ -127,6 +127,46 @@ func TestLinesAreLimitedInRate(t *testing.T) {
 	})
 }
 
+// What is left out of a flood is counted when the flood is over, and its last lines
+// are heard, also where the driver then writes nothing more, or dies.
+func TestTheEndOfAFloodIsHeard(t *testing.T) {
+	for name, lives := range map[string]bool{"the driver is silent": true, "the driver dies": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				from, to := io.Pipe()
+				var mu sync.Mutex
+				var heard []string
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					plugin.HearLines(from, func(l plugin.Line) {
+						mu.Lock()
+						defer mu.Unlock()
+						heard = append(heard, l.Text)
+					})
+				}()
+				for i := range 5000 {
+					fmt.Fprintf(to, "line %d\n", i)
+				}
+				if lives {
+					time.Sleep(2 * time.Second)
+				} else {
+					to.Close()
+					<-done
+				}
+				mu.Lock()
+				n := len(heard)
+				if n != 1201 || heard[1000] != "3800 lines are left out: the driver writes too many" || heard[1001] != "line 4800" || heard[1200] != "line 4999" {
+					t.Errorf("%d lines heard: %q to %q", n, heard[1000], heard[n-1])
+				}
+				mu.Unlock()
+				to.Close()
+				<-done
+			})
+		})
+	}
+}
+
 func TestFirstLineOfAPanicIsKept(t *testing.T) {
 	text := "before\npanic: the cause\n" + strings.Repeat("goroutine\n", 100)
 	want := []string{"panic: the cause", "goroutine", "goroutine"}

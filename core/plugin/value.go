@@ -60,7 +60,18 @@ func faultToWire(f *driver.Error) *driverv1.Fault {
 }
 
 func setFault(wire *driverv1.Fault, f *driver.Error) {
-	wire.Code, wire.Text, wire.AfterNs = driverv1.Code(f.Code), validText(f.Text), int64(f.After)
+	wire.Code, wire.Text, wire.AfterNs = driverv1.Code(f.Code), faultText(f.Text), int64(f.After)
+}
+
+// maxFaultText bounds the text of a fault. A frame may have a thousand of them, and an
+// answer one for each device: they must fit into a message.
+const maxFaultText = 1 << 10
+
+func faultText(s string) string {
+	if len(s) > maxFaultText {
+		s = s[:maxFaultText] + "..."
+	}
+	return validText(s)
 }
 
 // faultFromWire takes a code that this version does not know as Internal.

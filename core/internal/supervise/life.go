@@ -21,6 +21,11 @@ const (
 	// left alone.
 	heartbeatLimit = 5 * time.Second
 	stallBeats     = 10
+
+	// A stream on a local socket does not break by itself. One that breaks whenever it
+	// was opened does so at the same frame, which nobody can take.
+	maxBreaks    = 5
+	breaksWithin = time.Minute
 )
 
 // abilityLinks is what a driver announces that takes its links one by one.
@@ -57,10 +62,11 @@ type life struct {
 	has     map[string]bool // the links of the state that it accepted last
 	refused string          // why it refused the state that it was given last
 
-	attachment Attachment // nil: not attached
-	broken     Attachment // to be closed before the next
-	attached   bool       // was, at least once
-	brokeAt    time.Time  // since when it is not attached any more
+	attachment Attachment  // nil: not attached
+	broken     Attachment  // to be closed before the next
+	attached   bool        // was, at least once
+	brokeAt    time.Time   // since when it is not attached any more
+	breaks     []time.Time // of its streams, the latest
 	intake
 }
 
@@ -213,11 +219,17 @@ func (l *life) broke(a Attachment) {
 		l.kill(errSilent)
 		return
 	}
+	now := time.Now()
+	l.breaks = append(l.breaks[max(0, len(l.breaks)-maxBreaks+1):], now)
+	if len(l.breaks) == maxBreaks && now.Sub(l.breaks[0]) < breaksWithin {
+		l.kill(fmt.Errorf("its telemetry stream broke %d times within %v, and it is killed; the last time: %w", maxBreaks, breaksWithin, a.Err()))
+		return
+	}
 	if !isDone(l.proc.Done()) {
 		l.m.log().Warn("the telemetry stream broke; attaching again", "err", a.Err())
 	}
 	l.acknowledgeBy(nil)
-	l.attachment, l.broken, l.brokeAt = nil, a, time.Now()
+	l.attachment, l.broken, l.brokeAt = nil, a, now
 }
 
 // judge kills a process that hangs.

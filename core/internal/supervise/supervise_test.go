@@ -279,6 +279,32 @@ func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 	})
 }
 
+// A stream that breaks whenever it was opened does so at a frame that nobody can take.
+func TestAProcessWhoseStreamBreaksAgainAndAgainIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.beats = true
+		defer r.s.Close(false)
+		r.set(1)
+		p := <-r.starts
+		for range 10 {
+			(<-p.attached).breakOff(errors.New("connection reset"))
+			time.Sleep(20 * time.Second)
+		}
+		if p.wasStopped() {
+			t.Fatal("it was replaced although its stream broke every 20 s only")
+		}
+		time.Sleep(time.Minute)
+		for range 5 {
+			(<-p.attached).breakOff(errors.New("a message of 100 MB"))
+		}
+		<-r.starts
+		if s := r.status(); !p.wasStopped() || !strings.Contains(s.Cause, "broke 5 times within 1m0s") || !strings.Contains(s.Cause, "a message of 100 MB") {
+			t.Errorf("stopped %v: %s", p.wasStopped(), s.Cause)
+		}
+	})
+}
+
 func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
