@@ -175,6 +175,37 @@ func TestDuplicatesAreDropped(t *testing.T) {
 	}
 }
 
+func TestAPoolOfProcessesIsRemembered(t *testing.T) {
+	const processes = 64 // sixteen members and as many spares, both versions of each
+	dir := t.TempDir()
+	s := open(t, dir, spool.Options{})
+	store := func(sequence uint64) {
+		for epoch := range uint64(processes) {
+			s.Append(spool.Record{Driver: "modbus", Epoch: epoch + 1, Sequence: sequence, Data: data(sequence)}, nil)
+		}
+	}
+	store(1)
+	store(2)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, spool.Options{})
+	store(2) // replays after a restart of the core
+	store(3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, spool.Options{})
+	for epoch := range uint64(processes) {
+		if got := s.MarkOf("modbus", epoch+1); got != 3 {
+			t.Errorf("mark of epoch %d: %d", epoch+1, got)
+		}
+	}
+	if n := len(readAll(t, s, 0).sequences["modbus"]); n != 3*processes {
+		t.Errorf("%d records, want %d", n, 3*processes)
+	}
+}
+
 func TestDuplicateWaitsForItsOriginal(t *testing.T) {
 	s := open(t, t.TempDir(), spool.Options{})
 	var order []string

@@ -17,6 +17,8 @@ const groupSize = 4
 // link is who has a link, or had it.
 type link struct {
 	name    string
+	home    int      // the number of its shard, ...
+	among   int      // ... of so many; 0: not known yet
 	holder  *life    // nil: it is closed everywhere
 	moving  bool     // its holder drains it
 	handOff *handOff // of the last holder, for the next; nil: none
@@ -57,14 +59,23 @@ func (p *pool) prune(l *life) {
 // shardOf is the shard of a link: the one whose number, hashed together with the
 // link's name, gives the highest value. So a new number of shards moves no more
 // links than it must.
-func (p *pool) shardOf(name string) *shard {
-	var best *shard
+func (p *pool) shardOf(ln *link) *shard {
+	if len(p.shards) == 0 {
+		return nil
+	}
+	if ln.among != len(p.shards) {
+		ln.home, ln.among = rendezvous(ln.name, len(p.shards)), len(p.shards)
+	}
+	return p.shards[ln.home]
+}
+
+func rendezvous(name string, shards int) (best int) {
 	var highest uint64
-	for _, sh := range p.shards {
+	for i := range shards {
 		h := fnv.New64a()
-		_, _ = fmt.Fprintf(h, "%d/%s", sh.index, name) // a hash takes everything
-		if v := mix(h.Sum64()); best == nil || v > highest {
-			best, highest = sh, v
+		_, _ = fmt.Fprintf(h, "%d/%s", i, name) // a hash takes everything
+		if v := mix(h.Sum64()); i == 0 || v > highest {
+			best, highest = i, v
 		}
 	}
 	return best
@@ -87,8 +98,8 @@ func (p *pool) takesWhole() bool {
 }
 
 // target is the life that should hold a link; nil: there is none.
-func (p *pool) target(name string) *life {
-	if sh := p.shardOf(name); sh != nil && sh.primary != nil {
+func (p *pool) target(ln *link) *life {
+	if sh := p.shardOf(ln); sh != nil && sh.primary != nil {
 		return sh.primary.life
 	}
 	return nil
@@ -109,17 +120,19 @@ func (p *pool) moveLinks() {
 	}
 }
 
+// opening is links that one process can be given with one call.
+type opening struct {
+	to *life
+	by *handOff
+}
+
 func (p *pool) startMoves() {
-	type opening struct {
-		to *life
-		by *handOff
-	}
 	opens := make(map[opening][]*link)
 	drains := make(map[*life][]*link)
-	for _, name := range slices.Sorted(maps.Keys(p.links)) {
-		ln, to := p.links[name], p.target(name)
+	for _, ln := range p.astray() {
+		to := p.target(ln)
 		switch {
-		case to == nil || ln.moving || ln.holder == to || !to.ready(name):
+		case to == nil || ln.moving || !to.ready(ln.name):
 		case ln.holder == nil:
 			key := opening{to, ln.handOff}
 			opens[key] = append(opens[key], ln)
@@ -127,8 +140,9 @@ func (p *pool) startMoves() {
 			drains[ln.holder] = append(drains[ln.holder], ln)
 		}
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(opens), func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }) {
-		if !key.to.busy {
+	byName := func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }
+	for _, key := range slices.SortedFunc(maps.Keys(opens), byName) {
+		if !key.to.busy && (!key.to.whole || p.allFree(key.to)) {
 			key.to.activate(opens[key], key.by)
 		}
 	}
@@ -137,6 +151,29 @@ func (p *pool) startMoves() {
 			from.drain(links)
 		}
 	}
+}
+
+// astray is the links that are not where they should be, by name.
+func (p *pool) astray() []*link {
+	var list []*link
+	for _, ln := range p.links {
+		if ln.holder == nil || ln.holder != p.target(ln) {
+			list = append(list, ln)
+		}
+	}
+	slices.SortFunc(list, func(a, b *link) int { return cmp.Compare(a.name, b.name) })
+	return list
+}
+
+// allFree tells that no other process has a link, so that one which takes all of them
+// may.
+func (p *pool) allFree(to *life) bool {
+	for _, ln := range p.links {
+		if ln.holder != nil && ln.holder != to || ln.moving {
+			return false
+		}
+	}
+	return true
 }
 
 // settle names the state that the member is in by what it holds.

@@ -354,7 +354,7 @@ func (p *pool) control(name string) (engine.Control, error) {
 		if l.holder != nil && !l.holder.over {
 			return l.holder.proc, nil
 		}
-		if sh := p.shardOf(name); sh != nil {
+		if sh := p.shardOf(l); sh != nil {
 			return nil, p.down(sh.primary)
 		}
 	}

@@ -160,7 +160,7 @@ func (p *pool) missingLinks(holders map[string]*life) []engine.LinkStatus {
 	var list []engine.LinkStatus
 	for i := range p.desired.State.Links {
 		ln := &p.desired.State.Links[i]
-		sh := p.shardOf(ln.Name)
+		sh := p.shardOf(p.links[ln.Name])
 		if holders[ln.Name] != nil && !holders[ln.Name].over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
 			continue
 		}

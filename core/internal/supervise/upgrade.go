@@ -272,7 +272,7 @@ func (u *upgrade) follow(ctx context.Context, t *turn) error {
 			fresh, done = fresh[:0], true
 			for name, ln := range p.links {
 				switch {
-				case p.shardOf(name) != t.shard:
+				case p.shardOf(ln) != t.shard:
 				case ln.holder == nil || ln.holder.m != t.next || ln.holder.busy:
 					done = false
 				case !told[name]:

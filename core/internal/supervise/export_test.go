@@ -1,0 +1,4 @@
+package supervise
+
+// ParseRecord decodes the file of a record.
+var ParseRecord = parseRecord
