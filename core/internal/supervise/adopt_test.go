@@ -79,7 +79,7 @@ func TestDetachedProcessesOutliveTheCore(t *testing.T) {
 			before[link] = r.world.who(link)
 		}
 		first := r.process(before[links[0]])
-		a := <-first.attached
+		a := first.attachment()
 		a.frame(1)
 		a.frame(2)
 		if n := len(records(t, dir)); n != 3 {
@@ -106,7 +106,7 @@ func TestDetachedProcessesOutliveTheCore(t *testing.T) {
 				t.Errorf("link %s was with %d and is with %d", link, before[link], who)
 			}
 		}
-		b := <-first.attached
+		b := first.attachment()
 		if b.hello.ResumeAfter != 2 {
 			t.Errorf("hello %+v, want to resume after 2", b.hello)
 		}
@@ -157,7 +157,7 @@ func TestAProcessThatDidNotOutliveTheCore(t *testing.T) {
 		r.want(supervise.Desired{State: state(1, "line"), Detach: true})
 		time.Sleep(time.Second)
 		p := r.process(1)
-		(<-p.attached).frame(1)
+		p.attachment().frame(1)
 		r.s.Close(true)
 		p.die("killed")
 		time.Sleep(10 * time.Second)
@@ -166,7 +166,7 @@ func TestAProcessThatDidNotOutliveTheCore(t *testing.T) {
 		next.want(supervise.Desired{State: state(1, "line"), Detach: true})
 		time.Sleep(time.Second)
 		next.holders("line")
-		(<-next.process(2).attached).frame(1)
+		next.process(2).attachment().frame(1)
 		next.wantStory("fake 1/1", "gap: driver fake: an unknown number of samples: its process ended while the gateway was not running", "fake 2/1")
 		if list := records(t, dir); len(list) != 1 || !strings.Contains(next.log.String(), "not taken over") {
 			t.Errorf("records %v, log:\n%s", list, next.log.String())

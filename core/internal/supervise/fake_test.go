@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -373,4 +374,11 @@ func (p *fakeProcess) activations() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.handed)
+}
+
+// attachment is the next one, once everything that follows from it has been done.
+func (p *fakeProcess) attachment() *fakeAttachment {
+	a := <-p.attached
+	synctest.Wait()
+	return a
 }

@@ -198,7 +198,7 @@ func TestStandbyTakesOverAtOnce(t *testing.T) {
 		r.holders(links...)
 		for i := range 3 {
 			p := r.process(r.world.who(links[0]))
-			(<-p.attached).frame(1)
+			p.attachment().frame(1)
 			died := time.Now()
 			p.die("killed")
 			synctest.Wait()
@@ -213,7 +213,7 @@ func TestStandbyTakesOverAtOnce(t *testing.T) {
 				t.Errorf("processes after takeover %d: %+v", i, s.Processes)
 			}
 		}
-		a := <-r.process(r.world.who(links[0])).attached
+		a := r.process(r.world.who(links[0])).attachment()
 		a.frame(1)
 		story := r.spool.story()
 		if last := story[len(story)-2]; !strings.Contains(last, "an unknown number of samples") || !strings.Contains(last, "killed") {
@@ -257,7 +257,7 @@ func TestADriverThatTellsNoProgressLives(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close(false)
 		r.set(1)
-		a := <-(<-r.starts).attached
+		a := (<-r.starts).attachment()
 		for range 100 {
 			time.Sleep(time.Second)
 			a.to.Heartbeat(0)

@@ -36,7 +36,7 @@ func TestStartApplyAttachStoreAck(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		synctest.Wait()
 		if got := r.status(); got.State != supervise.Active || got.PID != 1001 || got.Version != "1.0.0" || got.Engine == nil || got.Down != nil {
 			t.Errorf("status %+v", got)
@@ -86,14 +86,16 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		(<-p.attached).frame(1)
+		a := p.attachment()
+		synctest.Wait()
+		a.frame(1)
 		died := time.Now()
 		p.die("killed", "panic: out of cheese")
 		p2 := <-r.starts
 		if pause := time.Since(died); pause > 0 {
 			t.Errorf("the first restart came after %v", pause)
 		}
-		a2 := <-p2.attached
+		a2 := p2.attachment()
 		synctest.Wait()
 		s := r.status()
 		r.wantStory("fake 1/1") // nothing is known of the outage's end yet
@@ -156,7 +158,7 @@ func TestBackoffGrowsToAMinuteAndBeginsAnewAfterAHealthyOne(t *testing.T) {
 		}
 		r.fail.Store(nil)
 		p := <-r.starts
-		for a := <-p.attached; time.Since(began) < 15*time.Minute; time.Sleep(time.Second) {
+		for a := p.attachment(); time.Since(began) < 15*time.Minute; time.Sleep(time.Second) {
 			a.to.Heartbeat(0)
 		}
 		died := time.Now()
@@ -174,7 +176,7 @@ func TestSilenceKills(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		for range 30 {
 			time.Sleep(time.Second)
 			a.to.Heartbeat(0)
@@ -191,7 +193,7 @@ func TestSilenceKills(t *testing.T) {
 		if !p.wasStopped() {
 			t.Error("the hanging process was not stopped")
 		}
-		(<-p2.attached).frame(1)
+		p2.attachment().frame(1)
 		if story := r.spool.story(); len(story) != 2 || !strings.Contains(story[0], "no heartbeat for 5s") {
 			t.Errorf("in the spool: %v", story)
 		}
@@ -204,7 +206,7 @@ func TestAStreamThatEndedForItsSilenceKills(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		time.Sleep(4500 * time.Millisecond)
 		a.breakOff(errors.New("no heartbeat"))
 		synctest.Wait()
@@ -220,7 +222,7 @@ func TestAFullSpoolIsNotTheDriversSilence(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		hold := make(chan struct{})
 		r.spool.mu.Lock()
 		r.spool.hold = hold
@@ -242,12 +244,12 @@ func TestBrokenStreamIsAttachedAgainAfterTheMark(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		for seq := range uint64(3) {
 			a.frame(seq + 1)
 		}
 		a.breakOff(errors.New("connection reset"))
-		b := <-p.attached
+		b := p.attachment()
 		if b.hello.ResumeAfter != 3 || b.hello.ProcessEpoch != 1 {
 			t.Errorf("hello %+v, want to resume after 3", b.hello)
 		}
@@ -267,7 +269,7 @@ func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		p.mu.Lock()
 		p.attachErr = errors.New("evicted")
 		p.mu.Unlock()
@@ -310,7 +312,7 @@ func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close(false)
 		r.set(1)
-		a := <-(<-r.starts).attached
+		a := (<-r.starts).attachment()
 		a.frame(1)
 		a.frame(5)
 		own := &engine.Gap{Samples: 9, FirstSeq: 6, LastSeq: 8, Cause: driver.Errorf(driver.Lost, "the ring was full")}
@@ -327,7 +329,8 @@ func TestTheGatewaysOwnAbsenceIsAGap(t *testing.T) {
 		defer r.s.Close(false)
 		r.spool.marks = map[string][2]uint64{"fake": {99, 12}}
 		r.set(1)
-		a := <-(<-r.starts).attached
+		a := (<-r.starts).attachment()
+		synctest.Wait()
 		a.frame(1)
 		r.wantStory("gap: driver fake: an unknown number of samples: the gateway was not running", "fake 1/1")
 		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
@@ -342,7 +345,7 @@ func TestCloseDrainsAndWaitsUntilAllIsStored(t *testing.T) {
 		r := newRig(t, nil)
 		r.set(1)
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		p.drained.LastSequence = 2
 		p.onDrain = func() {
 			go func() {
@@ -383,7 +386,7 @@ func TestCloseIsBounded(t *testing.T) {
 
 func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
+		r := newPool(t, nil)
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
@@ -396,7 +399,7 @@ func TestAKindThatIsNotWantedAnyMoreStops(t *testing.T) {
 		r.set(2) // wanted again while the old one still drains
 		p2 := <-r.starts
 		<-p2.attached
-		time.Sleep(4 * time.Second)
+		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if !p.wasStopped() || r.world.who("line") != p2.epoch || len(r.world.wrong) > 0 {
 			t.Errorf("stopped %v, the link is with %d, %v", p.wasStopped(), r.world.who("line"), r.world.wrong)
@@ -448,7 +451,7 @@ func TestConditionsAreLoggedOnceAndOnlyTrouble(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close(false)
 		r.set(1)
-		a := <-(<-r.starts).attached
+		a := (<-r.starts).attachment()
 		timeout := driver.Errorf(driver.Timeout, "no answer")
 		for _, e := range []engine.Event{
 			{Link: "line", Condition: engine.Up},

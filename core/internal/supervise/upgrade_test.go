@@ -150,7 +150,7 @@ func TestFramesOfTheOldAreTakenInFirst(t *testing.T) {
 		defer r.s.Close(false)
 		r.want(supervise.Desired{State: state(1, "line"), Probation: time.Second})
 		p := <-r.starts
-		a := <-p.attached
+		a := p.attachment()
 		p.drained.LastSequence = 2
 		p.onDrain = func() {
 			p.onDrain = nil
