@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -13,7 +14,7 @@ type completionWord struct {
 
 // Help has the examples.
 func (*completionWord) Help() string {
-	return `Completes words and flags, and for read, write and watch the points of the gateway, if it runs.
+	return `Completes words and flags, and the points, links, devices and drivers of the gateway, if it runs.
 
   source <(fieldloom completion bash)                              in ~/.bashrc
   fieldloom completion zsh  > "${fpath[1]}/_fieldloom"
@@ -27,26 +28,61 @@ func (w *completionWord) Run(s *screen, model *kong.Application) error {
 	return err
 }
 
-// pointWords are the words whose arguments are points.
-const pointWords = "read|write|watch"
+// nameKinds are what the arguments of words are, as __names prints them.
+var nameKinds = map[string]string{
+	"read": "points", "write": "points", "watch": "points", "offline": "lines", "online": "lines",
+	"driver remove": "drivers", "driver upgrade": "drivers", "driver rollback": "drivers", "driver enable": "drivers",
+	"driver disable": "drivers", "driver logs": "drivers", "driver level": "drivers",
+}
 
-// word is a word of the command line and its flags.
+// wordsOfKind are the words whose arguments are of a kind, for a shell's pattern.
+func wordsOfKind(kind string) []string {
+	var list []string
+	for word, k := range nameKinds {
+		if k == kind {
+			list = append(list, word)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+var kindsOfNames = []string{"points", "lines", "drivers"}
+
+// word is a word of the command line and its flags. One with words below it has the
+// full name of each, as "driver list".
 type word struct {
 	name, help string
 	flags      []*kong.Flag
+	below      []word
 }
 
-func wordsOf(model *kong.Application) []word {
+func wordsOf(model *kong.Application) []word { return wordsBelow(model.Node, "") }
+
+func wordsBelow(node *kong.Node, prefix string) []word {
 	var list []word
-	for _, n := range model.Children {
+	for _, n := range node.Children {
 		if n.Hidden {
 			continue
 		}
-		w := word{name: n.Name, help: n.Help}
+		w := word{name: prefix + n.Name, help: n.Help}
 		for _, group := range n.AllFlags(true) {
 			w.flags = append(w.flags, group...)
 		}
+		w.below = wordsBelow(n, n.Name+" ")
 		list = append(list, w)
+	}
+	return list
+}
+
+// last is the word itself, without the one above it.
+func (w *word) last() string { return w.name[strings.LastIndexByte(w.name, ' ')+1:] }
+
+// flat is all words, those below others too.
+func flat(words []word) []word {
+	var list []word
+	for _, w := range words {
+		list = append(append(list, w), w.below...)
 	}
 	return list
 }
@@ -54,7 +90,7 @@ func wordsOf(model *kong.Application) []word {
 func names(words []word) string {
 	var list []string
 	for _, w := range words {
-		list = append(list, w.name)
+		list = append(list, w.last())
 	}
 	return strings.Join(list, " ")
 }
@@ -72,60 +108,98 @@ func bashScript(model *kong.Application) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# bash completion of fieldloom
 _fieldloom() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word=${COMP_WORDS[1]} flags= i where=()
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word=${COMP_WORDS[1]} flags= kind= i where=()
 	if (( COMP_CWORD == 1 )); then
 		COMPREPLY=($(compgen -W %q -- "$cur"))
 		return
 	fi
 	case $prev in
-	--config|--socket|--data|--drivers) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+	--config|--socket|--data|--drivers|--key|--trust|--into) COMPREPLY=($(compgen -f -- "$cur")); return ;;
 	esac
 	case $word in
 `, names(words)+" --help")
 	for _, w := range words {
-		fmt.Fprintf(&b, "\t%s) flags=%q ;;\n", w.name, w.dashed())
+		if w.below != nil {
+			fmt.Fprintf(&b, `	%s)
+		if (( COMP_CWORD == 2 )); then
+			COMPREPLY=($(compgen -W %q -- "$cur"))
+			return
+		fi
+		word="$word ${COMP_WORDS[2]}" ;;
+`, w.name, names(w.below)+" --help")
+		}
 	}
-	fmt.Fprintf(&b, `	esac
+	b.WriteString("\tesac\n\tcase $word in\n")
+	for _, w := range flat(words) {
+		fmt.Fprintf(&b, "\t%q) flags=%q ;;\n", w.name, w.dashed())
+	}
+	b.WriteString("\tesac\n\tcase $word in\n")
+	for _, kind := range kindsOfNames {
+		fmt.Fprintf(&b, "\t%s) kind=%s ;;\n", `"`+strings.Join(wordsOfKind(kind), `"|"`)+`"`, kind)
+	}
+	b.WriteString(`	esac
 	if [[ $cur == -* ]]; then
 		COMPREPLY=($(compgen -W "$flags" -- "$cur"))
-		return
-	fi
-	case $word in
-	completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur")) ;;
-	%s)
+	elif [[ $word == completion ]]; then
+		COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur"))
+	elif [[ -z $kind ]]; then
+		COMPREPLY=($(compgen -f -- "$cur"))
+	else
 		for (( i = 2; i < COMP_CWORD; i++ )); do
 			case ${COMP_WORDS[i]} in
 			--config|--socket) where=("${COMP_WORDS[i]}" "${COMP_WORDS[i+1]}") ;;
 			esac
 		done
-		COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" __names "${where[@]}" 2>/dev/null)" -- "$cur"))
-		;;
-	esac
+		COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" __names --kind "$kind" "${where[@]}" 2>/dev/null)" -- "$cur"))
+	fi
 }
 complete -F _fieldloom fieldloom
-`, pointWords)
+`)
 	return b.String()
 }
 
 func zshScript(model *kong.Application) string {
 	var b strings.Builder
-	b.WriteString("#compdef fieldloom\n# zsh completion of fieldloom\n_fieldloom() {\n\tlocal -a words_ points\n\twords_=(\n")
+	b.WriteString("#compdef fieldloom\n# zsh completion of fieldloom\n_fieldloom() {\n\tlocal -a words_\n")
 	words := wordsOf(model)
+	zshChoice(&b, words, 2)
+	b.WriteString("\tcase $words[2] in\n")
 	for _, w := range words {
-		fmt.Fprintf(&b, "\t\t%s\n", shellQuote(w.name+":"+w.help))
-	}
-	b.WriteString("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe word words_\n\t\treturn\n\tfi\n\tcase $words[2] in\n")
-	for _, w := range words {
-		fmt.Fprintf(&b, "\t%s)\n\t\t_arguments -s", w.name)
-		for _, f := range w.flags {
-			fmt.Fprintf(&b, " \\\n\t\t\t%s", shellQuote(zshFlag(f)))
+		if w.below == nil {
+			zshWord(&b, &w)
+			continue
 		}
-		fmt.Fprintf(&b, " \\\n\t\t\t'*: :%s'\n\t\t;;\n", zshArgument(w.name))
+		fmt.Fprintf(&b, "\t%s)\n", w.name)
+		zshChoice(&b, w.below, 3)
+		b.WriteString("\tcase $words[3] in\n")
+		for _, below := range w.below {
+			zshWord(&b, &below)
+		}
+		b.WriteString("\tesac\n\t;;\n")
 	}
 	b.WriteString("\tesac\n}\n")
-	b.WriteString("_fieldloom_points() {\n\tlocal -a points\n\tpoints=(${(f)\"$(fieldloom __names 2>/dev/null)\"})\n\tcompadd -a points\n}\n")
+	for _, kind := range kindsOfNames {
+		fmt.Fprintf(&b, "_fieldloom_%[1]s() {\n\tlocal -a names_\n\tnames_=(${(f)\"$(fieldloom __names --kind %[1]s 2>/dev/null)\"})\n\tcompadd -a names_\n}\n", kind)
+	}
 	b.WriteString("if [[ $funcstack[1] == _fieldloom ]]; then _fieldloom; else compdef _fieldloom fieldloom; fi\n")
 	return b.String()
+}
+
+// zshChoice offers words at a place of the command line.
+func zshChoice(b *strings.Builder, words []word, place int) {
+	b.WriteString("\twords_=(\n")
+	for _, w := range words {
+		fmt.Fprintf(b, "\t\t%s\n", shellQuote(w.last()+":"+w.help))
+	}
+	fmt.Fprintf(b, "\t)\n\tif (( CURRENT == %d )); then\n\t\t_describe word words_\n\t\treturn\n\tfi\n", place)
+}
+
+func zshWord(b *strings.Builder, w *word) {
+	fmt.Fprintf(b, "\t%s)\n\t\t_arguments -s", w.last())
+	for _, f := range w.flags {
+		fmt.Fprintf(b, " \\\n\t\t\t%s", shellQuote(zshFlag(f)))
+	}
+	fmt.Fprintf(b, " \\\n\t\t\t'*: :%s'\n\t\t;;\n", zshArgument(w.name))
 }
 
 func zshFlag(f *kong.Flag) string {
@@ -133,18 +207,20 @@ func zshFlag(f *kong.Flag) string {
 	switch {
 	case f.IsBool():
 		return text
-	case f.Name == "for" || f.Name == "since" || f.Name == "devices":
-		return text + ":" + f.Name + ":"
+	case slices.Contains([]string{"config", "socket", "data", "drivers", "key", "trust", "into", "archive", "private", "public"}, f.Name):
+		return text + ":" + f.Name + ":_files"
 	}
-	return text + ":" + f.Name + ":_files"
+	return text + ":" + f.Name + ":"
 }
 
 func zshArgument(word string) string {
-	switch {
-	case strings.Contains("|"+pointWords+"|", "|"+word+"|"):
-		return "_fieldloom_points"
+	switch kind := nameKinds[word]; {
+	case kind != "":
+		return "_fieldloom_" + kind
 	case word == "completion":
 		return "(bash zsh fish)"
+	case word == "driver install", word == "driver sign", word == "driver verify", word == "driver pack", word == "driver try":
+		return "_files"
 	}
 	return ""
 }
@@ -154,17 +230,31 @@ func fishScript(model *kong.Application) string {
 	b.WriteString("# fish completion of fieldloom\ncomplete -c fieldloom -f\n")
 	for _, w := range wordsOf(model) {
 		fmt.Fprintf(&b, "complete -c fieldloom -n __fish_use_subcommand -a %s -d %s\n", w.name, shellQuote(w.help))
-		for _, f := range w.flags {
-			takes := ""
-			if !f.IsBool() {
-				takes = " -r -F"
-			}
-			fmt.Fprintf(&b, "complete -c fieldloom -n '__fish_seen_subcommand_from %s' -l %s%s -d %s\n", w.name, f.Name, takes, shellQuote(f.Help))
+		fishFlags(&b, &w, "__fish_seen_subcommand_from "+w.name)
+		for _, below := range w.below {
+			fmt.Fprintf(&b, "complete -c fieldloom -n '__fish_seen_subcommand_from %s; and not __fish_seen_subcommand_from %s' -a %s -d %s\n",
+				w.name, names(w.below), below.last(), shellQuote(below.help))
+			fishFlags(&b, &below, "__fish_seen_subcommand_from "+w.name+"; and __fish_seen_subcommand_from "+below.last())
 		}
 	}
-	fmt.Fprintf(&b, "complete -c fieldloom -n '__fish_seen_subcommand_from %s' -a '(fieldloom __names 2>/dev/null)'\n", strings.ReplaceAll(pointWords, "|", " "))
+	for _, kind := range kindsOfNames {
+		for _, name := range wordsOfKind(kind) {
+			seen := strings.ReplaceAll(name, " ", "; and __fish_seen_subcommand_from ")
+			fmt.Fprintf(&b, "complete -c fieldloom -n '__fish_seen_subcommand_from %s' -a '(fieldloom __names --kind %s 2>/dev/null)'\n", seen, kind)
+		}
+	}
 	b.WriteString("complete -c fieldloom -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n")
 	return b.String()
+}
+
+func fishFlags(b *strings.Builder, w *word, when string) {
+	for _, f := range w.flags {
+		takes := ""
+		if !f.IsBool() {
+			takes = " -r -F"
+		}
+		fmt.Fprintf(b, "complete -c fieldloom -n '%s' -l %s%s -d %s\n", when, f.Name, takes, shellQuote(f.Help))
+	}
 }
 
 // shellQuote puts a text into single quotes.

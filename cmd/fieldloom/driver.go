@@ -11,6 +11,7 @@ type driverWord struct {
 	Disable  driverDisableWord  `cmd:"" help:"Drain and stop a driver, until it is enabled."`
 	Logs     driverLogsWord     `cmd:"" help:"The lines that a driver wrote."`
 	Level    driverLevelWord    `cmd:"" help:"Set the level of a driver's log while it runs."`
+	Try      driverTryWord      `cmd:"" help:"Run a driver in the foreground, for its author."`
 	Keygen   driverKeygenWord   `cmd:"" help:"Make a key pair that signs packages."`
 	Pack     driverPackWord     `cmd:"" help:"Make a signed package of executables and a draft of the manifest."`
 	Sign     driverSignWord     `cmd:"" help:"Sign a package that lies in a directory."`

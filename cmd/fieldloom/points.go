@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,28 +137,47 @@ func (w *writeWord) Run(ctx context.Context, s *screen) error {
 	return err
 }
 
-// namesWord prints the names of points, for the completion scripts.
+// namesWord prints names, for the completion scripts.
 type namesWord struct {
 	remote
+	Kind string `enum:"points,lines,drivers" default:"points"`
 }
 
-// Run prints the names, or nothing.
+// Run prints the names, or nothing: a shell that completes must not be disturbed.
 func (w *namesWord) Run(ctx context.Context, s *screen) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	c, err := w.connect()
 	if err != nil {
-		return nil //nolint:nilerr // a shell that completes must not be disturbed
-	}
-	defer c.Close()
-	points, err := c.Points(ctx)
-	if err != nil {
 		return nil //nolint:nilerr // as above
 	}
-	var b strings.Builder
-	for i := range points {
-		b.WriteString(points[i].Path() + "\n")
+	defer c.Close()
+	names, err := namesOf(ctx, c, w.Kind)
+	if err != nil || len(names) == 0 {
+		return nil //nolint:nilerr // as above
 	}
-	_, err = fmt.Fprint(s.out, b.String())
+	_, err = fmt.Fprintln(s.out, strings.Join(names, "\n"))
 	return err
+}
+
+func namesOf(ctx context.Context, c *client.Client, kind string) (names []string, err error) {
+	if kind == "drivers" {
+		list, err := c.Packages(ctx)
+		for i := range list {
+			names = append(names, list[i].Driver)
+		}
+		slices.Sort(names)
+		return slices.Compact(names), err
+	}
+	points, err := c.Points(ctx)
+	for i := range points {
+		p := &points[i]
+		if kind == "points" {
+			names = append(names, p.Path())
+		} else {
+			names = append(names, p.Link, p.Link+"/"+p.Device)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
 }

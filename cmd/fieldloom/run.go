@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway"
+	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 type runWord struct {
@@ -40,30 +39,11 @@ func (w *runWord) Run(ctx context.Context, s *screen) error {
 	level.Set(c.Log.Level)
 	hup, stop := hangups(ctx)
 	defer stop()
-	attach, err := attachments(os.Getenv(attachVariable))
+	attach, err := plugin.ParseAttach(os.Getenv(plugin.EnvAttach))
 	if err != nil {
-		return err
+		return &usageError{err.Error()}
 	}
 	return gateway.Run(ctx, gateway.Options{Config: c, Version: version(), Log: newLog(s.err, c.Log.Format, level), Level: level, Reload: hup, Alone: true, Attach: attach})
-}
-
-// attachVariable names drivers that were started by hand: NAME=@FILE, by commas. The
-// file is the record that such a driver wrote.
-const attachVariable = "FIELDLOOM_ATTACH"
-
-func attachments(text string) (map[string]string, error) {
-	list := make(map[string]string)
-	for part := range strings.SplitSeq(text, ",") {
-		if part == "" {
-			continue
-		}
-		name, path, ok := strings.Cut(part, "=@")
-		if !ok || path == "" || checkDriver(name) != nil {
-			return nil, &usageError{fmt.Sprintf("%s: %q is not NAME=@FILE, with the record that `fieldloom driver try` wrote", attachVariable, part)}
-		}
-		list[name] = path
-	}
-	return list, nil
 }
 
 // tune keeps the process small: the core allocates little, so collecting more often

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
 )
 
 type watchWord struct {
 	Patterns []string `arg:"" optional:"" name:"pattern" help:"LINK/DEVICE/POINT with * ? [a-z] in it; LINK and LINK/DEVICE are all below them. Default: everything."`
 	remote
-	JSON  bool          `help:"One line of JSON a sample."`
-	For   time.Duration `help:"End so long after everything stored was shown, instead of with Ctrl-C." placeholder:"10s"`
-	Since time.Duration `help:"Begin with what was stored in this time, without a hole or a repetition." placeholder:"5m"`
+	JSON  bool   `help:"One line of JSON a sample."`
+	For   period `help:"End so long after everything stored was shown, instead of with Ctrl-C." placeholder:"10s"`
+	Since period `help:"Begin with what was stored in this time, without a hole or a repetition: 5m, 2d, 1w." placeholder:"5m"`
 }
 
 // Help has the examples.
@@ -31,22 +32,43 @@ fault "lost" says that samples are missing, and why.
 
 // Run watches.
 func (w *watchWord) Run(ctx context.Context, s *screen) error {
-	if w.For < 0 || w.Since < 0 {
-		return &usageError{"--for and --since take a time that is not negative, like 10s or 5m"}
-	}
 	c, err := w.connect()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	o := client.WatchOptions{Patterns: w.Patterns, For: w.For}
+	o := client.WatchOptions{Patterns: w.Patterns, For: time.Duration(w.For)}
 	if w.Since > 0 {
-		o.Since = time.Now().Add(-w.Since)
+		o.Since = time.Now().Add(-time.Duration(w.Since))
 	}
+	hintUnmatched(ctx, s, c, w.Patterns)
 	if s.lively && !w.JSON {
 		return watchTable(ctx, s, c, o)
 	}
 	return watchLines(ctx, s, c, o, w.JSON)
+}
+
+// period is a duration that takes days and weeks too, as the configuration does.
+type period time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *period) UnmarshalText(text []byte) error {
+	d, err := config.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%w: write a duration such as 10s, 5m, 2d or 1w", err)
+	}
+	*p = period(d)
+	return nil
+}
+
+// hintUnmatched says which patterns match nothing that is configured: they may be
+// misspelt, or match what was stored before.
+func hintUnmatched(ctx context.Context, s *screen, c *client.Client, patterns []string) {
+	for _, p := range patterns {
+		if points, err := c.Points(ctx, p); err == nil && len(points) == 0 {
+			fmt.Fprintln(s.err, s.paint(yellow, "fieldloom: no configured point matches "+printable(p)+": `fieldloom status` shows links and devices"))
+		}
+	}
 }
 
 // watchLines prints a line a sample. Lines are written together while they come

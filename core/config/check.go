@@ -73,7 +73,7 @@ func (k *checker) driver(l *Link) *schemas {
 		}
 		hint := use(names)
 		if len(names) == 0 {
-			hint = "no driver was found" + in(k.dir) + ": set `drivers:` to the directory that holds driver-" + l.Driver
+			hint = "no driver was found" + in(k.dir) + ": install its package with `fieldloom driver install`, or set `drivers:` to the directory that has it"
 		}
 		n := l.source.driver
 		k.add(n.place, n.trail.String(), "there is no driver %q%s: %s", l.Driver, suggest(l.Driver, names), hint)

@@ -50,7 +50,7 @@ fieldloom.yaml:1:50: links.l.devices.d.x: unknown key: the driver bare takes no 
 func TestCheckWithoutDrivers(t *testing.T) {
 	c := mustParse(t, "links: {l: {driver: bare}}")
 	want := `fieldloom.yaml:1:21: links.l.driver: there is no driver "bare": no driver was found: ` +
-		"set `drivers:` to the directory that holds driver-bare"
+		"install its package with `fieldloom driver install`, or set `drivers:` to the directory that has it"
 	if got := c.Check(nil).Error(); got != want {
 		t.Errorf("got %s", got)
 	}

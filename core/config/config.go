@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -123,6 +124,26 @@ func Load(dir string) (*Config, error) {
 // directory, with slashes. It touches no disk. An error is of type Errors.
 func Parse(files map[string][]byte) (*Config, error) {
 	return parse("", fromMap(files), defaultLimits())
+}
+
+// ParseFile is Parse of one file, which stands for fieldloom.yaml; errors name it by its
+// path.
+func ParseFile(path string, text []byte) (*Config, error) {
+	c, err := Parse(map[string][]byte{mainFile: text})
+	var all Errors
+	if errors.As(err, &all) {
+		for _, e := range all {
+			if e.File == mainFile {
+				e.File = path
+			}
+		}
+		return nil, all
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Files, c.names = []string{path}, []string{path}
+	return c, nil
 }
 
 func besideExecutable(name string) string {

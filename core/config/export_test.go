@@ -46,8 +46,6 @@ func ExpandName(text string, limit int64) (names []string, size int64, err error
 	return names, s.size(), nil
 }
 
-func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
-
 func FormatDuration(d time.Duration) string { return formatDuration(d) }
 
 func ParseSize(text string) (int64, error) { return parseSize(text) }

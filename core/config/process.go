@@ -49,7 +49,7 @@ const (
 	mostOrphan       = 7 * 24 * time.Hour
 	defaultProbation = time.Minute
 	mostProbation    = 24 * time.Hour
-	mostInstances    = 64
+	mostInstances    = 16
 	mostStandby      = 4
 	leastMemory      = 32 << 20
 	leastSpill       = 1 << 20

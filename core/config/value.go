@@ -201,6 +201,9 @@ func parseDuration(text string) (time.Duration, error) {
 	return time.Duration(math.Round(sum)), nil
 }
 
+// ParseDuration reads a duration as the configuration has it: 1m30s, 7d, 2w.
+func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
+
 // splitUnit cuts a number and the letters after it off the front of s.
 func splitUnit(s string) (digits, unit, rest string) {
 	rest = strings.TrimLeft(s, "0123456789.")

@@ -22,8 +22,8 @@ type shipped struct {
 
 // keptRecord is what the gateway that comes after needs of a detached process.
 type keptRecord struct {
-	Process plugin.Record `json:"process"`
-	Shipped *shipped      `json:"shipped"`
+	Process json.RawMessage `json:"process"` // a plugin.Record
+	Shipped *shipped        `json:"shipped"`
 }
 
 // fleet knows the processes that live.
@@ -98,7 +98,11 @@ func (p *process) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler)
 
 // Record is what adopt needs.
 func (p *process) Record() (json.RawMessage, error) {
-	return json.Marshal(keptRecord{p.Process.Record(), p.shipped})
+	record, err := json.Marshal(p.Process.Record())
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(keptRecord{record, p.shipped})
 }
 
 // driverLogs gives each driver a logger with a level of its own.

@@ -145,9 +145,7 @@ func (g *gateway) run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return api.Serve(ctx, api.Guard(socket, g.drivers.Owns, g.o.Log), api.Handler(g), g.o.Log)
-	})
+	group.Go(func() error { return api.Serve(ctx, api.Guard(socket, g.drivers.Owns, g.o.Log), api.Handler(g), g.o.Log) })
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
 	if g.o.Alone {

@@ -5,10 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"sync"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
@@ -43,8 +44,9 @@ type knownPolicy struct {
 	err    error
 }
 
-// image is an image as package supervise sees it: what is executed, and what it may do.
-// Where either changes, a process of the one is not a process of the other.
+// image is an image as package supervise sees it: what is executed, as which version, and
+// what it may do. Where one of these changes, a process of the one is not a process of
+// the other.
 type image struct {
 	of     *depot.Image
 	rights string
@@ -54,7 +56,7 @@ var _ supervise.Image = image{}
 
 func (i image) Version() string { return i.of.Version }
 
-func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + i.rights }
+func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + "-" + i.of.Version + i.rights }
 
 // policy is what the processes of a driver may do by the configuration in force.
 func (l *launcher) policy(kind string) (confine.Policy, error) {
@@ -177,6 +179,9 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned}), nil
 }
 
+// tailLines is how many of the last lines of a process that died are shown.
+const tailLines = 200
+
 // reportOf is how a process was confined, and why it was not started where that is
 // the reason.
 func reportOf(pending *confine.Pending) (confine.Report, error) {
@@ -189,35 +194,47 @@ func reportOf(pending *confine.Pending) (confine.Report, error) {
 // command is what is the same however a process comes to be.
 func (l *launcher) command(kind string, how config.Process) plugin.Command {
 	return plugin.Command{
-		Name: kind, Env: DriverEnv(), Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir,
+		Name: kind, Env: DriverEnv(), Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
 		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
 	}
 }
 
-// adopt reattaches to a process of an earlier gateway.
+// killLimit is how long the kernel may take to end a process that is not adopted.
+const killLimit = 5 * time.Second
+
+// adopt reattaches to a process of an earlier gateway. One that is there, proves that it
+// is the one, and does not answer is killed: it may have links open.
 func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
 	var kept keptRecord
 	if err := json.Unmarshal(r.Process, &kept); err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
 	}
-	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
-	command.Detach = true
-	p, err := plugin.Reattach(ctx, kept.Process, command)
+	record, err := plugin.ParseRecord(kept.Process)
 	if err != nil {
+		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
+	}
+	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
+	command.Detach, command.OnLine = true, r.OnLine
+	p, err := plugin.Reattach(ctx, record, command)
+	if err == nil {
+		return l.fleet.add(r.Kind, p, kept.Shipped), nil
+	}
+	if record.Hand || errors.Is(err, plugin.ErrGone) || errors.Is(err, plugin.ErrNotTheSame) {
 		return nil, err
 	}
-	return l.fleet.add(r.Kind, p, kept.Shipped), nil
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killLimit)
+	defer cancel()
+	if killErr := record.Kill(killing); killErr != nil && !errors.Is(killErr, plugin.ErrGone) {
+		return nil, errors.Join(err, killErr)
+	}
+	return nil, fmt.Errorf("%w: it was killed: %w", err, plugin.ErrGone)
 }
 
 // attachByHand takes a driver that somebody started, at a debugger perhaps.
 func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(plugin.Line)) (supervise.Process, error) {
-	text, err := os.ReadFile(path)
+	record, err := plugin.ReadRecord(path)
 	if err != nil {
-		return nil, fmt.Errorf("attach to driver %s: %w: start it by hand, which writes that file", kind, err)
-	}
-	var record plugin.Record
-	if err := json.Unmarshal(text, &record); err != nil {
-		return nil, fmt.Errorf("attach to driver %s: %s: %w", kind, path, err)
+		return nil, fmt.Errorf("attach to driver %s: %w: start it by hand with FIELDLOOM_SERVE, which writes that file", kind, err)
 	}
 	command := l.command(kind, l.configs()[0].Process(kind))
 	command.OnLine = onLine

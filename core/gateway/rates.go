@@ -48,8 +48,8 @@ func (r *rates) fill(s *client.Status, now time.Time) {
 	started := make(map[string]time.Time)
 	for i := range s.Drivers {
 		d := &s.Drivers[i]
-		started[d.Name] = d.Started
-		d.Rate = r.base.rate(now, d.Started, d.Samples, func(c *counters) (uint64, bool) { n, ok := c.drivers[driverKey{d.Name, d.PID}]; return n, ok })
+		started[d.Name] = countedSince(d)
+		d.Rate = r.base.rate(now, started[d.Name], d.Samples, func(c *counters) (uint64, bool) { n, ok := c.drivers[driverKey{d.Name, d.PID}]; return n, ok })
 	}
 	for i := range s.Links {
 		l := &s.Links[i]
@@ -66,6 +66,17 @@ func (r *rates) fill(s *client.Status, now time.Time) {
 	if r.latest == nil || now.Sub(r.latest.at) >= minWindow {
 		r.latest = count(s, now)
 	}
+}
+
+// countedSince is when a driver's counters were zero; zero: that is not known, because an
+// earlier gateway started a process of it.
+func countedSince(d *client.Driver) time.Time {
+	for i := range d.Processes {
+		if d.Processes[i].Adopted {
+			return time.Time{}
+		}
+	}
+	return d.Started
 }
 
 // rate is a counter's growth a second since c, or since the process's start where c

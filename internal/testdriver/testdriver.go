@@ -44,7 +44,8 @@ func (m *memory) Info() driver.Info {
 	return driver.Info{
 		Name: m.name, Version: "1.2.3",
 		LinkSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{
-			"refuse":{"type":"string","description":"The link cannot be opened, for this reason."}}}`),
+			"refuse":{"type":"string","description":"The link cannot be opened, for this reason."},
+			"password":{"type":"string","description":"Whose length is a gauge; it may be a secret.","writeOnly":true}}}`),
 		DeviceSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{"unit":{"type":"integer","maximum":9}}}`),
 	}
 }
@@ -70,14 +71,22 @@ func check(d driver.DeviceConfig) error {
 }
 
 // Open opens a link.
-func (m *memory) Open(_ context.Context, cfg driver.LinkConfig, _ driver.Env) (driver.Link, error) {
-	var s struct{ Refuse string }
+func (m *memory) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
+	var s struct{ Refuse, Password string }
 	if err := driver.DecodeSettings(cfg.Settings, &s); err != nil {
 		return nil, err
 	}
 	if s.Refuse != "" {
 		return nil, driver.Errorf(driver.NotConnected, "%s", s.Refuse)
 	}
+	password, err := env.Resolve(ctx, s.Password)
+	if err != nil {
+		return nil, err
+	}
+	env.Gauge("password_bytes", float64(len(password)))
+	env.Count("opens", 1)
+	env.Log.Info("memory is there")
+	env.Log.Debug("memory is empty")
 	return &link{}, nil
 }
 

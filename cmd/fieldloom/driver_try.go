@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/gateway"
+)
+
+type driverTryWord struct {
+	Path   string   `arg:"" help:"Executable of the driver, or what starts it: a debugger."`
+	Args   []string `arg:"" optional:"" help:"Arguments of the executable, behind --."`
+	Config string   `help:"File with the links to try it on; a directory is a whole configuration." required:"" type:"path" placeholder:"FILE"`
+	Level  string   `help:"Lowest level of its log." enum:"debug,info,warn,error" default:"info"`
+	JSON   bool     `help:"One line of JSON a sample."`
+}
+
+// Help has the examples.
+func (*driverTryWord) Help() string {
+	return `For an author: runs the driver in the foreground with the terminal as it is, prints its samples, and ends with Ctrl-C. It is not
+verified, not confined, not restarted and not timed: a debugger may stop it. Nothing is stored.
+
+To use it in a gateway instead, start the driver with FIELDLOOM_SERVE=record.json in its environment, and the gateway with
+FIELDLOOM_ATTACH=NAME=record.json. The gateway says so loudly.
+
+  fieldloom driver try ./driver-acme --config links/line1.yaml
+  fieldloom driver try dlv --config links/line1.yaml -- exec ./driver-acme`
+}
+
+// Run tries.
+func (w *driverTryWord) Run(ctx context.Context, s *screen) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(w.Level)); err != nil {
+		return &usageError{err.Error()}
+	}
+	return gateway.Try(ctx, gateway.TryOptions{
+		Path: w.Path, Args: w.Args, Config: w.Config, Level: level, Log: newLog(s.err, "text", slog.LevelWarn),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Sample: func(sample *client.Sample) error { return printSample(s, sample, w.JSON) },
+		Event:  func(e engine.Event) { fmt.Fprintln(s.err, conditionLine(s, &e)) },
+	})
+}
+
+// conditionLine is a change of condition as a line.
+func conditionLine(s *screen, e *engine.Event) string {
+	line := e.Time.Local().Format("2006-01-02T15:04:05.000") + "  " + e.Link
+	if e.Device != "" {
+		line += "/" + e.Device
+	}
+	line += " is " + e.Condition.String()
+	if e.Cause != nil {
+		line += ": " + e.Cause.Code.String() + ": " + e.Cause.Text
+	}
+	return s.paint(stateColour(e.Condition.String()), printable(line))
+}

@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/catalog"
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// TryOptions say how Try runs a driver.
+type TryOptions struct {
+	Path   string   // of the executable: a driver, or what starts one
+	Args   []string // without the executable's name
+	Config string   // a file with links, or a configuration's directory
+	Level  slog.Level
+	Log    *slog.Logger // nil: silent
+
+	Stdin, Stdout, Stderr *os.File // the driver's
+
+	// Sample and Event are called by one goroutine with what the driver sends. What they
+	// return ends the trial.
+	Sample func(*client.Sample) error
+	Event  func(engine.Event)
+}
+
+// endLimit is how long a driver that was tried may take to end.
+const endLimit = 10 * time.Second
+
+// Try runs a driver in the foreground with the links of a file, until ctx is done or it
+// ends. It is not verified, not confined and not restarted, and nothing is stored. An
+// error is a *ConfigError where the file is at fault.
+func Try(ctx context.Context, o TryOptions) (err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c, err := loadTrial(o.Config)
+	if err != nil {
+		return err
+	}
+	kind, err := trialKind(c, o)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "fieldloom-try-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	d, err := openData(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	points, err := catalog.Open(d.db)
+	if err != nil {
+		return err
+	}
+	g := &gateway{data: d, catalog: points, choices: &choiceBook{now: new(choices)}}
+	g.inForce.Store(&adopted{Config: c})
+	t, err := plugin.Try(ctx, plugin.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: plugin.Command{
+		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: g.services(kind), Level: o.Level}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+		defer cancel()
+		err = errors.Join(err, t.End(ending))
+	}()
+	return g.try(ctx, t, kind, o)
+}
+
+// loadTrial reads a file with links, or a whole configuration.
+func loadTrial(path string) (*config.Config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &ConfigError{Faults: []error{err}}
+	}
+	if info.IsDir() {
+		c, err := config.Load(path)
+		if err != nil {
+			return nil, configError(err)
+		}
+		return c, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &ConfigError{Faults: []error{err}}
+	}
+	c, err := config.ParseFile(path, text)
+	if err != nil {
+		return nil, configError(err)
+	}
+	if !filepath.IsAbs(c.SecretsDir) {
+		c.SecretsDir = filepath.Join(filepath.Dir(path), c.SecretsDir)
+	}
+	return c, nil
+}
+
+// trialKind is the driver that is tried: the only one that the file uses, or the one
+// that the executable is named after. Only its links are kept.
+func trialKind(c *config.Config, o TryOptions) (string, error) {
+	kinds := c.Drivers()
+	kind := ""
+	for _, k := range kinds {
+		if len(kinds) == 1 || strings.HasPrefix(filepath.Base(o.Path), "driver-"+k) {
+			kind = k
+		}
+	}
+	if kind == "" {
+		return "", &ConfigError{Faults: []error{fmt.Errorf("%s: has links of %d drivers, and %s is not named driver-NAME after one of them: leave one driver's links",
+			o.Config, len(kinds), filepath.Base(o.Path))}}
+	}
+	c.Links = slices.DeleteFunc(c.Links, func(l *config.Link) bool { return l.Driver != kind })
+	return kind, nil
+}
+
+// try gives the driver its links and passes on what it sends.
+func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOptions) error {
+	c := g.inForce.Load().Config
+	described := t.Description()
+	if err := c.Check(map[string]engine.Description{kind: described}); err != nil {
+		return configError(err)
+	}
+	if faults := checkSecrets(c); faults != nil {
+		return &ConfigError{Faults: faults}
+	}
+	states, err := g.catalog.States(c, 1)
+	if err != nil {
+		return err
+	}
+	found, err := t.Apply(ctx, states[kind], engine.ApplyOptions{})
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		wrong := new(ConfigError)
+		for _, f := range found {
+			wrong.Faults = append(wrong.Faults, c.Locate(kind, f))
+		}
+		return wrong
+	}
+	h := &trialHandler{o: o, broken: make(chan error, 1)}
+	h.decoder = newDecoder(g.catalog, nil, callSink(o.Sample))
+	a, err := t.Attach(ctx, plugin.Hello{CoreEpoch: 1}, h)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	h.acknowledge(a)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-t.Ended():
+		return errors.New("the driver ended by itself")
+	case <-a.Done():
+		return a.Err()
+	case err := <-h.broken:
+		return err
+	}
+}
+
+// trialHandler passes on what a driver sends, and acknowledges it.
+type trialHandler struct {
+	o       TryOptions
+	decoder *decoder
+	broken  chan error
+
+	mu   sync.Mutex
+	acks *plugin.Attachment
+	last uint64
+	over atomic.Bool
+}
+
+// acknowledge begins to acknowledge: the attachment is known only after the first
+// frames may have come.
+func (h *trialHandler) acknowledge(a *plugin.Attachment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.acks = a
+	if h.last > 0 {
+		a.Ack(h.last)
+	}
+}
+
+// Frame implements plugin.Handler.
+func (h *trialHandler) Frame(sequence uint64, frame []byte) {
+	if h.over.Load() {
+		return
+	}
+	if err := h.decoder.frame(frame); err != nil {
+		h.over.Store(true)
+		h.broken <- err
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last = sequence
+	if h.acks != nil {
+		h.acks.Ack(sequence)
+	}
+}
+
+// Event implements plugin.Handler.
+func (h *trialHandler) Event(e engine.Event) {
+	if h.o.Event != nil {
+		h.o.Event(e)
+	}
+}
+
+// Heartbeat implements plugin.Handler.
+func (h *trialHandler) Heartbeat(uint64) {}
