@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	"github.com/fieldloom/fieldloom/drivers/modbus"
 	"github.com/fieldloom/fieldloom/drivers/mqtt"
@@ -83,7 +85,9 @@ func TestScripts(t *testing.T) {
 			"gone":       gone,
 			"signal":     signalGateway,
 			"tty":        onTerminal,
-			"copy-tree":  copyTree,
+			"lives":      lives,
+			"pid-of":     pidOf,
+			"same-pid":   samePID,
 		},
 	})
 }
@@ -157,13 +161,50 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("tty.out"), shown, 0o600))
 }
 
-// copyTree copies a directory: copy-tree FROM TO
-func copyTree(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: copy-tree FROM TO")
+// driverPID asks the gateway of a directory for the process of a driver.
+func driverPID(ts *testscript.TestScript, driver, dir string) int {
+	var out []byte
+	cmd := exec.Command("fieldloom", "status", "--json", "--config", dir)
+	cmd.Dir = ts.Getenv("WORK")
+	out, err := cmd.Output()
+	ts.Check(err)
+	var status client.Status
+	ts.Check(json.Unmarshal(out, &status))
+	for i := range status.Drivers {
+		if status.Drivers[i].Name == driver {
+			return status.Drivers[i].PID
+		}
 	}
-	from, to := ts.MkAbs(args[0]), ts.MkAbs(args[1])
-	ts.Check(os.CopyFS(to, os.DirFS(from)))
+	ts.Fatalf("there is no driver %s", driver)
+	return 0
+}
+
+// pidOf keeps the process of a driver in a variable: pid-of DRIVER DIR VARIABLE
+func pidOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: pid-of DRIVER DIR VARIABLE")
+	}
+	ts.Setenv(args[2], strconv.Itoa(driverPID(ts, args[0], args[1])))
+}
+
+// samePID demands that a driver is the process in a variable: same-pid DRIVER DIR VARIABLE
+func samePID(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: same-pid DRIVER DIR VARIABLE")
+	}
+	if got := strconv.Itoa(driverPID(ts, args[0], args[1])); got != ts.Getenv(args[2]) {
+		ts.Fatalf("driver %s is process %s, want %s", args[0], got, ts.Getenv(args[2]))
+	}
+}
+
+// lives demands that the process in a variable lives: lives VARIABLE
+func lives(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lives VARIABLE")
+	}
+	pid, err := strconv.Atoi(ts.Getenv(args[0]))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, 0))
 }
 
 // gone demands that no process runs with an argument or environment in the script's
