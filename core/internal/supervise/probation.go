@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -74,7 +75,10 @@ func (u *upgrade) probation(ctx context.Context) error {
 	for {
 		pause := min(probe, time.Until(end))
 		if pause <= 0 {
-			return nil
+			if !u.unanswered() {
+				return nil
+			}
+			pause = probe // until it answers, or is given up
 		}
 		over := time.Now().Add(pause)
 		if err := u.wait(ctx, pause+time.Minute, "wait", p.at(over)); err != nil {
@@ -86,6 +90,12 @@ func (u *upgrade) probation(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// unanswered tells that a new process has not answered the last look at it: it is not
+// known to be well.
+func (u *upgrade) unanswered() bool {
+	return slices.ContainsFunc(u.turns, func(t *turn) bool { return t.mute > 0 })
 }
 
 // at is a condition that is met at a time. It makes sure that somebody looks.

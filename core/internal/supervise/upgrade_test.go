@@ -234,6 +234,27 @@ func TestABadVersionIsRolledBack(t *testing.T) {
 	}
 }
 
+// A version is not taken at the end of its probation when nobody knows how it is: the
+// last look at it may still be waiting for an answer.
+func TestProbationEndsWithAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "line"), Probation: 4 * time.Second})
+		time.Sleep(time.Second)
+		go func() {
+			time.Sleep(2500 * time.Millisecond)
+			p := r.process(2)
+			p.mu.Lock()
+			p.statusErr = errors.New("mute")
+			p.mu.Unlock()
+		}()
+		if err := r.s.Upgrade(t.Context(), "fake", "2.0", nil); err == nil || !strings.Contains(err.Error(), "does not tell its status: mute") {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+}
+
 func TestASecondUpgradeIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sh := newShelf(t, nil)
