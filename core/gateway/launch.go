@@ -176,11 +176,25 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	case err != nil:
 		return nil, err
 	}
+	if err := sameName(ctx, spec.Kind, p); err != nil {
+		return nil, err
+	}
 	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned}), nil
 }
 
 // tailLines is how many of the last lines of a process that died are shown.
 const tailLines = 200
+
+// sameName stops a process that says that it is another driver: its executable came into
+// the wrong package, and would be asked for what it does not know.
+func sameName(ctx context.Context, kind string, p *plugin.Process) error {
+	name := p.Description().Name
+	if name == kind {
+		return nil
+	}
+	err := driver.Errorf(driver.InvalidConfig, "start driver %s: its executable says that it is driver %s: install a package with the right one", kind, name)
+	return errors.Join(err, p.Stop(ctx))
+}
 
 // reportOf is how a process was confined, and why it was not started where that is
 // the reason.

@@ -19,7 +19,7 @@ func TestDriverKilledWithStandby(t *testing.T) { ordeal.Kills(t, load, 1, 3) }
 func TestDriverUpgraded(t *testing.T) { ordeal.Upgrades(t, load, 2) }
 
 func TestDriverUpgradedToWhatIsBad(t *testing.T) {
-	ordeal.BadUpgrades(t, load, []string{"refuse", "die"}, 1)
+	ordeal.BadUpgrades(t, load, []string{"name", "die"}, 1)
 }
 
 func TestCoreRestarted(t *testing.T) { ordeal.Restarts(t, load, 1, 1, plant.Twin) }
