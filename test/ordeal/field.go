@@ -70,6 +70,8 @@ func newField(t testing.TB, o Options) *Field {
 	return f
 }
 
+// configure writes the configuration. The slot is not the first point: that is what a
+// device is probed with that was given up, and a probe is no poll.
 func (f *Field) configure() {
 	f.t.Helper()
 	var links strings.Builder
@@ -83,7 +85,7 @@ trust: %q
 orphan: 1m
 detach: true
 processes: {modbus: {%s}}
-templates: {fleet: {points: {slot: {address: "holding:0:uint32"}, "reg[2..%d]": {address: "holding:{n}"}}}}
+templates: {fleet: {points: {"reg[2..%d]": {address: "holding:{n}"}, slot: {address: "holding:0:uint32"}}}}
 `, f.drivers, f.bins.Trust(), f.o.Process, f.o.Registers-1)
 	for name, text := range map[string]string{"fieldloom.yaml": main, "links/links.yaml": links.String()} {
 		path := filepath.Join(f.dir, name)
