@@ -79,11 +79,12 @@ func (v *verdict) losses(polls []poll, gaps []gap, period time.Duration) {
 	}
 }
 
-// gapFor finds the gap of a cause that spans a time.
-func (e *evidence) gapFor(at time.Time, cause ...string) bool {
+// gapFor finds the gap of a cause that spans a death. Frames that were on their way come
+// a little after it, and the gap begins with the last of them.
+func (e *evidence) gapFor(death time.Time, late time.Duration, cause ...string) bool {
 	for i := range e.gaps {
 		g := &e.gaps[i]
-		fits := g.covers(at)
+		fits := g.covers(death) || g.covers(death.Add(late))
 		for _, text := range cause {
 			fits = fits && strings.Contains(g.cause, text)
 		}

@@ -61,7 +61,7 @@ func (f *Field) judgeKills(shown *watcher, kills []kill, spares int, took time.D
 		t.Errorf("%d of %d slots that were acknowledged are not in the spool", forgotten, acknowledged)
 	}
 	for _, k := range kills {
-		if !e.gapFor(k.at, "pid "+strconv.Itoa(k.pid), "killed") {
+		if !e.gapFor(k.at, f.o.Period, "pid "+strconv.Itoa(k.pid), "killed") {
 			t.Errorf("no gap tells of the death of process %d at %v", k.pid, k.at)
 		}
 	}
