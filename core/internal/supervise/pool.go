@@ -2,14 +2,10 @@ package supervise
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 const (
@@ -303,102 +299,6 @@ func (p *pool) isWanted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return (p.wanted || p.prepared) && !p.closing
-}
-
-// await returns a process of the driver, or the reason why the last start failed.
-func (p *pool) await(ctx context.Context) (Process, error) {
-	for {
-		p.mu.Lock()
-		proc, worst, changed := p.anyProcess(), p.worst(), p.changed
-		why := p.down(worst)
-		down := worst == nil || worst.state.down()
-		p.mu.Unlock()
-		switch {
-		case proc != nil:
-			return proc, nil
-		case down:
-			return nil, why
-		}
-		select {
-		case <-changed:
-		case <-p.done:
-			return nil, driver.Errorf(driver.NotConnected, "driver %s was stopped", p.kind)
-		case <-ctx.Done():
-			return nil, fmt.Errorf("start driver %s: %w", p.kind, ctx.Err())
-		}
-	}
-}
-
-// anyProcess is the process of a member that is a primary, best of an active one.
-func (p *pool) anyProcess() Process {
-	var found Process
-	for _, sh := range p.shards {
-		if m := sh.primary; m != nil && m.life != nil && (found == nil || m.state == Active) {
-			found = m.life.proc
-		}
-	}
-	return found
-}
-
-// control returns the process that has a link.
-func (p *pool) control(name string) (engine.Control, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if name == "" {
-		if proc := p.anyProcess(); proc != nil {
-			return proc, nil
-		}
-		return nil, p.down(p.worst())
-	}
-	if l := p.links[name]; l != nil {
-		if l.holder != nil && !l.holder.over {
-			return l.holder.proc, nil
-		}
-		if sh := p.shardOf(l); sh != nil {
-			return nil, p.down(sh.primary)
-		}
-	}
-	return nil, p.down(p.worst())
-}
-
-// down says why a member's links are down; without a member, why the driver's are.
-func (p *pool) down(m *member) *driver.Error {
-	state, cause := Stopped, p.stopCause()
-	if m != nil && cause == "" {
-		state, cause = m.state, m.cause
-	}
-	text := fmt.Sprintf("driver %s is %s", p.kind, state)
-	if cause != "" {
-		text += ": " + cause
-	}
-	return &driver.Error{Code: driver.NotConnected, Text: text}
-}
-
-// stopCause says why the pool is not to have processes; empty: it is.
-func (p *pool) stopCause() string {
-	switch {
-	case p.desired.Disabled != "":
-		return p.desired.Disabled
-	case p.missing != "":
-		return p.missing
-	case p.closing:
-		return "the gateway is stopping"
-	case !p.wanted && !p.prepared:
-		return "no link uses it"
-	}
-	return ""
-}
-
-// worst is the primary that is worst off; nil: there is none.
-func (p *pool) worst() *member {
-	rank := []State{Standby, Active, Verified, Starting, Draining, Stopped, BackingOff, Quarantined}
-	var found *member
-	for _, sh := range p.shards {
-		if m := sh.primary; m != nil && (found == nil || slices.Index(rank, m.state) > slices.Index(rank, found.state)) {
-			found = m
-		}
-	}
-	return found
 }
 
 func isDone(c <-chan struct{}) bool {
