@@ -42,6 +42,8 @@ type sighting struct {
 	sweeps int
 	alone  bool // a link with one runner, ...
 	passed bool // ... that was passed over the last time
+	wanted bool // a link that is to be open, ...
+	spent  bool // ... and is not opened again, because so many calls never returned
 }
 
 // stuck tells whether a thing stands still: it is idle although there is something
@@ -55,15 +57,24 @@ func (s *sighting) stuck(turns uint64, idle bool) bool {
 	return s.sweeps >= stuckSweeps
 }
 
-// sweep looks at everything and tells whether all goes on.
+// sweep looks at everything and tells whether all goes on. A driver whose calls return
+// on no link any more, because all wait for one lock perhaps, does not: only another
+// process helps. While one link works, the others wait for what a person does.
 func (e *Engine) sweep() bool {
 	now := e.clock.now()
 	alive := e.batcher.alive(now)
 	alive = e.ring.alive(e.batcher.flushes.Load()) && alive
+	wanted, spent := 0, 0
 	for _, l := range e.all() {
 		alive = l.sweep(now) && alive
+		if l.seen.wanted {
+			wanted++
+		}
+		if l.seen.spent {
+			spent++
+		}
 	}
-	return alive
+	return alive && (wanted == 0 || spent < wanted)
 }
 
 // all gives every link, also those removed and not done yet.
@@ -88,6 +99,8 @@ func (l *link) sweep(now int64) bool {
 	}
 	defer l.mu.Unlock()
 	l.seen.alone = len(l.runners) == 1
+	l.seen.wanted = l.active
+	l.seen.spent = l.active && l.session == nil && l.abandoned >= maxAbandoned
 	for i := 0; i < len(l.runners); i++ {
 		r := l.runners[i]
 		if !r.running || now < r.hangAt {

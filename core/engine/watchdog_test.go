@@ -131,6 +131,34 @@ func TestProgressStopsWithTheScheduler(t *testing.T) {
 	})
 }
 
+// TestProgressStopsWithTheDriver has the calls of one link never return, and then those
+// of both: only then is the driver of no use any more.
+func TestProgressStopsWithTheDriver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		l, m := r.set("l", "d1", 1), r.set("m", "d1", 1)
+		second := link("m", 1, table(1))
+		second.Devices[0].FirstHandle = 500
+		r.apply(link("l", 1, table(1)), second)
+		release := l.Hang()
+		sleep(time.Hour)
+		if n := goesOn(r.Engine); n < 59 {
+			t.Errorf("it went on by %d though one link works", n)
+		}
+		releaseOther := m.Hang()
+		sleep(5 * time.Minute)
+		if n := goesOn(r.Engine); n != 0 {
+			t.Errorf("it went on by %d though no call returns", n)
+		}
+		releaseOther()
+		release()
+		sleep(5 * time.Minute)
+		if n := goesOn(r.Engine); n < 59 {
+			t.Errorf("it went on by %d though all calls returned", n)
+		}
+	})
+}
+
 // TestProgressGoesOn does to an engine whatever a driver and its devices can: it
 // goes on.
 func TestProgressGoesOn(t *testing.T) {
