@@ -135,6 +135,7 @@ func fixed(old, next *config.Config) error {
 		different bool
 	}{
 		{"data", old.DataDir != next.DataDir},
+		{"drivers", old.DriversDir != next.DriversDir},
 		{"socket", old.Socket != next.Socket},
 		{"spool", old.Spool != next.Spool},
 		{"log format", old.Log.Format != next.Log.Format},
@@ -181,6 +182,11 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 	}
 	g.inForce.Store(a)
 	g.setDrivers()
+	g.background(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
+	if old.TrustFile != next.TrustFile || old.AllowDev != next.AllowDev {
+		g.depot.Scan()
+		g.warn()
+	}
 	return changed, nil
 }
 

@@ -71,6 +71,7 @@ type gateway struct {
 	depot    *depot.Depot
 	fleet    fleet
 	launcher *launcher
+	runDir   string // of the driver processes' sockets
 	logs     *driverLogs
 	drivers  *supervise.Supervisor
 	hub      live.Hub
@@ -133,7 +134,7 @@ func (g *gateway) run(ctx context.Context) error {
 	ctx, g.stop = context.WithCancel(ctx)
 	defer func() {
 		g.stop()
-		g.upgrades.work.Wait()
+		g.upgrades.end()
 	}()
 	g.life = ctx
 	g.warn()
@@ -145,7 +146,9 @@ func (g *gateway) run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return api.Serve(ctx, api.Guard(socket, g.drivers.Owns, g.o.Log), api.Handler(g), g.o.Log) })
+	group.Go(func() error {
+		return api.Serve(ctx, api.Guard(socket, g.drivers.Owns, g.o.Log), api.Handler(g), g.o.Log)
+	})
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
 	if g.o.Alone {
@@ -170,6 +173,9 @@ func (g *gateway) close() error {
 	}
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
+	}
+	if g.runDir != "" {
+		_ = os.Remove(g.runDir) // where it is empty: detached drivers live in it
 	}
 	if g.data != nil {
 		errs = append(errs, g.data.close())

@@ -95,23 +95,7 @@ func (c *choices) since(kind string, l line) time.Time {
 
 // Offline implements api.Gateway.
 func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
-	a := g.inForce.Load()
-	lines, err := a.linesFor(r)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	err = g.rechoose(func(c *choices) {
-		if r.Driver != "" {
-			keepTime(c.Resting, r.Driver, now)
-			return
-		}
-		for _, l := range lines {
-			keepTime(c.Offline, l.String(), now)
-		}
-	})
+	lines, err := g.takeOffline(r)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +111,26 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line"}
 	}
 	return results, nil
+}
+
+// takeOffline marks what is asked for, and tells the drivers.
+func (g *gateway) takeOffline(r client.LineRequest) ([]line, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	lines, err := g.inForce.Load().linesFor(r)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return lines, g.rechoose(func(c *choices) {
+		if r.Driver != "" {
+			keepTime(c.Resting, r.Driver, now)
+			return
+		}
+		for _, l := range lines {
+			keepTime(c.Offline, l.String(), now)
+		}
+	})
 }
 
 // keepTime notes a time, unless there is an earlier one.
@@ -204,10 +208,8 @@ func (g *gateway) drained(ctx context.Context, lines []line) bool {
 	})
 }
 
-// Online implements api.Gateway.
+// Online implements api.Gateway. Nothing else waits for the checks.
 func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
 	a, c := g.inForce.Load(), g.choices.get()
 	results, lines, err := a.offlineLines(c, r)
 	if err != nil {
@@ -217,23 +219,7 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	err = g.rechoose(func(c *choices) {
-		if r.Driver != "" { // its links stand for themselves from now on
-			if at, ok := c.Resting[r.Driver]; ok {
-				now = at
-			}
-			delete(c.Resting, r.Driver)
-		}
-		for i, l := range lines {
-			if faults[i] == nil {
-				delete(c.Offline, l.String())
-			} else {
-				keepTime(c.Offline, l.String(), now)
-			}
-		}
-	})
-	if err != nil {
+	if err := g.bringOnline(r, lines, faults); err != nil {
 		return nil, err
 	}
 	for i, l := range lines {
@@ -246,6 +232,27 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+// bringOnline takes back the marks of the lines that passed their check.
+func (g *gateway) bringOnline(r client.LineRequest, lines []line, faults []error) error {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	return g.rechoose(func(c *choices) {
+		since := time.Now()
+		at, resting := c.Resting[r.Driver]
+		if resting { // its links stand for themselves from now on
+			since = at
+			delete(c.Resting, r.Driver)
+		}
+		for i, l := range lines {
+			if faults[i] == nil {
+				delete(c.Offline, l.String())
+			} else if _, marked := c.Offline[l.String()]; marked || resting {
+				keepTime(c.Offline, l.String(), since)
+			}
+		}
+	})
 }
 
 // offlineLines are the lines of a request that are off line, and results for those

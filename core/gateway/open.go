@@ -40,12 +40,11 @@ func (g *gateway) openDrivers() (err error) {
 	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Load().Config }, g.data.db, g.o.Log); err != nil {
 		return err
 	}
-	runDir, err := g.openRunDir()
-	if err != nil {
+	if g.runDir, err = g.openRunDir(); err != nil {
 		return err
 	}
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
-	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet, runDir: runDir, attach: g.o.Attach}
+	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet, runDir: g.runDir, attach: g.o.Attach}
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
 		g.launcher.noCgroup = err.Error()
 	}
@@ -99,14 +98,20 @@ func (g *gateway) pinned(find func(kind, version string) (supervise.Image, error
 	}
 }
 
-// unreadyEvery is how often drivers that could not check their part are looked at.
-const unreadyEvery = 2 * time.Second
+const (
+	// lookOften is how often it is looked whether drivers fit what they have to do.
+	lookOften = 2 * time.Second
+	// vetPause is the time between two attempts to have drivers check their part that
+	// could not before.
+	vetPause = 10 * time.Second
+)
 
 // takePackages follows the drivers directory. What comes and goes there starts and stops
 // drivers; a configuration that could not be checked without it is checked then.
 func (g *gateway) takePackages(ctx context.Context) error {
-	look := time.NewTicker(unreadyEvery)
+	look := time.NewTicker(lookOften)
 	defer look.Stop()
+	var vetted time.Time
 	for {
 		select {
 		case <-g.depot.Changed():
@@ -114,11 +119,12 @@ func (g *gateway) takePackages(ctx context.Context) error {
 			if g.refusal.Load() != nil {
 				_ = g.reload(ctx) // logged, and in the status
 			}
-		case <-look.C:
-			if g.unreadyRuns() {
+		case now := <-look.C:
+			if g.refusal.Load() == nil && now.Sub(vetted) > vetPause && g.unreadyRuns() {
+				vetted = now
 				_ = g.reload(ctx)
 			}
-			g.refit(ctx)
+			g.refit()
 		case <-ctx.Done():
 			return nil
 		}

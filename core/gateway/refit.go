@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // refitPause is the time between two attempts to give a driver new processes.
@@ -15,15 +16,16 @@ const refitPause = time.Minute
 // another port was configured, or an adapter was plugged in again, which is another file
 // than the one that the process was given. A process cannot be given more than it
 // started with, so the driver gets new processes of the same version, by an upgrade.
-func (g *gateway) refit(ctx context.Context) {
+func (g *gateway) refit() {
 	for kind := range g.inForce.Load().states {
 		why := g.misfit(kind)
 		if why == "" || !g.running(kind) || !g.mayRefit(kind) {
 			continue
 		}
 		g.o.Log.Info("driver gets new processes", "driver", kind, "err", why)
-		g.upgrades.work.Go(func() {
-			if err := g.launcher.renew(ctx, kind, g.drivers.Upgrade); err != nil && ctx.Err() == nil {
+		g.background(func(ctx context.Context) {
+			err := g.launcher.renew(ctx, kind, g.drivers.Upgrade)
+			if err != nil && ctx.Err() == nil && driver.CodeOf(err) != driver.Busy { // with an upgrade, which does the same
 				g.o.Log.Warn("give a driver new processes", "driver", kind, "err", err)
 			}
 		})

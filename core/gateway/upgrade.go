@@ -18,7 +18,40 @@ type upgrades struct {
 	work sync.WaitGroup
 
 	mu    sync.Mutex
+	over  bool
 	refit map[string]time.Time // when a driver may be given a new process again
+}
+
+// begin makes the gateway wait for a piece of work, until done is called. It is false
+// once the gateway ends.
+func (u *upgrades) begin() (done func(), ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return nil, false
+	}
+	u.work.Add(1)
+	return u.work.Done, true
+}
+
+// end lets nothing begin any more, and waits.
+func (u *upgrades) end() {
+	u.mu.Lock()
+	u.over = true
+	u.mu.Unlock()
+	u.work.Wait()
+}
+
+// background runs f until the gateway ends.
+func (g *gateway) background(f func(ctx context.Context)) {
+	done, ok := g.upgrades.begin()
+	if !ok {
+		return
+	}
+	go func() {
+		defer done()
+		f(g.life)
+	}()
 }
 
 // Upgrade implements api.Gateway.
@@ -60,6 +93,11 @@ func (g *gateway) newest(kind string) (version string, err error) {
 // bring brings a driver to a version. What a driver runs that no link uses is decided
 // at once.
 func (g *gateway) bring(kind, version string, step func(client.Step)) error {
+	done, ok := g.upgrades.begin()
+	if !ok {
+		return driver.Errorf(driver.NotConnected, "the gateway is stopping")
+	}
+	defer done()
 	if _, err := g.depot.ImageOf(kind, version); err != nil {
 		return driver.Errorf(driver.NotFound, "%w", err)
 	}

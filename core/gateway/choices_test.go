@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+func TestChoicesAreKeptAcrossRestarts(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	d, err := openData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := openChoices(d.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := b.get()
+	if err := b.change(func(c *choices) {
+		c.Disabled["modbus"], c.Offline["a/b"], c.Levels["mqtt"], c.Previous["mqtt"] = at, at, "debug", "1.0"
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(before.Disabled) != 0 {
+		t.Error("what was read before changed afterwards")
+	}
+	want := b.get()
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.change(func(c *choices) { c.Disabled["x"] = at }); err == nil || b.get() != want {
+		t.Errorf("a choice that could not be stored is in force, %v", err)
+	}
+	if d, err = openData(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.close() }()
+	again, err := openChoices(d.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, again.get()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMarkAndSince(t *testing.T) {
+	at, later := time.Unix(1, 0), time.Unix(2, 0)
+	c := (&choices{Offline: map[string]time.Time{"a": at, "b/m1": later, "gone": at}, Resting: map[string]time.Time{"mqtt": later}}).clone()
+	link := func(name string) engine.Link {
+		return engine.Link{Name: name, Devices: []engine.Device{{Name: "m1"}, {Name: "m2"}}}
+	}
+	states := map[string]*engine.State{"modbus": {Links: []engine.Link{link("a"), link("b")}}, "mqtt": {Links: []engine.Link{link("c")}}}
+	c.mark(states)
+	var got []string
+	for _, kind := range []string{"modbus", "mqtt"} {
+		for _, l := range states[kind].Links {
+			if l.Offline {
+				got = append(got, l.Name)
+			}
+			for _, d := range l.Devices {
+				if d.Offline {
+					got = append(got, l.Name+"/"+d.Name)
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"a", "b/m1", "c"}, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, q := range []struct {
+		kind, name string
+		want       time.Time
+	}{{"modbus", "a", at}, {"modbus", "a/m2", at}, {"modbus", "b", time.Time{}}, {"modbus", "b/m1", later}, {"modbus", "b/m2", time.Time{}}, {"mqtt", "c/m1", later}} {
+		if since := c.since(q.kind, parseLine(q.name)); !since.Equal(q.want) {
+			t.Errorf("%s is off line since %v, want %v", q.name, since, q.want)
+		}
+	}
+}
+
+func TestLinesForIsAllOrNothing(t *testing.T) {
+	a := plant()
+	for _, q := range []struct {
+		request client.LineRequest
+		want    []line
+	}{
+		{client.LineRequest{Names: []string{"line1", "line2/m1", "line1"}}, []line{{"line1", ""}, {"line2", "m1"}}},
+		{client.LineRequest{Driver: "modbus"}, []line{{"line1", ""}}},
+		{client.LineRequest{Names: []string{"line1", "line9"}}, nil},
+		{client.LineRequest{Names: []string{"line1/m9"}}, nil},
+		{client.LineRequest{Names: []string{"line1/m1/u"}}, nil},
+		{client.LineRequest{Names: []string{""}}, nil},
+		{client.LineRequest{Driver: "nix"}, nil},
+	} {
+		got, err := a.linesFor(q.request)
+		if diff := cmp.Diff(q.want, got, cmp.AllowUnexported(line{})); diff != "" || (err != nil) != (q.want == nil) {
+			t.Errorf("%+v: %v %s", q.request, err, diff)
+		}
+		if err != nil && driver.CodeOf(err) != driver.NotFound {
+			t.Errorf("%+v: %v", q.request, err)
+		}
+	}
+}
+
+func TestOfflineLinesOfADriverThatRests(t *testing.T) {
+	a := plant()
+	c := (&choices{Resting: map[string]time.Time{"modbus": time.Unix(1, 0)}, Offline: map[string]time.Time{"old": time.Unix(1, 0)}}).clone()
+	if _, _, err := a.offlineLines(c, client.LineRequest{Names: []string{"line1"}}); driver.CodeOf(err) != driver.BadValue {
+		t.Errorf("a link of a driver that is off line: %v", err)
+	}
+	if _, lines, err := a.offlineLines(c, client.LineRequest{Driver: "modbus"}); err != nil || len(lines) != 1 {
+		t.Errorf("the driver: %v, %v", lines, err)
+	}
+	if _, _, err := a.offlineLines(c, client.LineRequest{Driver: "mqtt"}); driver.CodeOf(err) != driver.BadValue {
+		t.Errorf("a driver that is on line: %v", err)
+	}
+	if _, lines, err := a.offlineLines(c, client.LineRequest{Names: []string{"old"}}); err != nil || len(lines) != 1 {
+		t.Errorf("a link that is not configured any more: %v, %v", lines, err)
+	}
+	results, lines, err := a.offlineLines(c, client.LineRequest{Names: []string{"line2"}})
+	if err != nil || len(lines) != 0 || len(results) != 1 {
+		t.Errorf("a link that is on line: %v, %v, %v", results, lines, err)
+	}
+}
+
+// What a restart is needed for is refused, and all of it is told.
+func TestFixedKeys(t *testing.T) {
+	err := fixed(&config.Config{DataDir: "a", DriversDir: "a", Socket: "a"}, &config.Config{DataDir: "b", DriversDir: "b", Socket: "a"})
+	var refused *ConfigError
+	if !errors.As(err, &refused) || len(refused.Faults) != 2 {
+		t.Errorf("%v", err)
+	}
+}

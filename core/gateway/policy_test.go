@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/pack"
+)
+
+func parsed(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A driver is given what its manifest lets its own links name, and nothing of others'.
+func TestPolicyIsWhatLinksName(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := parsed(t, `
+links:
+  a: {driver: modbus, url: "tcp://192.0.2.1:1502", note: "see http://, or /nowhere", devices: {d: {gateway: "tcp://192.0.2.2:1503"}}}
+  b: {driver: modbus, url: "tcp://192.0.2.3"}
+  c: {driver: mqtt, brokers: ["mqtts://broker.example:8884", "tcp://192.0.2.9:1"], tls: {ca: "`+ca+`"}}
+  d: {driver: serial, port: /dev/ttyUSB7}
+  e: {driver: modbus, port: /dev/ttyUSB8}
+`)
+	links := pack.Ports{FromLinks: true}
+	for _, q := range []struct {
+		kind  string
+		wants pack.Wants
+		tcp   []uint16
+		udp   []uint16
+		ttys  []string
+		reads string
+	}{
+		{"modbus", pack.Wants{TCP: links}, []uint16{502, 1502, 1503, 1883}, nil, nil, ""},
+		{"modbus", pack.Wants{TCP: links, Serial: true}, []uint16{502, 1502, 1503, 1883}, nil, []string{"/dev/ttyUSB8"}, ""},
+		{"modbus", pack.Wants{}, nil, nil, nil, ""},
+		{"modbus", pack.Wants{TCP: pack.Ports{List: []uint16{7}}}, []uint16{7, 53}, []uint16{53}, nil, ""},
+		{"mqtt", pack.Wants{TCP: links}, []uint16{1, 53, 8884}, []uint16{53}, nil, ca},
+		{"mqtt", pack.Wants{}, nil, nil, nil, ca},
+		{"serial", pack.Wants{Serial: true}, nil, nil, []string{"/dev/ttyUSB7"}, ""},
+		{"serial", pack.Wants{TCP: links}, nil, nil, nil, ""},
+		{"nix", pack.Wants{TCP: links, Serial: true}, nil, nil, nil, ""},
+	} {
+		p, err := policyOf(q.kind, &pack.Manifest{Wants: q.wants}, false, config.Process{Confine: config.ConfineRequired}, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sorted := cmpopts.SortSlices(func(a, b uint16) bool { return a < b })
+		if diff := cmp.Diff(q.tcp, p.ConnectTCP, sorted, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s %+v connects to %s", q.kind, q.wants, diff)
+		}
+		if diff := cmp.Diff(q.udp, p.ConnectUDP, sorted, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s %+v sends to %s", q.kind, q.wants, diff)
+		}
+		if diff := cmp.Diff(q.ttys, p.Devices, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s %+v has the ttys %s", q.kind, q.wants, diff)
+		}
+		if q.reads != "" && !slices.Contains(p.Read, q.reads) || slices.ContainsFunc(p.Read, func(s string) bool { return strings.HasPrefix(s, "/dev") }) {
+			t.Errorf("%s %+v reads %v", q.kind, q.wants, p.Read)
+		}
+		if len(p.Write) != 0 || len(p.Execute) != 0 || p.Mode != confine.Required {
+			t.Errorf("%s: %+v", q.kind, p)
+		}
+	}
+}
+
+// The operator's keys come before the manifest's, and a user must be one.
+func TestPolicyOfTheOperator(t *testing.T) {
+	m := &pack.Manifest{Wants: pack.Wants{Memory: 1 << 30, Files: []string{"/etc/acme"}, Write: []string{"/var/acme"}, Processes: 3}}
+	c := parsed(t, "links: {a: {driver: acme}}")
+	p, err := policyOf("acme", m, false, config.Process{Memory: 1 << 28}, c)
+	if err != nil || p.Memory != 1<<28 || p.Processes != 3 || !slices.Contains(p.Read, "/etc/acme") || !slices.Contains(p.Write, "/var/acme") {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err = policyOf("acme", m, false, config.Process{}, c); err != nil || p.Memory != 1<<30 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, user := range []string{"nobody-of-this-name", "root", "0:0"} {
+		if _, err := policyOf("acme", m, false, config.Process{User: user}, c); err == nil || !strings.Contains(err.Error(), "processes.acme.user") {
+			t.Errorf("user %s: %v", user, err)
+		}
+	}
+}
+
+// Two policies that are the same have the same digest, and others another.
+func TestDigest(t *testing.T) {
+	a := confine.Policy{ConnectTCP: []uint16{1, 2}}
+	b := confine.Policy{ConnectTCP: []uint16{1, 2}}
+	c := confine.Policy{ConnectTCP: []uint16{1, 3}}
+	if digest(&a) != digest(&b) || digest(&a) == digest(&c) {
+		t.Error(digest(&a), digest(&b), digest(&c))
+	}
+}

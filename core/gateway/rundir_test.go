@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fieldloom/fieldloom/core/config"
+)
+
+// runDirOf opens the run directory of a gateway with a data directory.
+func runDirOf(t *testing.T, dataDir, main string) (string, error) {
+	t.Helper()
+	d, err := openData(dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.close() }()
+	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("data: " + dataDir + "\n" + main)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{data: d}
+	g.inForce.Store(&adopted{Config: c})
+	if g.choices, err = openChoices(d.db); err != nil {
+		t.Fatal(err)
+	}
+	return g.openRunDir()
+}
+
+func TestRunDirIsPrivateAndTheSameAgain(t *testing.T) {
+	short, err := os.MkdirTemp("/tmp", "fl-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	long := filepath.Join(short, strings.Repeat("d", 100))
+	for _, dataDir := range []string{filepath.Join(short, "data"), long} {
+		first, err := runDirOf(t, dataDir, "socket: s\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(first) })
+		info, err := os.Lstat(first)
+		if err != nil || info.Mode() != os.ModeDir|0o700 || len(first) > maxRunDir {
+			t.Errorf("%s: %v, %v", first, info.Mode(), err)
+		}
+		if again, err := runDirOf(t, dataDir, "socket: s\n"); err != nil || again != first {
+			t.Errorf("%s, then %s, %v", first, again, err)
+		}
+		if err := os.Chmod(first, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := runDirOf(t, dataDir, "socket: s\n"); err != nil || again != first {
+			t.Errorf("its mode was not mended: %s, %v", again, err)
+		}
+		if info, err := os.Lstat(first); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+	}
+}
+
+func TestRunDirOfAnotherIsRefused(t *testing.T) {
+	dataDir, err := os.MkdirTemp("/tmp", "fl-") // short enough for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dataDir)
+	if err := os.Symlink("/tmp", filepath.Join(dataDir, "run")); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := runDirOf(t, dataDir, "socket: s\n"); err == nil {
+		t.Errorf("a symbolic link to a directory of everybody's was taken: %s", dir)
+	}
+}
