@@ -22,7 +22,7 @@ type loss struct {
 
 // loss is what is lost with a life that ends, and what it was to tell of before.
 func (l *life) loss(cause error) *loss {
-	lost := &loss{from: l.lastFrame(), cause: cause.Error()}
+	lost := &loss{from: l.lastFilled(), cause: cause.Error()}
 	for name, ln := range l.m.pool.links {
 		if ln.holder == l {
 			lost.links = append(lost.links, name)

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,12 +37,13 @@ type intake struct {
 	acks   Attachment // takes acks; nil while not attached
 	stored uint64     // the highest sequence stored
 	losses []*loss    // which end with the next frame
+	latest []byte     // the frame that came last; nil: none of these links
 }
 
 func (i *intake) open(p *pool, epoch uint64) {
 	i.pool, i.epoch = p, epoch
 	i.moved = make(chan struct{}, 1)
-	i.lastAt.Store(time.Now().UnixNano())
+	i.startOver()
 	i.hear()
 }
 
@@ -55,6 +57,14 @@ func (i *intake) resume(stored uint64, at time.Time) {
 	defer i.mu.Unlock()
 	i.stored = stored
 	i.last.Store(stored)
+}
+
+// startOver is for a process that gets its first links: what it sent before is not of them.
+func (i *intake) startOver() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.latest = nil
+	i.lastAt.Store(time.Now().UnixNano())
 }
 
 func (i *intake) hear() { i.heard.Store(time.Now().UnixNano()) }
@@ -82,9 +92,16 @@ func (i *intake) Frame(seq uint64, frame []byte) {
 	})
 	if seq > i.last.Load() {
 		i.last.Store(seq)
-		i.lastAt.Store(now.UnixNano())
+		i.came(frame, now)
 	}
 	i.pulse()
+}
+
+func (i *intake) came(frame []byte, at time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.latest = frame
+	i.lastAt.Store(at.UnixNano())
 }
 
 // Flush has the spool commit what a message brought: a driver gathers what belongs
@@ -125,7 +142,7 @@ func (i *intake) findHole(seq uint64, frame []byte, now time.Time) {
 	}
 	p := i.pool
 	p.logger.Error("frames never came", "first", last+1, "last", seq-1)
-	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFrame(), now))
+	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
 	p.gaps.Add(1)
 }
 
@@ -168,7 +185,36 @@ func (i *intake) storedUpTo() uint64 {
 	return i.stored
 }
 
-func (i *intake) lastFrame() time.Time { return time.Unix(0, i.lastAt.Load()) }
+// onTheWay is how long a frame is believed to have been on its way: the sources of
+// samples may have clocks of their own.
+const onTheWay = 5 * time.Second
+
+// lastFilled is when the process filled the frame that came last: what it has read since
+// then is in none. A core that is short of time takes frames in long after that.
+func (i *intake) lastFilled() time.Time {
+	i.mu.Lock()
+	came, frame := time.Unix(0, i.lastAt.Load()), i.latest
+	i.mu.Unlock()
+	_, batch, _, err := plugin.DecodeFrame(frame)
+	if err != nil || batch == nil {
+		return came
+	}
+	newest := time.Time{}
+	for k := range batch.Blocks {
+		b := &batch.Blocks[k]
+		at := time.Unix(0, b.Time)
+		if len(b.Deltas) > 0 {
+			at = at.Add(time.Duration(slices.Max(b.Deltas)))
+		}
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	if newest.After(came) || newest.Before(came.Add(-onTheWay)) {
+		return came
+	}
+	return newest
+}
 
 // silentFor tells that a process which sends heartbeats has sent nothing for so long.
 func (i *intake) silentFor(limit time.Duration) bool {

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
-	"time"
 )
 
 // groupSize is how many links are drained and activated by one call. More need fewer
@@ -204,7 +203,7 @@ func (l *life) activate(links []*link, by *handOff) {
 		data = by.data
 	}
 	if l.held() == 0 {
-		l.lastAt.Store(time.Now().UnixNano()) // what was before is not its own
+		l.startOver()
 	}
 	names := make([]string, len(links))
 	for i, ln := range links {
