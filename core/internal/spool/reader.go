@@ -59,8 +59,10 @@ func (r *Reader) entry() (*entry, error) {
 		return e, nil
 	}
 	for {
-		if r.file == nil && !r.start() {
-			return nil, r.atEnd()
+		if r.file == nil {
+			if end, ok := r.start(); !ok {
+				return nil, r.atEnd(end)
+			}
 		}
 		if e, ok := r.scan.next(); ok {
 			if e.kind == kindRecord && e.position >= r.next {
@@ -68,39 +70,41 @@ func (r *Reader) entry() (*entry, error) {
 			}
 			continue
 		}
-		size, follower, _ := r.s.extent(r.file)
+		size, follower, end := r.s.extent(r.file)
 		switch {
 		case r.scan.grow(size):
 		case follower != nil:
 			size, _, _ = r.s.extent(follower)
 			r.file, r.scan = follower, follower.scan(size)
 		default:
-			return nil, r.atEnd()
+			return nil, r.atEnd(end)
 		}
 	}
 }
 
-// start opens the file in which the next position lies, or the oldest one.
-func (r *Reader) start() bool {
+// start opens the file in which the next position lies, or the oldest one. Where there
+// is none it gives the end of the log at that moment.
+func (r *Reader) start() (end Position, ok bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	files := r.s.files
 	if len(files) == 0 {
-		return false
+		return r.s.last, false
 	}
 	i := max(0, after(files, r.next)-1)
 	r.file, r.scan = files[i], files[i].scan(files[i].size)
 	if i == len(files)-1 && r.next >= r.s.last {
 		r.scan.off = r.scan.size // everything in it is older
 	}
-	return true
+	return r.s.last, true
 }
 
 // atEnd tells whether the end of the files is the end of the log, or whether what
-// was stored last is lost.
-func (r *Reader) atEnd() error {
+// was stored last is lost. end is that of the moment at which the files ended: what was
+// stored since then is not lost, but not read yet.
+func (r *Reader) atEnd(end Position) error {
 	r.s.mu.Lock()
-	end, closed := r.s.last, r.s.closed
+	closed := r.s.closed
 	r.s.mu.Unlock()
 	switch {
 	case closed:
