@@ -23,6 +23,7 @@ func TestStartsThatFail(t *testing.T) {
 	for mode, want := range map[string]string{
 		"loud":                                 `it printed "hello from the author" before its handshake`,
 		"version:2":                            "it speaks version 2 of the driver protocol, the gateway speaks 1: update the one that is older",
+		"endless":                              `it printed "eeee`,
 		"crash":                                "it ended before it was ready: exit code 7; its last line: no such device",
 		"mute":                                 "it was not ready in time",
 		"plain":                                "the driver does not speak TLS",

@@ -52,6 +52,7 @@ func modes() map[string]func(argument string) {
 		"version":   func(version string) { fmt.Printf("1|%s|unix|/nowhere|grpc|\n", version); hang() },
 		"plain":     func(string) { os.Unsetenv("PLUGIN_CLIENT_CERT"); plugin.ServeBackend(newFake) },
 		"mute":      func(string) { hang() },
+		"endless":   func(string) { fmt.Print(strings.Repeat("e", 20_000)); hang() },
 		"hold":      func(string) { hang() },
 		"core":      core,
 		"saturate":  saturate,

@@ -166,10 +166,13 @@ func (p *process) handshake() (handshake, error) {
 // readStdout takes the handshake, gives it to go-plugin, and then logs what comes.
 func (p *process) readStdout(pid int) {
 	from := bufio.NewReaderSize(p.out.stdout(), maxHandshake)
-	line, _, err := readLine(from)
+	line, err := from.ReadSlice('\n')
+	if len(line) > 0 {
+		err = nil // what has no end is no handshake, and is not waited for
+	}
 	var shake handshake
 	if err == nil {
-		shake, err = parseHandshake(string(line))
+		shake, err = parseHandshake(strings.TrimRight(string(line), "\r\n"))
 		p.mu.Lock()
 		p.shake, p.refusal = shake, err
 		p.mu.Unlock()
