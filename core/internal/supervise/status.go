@@ -120,6 +120,9 @@ func (p *pool) know() (Status, []*life) {
 	m := p.worst()
 	if m == nil {
 		s.Down = p.down(nil)
+		if len(p.members) > 0 { // they are being stopped
+			s.State, s.Since = p.members[0].state, p.members[0].since
+		}
 		return s, lives
 	}
 	s.State, s.Since, s.Cause, s.Retry, s.Stderr, s.Started = m.state, m.since, m.cause, m.retry, m.tail, m.began
