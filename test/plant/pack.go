@@ -59,6 +59,7 @@ type Package struct {
 	Version    string // default: the draft's
 	Executable string // default: the built one
 	Serial     uint64 // default: the time, or more than the last one's
+	Draft      string // of the manifest; default: that of the driver of this repository
 }
 
 // Pack makes a package signed with the tests' key and commits it into the directory
@@ -80,6 +81,9 @@ func (b Binaries) pack(p Package, into string) (string, error) {
 	if p.Executable == "" {
 		p.Executable = filepath.Join(b.Executables(), "driver-"+p.Driver)
 	}
+	if p.Draft == "" {
+		p.Draft = filepath.Join(root(), "drivers", p.Driver, "driver.json")
+	}
 	stage, err := os.MkdirTemp(into, ".pack-")
 	if err != nil {
 		return "", err
@@ -87,7 +91,7 @@ func (b Binaries) pack(p Package, into string) (string, error) {
 	defer os.RemoveAll(stage)
 	dir := filepath.Join(stage, "package")
 	m, err := pack.Assemble(dir, pack.Assembly{
-		Draft:       filepath.Join(root(), "drivers", p.Driver, "driver.json"),
+		Draft:       p.Draft,
 		Version:     p.Version,
 		Executables: map[string]string{pack.Platform(): p.Executable},
 	})

@@ -202,7 +202,11 @@ func (g *Gateway) Kill() {
 func (g *Gateway) CLI(args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(string(g.bins), "fieldloom"), slices.Insert(slices.Clone(args), 1, "--config", g.Dir)...)
+	words := 1
+	if args[0] == "driver" {
+		words = 2
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(string(g.bins), "fieldloom"), slices.Insert(slices.Clone(args), words, "--config", g.Dir)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
