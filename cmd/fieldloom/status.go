@@ -163,12 +163,21 @@ func confinementText(c *client.Confinement) string {
 	}
 	text := c.Mode
 	if len(c.InForce) > 0 {
-		text += ": " + strings.Join(c.InForce, ", ")
+		text += ": " + heads(c.InForce)
 	}
 	if len(c.Missing) > 0 {
-		text += "; missing: " + strings.Join(c.Missing, ", ")
+		text += "; missing: " + heads(c.Missing)
 	}
-	return short(text, 120)
+	return text
+}
+
+// heads is the beginnings of texts that go into details behind a colon.
+func heads(texts []string) string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i], _, _ = strings.Cut(text, ":")
+	}
+	return strings.Join(list, ", ")
 }
 
 // meterGrid has what drivers count themselves.
