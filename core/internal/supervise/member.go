@@ -280,6 +280,10 @@ func (m *member) fall(cause error, death, wasActive bool) {
 	m.replaceBySpare()
 }
 
+// afterTakeover is when the next spare is started: its start must not take the processor from
+// the one that has just taken over.
+const afterTakeover = 500 * time.Millisecond
+
 // replaceBySpare gives a warm spare the place of a primary that died, and its
 // record of deaths.
 func (m *member) replaceBySpare() {
@@ -293,7 +297,7 @@ func (m *member) replaceBySpare() {
 				m.index, spare.index = spare.index, m.index
 				m.trouble, spare.trouble = spare.trouble, m.trouble
 				m.retry, spare.retry = spare.retry, m.retry
-				m.retry = time.Now() // it was warm: its successor should be soon
+				m.retry = time.Now().Add(afterTakeover)
 				return
 			}
 		}
