@@ -233,7 +233,11 @@ func (l *life) drain(links []*link) {
 		names = nil
 	}
 	p, h := l.m.pool, new(handOff)
-	l.operate(moveLimit, func(ctx context.Context) error {
+	limit := moveLimit
+	if l.m.candidate {
+		limit = backLimit // it is being taken back, and hangs perhaps
+	}
+	l.operate(limit, func(ctx context.Context) error {
 		drained, err := l.proc.Drain(ctx, names)
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ const (
 	attachLimit   = 5 * time.Second
 	drainLimit    = 5 * time.Second // for all links, at the end
 	moveLimit     = 10 * time.Second
+	backLimit     = 4 * time.Second // to give links back to the version before
 	activateLimit = 10 * time.Second
 	adoptLimit    = 10 * time.Second
 	stopLimit     = 5 * time.Second // for a process to exit when asked, before plugin's watchdog has certainly killed it
