@@ -24,6 +24,8 @@ GOLANGCI_VERSION := v2.15.0
 PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 PROTOC_GEN_VT_VERSION := v0.6.1-0.20240319094008-0393e58bdf10
+# The versions are in the folder's name: another version is another tool, never an old one taken for it.
+GENERATORS := $(TOOLS)/gen-$(PROTOC_GEN_GO_VERSION)-$(PROTOC_GEN_GO_GRPC_VERSION)-$(PROTOC_GEN_VT_VERSION)
 
 .PHONY: help
 help: ## This text
@@ -99,12 +101,12 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/buf-$(BUF_VERSION)
 
 .PHONY: generate
 generate: generators ## Generate the wire's Go code
-	PATH="$(TOOLS)/gen:$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate
+	PATH="$(GENERATORS):$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate
 
 .PHONY: generated
 generated: generators ## Prove that the committed generated code is current and go.mod is tidy
 	@rm -rf $(TOOLS)/fresh && mkdir -p $(TOOLS)/fresh
-	PATH="$(TOOLS)/gen:$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate -o $(TOOLS)/fresh
+	PATH="$(GENERATORS):$$PATH" $(TOOLS)/buf-$(BUF_VERSION) generate -o $(TOOLS)/fresh
 	@for f in proto/driver/v1/*.pb.go; do diff -q "$$f" "$(TOOLS)/fresh/$$f" || { echo "$$f is not current: run make generate" >&2; exit 1; }; done
 	$(GO) mod tidy -diff
 	$(GO) mod verify
@@ -114,7 +116,7 @@ licences: ## Every dependency's licence is one we may ship
 	$(GO) test -count=1 -run Licences ./test/rules
 
 .PHONY: generators
-generators: $(TOOLS)/buf-$(BUF_VERSION) $(TOOLS)/gen/protoc-gen-go $(TOOLS)/gen/protoc-gen-go-grpc $(TOOLS)/gen/protoc-gen-go-vtproto
+generators: $(TOOLS)/buf-$(BUF_VERSION) $(GENERATORS)/protoc-gen-go $(GENERATORS)/protoc-gen-go-grpc $(GENERATORS)/protoc-gen-go-vtproto
 
 define install
 	@mkdir -p $(@D)
@@ -126,11 +128,11 @@ $(TOOLS)/buf-$(BUF_VERSION):
 	$(call install,github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION),buf)
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION),golangci-lint)
-$(TOOLS)/gen/protoc-gen-go:
+$(GENERATORS)/protoc-gen-go:
 	$(call install,google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION),protoc-gen-go)
-$(TOOLS)/gen/protoc-gen-go-grpc:
+$(GENERATORS)/protoc-gen-go-grpc:
 	$(call install,google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC_VERSION),protoc-gen-go-grpc)
-$(TOOLS)/gen/protoc-gen-go-vtproto:
+$(GENERATORS)/protoc-gen-go-vtproto:
 	$(call install,github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto@$(PROTOC_GEN_VT_VERSION),protoc-gen-go-vtproto)
 
 .PHONY: clean
