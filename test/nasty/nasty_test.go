@@ -22,169 +22,25 @@ func TestMain(m *testing.M) { os.Exit(plant.Run(m)) }
 // quiet is how long the neighbours are watched before anything is done to them.
 const quiet = 4 * time.Second
 
-// most is what a deed may make the gateway's memory grow by. It holds up to 4 MiB of a
-// driver that are not stored yet, and Go lets the heap grow before it collects.
-const most = 64 << 20
-
-// A verdict is what a driver has to become.
-type verdict func(p *nasty.Plant, before, now client.Driver) error
-
-// restarted is a process that was killed, or died, and another that is healthy.
-func restarted(cause string) verdict {
-	return func(_ *nasty.Plant, before, now client.Driver) error { return nasty.Restarted(now, before.PID, cause) }
-}
-
-// goesOn is the same process, with a line in its log.
-func goesOn(line string) verdict {
-	return func(p *nasty.Plant, before, now client.Driver) error {
-		if err := nasty.Is(now, "active"); err != nil {
-			return err
-		}
-		if now.PID != before.PID {
-			return fmt.Errorf("process %d was replaced: %s", before.PID, now.Cause)
-		}
-		if log := logs(p); line != "" && !strings.Contains(log, line) {
-			return fmt.Errorf("its log has no %q:\n%.500s", line, log)
-		}
-		return nil
-	}
-}
-
-// sees is a process that goes on, and whose link is in a state with a cause.
-func sees(state, cause string) verdict {
-	return func(p *nasty.Plant, before, now client.Driver) error {
-		if err := goesOn("")(p, before, now); err != nil {
-			return err
-		}
-		l, err := badLink(p)
-		if err != nil {
-			return err
-		}
-		text := ""
-		for _, c := range []*client.Fault{l.Cause, l.Devices[0].Cause} {
-			if c != nil {
-				text += c.Text + "\n"
-			}
-		}
-		if l.Devices[0].State != state || !strings.Contains(text, cause) {
-			return fmt.Errorf("link is %s, device is %s: %.300s", l.State, l.Devices[0].State, text)
-		}
-		return nil
-	}
-}
-
-func badLink(p *nasty.Plant) (client.Link, error) {
-	s, err := p.Status()
-	if err != nil {
-		return client.Link{}, err
-	}
-	for _, l := range s.Links {
-		if l.Name == "bad" {
-			return l, nil
-		}
-	}
-	return client.Link{}, fmt.Errorf("there is no link bad")
-}
-
-// stores is a process that goes on, and whose samples are Bad with a fault that is not
-// as long as the driver made it.
-func stores(fault string) verdict {
-	return func(p *nasty.Plant, before, now client.Driver) error {
-		if err := goesOn("")(p, before, now); err != nil {
-			return err
-		}
-		all := p.Stored("bad/d/value")
-		if len(all) == 0 {
-			return fmt.Errorf("no sample of it is stored")
-		}
-		if s := all[len(all)-1]; s.Quality != "bad" || !strings.Contains(s.Fault, fault) || len(s.Fault) > 2000 {
-			return fmt.Errorf("its last sample is %s: %.300q of %d bytes", s.Quality, s.Fault, len(s.Fault))
-		}
-		return nil
-	}
-}
-
-// refuses is a process that goes on, and of which nothing can be asked.
-func refuses(fault string) verdict {
-	return func(p *nasty.Plant, before, now client.Driver) error {
-		if err := goesOn("")(p, before, now); err != nil {
-			return err
-		}
-		out, err := p.CLI("read", "bad/d/value")
-		if err == nil || !strings.Contains(string(out)+err.Error(), fault) {
-			return fmt.Errorf("a read answers %.200s %w, want %q", out, err, fault)
-		}
-		return nil
-	}
-}
-
-func logs(p *nasty.Plant) string {
-	out, err := p.CLI("driver", "logs", p.Driver)
-	if err != nil {
-		return err.Error()
-	}
-	return string(out)
-}
-
 // One driver does something wrong while it runs, and ends in the right state; the
 // other's intervals do not move, and the gateway's memory does not grow.
 func TestDeeds(t *testing.T) {
 	program := nasty.Program(t)
-	for _, c := range []struct {
-		name, driver, deed string
-		main               string
-		within             time.Duration
-		end                verdict
-		atLeast            time.Duration // the deed goes on for so long
-	}{
-		{"SIGSTOP", "nasty", "SIGSTOP", "", 15 * time.Second, restarted("no heartbeat"), 0},
-		{"heartbeats stop", "wire", "mute", "", 15 * time.Second, restarted("no heartbeat"), 0},
-		{"progress stops, heartbeats go on", "wire", "stall", "", 25 * time.Second, restarted("no progress"), 0},
-		{"a call that never returns", "nasty", "hang", "", 20 * time.Second, sees("up", ""), 8 * time.Second},
-		{"deadlock in every call", "nasty", "deadlock", "", 150 * time.Second, restarted("it hangs"), 0},
-		{"spins on all processors", "nasty", "spin", "", 20 * time.Second, goesOn(""), 10 * time.Second},
-		{"eats memory, confined", "nasty", "eat", "processes: {nasty: {memory: 128MiB}}\n", 30 * time.Second, restarted("memory"), 0},
-		{"floods stderr", "nasty", "flood", "", 60 * time.Second, goesOn("the flood is over"), 0},
-		{"floods stderr, detached", "nasty", "flood", "detach: true\n", 60 * time.Second, goesOn("the flood is over"), 0},
-		{"forks, confined", "nasty", "fork", "", 10 * time.Second, goesOn("no child:"), 0},
-		{"answers with a value of 100 MB", "nasty", "huge", "", 20 * time.Second, stores("longer"), 5 * time.Second},
-		{"answers with a fault of 100 MB", "nasty", "fault", "", 20 * time.Second, stores("fff"), 5 * time.Second},
-		{"sends a message of 100 MB", "wire", "batch", "", 30 * time.Second, restarted("broke 5 times"), 0},
-		{"answers calls with 100 MB", "wire", "answer", "", 20 * time.Second, refuses("larger"), 5 * time.Second},
-		{"panics", "nasty", "panic", "", 10 * time.Second, restarted("panic: the driver has a bug"), 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := nasty.Start(t, program, nasty.Config{Driver: c.driver, Main: c.main})
-			before := p.Healthy()
-			time.Sleep(quiet)
-			w := p.Watch()
-			if c.deed == "SIGSTOP" {
-				if err := syscall.Kill(before.PID, syscall.SIGSTOP); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				p.Do(c.deed)
-			}
-			time.Sleep(c.atLeast)
-			after := p.Until(c.within, func(now client.Driver) error { return c.end(p, before, now) })
-			judge(t, p, w, fmt.Sprintf("%s, %d restarts, %.120q", after.State, after.Restarts, after.Cause))
+	for _, d := range nasty.Deeds() {
+		t.Run(d.Name, func(t *testing.T) {
+			p, toll := d.Run(t, program, quiet)
+			judge(t, p, toll)
 		})
 	}
 }
 
 // judge ends a case: its toll, what was stored, and the end of the gateway.
-func judge(t *testing.T, p *nasty.Plant, w *nasty.Watch, end string) {
+func judge(t *testing.T, p *nasty.Plant, toll nasty.Toll) {
 	t.Helper()
-	toll := w.Toll()
-	t.Logf("%s: %v", end, toll)
-	if err := toll.Check(most); err != nil {
-		t.Error(err)
-	}
-	if n := len(p.Log()); n > 4<<20 {
-		t.Errorf("the gateway logged %d bytes", n)
-	}
-	if err := p.EachOnce(); err != nil {
-		t.Error(err)
+	for _, err := range []error{toll.Check(nasty.Most), p.Bounded(), p.EachOnce()} {
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -213,22 +69,15 @@ func TestQuarantine(t *testing.T) {
 				p.Healthy()
 				p.Reconfigure(c.does)
 			}
-			quarantined := func(d client.Driver) error {
-				if err := nasty.Is(d, "quarantined"); err != nil {
-					return err
-				}
-				return nasty.Caused(d, c.cause)
-			}
+			quarantined := func(d client.Driver) error { return nasty.Quarantined(d, c.cause) }
 			d := p.Until(90*time.Second, quarantined)
-			end := fmt.Sprintf("%s, %.160q", d.State, d.Cause)
-			if !strings.Contains(d.Cause, "5 deaths in 5m0s") {
-				t.Errorf("the cause is %q", d.Cause)
-			}
+			toll := w.Toll()
+			t.Logf("%s, %.160q: %v", d.State, d.Cause, toll)
 			if c.does == "chatter" {
 				judgeLines(t, p, d)
 			}
 			lift(t, p, c.does != "", quarantined)
-			judge(t, p, w, end)
+			judge(t, p, toll)
 		})
 	}
 }
@@ -239,7 +88,7 @@ func judgeLines(t *testing.T, p *nasty.Plant, d client.Driver) {
 	if n := len(d.Stderr); n == 0 || d.Stderr[n-1] != "line 300 of 300" {
 		t.Errorf("status has the lines %q", d.Stderr)
 	}
-	lines := strings.Split(strings.TrimSpace(logs(p)), "\n")
+	lines := strings.Split(strings.TrimSpace(p.Lines()), "\n")
 	if len(lines) != 200 || !strings.HasSuffix(lines[0], "line 101 of 300") || !strings.HasSuffix(lines[199], "line 300 of 300") {
 		t.Errorf("%d lines are kept, from %q to %q", len(lines), lines[0], lines[len(lines)-1])
 	}
@@ -284,7 +133,7 @@ func TestIgnoresDrain(t *testing.T) {
 			dead(t, before.PID, 15*time.Second)
 			toll := w.Toll()
 			t.Logf("disabled: %s, %q: %v", d.State, d.Cause, toll)
-			if err := toll.Check(most); err != nil {
+			if err := toll.Check(nasty.Most); err != nil {
 				t.Error(err)
 			}
 			if out, err := p.CLI("driver", "enable", driver); err != nil {
@@ -333,7 +182,7 @@ func TestForks(t *testing.T) {
 			p.Do(c.deed)
 			var child int
 			plant.Eventually(t, nasty.Patience, func() error {
-				m := regexp.MustCompile(`child (\d+)`).FindStringSubmatch(logs(p))
+				m := regexp.MustCompile(`child (\d+)`).FindStringSubmatch(p.Lines())
 				if m == nil {
 					return fmt.Errorf("no child")
 				}
@@ -351,7 +200,9 @@ func TestForks(t *testing.T) {
 			} else {
 				dead(t, child, time.Second)
 			}
-			judge(t, p, w, fmt.Sprintf("active again %v after the kill", took.Round(time.Millisecond)))
+			toll := w.Toll()
+			t.Logf("active again %v after the kill: %v", took.Round(time.Millisecond), toll)
+			judge(t, p, toll)
 		})
 	}
 }
