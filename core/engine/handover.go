@@ -234,7 +234,11 @@ func (d *device) handOver(losses uint64) handDevice {
 	if d.losses == losses {
 		h.Last = d.appendLast(nil)
 	}
-	if d.demoted {
+	switch {
+	case !d.demoted:
+	case d.cause.Code == driver.Internal:
+		h.Failures = 0 // the process's own bug: another's first poll tells whether it has it too
+	default:
 		h.Probe = &handProbe{At: d.probeAt, Gap: d.probeGap, Since: d.since, Code: d.cause.Code, Text: d.cause.Text}
 	}
 	return h

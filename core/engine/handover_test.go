@@ -368,6 +368,29 @@ func TestHandOverOfADeadDevice(t *testing.T) {
 	})
 }
 
+// TestHandOverOfABug drains a link whose devices a panic took out of the scan: the next
+// process, which may not have the bug, polls them at once.
+func TestHandOverOfABug(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, closeAll := newSwap(t, 0, link("l", 1, table(1)))
+		defer closeAll()
+		d := w.fake.Link("l").Device("d1")
+		d.Set("a0", driver.Int64Value(1))
+		d.Panic("a bug")
+		w.start(t)
+		sleep(20 * time.Second)
+		if s := deviceOf(t, w.sides[0].Engine, "l", "d1"); s.Condition != engine.Down {
+			t.Fatalf("a device that cannot be read without a panic is %v", s.Condition)
+		}
+		d.Panic(nil)
+		w.move(t, 1, 100*time.Millisecond, "l")
+		sleep(1100 * time.Millisecond)
+		if s := deviceOf(t, w.sides[1].Engine, "l", "d1"); s.Condition != engine.Up || s.Polls == 0 {
+			t.Errorf("after %d polls of the next process it is %v: %v", s.Polls, s.Condition, s.Cause)
+		}
+	})
+}
+
 func deviceOf(t *testing.T, e *engine.Engine, link, device string) engine.DeviceStatus {
 	t.Helper()
 	return (&rig{t: t, Engine: e}).device(link, device)
