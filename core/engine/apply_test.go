@@ -148,7 +148,7 @@ func TestStandbyOpensNothing(t *testing.T) {
 		if err := r.Write(t.Context(), "l", "d1", "p0", driver.BoolValue(true)); driver.CodeOf(err) != driver.NotConnected {
 			t.Errorf("write in standby: %v", err)
 		}
-		if err := r.Activate(t.Context(), nil, nil); err != nil {
+		if err := r.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(1100 * time.Millisecond)
@@ -192,7 +192,7 @@ func TestDrainAndHandOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Until(next) + 300*time.Millisecond) // the poll that is due comes in the switch
-		if err := e.Activate(t.Context(), nil, nil); err != nil {
+		if err := e.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(10 * time.Millisecond)
@@ -214,7 +214,7 @@ func TestDrainAndHandOff(t *testing.T) {
 		if f, ok := e.Ring().TryNext(); !ok || f.Samples != 1 {
 			t.Errorf("frame after a change: %+v", f)
 		}
-		if err := old.Activate(t.Context(), nil, nil); err != nil { // the old takes the link back
+		if err := old.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil { // the old takes the link back
 			t.Fatal(err)
 		}
 		sleep(2 * time.Second)

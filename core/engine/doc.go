@@ -58,6 +58,8 @@
 // process sent, demoted devices stay so, and the grid of the link stays where it was,
 // whatever the grids of the two processes are: a link carries its shift. After more than
 // 30 s, or without a hand-off from whoever had the link, the deadbands send again.
+// Where that process has died and Activate comes within a second, each scan class whose
+// due time has passed since is polled at once, too.
 //
 // What the operator took off line is closed, and its points are told to be Bad once, by
 // whichever process has the link.

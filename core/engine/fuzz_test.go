@@ -147,7 +147,7 @@ func FuzzHandOff(f *testing.F) {
 			if _, err := e.Apply(t.Context(), state(), engine.ApplyOptions{Standby: true}); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Activate(t.Context(), []string{"l"}, data); err != nil {
+			if err := e.Activate(t.Context(), []string{"l"}, engine.ActivateOptions{HandOff: data}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * time.Minute)

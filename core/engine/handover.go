@@ -45,7 +45,7 @@ func (e *Engine) hold(names []string) (links, removed []*link, err error) {
 		return nil, nil, err
 	}
 	for _, l := range links {
-		l.hold(true, nil)
+		l.hold()
 	}
 	if len(names) == 0 {
 		removed = slices.DeleteFunc(e.all(), func(l *link) bool { return slices.Contains(links, l) })
@@ -55,7 +55,7 @@ func (e *Engine) hold(names []string) (links, removed []*link, err error) {
 
 // Activate opens links that were applied in standby, held or drained; those that
 // are open already go on. It returns before they are connected.
-func (e *Engine) Activate(ctx context.Context, names []string, handOff []byte) error {
+func (e *Engine) Activate(ctx context.Context, names []string, o ActivateOptions) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {
@@ -65,14 +65,18 @@ func (e *Engine) Activate(ctx context.Context, names []string, handOff []byte) e
 	if err != nil {
 		return err
 	}
-	handed := e.readHandOff(handOff)
+	handed := e.readHandOff(o.HandOff)
+	since := int64(never)
+	if !o.Since.IsZero() && time.Since(o.Since) <= maxMakeUp {
+		since = o.Since.UnixNano() + e.clock.skew()
+	}
 	for _, l := range links {
 		if l.isHeld() {
 			if err := l.awaitRest(ctx); err != nil {
 				return driver.Errorf(driver.CodeOf(err), "activate link %s: %w", l.name, err)
 			}
 		}
-		l.hold(false, handed[l.name])
+		l.activate(handed[l.name], since)
 	}
 	return nil
 }
@@ -98,13 +102,42 @@ func (l *link) isHeld() bool {
 	return l.held
 }
 
-// hold leaves the link to another process, or takes it from there with what that one
-// handed over, which may be nil.
-func (l *link) hold(held bool, handed *handLink) {
+// hold leaves the link to another process.
+func (l *link) hold() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.setHeld(held, handed)
+	l.setHeld(true, nil)
 	l.settleState()
+}
+
+// activate takes the link from there with what that one handed over, which may be nil.
+// Polls that fell due since a time are made up for.
+func (l *link) activate(handed *handLink, since int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wasHeld := l.held
+	l.setHeld(false, handed)
+	if wasHeld {
+		l.makeUp(since)
+	}
+	l.settleState()
+}
+
+// maxMakeUp is how long nobody may have had a link so that the polls that fell due
+// meanwhile are made at once. After longer, what counts is that not all are made
+// in one moment.
+const maxMakeUp = time.Second
+
+// makeUp has polls that fell due since a time made at once, each with its own due time.
+func (l *link) makeUp(since int64) {
+	now := l.e.clock.now()
+	for _, d := range l.devices {
+		for _, g := range d.groups {
+			if due := g.grid.after(now) - g.grid.period; g.handed == 0 && g.grid.period > 0 && !d.demoted && due > since {
+				g.handed = due
+			}
+		}
+	}
 }
 
 func (l *link) setHeld(held bool, handed *handLink) {

@@ -147,7 +147,7 @@ func (w *swap) move(t failer, to int, pause time.Duration, names ...string) {
 		t.Fatalf("drain says %d, the last frame is %d", drained.LastSequence, from.last)
 	}
 	time.Sleep(pause)
-	if err := w.sides[to].Activate(context.Background(), names, drained.HandOff); err != nil {
+	if err := w.sides[to].Activate(context.Background(), names, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 		t.Fatalf("activate: %v", err)
 	}
 	for _, name := range names {
@@ -423,7 +423,7 @@ func TestCutPollIsMadeByTheNext(t *testing.T) {
 		}
 		d.Delay(0)
 		made := len(d.Polls())
-		if err := w.sides[1].Activate(t.Context(), nil, drained.HandOff); err != nil {
+		if err := w.sides[1].Activate(t.Context(), nil, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(100 * time.Millisecond)
@@ -500,7 +500,7 @@ func TestOwnHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(400 * time.Millisecond)
-		if err := r.Activate(t.Context(), []string{"l"}, nil); err != nil {
+		if err := r.Activate(t.Context(), []string{"l"}, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(10 * time.Millisecond)
@@ -598,7 +598,7 @@ func TestSubscriberHandsOver(t *testing.T) {
 				t.Errorf("nothing in the ring")
 			}
 			w.owner["l"] = 1 - w.owner["l"]
-			if err := w.sides[w.owner["l"]].Activate(t.Context(), []string{"l"}, drained.HandOff); err != nil {
+			if err := w.sides[w.owner["l"]].Activate(t.Context(), []string{"l"}, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -632,7 +632,7 @@ func TestHold(t *testing.T) {
 		}
 		r.applyWith(engine.ApplyOptions{Hold: []string{"a"}}, a, b)
 		open(false, true)
-		if err := r.Activate(t.Context(), []string{"a"}, nil); err != nil {
+		if err := r.Activate(t.Context(), []string{"a"}, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		open(true, true)
@@ -660,7 +660,7 @@ func TestHold(t *testing.T) {
 		open(true, true)
 		r.applyWith(engine.ApplyOptions{Standby: true}, a, b)
 		open(false, false)
-		if err := r.Activate(t.Context(), []string{"b"}, nil); err != nil {
+		if err := r.Activate(t.Context(), []string{"b"}, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		open(false, true)

@@ -216,7 +216,7 @@ func TestStandbyTellsNothing(t *testing.T) {
 		if len(r.samples) != 0 {
 			t.Errorf("a standby told %v", r.samples)
 		}
-		if err := r.Activate(t.Context(), nil, nil); err != nil {
+		if err := r.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(time.Second)

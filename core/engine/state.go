@@ -91,6 +91,12 @@ type ApplyOptions struct {
 	Hold    []string // links to leave closed, although the rest is open, until Activate
 }
 
+// ActivateOptions go with an Activate: what is known of who had the links before.
+type ActivateOptions struct {
+	HandOff []byte    // what that process's Drain answered; empty: nothing
+	Since   time.Time // it died, and of what it polled later nothing came; zero: it did not
+}
+
 // Drained is the answer to Drain.
 type Drained struct {
 	LastSequence uint64
@@ -121,9 +127,9 @@ type Control interface {
 	// Drain finishes the polls in flight of the links, closes them and flushes.
 	// The others go on. No links: all of them, and then the engine is in standby.
 	Drain(ctx context.Context, links []string) (Drained, error)
-	// Activate opens links that were applied in standby, held or drained; handOff, which
-	// may be empty, is what another process's Drain answered. No links: all of them.
-	Activate(ctx context.Context, links []string, handOff []byte) error
+	// Activate opens links that were applied in standby, held or drained. No links: all
+	// of them.
+	Activate(ctx context.Context, links []string, o ActivateOptions) error
 	// Check proves that a link, or a device of it, that is off line works: it opens
 	// what must be opened, reads one point (of any device, where device is empty),
 	// closes what it opened, and answers the fault. The state does not change.

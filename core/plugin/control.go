@@ -85,11 +85,15 @@ func (p *Process) Drain(ctx context.Context, links []string) (engine.Drained, er
 }
 
 // Activate opens links of a state applied in standby, held or drained.
-func (p *Process) Activate(ctx context.Context, links []string, handOff []byte) error {
+func (p *Process) Activate(ctx context.Context, links []string, o engine.ActivateOptions) error {
 	if err := p.mustKnowLinks("activate", links); err != nil {
 		return err
 	}
-	_, err := call(ctx, p, "activate", p.rpc.Activate, &driverv1.ActivateRequest{Links: links, HandOff: handOff})
+	r := &driverv1.ActivateRequest{Links: links, HandOff: o.HandOff}
+	if !o.Since.IsZero() {
+		r.Since = o.Since.UnixNano()
+	}
+	_, err := call(ctx, p, "activate", p.rpc.Activate, r)
 	return err
 }
 

@@ -308,11 +308,15 @@ func (f *fake) Drain(_ context.Context, links []string) (engine.Drained, error) 
 	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases" + strings.Join(links, ","))}, nil
 }
 
-func (f *fake) Activate(_ context.Context, links []string, handOff []byte) error {
+func (f *fake) Activate(_ context.Context, links []string, o engine.ActivateOptions) error {
 	if len(links) == 0 {
 		return nil
 	}
-	return driver.Errorf(driver.Lost, "activate %s with %s", strings.Join(links, ","), handOff)
+	since := "nobody"
+	if !o.Since.IsZero() {
+		since = o.Since.UTC().Format(time.RFC3339Nano)
+	}
+	return driver.Errorf(driver.Lost, "activate %s with %s since %s", strings.Join(links, ","), o.HandOff, since)
 }
 
 func (f *fake) Check(_ context.Context, link, device string) error {

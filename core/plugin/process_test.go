@@ -43,13 +43,17 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	if d, err := p.Drain(ctx, nil); err != nil || d.LastSequence != fakeFrames || string(d.HandOff) != "phases" {
 		t.Error(d, err)
 	}
-	if err := p.Activate(ctx, nil, nil); err != nil {
+	if err := p.Activate(ctx, nil, engine.ActivateOptions{}); err != nil {
 		t.Error(err)
 	}
 	if d, err := p.Drain(ctx, []string{"a", "b"}); err != nil || string(d.HandOff) != "phasesa,b" {
 		t.Error(d, err)
 	}
-	if err := p.Activate(ctx, []string{"a"}, []byte("phases")); driver.CodeOf(err) != driver.Lost || err.Error() != "activate a with phases" {
+	if err := p.Activate(ctx, []string{"a"}, engine.ActivateOptions{HandOff: []byte("phases")}); driver.CodeOf(err) != driver.Lost || err.Error() != "activate a with phases since nobody" {
+		t.Error(err)
+	}
+	since := time.Date(2026, 5, 4, 3, 2, 1, 5, time.UTC)
+	if err := p.Activate(ctx, []string{"a"}, engine.ActivateOptions{Since: since}); err == nil || err.Error() != "activate a with  since 2026-05-04T03:02:01.000000005Z" {
 		t.Error(err)
 	}
 	if err := p.Check(ctx, "line1", "m1"); driver.CodeOf(err) != driver.NotConnected || err.Error() != "check m1 of line1" {

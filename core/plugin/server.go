@@ -139,7 +139,11 @@ func (s *server) Drain(ctx context.Context, r *driverv1.DrainRequest) (*driverv1
 }
 
 func (s *server) Activate(ctx context.Context, r *driverv1.ActivateRequest) (*driverv1.ActivateResponse, error) {
-	if err := s.control.Activate(ctx, r.GetLinks(), r.GetHandOff()); err != nil {
+	o := engine.ActivateOptions{HandOff: r.GetHandOff()}
+	if since := r.GetSince(); since != 0 {
+		o.Since = time.Unix(0, since)
+	}
+	if err := s.control.Activate(ctx, r.GetLinks(), o); err != nil {
 		return nil, statusOf(err)
 	}
 	return &driverv1.ActivateResponse{}, nil

@@ -1,6 +1,8 @@
 package ordeal
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -11,8 +13,9 @@ type verdict struct {
 	lost           int // served and not stored
 	outside        int // of these: at a time of which no gap tells
 	repeated       int
-	disordered     int // stored after a later one
-	foreign        int // stored and never served
+	disordered     int    // stored after a later one
+	foreign        int    // stored and never served
+	example        string // of outside
 }
 
 // judge holds the whole spool against the witness. A loss that a gap tells of is
@@ -29,8 +32,8 @@ func (f *Field) judge(e *evidence) (verdict, [][]poll) {
 		v.losses(all[i], e.gaps, f.o.Period)
 		if wrong < 5 && (v.repeated > before.repeated || v.disordered > before.disordered || v.foreign > before.foreign || v.outside > before.outside) {
 			wrong++
-			f.t.Errorf("%s: %d slots stored again, %d out of order, %d never served, %d lost without a gap",
-				linkName(i), v.repeated-before.repeated, v.disordered-before.disordered, v.foreign-before.foreign, v.outside-before.outside)
+			f.t.Errorf("%s: %d slots stored again, %d out of order, %d never served, %d lost without a gap: %s",
+				linkName(i), v.repeated-before.repeated, v.disordered-before.disordered, v.foreign-before.foreign, v.outside-before.outside, v.example)
 		}
 	}
 	return v, all
@@ -75,8 +78,22 @@ func (v *verdict) losses(polls []poll, gaps []gap, period time.Duration) {
 		}
 		if !told {
 			v.outside++
+			v.example = fmt.Sprintf("%d at %v, %s", p.slot, p.at.Format(time.StampMicro), nearest(gaps, p.at))
 		}
 	}
+}
+
+// nearest says where the gap lies that is next to a time.
+func nearest(gaps []gap, at time.Time) string {
+	best, near := "there is no gap", time.Duration(math.MaxInt64)
+	for i := range gaps {
+		g := &gaps[i]
+		if d := min(g.from.Sub(at).Abs(), g.to.Sub(at).Abs()); d < near {
+			near = d
+			best = fmt.Sprintf("the next gap is from %v to %v after it: %s", g.from.Sub(at), g.to.Sub(at), g.cause)
+		}
+	}
+	return best
 }
 
 // gapFor finds the gap of a cause that spans a death. Frames that were on their way come

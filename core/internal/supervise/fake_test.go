@@ -46,7 +46,8 @@ type fakeProcess struct {
 	slow        func() time.Duration // how long things take; nil: no time
 	strange     bool                 // it does not prove itself
 	has, opened map[string]bool
-	handed      []string // links activated, with their hand-offs
+	handed      []string    // links activated, with their hand-offs
+	since       []time.Time // of each activation
 	activateErr error
 	statusErr   error
 	condition   engine.Condition
@@ -197,7 +198,7 @@ func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]dr
 }
 func (p *fakeProcess) Check(context.Context, string, string) error { return nil }
 
-func (p *fakeProcess) Activate(ctx context.Context, links []string, handOff []byte) error {
+func (p *fakeProcess) Activate(ctx context.Context, links []string, o engine.ActivateOptions) error {
 	if err := p.lag(ctx); err != nil {
 		return err
 	}
@@ -213,8 +214,9 @@ func (p *fakeProcess) Activate(ctx context.Context, links []string, handOff []by
 	}
 	for _, name := range links {
 		p.setOpen(name, true)
-		p.handed = append(p.handed, name+":"+string(handOff))
+		p.handed = append(p.handed, name+":"+string(o.HandOff))
 	}
+	p.since = append(p.since, o.Since)
 	return nil
 }
 
@@ -367,6 +369,13 @@ func (p *fakeProcess) wasReleased() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.released
+}
+
+// sinces is since when nothing came, by the activations.
+func (p *fakeProcess) sinces() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.since)
 }
 
 // activations is the links that were activated, with their hand-offs.

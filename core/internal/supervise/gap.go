@@ -40,12 +40,15 @@ func (l *life) loss(cause error) *loss {
 }
 
 // giveLosses gives the process that opens links what was lost of them, to be told
-// with its first frame.
-func (p *pool) giveLosses(l *life, names []string) {
+// with its first frame, and returns since when; zero: nothing was.
+func (p *pool) giveLosses(l *life, names []string) (since time.Time) {
 	var given []*loss
 	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
 		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return slices.Contains(names, name) }) {
 			given = append(given, lost)
+			if since.IsZero() || lost.from.Before(since) {
+				since = lost.from
+			}
 			return true
 		}
 		return false
@@ -53,6 +56,7 @@ func (p *pool) giveLosses(l *life, names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.losses = append(l.losses, given...)
+	return since
 }
 
 // settleLosses tells of what was lost with links that are not configured any more.

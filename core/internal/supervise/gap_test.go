@@ -38,8 +38,12 @@ func TestAGapBeginsWhereTheLastFrameEnded(t *testing.T) {
 				a.to.Frame(1, plugin.AppendFrame(nil, 1, &engine.Batch{Blocks: []engine.Block{block}}, nil))
 				time.Sleep(time.Second)
 				p.die("killed")
-				(<-r.starts).attachment().frame(1)
+				next := <-r.starts
+				next.attachment().frame(1)
 				synctest.Wait()
+				if since := next.sinces(); !p.sinces()[0].IsZero() || len(since) != 1 || !since[0].Equal(came.Add(-c.begins)) {
+					t.Errorf("the next process makes up for what fell due since %v, the first since %v", since, p.sinces())
+				}
 				_, _, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
 				if err != nil || g == nil || !g.From.Equal(came.Add(-c.begins)) || !g.To.Equal(time.Now()) {
 					t.Errorf("gap %+v (%v), want it from %v", g, err, came.Add(-c.begins))

@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+
+	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // groupSize is how many links are drained and activated by one call. More need fewer
@@ -198,10 +200,6 @@ func (m *member) settle() {
 // of it.
 func (l *life) activate(links []*link, by *handOff) {
 	p := l.m.pool
-	var data []byte
-	if by != nil {
-		data = by.data
-	}
 	if l.held() == 0 {
 		l.startOver()
 	}
@@ -209,12 +207,15 @@ func (l *life) activate(links []*link, by *handOff) {
 	for i, ln := range links {
 		ln.holder, ln.handOff, names[i] = l, nil, ln.name
 	}
-	p.giveLosses(l, names)
+	o := engine.ActivateOptions{Since: p.giveLosses(l, names)}
+	if by != nil {
+		o.HandOff = by.data
+	}
 	if l.whole {
 		names = nil // all of them: it cannot do less
 	}
 	l.operate(activateLimit, func(ctx context.Context) error {
-		return l.proc.Activate(ctx, names, data)
+		return l.proc.Activate(ctx, names, o)
 	}, func(err error) {
 		if err != nil {
 			l.kill(fmt.Errorf("activate link %s: %w", links[0].name, err))

@@ -2494,7 +2494,10 @@ type ActivateRequest struct {
 	// Which links; none: all.
 	Links []string `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
 	// What another process's Drain handed over; empty: nothing.
-	HandOff       []byte `protobuf:"bytes,2,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
+	HandOff []byte `protobuf:"bytes,2,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
+	// The process that had the links died, and of what it polled after this time, in
+	// Unix nanoseconds, nothing came: what fell due since may be polled at once. 0: it did not.
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2541,6 +2544,13 @@ func (x *ActivateRequest) GetHandOff() []byte {
 		return x.HandOff
 	}
 	return nil
+}
+
+func (x *ActivateRequest) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 type ActivateResponse struct {
@@ -4617,10 +4627,11 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05links\x18\x01 \x03(\tR\x05links\"O\n" +
 	"\rDrainResponse\x12#\n" +
 	"\rlast_sequence\x18\x01 \x01(\x04R\flastSequence\x12\x19\n" +
-	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"B\n" +
+	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"X\n" +
 	"\x0fActivateRequest\x12\x14\n" +
 	"\x05links\x18\x01 \x03(\tR\x05links\x12\x19\n" +
-	"\bhand_off\x18\x02 \x01(\fR\ahandOff\"\x12\n" +
+	"\bhand_off\x18\x02 \x01(\fR\ahandOff\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"\x12\n" +
 	"\x10ActivateResponse\":\n" +
 	"\fCheckRequest\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
