@@ -26,7 +26,8 @@ type gap struct {
 	cause    string
 }
 
-func (g *gap) covers(at time.Time) bool { return !at.Before(g.from) && !at.After(g.to) }
+// meets tells whether a span of time has a moment in the gap, which may be the shorter.
+func (g *gap) meets(from, to time.Time) bool { return !to.Before(g.from) && !from.After(g.to) }
 
 var gapSpan = regexp.MustCompile(`^(.*) \(from (\S+) to (\S+)\)$`)
 

@@ -74,7 +74,7 @@ func (v *verdict) losses(polls []poll, gaps []gap, period time.Duration) {
 		v.lost++
 		told := false
 		for i := range gaps {
-			told = told || gaps[i].covers(p.at) || gaps[i].covers(p.at.Add(period))
+			told = told || gaps[i].meets(p.at, p.at.Add(period))
 		}
 		if !told {
 			v.outside++
@@ -101,7 +101,7 @@ func nearest(gaps []gap, at time.Time) string {
 func (e *evidence) gapFor(death time.Time, late time.Duration, cause ...string) bool {
 	for i := range e.gaps {
 		g := &e.gaps[i]
-		fits := g.covers(death) || g.covers(death.Add(late))
+		fits := g.meets(death, death.Add(late))
 		for _, text := range cause {
 			fits = fits && strings.Contains(g.cause, text)
 		}
