@@ -8,7 +8,8 @@ import (
 
 // A Batch is a set of samples in columns.
 type Batch struct {
-	Blocks []Block
+	Blocks  []Block
+	Patient bool // nobody waits until it is stored
 }
 
 // A Block is samples of one kind, usually of one poll.

@@ -272,6 +272,7 @@ func (r *Ring) push(b *builder, droppable bool) {
 	defer r.order.Unlock()
 	n := &node{samples: b.samples, droppable: droppable, receipts: b.receipts}
 	n.from, n.to = b.span()
+	b.batch.Patient = len(b.receipts) == 0
 	r.mu.Lock()
 	n.seq = r.next
 	r.mu.Unlock()

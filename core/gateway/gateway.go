@@ -125,6 +125,20 @@ func open(o Options) (g *gateway, err error) {
 // trades a little work for a small process.
 func DriverEnv() []string { return []string{"GOGC=50", "GOMEMLIMIT=1GiB"} }
 
+// spoolOfLive is a spool in which nothing gathers while somebody watches.
+type spoolOfLive struct {
+	*spool.Spool
+	hub *live.Hub
+}
+
+func (s spoolOfLive) Gather() {
+	if s.hub.Watchers() > 0 {
+		s.Commit()
+	} else {
+		s.Spool.Gather()
+	}
+}
+
 func (g *gateway) publish(r spool.Record) {
 	g.hub.Publish(live.Frame{Driver: r.Driver, Epoch: r.Epoch, Sequence: r.Sequence, Stored: r.Stored, Data: r.Data})
 }

@@ -49,7 +49,7 @@ func (g *gateway) openDrivers() (err error) {
 		g.launcher.noCgroup = err.Error()
 	}
 	g.drivers = supervise.New(supervise.Options{
-		Log: g.o.Log, Spool: g.spool, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
+		Log: g.o.Log, Spool: spoolOfLive{g.spool, &g.hub}, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: filepath.Join(g.inForce.Load().DataDir, "run"),
 		Detach: g.detaches,
 	})

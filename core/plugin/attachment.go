@@ -65,8 +65,9 @@ type Handler interface {
 }
 
 // A Flusher is a Handler that wants to know when the frames of one message have all
-// been given to it: what follows may take a while.
-type Flusher interface{ Flush() }
+// been given to it: what follows may take a while. Where all are patient, nobody waits
+// for their acknowledgement.
+type Flusher interface{ Flush(patient bool) }
 
 type attachClient = grpc.BidiStreamingClient[driverv1.AttachRequest, driverv1.AttachResponse]
 
@@ -76,7 +77,7 @@ type Attachment struct {
 	process *Process
 	hello   Hello
 	to      Handler
-	flush   func() // of a Flusher; may be nil
+	flush   func(patient bool) // of a Flusher; may be nil
 	epoch   uint64
 	next    uint64
 
@@ -235,9 +236,11 @@ func (a *Attachment) receive(ctx context.Context, stream attachClient) {
 }
 
 func (a *Attachment) handle(m *attachMessage, last uint64) (uint64, error) {
+	patient := true
 	for i, frame := range m.frames {
 		m.frames[i] = nil // the callee's alone
-		seq, err := frameSequence(frame)
+		seq, calm, err := frameHead(frame)
+		patient = patient && calm
 		if err != nil {
 			return last, &driver.Error{Code: driver.Protocol, Text: err.Error(), Err: err}
 		}
@@ -248,7 +251,7 @@ func (a *Attachment) handle(m *attachMessage, last uint64) (uint64, error) {
 		a.to.Frame(seq, frame)
 	}
 	if len(m.frames) > 0 && a.flush != nil {
-		a.flush()
+		a.flush(patient)
 	}
 	switch other := m.other.GetMessage().(type) {
 	case *driverv1.AttachResponse_Event:

@@ -328,7 +328,12 @@ func TestScanKeepsFramesApart(t *testing.T) {
 	if diff := cmp.Diff(second, frames[1]); diff != "" {
 		t.Error("appending to one frame changed the next")
 	}
-	if seq, err := plugin.FrameSequence(frames[1]); err != nil || seq != 2 {
-		t.Error(seq, err)
+	if seq, patient, err := plugin.FrameHead(frames[1]); err != nil || seq != 2 || patient {
+		t.Error(seq, patient, err)
+	}
+	calm := exampleBatch()
+	calm.Patient = true
+	if seq, patient, err := plugin.FrameHead(plugin.FrameEncoder()(nil, 3, calm, nil)); err != nil || seq != 3 || !patient {
+		t.Error(seq, patient, err)
 	}
 }

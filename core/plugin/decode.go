@@ -133,32 +133,33 @@ func (m *attachMessage) splitFrames(body []byte) error {
 	return nil
 }
 
-// frameSequence finds the sequence of an encoded frame without decoding the rest.
-func frameSequence(frame []byte) (uint64, error) {
-	var sequence uint64
+// frameHead finds the sequence of an encoded frame, and whether it is patient, without
+// decoding the rest.
+func frameHead(frame []byte) (sequence uint64, patient bool, err error) {
 	for len(frame) > 0 {
 		number, kind, n := protowire.ConsumeTag(frame)
 		if n < 0 {
-			return 0, errTruncated
-		}
-		if number == fieldSequence && kind == protowire.VarintType {
-			value, size := protowire.ConsumeVarint(frame[n:])
-			if size < 0 {
-				return 0, errTruncated
-			}
-			sequence, frame = value, frame[n+size:]
-			continue
+			return 0, false, errTruncated
 		}
 		size := protowire.ConsumeFieldValue(number, kind, frame[n:])
 		if size < 0 {
-			return 0, errTruncated
+			return 0, false, errTruncated
+		}
+		if kind == protowire.VarintType {
+			value, _ := protowire.ConsumeVarint(frame[n:])
+			switch number {
+			case fieldSequence:
+				sequence = value
+			case fieldPatient:
+				patient = value != 0
+			}
 		}
 		frame = frame[n+size:]
 	}
 	if sequence == 0 {
-		return 0, errors.New("frame has no sequence")
+		return 0, false, errors.New("frame has no sequence")
 	}
-	return sequence, nil
+	return sequence, patient, nil
 }
 
 // DecodeFrame decodes a frame as Handler.Frame gets it: its sequence and either a
@@ -176,7 +177,9 @@ func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err 
 	}
 	switch content := wire.Content.(type) {
 	case *driverv1.Frame_Batch:
-		b, err = batchFromWire(content.Batch)
+		if b, err = batchFromWire(content.Batch); err == nil {
+			b.Patient = wire.Patient
+		}
 	case *driverv1.Frame_Gap:
 		g = gapFromWire(content.Gap)
 	default:

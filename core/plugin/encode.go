@@ -36,7 +36,7 @@ func frameEncoder() func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap)
 }
 
 func (e *encoder) append(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
-	e.frame.Sequence = seq
+	e.frame.Sequence, e.frame.Patient = seq, b != nil && b.Patient
 	if b != nil {
 		e.setBatch(b)
 		e.inBatch.Batch = &e.batch
@@ -119,6 +119,7 @@ const (
 	fieldFrames   protowire.Number = 5 // AttachResponse.frames
 	fieldEach     protowire.Number = 1 // Frames.frames
 	fieldSequence protowire.Number = 1 // Frame.sequence
+	fieldPatient  protowire.Number = 4 // Frame.patient
 )
 
 // frameMessage is an AttachResponse made of frames that are encoded already.

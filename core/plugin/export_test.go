@@ -94,7 +94,7 @@ var (
 	DescriptionFromWire = descriptionFromWire
 	StatusOf            = statusOf
 	FaultOf             = faultOf
-	FrameSequence       = frameSequence
+	FrameHead           = frameHead
 	ParseStat           = parseStat
 )
 

@@ -48,9 +48,10 @@ func FuzzScanAttach(f *testing.F) {
 			return
 		}
 		for _, frame := range frames {
-			seq, err := plugin.FrameSequence(frame)
-			if got, _, _, decodeErr := plugin.DecodeFrame(frame); decodeErr == nil && (err != nil || got != seq) {
-				t.Fatalf("scanned sequence %d, %v; decoded %d", seq, err, got)
+			seq, patient, err := plugin.FrameHead(frame)
+			got, batch, _, decodeErr := plugin.DecodeFrame(frame)
+			if decodeErr == nil && (err != nil || got != seq || batch != nil && batch.Patient != patient) {
+				t.Fatalf("scanned sequence %d, patient %v, %v; decoded %d %v", seq, patient, err, got, batch)
 			}
 		}
 	})

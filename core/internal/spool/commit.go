@@ -125,6 +125,38 @@ func (s *Spool) Commit() {
 	s.lookAgain()
 }
 
+const (
+	// gatherFor is how long what nobody waits for gathers, and gatherLimit how long
+	// where no later call comes to commit it. A sync and its acknowledgement cost a gateway
+	// whose devices are polled in slots of 50 ms a tenth of what its polls do.
+	gatherFor   = 75 * time.Millisecond
+	gatherLimit = 125 * time.Millisecond
+	// gatherBytes is how much makes a group that does not wait any longer.
+	gatherBytes = 256 << 10
+)
+
+// Gather is Commit for what nobody waits for: it commits the queue where its oldest
+// record has waited for 75 ms, or it is long, or somebody is in Wait. Otherwise a later
+// call does, or after 125 ms the committer.
+func (s *Spool) Gather() {
+	s.mu.Lock()
+	age := time.Since(s.oldest)
+	wait := age < gatherFor && len(s.queue.buf) < gatherBytes && s.grown == nil
+	if wait && len(s.queue.items) > 0 && !s.armed {
+		s.arm(gatherLimit - age)
+	}
+	s.mu.Unlock()
+	if !wait {
+		s.Commit()
+	}
+}
+
+// arm has the committer look after a time; mu is held.
+func (s *Spool) arm(after time.Duration) {
+	s.armed = true
+	s.timer.Reset(after)
+}
+
 // commitHere stores one group, and leaves it to the committer where that fails.
 func (s *Spool) commitHere() {
 	for s.takeQueue(); len(s.rest.items) > 0; {
@@ -146,6 +178,7 @@ func (s *Spool) takeQueue() {
 	s.group.reset()
 	s.mu.Lock()
 	s.timer.Stop()
+	s.armed = false
 	s.group, s.queue = s.queue, s.group
 	s.mu.Unlock()
 	s.rest = s.group

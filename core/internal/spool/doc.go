@@ -9,8 +9,8 @@
 // more, because retention removed it or because the disk damaged it.
 //
 // The spool is a directory of append-only files of bounded size. Records that
-// arrive within a few milliseconds are one group: one write, one sync, then the
-// acknowledgements. Nothing stored is ever rewritten, so no flipped bit can cost
+// arrive within a few milliseconds, or a tenth of a second where nobody waits for them,
+// are one group: one write, one sync, then the acknowledgements. Nothing stored is ever rewritten, so no flipped bit can cost
 // more than the record it hit; every entry carries its own position and checksum
 // and begins with its file's tag, so a reader that meets damage finds the next
 // whole entry by itself and knows from the positions exactly what is missing.

@@ -16,7 +16,7 @@ type Options struct {
 	MaxAge      time.Duration // of a record; 0 keeps by MaxBytes alone
 	FileBytes   int64         // of one file; default 64 MiB, at most a quarter of MaxBytes
 	QueueBytes  int           // what may wait to be stored; default 4 MiB
-	CommitEvery time.Duration // how long the first record of a group waits for others or for Commit; default 5 ms; negative: for Commit alone
+	CommitEvery time.Duration // how long the first record of a group waits for others or for Commit; default 5 ms; negative: for Commit or Gather alone
 	Log         *slog.Logger
 
 	inject func(op string) error // tests only: fails create, write, sync or end
@@ -89,7 +89,9 @@ type Spool struct {
 	room     sync.Cond // the queue has shrunk, or the spool is closed
 	closed   bool
 	queue    queue
-	queued   int // bytes in queue and in the group being committed
+	oldest   time.Time // when the first of queue came
+	armed    bool      // timer runs
+	queued   int       // bytes in queue and in the group being committed
 	accepted marks
 	next     Position // of the next record appended
 
@@ -159,8 +161,11 @@ func (s *Spool) Append(r Record, stored func(error)) {
 		return
 	}
 	defer s.mu.Unlock()
-	if len(s.queue.items) == 0 && s.o.CommitEvery > 0 {
-		s.timer.Reset(s.o.CommitEvery)
+	if len(s.queue.items) == 0 {
+		s.oldest = time.Now()
+		if s.o.CommitEvery > 0 {
+			s.arm(s.o.CommitEvery)
+		}
 	}
 	switch {
 	case err != nil:

@@ -105,11 +105,15 @@ func (i *intake) came(frame []byte, at time.Time) {
 }
 
 // Flush has the spool commit what a message brought: a driver gathers what belongs
-// together, so nothing follows at once.
-func (i *intake) Flush() {
+// together, so nothing follows at once. What nobody waits for may gather still.
+func (i *intake) Flush(patient bool) {
 	i.busy.Store(true)
 	defer i.taken()
-	i.pool.s.o.Spool.Commit()
+	if patient {
+		i.pool.s.o.Spool.Gather()
+	} else {
+		i.pool.s.o.Spool.Commit()
+	}
 }
 
 // taken ends the time in which the process's silence is the core's own fault.

@@ -38,7 +38,8 @@ type Attachment interface {
 // A Spool stores frames durably.
 type Spool interface {
 	Append(r spool.Record, stored func(error))
-	Commit()
+	Commit() // what was appended, at once
+	Gather() // what was appended, soon
 	Mark(driver string) (epoch, sequence uint64)
 	MarkOf(driver string, epoch uint64) (sequence uint64)
 }

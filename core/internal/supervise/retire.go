@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -34,7 +35,9 @@ func (l *life) drainAll(attached bool) {
 	defer cancel()
 	drained, err := l.proc.Drain(ctx, nil)
 	if err == nil && attached {
-		err = l.await(ctx, l.proc.Done(), drained.LastSequence, l.storedUpTo)
+		err = l.await(ctx, l.proc.Done(), drained.LastSequence, l.takenUpTo)
+		l.m.pool.s.o.Spool.Commit()
+		err = errors.Join(err, l.await(ctx, l.proc.Done(), drained.LastSequence, l.storedUpTo))
 	}
 	if err != nil {
 		l.m.pool.logger.Warn("drain", "pid", l.proc.PID(), "err", err)

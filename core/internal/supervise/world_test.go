@@ -71,6 +71,7 @@ func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
 }
 
 func (s *fakeSpool) Commit() {}
+func (s *fakeSpool) Gather() {}
 
 func (s *fakeSpool) Mark(name string) (epoch, sequence uint64) {
 	s.mu.Lock()

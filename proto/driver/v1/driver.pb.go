@@ -3321,7 +3321,10 @@ type Frame struct {
 	//
 	//	*Frame_Batch
 	//	*Frame_Gap
-	Content       isFrame_Content `protobuf_oneof:"content"`
+	Content isFrame_Content `protobuf_oneof:"content"`
+	// Nobody waits for this frame's acknowledgement: the core may store it together with
+	// what comes in the next 100 ms. Otherwise it stores it at once.
+	Patient       bool `protobuf:"varint,4,opt,name=patient,proto3" json:"patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3386,6 +3389,13 @@ func (x *Frame) GetGap() *Gap {
 		}
 	}
 	return nil
+}
+
+func (x *Frame) GetPatient() bool {
+	if x != nil {
+		return x.Patient
+	}
+	return false
 }
 
 type isFrame_Content interface {
@@ -4670,11 +4680,12 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x06frames\x18\x01 \x03(\v2\x1a.fieldloom.driver.v1.FrameR\x06frames\"S\n" +
 	"\aWelcome\x12#\n" +
 	"\rprocess_epoch\x18\x01 \x01(\x04R\fprocessEpoch\x12#\n" +
-	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\"\x90\x01\n" +
+	"\rnext_sequence\x18\x02 \x01(\x04R\fnextSequence\"\xaa\x01\n" +
 	"\x05Frame\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x122\n" +
 	"\x05batch\x18\x02 \x01(\v2\x1a.fieldloom.driver.v1.BatchH\x00R\x05batch\x12,\n" +
-	"\x03gap\x18\x03 \x01(\v2\x18.fieldloom.driver.v1.GapH\x00R\x03gapB\t\n" +
+	"\x03gap\x18\x03 \x01(\v2\x18.fieldloom.driver.v1.GapH\x00R\x03gap\x12\x18\n" +
+	"\apatient\x18\x04 \x01(\bR\apatientB\t\n" +
 	"\acontent\";\n" +
 	"\x05Batch\x122\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x1a.fieldloom.driver.v1.BlockR\x06blocks\"\xda\x02\n" +
