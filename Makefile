@@ -72,7 +72,7 @@ fuzz: ## Every fuzz target for FUZZTIME (60s) each
 	GO=$(GO) FUZZTIME=$${FUZZTIME:-60s} ./scripts/fuzz.sh
 
 .PHONY: bench
-bench: build ## Every figure of the README as a line of JSON, against a limit measured in the same run
+bench: build ## Every figure as a line of JSON, against a limit of the same run; ARGS="-only start,idle"
 	$(GO) run ./test/bench $(ARGS)
 
 .PHONY: load

@@ -31,6 +31,8 @@ var figures = []struct {
 	{"gateway", (*bench).gateway},
 	{"flatout", (*bench).flatOut},
 	{"growth", (*bench).growth},
+	{"start", (*bench).start},
+	{"idle", (*bench).idle},
 }
 
 // load is what a gateway used while it polled for a run's length.
@@ -42,7 +44,7 @@ type load struct {
 
 // measure runs the gateway over the fleet for one run.
 func (b *bench) measure(s *simProcess, f fleetConfig) (load, error) {
-	g, err := startGateway(b.bin, f)
+	g, err := startGateway(b.bin, f.links())
 	if err != nil {
 		return load{}, err
 	}

@@ -19,23 +19,28 @@ type fleetConfig struct {
 	window    int
 }
 
-// write lays the configuration into dir.
-func (f fleetConfig) write(dir, drivers string) error {
-	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ndetach: false\ntemplates:\n  fleet:\n    points:\n      slot: {address: \"holding:0:uint32\"}\n      reg[2..%d]: {address: \"holding:{n}\"}\n",
-		drivers, f.registers-1)
+// links is the configuration's file of links.
+func (f fleetConfig) links() string {
 	var links strings.Builder
-	links.WriteString("links:\n")
+	fmt.Fprintf(&links, "templates:\n  fleet:\n    points:\n      slot: {address: \"holding:0:uint32\"}\n      reg[2..%d]: {address: \"holding:{n}\"}\nlinks:\n",
+		f.registers-1)
 	for i, addr := range f.addrs {
 		fmt.Fprintf(&links, "  plc%d: {driver: modbus, url: \"tcp://%s\", window: %d, scan: {default: %s}, devices: {d: {template: fleet}}}\n",
 			i+1, addr, f.window, f.period)
 	}
+	return links.String()
+}
+
+// writeConfig lays a configuration into dir.
+func writeConfig(dir, drivers, links string) error {
+	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ndetach: false\n", drivers)
 	if err := os.MkdirAll(filepath.Join(dir, "links"), 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "fieldloom.yaml"), []byte(main), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "links", "fleet.yaml"), []byte(links.String()), 0o600)
+	return os.WriteFile(filepath.Join(dir, "links", "links.yaml"), []byte(links), 0o600)
 }
 
 // A gateway is a running `fieldloom run`.
@@ -46,13 +51,13 @@ type gateway struct {
 	log *os.File
 }
 
-// startGateway runs the built gateway over a fresh directory.
-func startGateway(bin string, f fleetConfig) (*gateway, error) {
+// startGateway runs the built gateway with links over a fresh directory.
+func startGateway(bin, links string) (*gateway, error) {
 	dir, err := os.MkdirTemp("", "fieldloom-bench-")
 	if err != nil {
 		return nil, err
 	}
-	if err := f.write(dir, filepath.Join(filepath.Dir(bin), "drivers")); err != nil {
+	if err := writeConfig(dir, filepath.Join(filepath.Dir(bin), "drivers"), links); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
