@@ -68,6 +68,7 @@ func fileActs() map[string]act {
 		"rename a file outside":         func(s *scene) error { return unix.Rename(s.File, s.File+"2") },
 		"link a file into its own":      func(s *scene) error { return unix.Link(s.File, s.Own+"/link") },
 		"symlink to /etc/shadow":        func(s *scene) error { return unix.Symlink("/etc/shadow", s.Own+"/shadow") },
+		"make a directory in its own":   func(s *scene) error { return unix.Mkdir(s.Own+"/sub", 0o700) },
 		"chmod a file outside":          func(s *scene) error { return unix.Chmod(s.File, 0o644) },
 		"chown a file outside":          func(s *scene) error { return unix.Chown(s.File, 0, 0) },
 		"touch a file outside":          func(s *scene) error { return os.Chtimes(s.File, time.Time{}, time.Now()) },

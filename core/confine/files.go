@@ -22,8 +22,9 @@ const (
 		unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_DIR |
 		unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR
 	// socketRights are for the private directory: go-plugin's server makes a file to find
-	// a free name, removes it, and listens there.
-	socketRights = writeRights | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK
+	// a free name, removes it, and listens there. Directories are nobody's need, and the
+	// gateway, which removes what a driver leaves, would have to find its way down there.
+	socketRights = writeRights&^(unix.LANDLOCK_ACCESS_FS_MAKE_DIR|unix.LANDLOCK_ACCESS_FS_REMOVE_DIR) | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK
 	fileRights   = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
 		unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )

@@ -43,7 +43,7 @@ func forbidden() []expected {
 			why: "by path, until Landlock abi 9; the directory's mode protects it from other users, mutual TLS from all"},
 	}
 	for _, name := range strings.Split(`read /etc/shadow|list /|read the gateway's file|write the gateway's file|create a file outside|remove a file outside|`+
-		`rename a file outside|link a file into its own|symlink to /etc/shadow|make a device node|read /proc/PARENT/environ|`+
+		`rename a file outside|link a file into its own|symlink to /etc/shadow|make a directory in its own|make a device node|read /proc/PARENT/environ|`+
 		`open /proc/PARENT/mem|open another driver's tty|listen on a unix socket elsewhere`, "|") {
 		list = append(list, expected{act: name, abi: 1})
 	}

@@ -193,7 +193,7 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 		return nil, err
 	}
 	if !run.running() {
-		return nil, errors.Join(err, os.RemoveAll(run.dir))
+		return nil, errors.Join(err, removeDir(run.dir))
 	}
 	run.kill()
 	return nil, describeFailure(ctx, run, err)

@@ -175,7 +175,7 @@ func (r Record) gone(lines int, cause error) error {
 func (r Record) removeDir() {
 	info, err := os.Lstat(r.Dir)
 	if err == nil && info.IsDir() && strings.HasPrefix(filepath.Base(r.Dir), socketDirPrefix) {
-		_ = os.RemoveAll(r.Dir)
+		_ = removeDir(r.Dir)
 	}
 }
 

@@ -201,7 +201,7 @@ func (p *process) wait() {
 	}
 	err := p.cmd.Wait()
 	p.settle(p.out, exitOf(p.cmd.ProcessState, err), func() { _ = p.forwarded.Close() })
-	_ = os.RemoveAll(p.dir)
+	_ = removeDir(p.dir)
 }
 
 // awaitEnd is not ok when the process goes on without this core.
