@@ -66,6 +66,11 @@ func HearLines(r io.Reader, onLine func(Line)) {
 	newPump(slog.New(slog.DiscardHandler), "stderr", newTail(1), onLine, 0).run(bufio.NewReaderSize(r, maxLine))
 }
 
+// NewFollower follows a file as that of a detached process's lines.
+func NewFollower(file *os.File, wake chan struct{}, ended <-chan struct{}, lost func(bytes int64)) io.Reader {
+	return &follower{file: file, wake: wake, ended: ended, quit: make(chan struct{}), note: func(int64) {}, lost: lost}
+}
+
 // ScanAttach reads an AttachResponse as the core does.
 func ScanAttach(data []byte) (frames [][]byte, other *driverv1.AttachResponse, err error) {
 	var m attachMessage

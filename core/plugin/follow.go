@@ -32,9 +32,11 @@ type follower struct {
 	ended  <-chan struct{}   // the process is dead: what is there is all there will be
 	quit   <-chan struct{}   // nothing more is to be read
 	note   func(int64)       // keeps the place for a later follower; called by Read
-	lost   func(bytes int64) // hears what was left out; called by Read
+	lost   func(bytes int64) // hears what was left out, at most once in heldFor; called by Read
 	offset int64
 	kept   []byte // of a backlog
+	untold int64  // bytes that were left out and that lost has not heard of
+	told   time.Time
 }
 
 var _ io.Reader = (*follower)(nil)
@@ -50,6 +52,7 @@ func (f *follower) Read(p []byte) (int, error) {
 		}
 		f.note(f.offset)
 		if isClosed(f.quit) {
+			f.tell()
 			return 0, io.EOF
 		}
 		ended := isClosed(f.ended) // before the look, which then sees all
@@ -61,6 +64,7 @@ func (f *follower) Read(p []byte) (int, error) {
 			continue
 		}
 		if ended {
+			f.tell()
 			return 0, io.EOF
 		}
 		if err := f.rest(); err != nil {
@@ -71,7 +75,10 @@ func (f *follower) Read(p []byte) (int, error) {
 
 // rest waits for more, and empties the file when it is time.
 func (f *follower) rest() error {
-	var quiet <-chan time.Time
+	var quiet, due <-chan time.Time
+	if f.untold > 0 {
+		due = time.After(time.Until(f.told.Add(heldFor)))
+	}
 	switch {
 	case f.offset >= hastyAfter:
 		quiet = time.After(hastyFor)
@@ -81,6 +88,8 @@ func (f *follower) rest() error {
 	select {
 	case <-quiet:
 		return f.empty()
+	case <-due:
+		f.tell()
 	case <-f.wake:
 	case <-f.ended:
 	case <-f.quit:
@@ -134,9 +143,21 @@ func (f *follower) skip(size int64) error {
 		return err
 	}
 	f.kept = wholeLines(buffer[:n])
-	f.lost(size - f.offset - int64(len(f.kept)))
+	f.untold += size - f.offset - int64(len(f.kept))
+	if time.Since(f.told) >= heldFor {
+		f.tell()
+	}
 	f.offset = size - keptBacklog + int64(n)
 	return nil
+}
+
+// tell says what was left out. A process can make its file as long as it likes at no
+// cost, thousands of times a second.
+func (f *follower) tell() {
+	if f.untold > 0 {
+		f.lost(f.untold)
+		f.untold, f.told = 0, time.Now()
+	}
 }
 
 // wholeLines is b without the rest of a line at its beginning.

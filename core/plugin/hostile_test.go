@@ -1,0 +1,167 @@
+package plugin_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/plugin"
+)
+
+// spew prints for ever and never ends a line.
+func spew(string) {
+	text := []byte(strings.Repeat("s", 4<<10))
+	for {
+		_, _ = os.Stdout.Write(text)
+	}
+}
+
+// dribble begins a line and does not end it.
+func dribble(string) {
+	fmt.Print("1|1|unix|")
+	hang()
+}
+
+// TestHandshakeWithoutEnd refuses what is no handshake, however it does not end.
+func TestHandshakeWithoutEnd(t *testing.T) {
+	for _, tc := range []struct {
+		mode, want string
+		detach     bool
+		start      time.Duration
+	}{
+		{"spew", `it printed "ssss`, false, time.Hour}, // is refused at once
+		{"spew", `it printed "ssss`, true, time.Hour},
+		{"dribble", `it printed "1|1|unix|" before its handshake`, false, 300 * time.Millisecond},
+		{"dribble", `it printed "1|1|unix|" before its handshake`, true, 300 * time.Millisecond},
+	} {
+		c := command(tc.mode)
+		c.RunDir, c.Detach, c.StartTimeout = t.TempDir(), tc.detach, tc.start
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := plugin.Launch(t.Context(), c)
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s, detached %v: %v", tc.mode, tc.detach, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+			t.Errorf("%s, detached %v: took %d bytes of memory", tc.mode, tc.detach, n)
+		}
+		leftIn(t, c.RunDir)
+		if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); !errors.Is(err, unix.ECHILD) {
+			t.Errorf("%s, detached %v: a process is left: %v", tc.mode, tc.detach, err)
+		}
+	}
+}
+
+// nest digs directories into the directory that the driver may write to, each in the
+// one before.
+func nest(depth string) {
+	n, err := strconv.Atoi(depth)
+	if err == nil {
+		err = os.Chdir(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
+	}
+	for range n {
+		err = errors.Join(err, syscall.Mkdir("d", 0o700), syscall.Chdir("d"))
+	}
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		panic(err)
+	}
+	plugin.ServeBackend(newFake)
+}
+
+// TestDeepDirectoriesOfDriver removes what a driver left with few descriptors.
+func TestDeepDirectoriesOfDriver(t *testing.T) {
+	const depth = 3000
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	c := command(fmt.Sprintf("nest:%d", depth))
+	c.RunDir = t.TempDir()
+	p, err := plugin.Launch(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(openFiles(t)) + 64
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	err = p.Stop(t.Context())
+	if restored := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); restored != nil {
+		t.Fatal(restored)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	leftIn(t, c.RunDir)
+}
+
+// openFiles is how many descriptors this process has.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	list, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// TestFollowerTellsOfLossesNowAndThen has a process that makes the file of its lines long
+// and short a thousand times in a moment, which costs it nothing.
+func TestFollowerTellsOfLossesNowAndThen(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	synctest.Test(t, func(t *testing.T) {
+		const times, size = 1000, 8 << 20
+		var told []int64
+		wake, ended := make(chan struct{}, 1), make(chan struct{})
+		follower := plugin.NewFollower(file, wake, ended, func(bytes int64) { told = append(told, bytes) })
+		read := make(chan int64, 1)
+		go func() {
+			n, _ := io.Copy(io.Discard, follower)
+			read <- n
+		}()
+		for range times {
+			for _, size := range []int64{size, 0} {
+				if err := file.Truncate(size); err != nil {
+					t.Fatal(err)
+				}
+				wake <- struct{}{}
+				synctest.Wait()
+			}
+		}
+		if len(told) != 1 {
+			t.Errorf("told %d times in a moment", len(told))
+		}
+		time.Sleep(2 * time.Second)
+		if len(told) != 2 {
+			t.Errorf("told %d times after it", len(told))
+		}
+		close(ended)
+		all := <-read
+		for _, n := range told {
+			all += n
+		}
+		if all != times*size {
+			t.Errorf("%d bytes read or told of, of %d", all, times*size)
+		}
+	})
+}
