@@ -26,6 +26,26 @@ type keptRecord struct {
 	Shipped *shipped        `json:"shipped"`
 }
 
+// processOf reads what a record keeps of a process.
+func processOf(r supervise.Record) (plugin.Record, *shipped, error) {
+	var kept keptRecord
+	if err := json.Unmarshal(r.Process, &kept); err != nil {
+		return plugin.Record{}, nil, err
+	}
+	record, err := plugin.ParseRecord(kept.Process)
+	return record, kept.Shipped, err
+}
+
+// recordedDirs are the directories of the processes of records.
+func recordedDirs(records []supervise.Record) (dirs []string) {
+	for _, r := range records {
+		if record, _, err := processOf(r); err == nil {
+			dirs = append(dirs, record.Dir)
+		}
+	}
+	return dirs
+}
+
 // fleet knows the processes that live.
 type fleet struct {
 	mu   sync.Mutex

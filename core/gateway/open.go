@@ -14,6 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // openDepot opens the drivers directory. Without a database nothing is remembered.
@@ -43,6 +44,9 @@ func (g *gateway) openDrivers() (err error) {
 	if g.runDir, err = g.openRunDir(); err != nil {
 		return err
 	}
+	if err := plugin.Sweep(g.runDir, recordedDirs(supervise.Records(g.recordDir(), g.o.Log))); err != nil {
+		g.o.Log.Warn("remove what dead drivers have left", "err", err)
+	}
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
 	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet, runDir: g.runDir, attach: g.o.Attach}
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
@@ -50,11 +54,14 @@ func (g *gateway) openDrivers() (err error) {
 	}
 	g.drivers = supervise.New(supervise.Options{
 		Log: g.o.Log, Spool: spoolOfLive{g.spool, &g.hub}, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
-		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: filepath.Join(g.inForce.Load().DataDir, "run"),
+		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
 		Detach: g.detaches,
 	})
 	return nil
 }
+
+// recordDir holds the records of detached processes.
+func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Load().DataDir, "run") }
 
 // configs are the configuration in force, and the one that is looked at.
 func (g *gateway) configs() []*config.Config {

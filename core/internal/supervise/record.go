@@ -37,6 +37,16 @@ type stored struct {
 
 const recordSuffix = ".process.json"
 
+// Records returns the records in a directory.
+func Records(dir string, log *slog.Logger) (list []Record) {
+	for _, found := range readRecords(dir, log) {
+		for _, r := range found {
+			list = append(list, r.Record)
+		}
+	}
+	return list
+}
+
 // readRecords reads every record in a directory, by kind. What is no record is
 // reported and removed: nothing could be done with it ever.
 func readRecords(dir string, log *slog.Logger) map[string][]stored {
