@@ -121,10 +121,6 @@ func open(o Options) (g *gateway, err error) {
 	return g, g.openDrivers()
 }
 
-// DriverEnv is the whole environment of a driver process: the garbage collector
-// trades a little work for a small process.
-func DriverEnv() []string { return []string{"GOGC=50", "GOMEMLIMIT=1GiB"} }
-
 // spoolOfLive is a spool in which nothing gathers while somebody watches.
 type spoolOfLive struct {
 	*spool.Spool

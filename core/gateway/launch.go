@@ -160,7 +160,8 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	how := l.configs()[0].Process(spec.Kind)
 	var pending *confine.Pending
 	command := l.command(spec.Kind, how)
-	command.Path, command.Detach, command.OnLine = "driver-"+spec.Kind, spec.Detach, spec.OnLine
+	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
+	command.Detach, command.OnLine = spec.Detach, spec.OnLine
 	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(), err error) {
 		policy.RunDir = socketDir
 		if pending, err = policy.Prepare(cmd, img.of.File()); err != nil {
@@ -169,10 +170,10 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 		return pending.Started, nil
 	}
 	p, err := plugin.Launch(ctx, command)
-	report, confined := reportOf(pending)
+	report := reportOf(pending)
 	switch {
-	case err != nil && confined != nil: // the reason, of which the process's end is the consequence
-		return nil, fmt.Errorf("start driver %s: %w", spec.Kind, confined)
+	case err != nil && report.Fault != "": // the reason, of which the process's end is the consequence
+		return nil, fmt.Errorf("start driver %s: %s", spec.Kind, report.Fault)
 	case err != nil:
 		return nil, err
 	}
@@ -197,18 +198,20 @@ func sameName(ctx context.Context, kind string, p *plugin.Process) error {
 }
 
 // reportOf is how a process was confined, and why it was not started where that is
-// the reason.
-func reportOf(pending *confine.Pending) (confine.Report, error) {
+// the reason. Without a report there is another reason, which the start tells: no
+// process was to be had, or it was killed.
+func reportOf(pending *confine.Pending) confine.Report {
 	if pending == nil {
-		return confine.Report{}, nil
+		return confine.Report{}
 	}
-	return pending.Report()
+	report, _ := pending.Report()
+	return report
 }
 
 // command is what is the same however a process comes to be.
 func (l *launcher) command(kind string, how config.Process) plugin.Command {
 	return plugin.Command{
-		Name: kind, Env: DriverEnv(), Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
+		Name: kind, Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
 		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
 	}
 }
@@ -219,11 +222,7 @@ const killLimit = 5 * time.Second
 // adopt reattaches to a process of an earlier gateway. One that is there, proves that it
 // is the one, and does not answer is killed: it may have links open.
 func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
-	var kept keptRecord
-	if err := json.Unmarshal(r.Process, &kept); err != nil {
-		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
-	}
-	record, err := plugin.ParseRecord(kept.Process)
+	record, shipped, err := processOf(r)
 	if err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
 	}
@@ -231,7 +230,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 	command.Detach, command.OnLine = true, r.OnLine
 	p, err := plugin.Reattach(ctx, record, command)
 	if err == nil {
-		return l.fleet.add(r.Kind, p, kept.Shipped), nil
+		return l.fleet.add(r.Kind, p, shipped), nil
 	}
 	if record.Hand || errors.Is(err, plugin.ErrGone) || errors.Is(err, plugin.ErrNotTheSame) {
 		return nil, err

@@ -135,6 +135,21 @@ func (w *wants) url(text string) {
 	w.policy.AddValue(text, 0)
 }
 
+// DriverEnv is the whole environment of a driver process: the garbage collector trades a
+// little work for a small process, and works harder before the memory ends that the
+// process may take.
+func DriverEnv(p *confine.Policy) []string {
+	env := []string{"GOGC=50"}
+	if p.Mode == confine.Off {
+		return env
+	}
+	memory := p.Memory
+	if memory == 0 {
+		memory = confine.DefaultMemory
+	}
+	return append(env, fmt.Sprintf("GOMEMLIMIT=%d", memory-memory/8))
+}
+
 func isDevice(path string) bool {
 	if strings.HasPrefix(path, "/dev/") {
 		return true

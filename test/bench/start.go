@@ -179,7 +179,7 @@ func (s *starter) confined() (time.Duration, error) {
 
 // command is what both kinds have of a gateway that leaves its drivers running.
 func (s *starter) command() plugin.Command {
-	return plugin.Command{Name: "modbus", Env: fieldloom.DriverEnv(), RunDir: s.runDir, Detach: true}
+	return plugin.Command{Name: "modbus", Env: fieldloom.DriverEnv(&confine.Policy{Mode: confine.Required}), RunDir: s.runDir, Detach: true}
 }
 
 // launch starts a driver until it has described itself, and ends it.
