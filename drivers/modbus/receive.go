@@ -163,14 +163,21 @@ const patience = 100 * time.Millisecond
 // fill reads once, until the caller's first request expires or ctx ends; where ctx
 // is cancelled early on, until the end of the patience.
 func (w *wire) fill(ctx context.Context, c *caller) error {
+	if len(w.in)-w.tail < maxFrame {
+		w.tail = copy(w.in, w.in[w.head:w.tail])
+		w.head = 0
+	}
+	if c.eager {
+		if n := w.spin.read(w.in[w.tail:]); n > 0 {
+			w.tail += n
+			return nil
+		}
+		defer func(began time.Time) { w.spin.slept(time.Since(began)) }(time.Now())
+	}
 	by := c.sent[0].expires
 	soon := by.Add(min(0, patience-w.timeout))
 	if end, ok := ctx.Deadline(); ok && end.Before(by) {
 		by = end
-	}
-	if len(w.in)-w.tail < maxFrame {
-		w.tail = copy(w.in, w.in[w.head:w.tail])
-		w.head = 0
 	}
 	// Setting a deadline costs; one that strikes early is only moved on.
 	if ahead := earlier(soon, by).Sub(w.readBy); ahead < 0 || ahead > patience/2 {

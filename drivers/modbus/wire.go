@@ -41,6 +41,7 @@ type wire struct {
 	tail    int       //
 	halfAt  time.Time // when in[head:tail] was first seen to be half an answer
 	readBy  time.Time // the connection's deadline for reading
+	spin    spinner
 
 	mu     sync.Mutex // guards what follows, and caller.answers
 	broken *driver.Error
@@ -78,6 +79,7 @@ type caller struct {
 	sent    []*transaction // not yet received, in the order of sending
 	answers []*transaction // guarded by wire.mu
 	strays  uint64         // wire.strays when it began to wait
+	eager   bool           // its next poll follows at once
 }
 
 func newCaller() *caller { return &caller{wake: make(chan struct{}, 1)} }
@@ -90,6 +92,7 @@ func newWire(conn net.Conn, timeout time.Duration, window int) *wire {
 		done:    make(chan struct{}),
 		reading: make(chan struct{}, 1),
 		in:      make([]byte, min((window+1)*maxFrame, 4096)),
+		spin:    newSpinner(conn),
 	}
 	w.wake = func() { _ = w.conn.SetReadDeadline(time.Unix(1, 0)) } // fails only when closed
 	return w
