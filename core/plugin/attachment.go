@@ -288,7 +288,7 @@ func (a *Attachment) reason(err, ctxErr error) error {
 	case errors.Is(err, io.EOF):
 		return driver.Errorf(driver.NotConnected, "the driver ended it")
 	case status.Code(err) == codes.FailedPrecondition, status.Code(err) == codes.Aborted:
-		return fmt.Errorf("%w: %s", ErrEvicted, status.Convert(err).Message())
+		return fmt.Errorf("%w: %s", ErrEvicted, faultText(status.Convert(err).Message()))
 	}
 	return p.fault("data plane", err, ctxErr)
 }

@@ -125,5 +125,5 @@ func faultOf(err error, ctxErr error) error {
 	case ctxErr != nil:
 		return fmt.Errorf("call driver process: %w", ctxErr)
 	}
-	return &driver.Error{Code: driverCode(s.Code()), Text: s.Message(), Err: err}
+	return &driver.Error{Code: driverCode(s.Code()), Text: faultText(s.Message()), Err: err}
 }

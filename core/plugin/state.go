@@ -165,7 +165,7 @@ func faultsFromWire(wire []*driverv1.ConfigFault) []engine.ConfigFault {
 	faults := make([]engine.ConfigFault, len(wire))
 	for i, f := range wire {
 		faults[i] = engine.ConfigFault{
-			Link: f.GetLink(), Device: f.GetDevice(), Point: f.GetPoint(), Key: f.GetKey(), Text: f.GetText(),
+			Link: f.GetLink(), Device: f.GetDevice(), Point: f.GetPoint(), Key: f.GetKey(), Text: faultText(f.GetText()),
 		}
 	}
 	return faults

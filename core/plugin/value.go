@@ -83,7 +83,7 @@ func faultFromWire(wire *driverv1.Fault) *driver.Error {
 	if _, known := driverv1.Code_name[int32(wire.GetCode())]; known {
 		code = driver.Code(wire.GetCode())
 	}
-	return &driver.Error{Code: code, Text: wire.GetText(), After: max(0, time.Duration(wire.GetAfterNs()))}
+	return &driver.Error{Code: code, Text: faultText(wire.GetText()), After: max(0, time.Duration(wire.GetAfterNs()))}
 }
 
 // qualityFromWire takes what it does not know as Bad.

@@ -1,8 +1,8 @@
 package supervise
 
 import (
-	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -15,40 +15,63 @@ type tracker struct {
 
 type place struct{ link, device string }
 
-// note logs e, unless it tells of a link that another process holds.
+// note logs e, unless it tells of a link that another process holds, or of a device
+// that there is not.
 func (p *pool) note(from *intake, e engine.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ln := p.links[e.Link]; ln != nil && ln.holder != nil && &ln.holder.intake == from {
-		p.tracker.note(e, p.logger)
+		p.tracker.note(e, p)
 	}
 }
 
-// note logs e: trouble and its end for people to see, the rest for debugging.
-func (t *tracker) note(e engine.Event, log *slog.Logger) {
-	at := place{e.Link, e.Device}
-	before, was := t.unwell[at]
-	level := slog.LevelDebug
-	switch e.Condition {
-	case engine.Down, engine.Degraded, engine.Stopped:
-		if was && before == e.Condition {
-			return
-		}
-		if t.unwell == nil {
-			t.unwell = make(map[place]engine.Condition)
-		}
-		t.unwell[at] = e.Condition
-		if e.Cause != nil { // without a cause it was taken down on purpose
-			level = slog.LevelWarn
-		}
-	case engine.Up:
-		if was {
-			delete(t.unwell, at)
-			level = slog.LevelInfo
+// knows tells whether a device is in the desired state.
+func (p *pool) knows(at place) bool {
+	if at.device == "" {
+		return p.links[at.link] != nil
+	}
+	if p.desired.State == nil {
+		return false
+	}
+	for i := range p.desired.State.Links {
+		if l := &p.desired.State.Links[i]; l.Name == at.link {
+			return slices.ContainsFunc(l.Devices, func(d engine.Device) bool { return d.Name == at.device })
 		}
 	}
-	if log.Enabled(context.Background(), level) {
-		log.Log(context.Background(), level, kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
+	return false
+}
+
+// note logs e: trouble and its end for people to see, the rest for debugging. The
+// driver may be out of its mind: it is not believed in what would take memory.
+func (t *tracker) note(e engine.Event, p *pool) {
+	at := place{e.Link, e.Device}
+	before, was := t.unwell[at]
+	unwell := e.Condition == engine.Down || e.Condition == engine.Degraded || e.Condition == engine.Stopped
+	level := slog.LevelDebug
+	switch {
+	case unwell && was && before == e.Condition:
+		return
+	case unwell && e.Cause != nil: // without a cause it was taken down on purpose
+		level = slog.LevelWarn
+	case e.Condition == engine.Up && was:
+		level = slog.LevelInfo
+	}
+	logged := p.logger.Enabled(p.ctx, level)
+	if !unwell && !was && !logged || !p.sluice.pass(p.logger) {
+		return
+	}
+	switch {
+	case unwell && !was && !p.knows(at):
+		return
+	case unwell && t.unwell == nil:
+		t.unwell = map[place]engine.Condition{at: e.Condition}
+	case unwell:
+		t.unwell[at] = e.Condition
+	case e.Condition == engine.Up:
+		delete(t.unwell, at)
+	}
+	if logged {
+		p.logger.Log(p.ctx, level, kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
 	}
 }
 

@@ -145,7 +145,9 @@ func (i *intake) findHole(seq uint64, frame []byte, now time.Time) {
 		return
 	}
 	p := i.pool
-	p.logger.Error("frames never came", "first", last+1, "last", seq-1)
+	if p.sluice.pass(p.logger) {
+		p.logger.Error("frames never came", "first", last+1, "last", seq-1)
+	}
 	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
 	p.gaps.Add(1)
 }

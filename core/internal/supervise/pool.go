@@ -50,6 +50,7 @@ type pool struct {
 	links   map[string]*link
 	losses  []*loss
 	tracker tracker
+	sluice  sluice   // of what the driver causes to be logged; it has a lock of its own
 	upgrade *upgrade // nil: none
 	history []Event
 }

@@ -2,6 +2,7 @@ package supervise_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -442,6 +443,42 @@ func TestARefusedStateShowsInTheStatus(t *testing.T) {
 		synctest.Wait()
 		if s := r.status(); !strings.Contains(s.Cause, "revision 4 refused") || !strings.Contains(s.Cause, "no such port") {
 			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestDriverThatTellsTooMuchDoesNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.beats = true
+		defer r.s.Close(false)
+		r.set(1)
+		a := (<-r.starts).attachment()
+		timeout := driver.Errorf(driver.Timeout, "no answer")
+		for n := range 20_000 {
+			a.to.Event(engine.Event{Link: "line", Device: fmt.Sprint("made up ", n), Condition: engine.Down, Cause: timeout})
+		}
+		time.Sleep(10 * time.Minute)
+		if log := r.log.String(); log != "" {
+			t.Errorf("devices that there are not are in the log:\n%.1000s", log)
+		}
+		for range 20_000 {
+			a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout})
+			a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Up})
+		}
+		for n := range 20_000 {
+			a.frame(uint64(2 + 2*n))
+		}
+		time.Sleep(2 * time.Second)
+		r.log.WriteString("later\n")
+		a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Degraded, Cause: timeout})
+		log := r.log.String()
+		if n := strings.Count(log, "\n"); n > 10_000 {
+			t.Errorf("%d lines", n)
+		}
+		_, later, _ := strings.Cut(log, "later\n")
+		if !strings.Contains(later, "more than is logged") || !strings.Contains(later, "device is degraded") {
+			t.Errorf("after the flood: %.500s", later)
 		}
 	})
 }
