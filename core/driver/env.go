@@ -24,7 +24,8 @@ type Store interface {
 	// Get returns the value of key, or nil and no error when there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Put stores a value of at most 64 KiB under a key of at most 256 bytes; it
-	// returns when it is durable. A nil value deletes the key.
+	// returns when it is durable. A nil value deletes the key. A link keeps at most
+	// 1,000 values of 1 MiB in all.
 	Put(ctx context.Context, key string, value []byte) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,6 +48,7 @@ func TestDriversStore(t *testing.T) {
 	}
 	defer func() { _ = d.close() }()
 	g := &gateway{data: d}
+	g.inForce.Store(&adopted{Config: parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n")})
 	ctx := t.Context()
 	s, other := g.services("modbus"), g.services("mqtt")
 	if v, err := s.StoreGet(ctx, "line1", "k"); v != nil || err != nil {
@@ -79,6 +81,46 @@ func TestDriversStore(t *testing.T) {
 	} {
 		if driver.CodeOf(err) != driver.BadValue {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A driver cannot fill the disk with what it stores.
+func TestDriversStoreIsSmall(t *testing.T) {
+	d, err := openData(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.close() }()
+	d.db.NoSync = true
+	g := &gateway{data: d}
+	g.inForce.Store(&adopted{Config: parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n")})
+	s, ctx := g.services("modbus"), t.Context()
+	fill := func(link string, value []byte) (n int) {
+		for ; n < 10*maxStoreKeys; n++ {
+			if err := s.StorePut(ctx, link, strconv.Itoa(n), value); driver.CodeOf(err) == driver.BadValue {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	if n := fill("line1", nil); n != 10*maxStoreKeys {
+		t.Errorf("%d deletions", n)
+	}
+	if n := fill("line1", []byte("v")); n != maxStoreKeys {
+		t.Errorf("%d small values", n)
+	}
+	if n := fill("line2", make([]byte, maxStoreValue)); n != maxStoreBytes/maxStoreValue-1 {
+		t.Errorf("%d large values", n)
+	}
+	if err := s.StorePut(ctx, "line1", "0", []byte("another")); err != nil {
+		t.Errorf("in the place of another value: %v", err)
+	}
+	for _, link := range []string{"line3", "nowhere"} {
+		if err := s.StorePut(ctx, link, "k", []byte("v")); driver.CodeOf(err) != driver.Denied {
+			t.Errorf("for link %s of another driver: %v", link, err)
 		}
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
 
+	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -15,6 +17,9 @@ import (
 const (
 	maxStoreKey   = 256
 	maxStoreValue = 64 << 10
+	// What one link may keep: state.db never gets smaller, and holds much else.
+	maxStoreKeys  = 1000
+	maxStoreBytes = 1 << 20
 )
 
 // services answers the questions of one driver.
@@ -44,17 +49,47 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 		return driver.Errorf(driver.BadValue, "store of link %s: a key has 1 to %d bytes and a value at most %d", link, maxStoreKey, maxStoreValue)
 	}
 	err := s.g.data.db.Update(func(tx *bbolt.Tx) error {
-		b, err := s.makeBucket(tx, link)
-		if err != nil {
-			return err
-		}
-		if value == nil {
+		b := s.bucket(tx, link)
+		switch {
+		case b == nil && value == nil:
+			return nil
+		case b == nil && !s.serves(link):
+			return driver.Errorf(driver.Denied, "the driver has no such link")
+		case b == nil:
+			var err error
+			if b, err = s.makeBucket(tx, link); err != nil {
+				return err
+			}
+		case value == nil:
 			return b.Delete([]byte(key))
+		}
+		if err := roomFor(b, key, value); err != nil {
+			return err
 		}
 		return b.Put([]byte(key), value)
 	})
 	if err != nil {
 		return fmt.Errorf("store of link %s: %w", link, err)
+	}
+	return nil
+}
+
+// serves tells whether the driver has a link of this name.
+func (s *services) serves(link string) bool {
+	return slices.ContainsFunc(s.g.inForce.Load().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.kind })
+}
+
+// roomFor tells whether a value fits in beside what its link keeps already.
+func roomFor(b *bbolt.Bucket, key string, value []byte) error {
+	keys, size := 1, len(key)+len(value)
+	at := b.Cursor()
+	for k, v := at.First(); k != nil; k, v = at.Next() {
+		if string(k) != key {
+			keys, size = keys+1, size+len(k)+len(v)
+		}
+	}
+	if keys > maxStoreKeys || size > maxStoreBytes {
+		return driver.Errorf(driver.BadValue, "a link keeps at most %d values of %d bytes in all", maxStoreKeys, maxStoreBytes)
 	}
 	return nil
 }
