@@ -247,6 +247,9 @@ func (d *Depot) take(names []string, fresh []*candidate) (changed bool) {
 		old := d.seen[c.name]
 		f := d.judge(c, old)
 		d.seen[c.name] = f
+		if c.image != f.image {
+			c.image.drop()
+		}
 		if old == nil || old.entry != f.entry || old.image != f.image {
 			changed = true
 			d.tell(f)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -318,6 +319,39 @@ func TestBrokenTrustFile(t *testing.T) {
 	y.open()
 	y.refuses("d", "no key is trusted")
 	y.refuses("d", "trust file "+y.trust)
+}
+
+// A package that is read again and found the same leaves nothing in memory.
+func TestReadAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what is left open, one day
+	y := newYard(t)
+	y.put("modbus", "1.0.0", "one", "ours", 1)
+	d := y.open()
+	y.runs("modbus", "one")
+	second := y.make(t.TempDir(), "modbus", "2.0.0", "two", "ours", 2)
+	before := descriptors(t)
+	for range 20 {
+		y.trustKeys("ours")
+		d.Scan()
+		y.trustKeys("ours", "acme")
+		d.Scan()
+		if _, err := d.Install(second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := descriptors(t); now > before+1 { // the second version's
+		t.Errorf("%d descriptors, and %d after reading again", before, now)
+	}
+	y.runs("modbus", "two")
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
 
 func TestUnsigned(t *testing.T) {

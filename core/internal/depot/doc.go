@@ -78,6 +78,14 @@ type Image struct {
 // shared, so nobody closes it or moves its offset; it is executed by its descriptor.
 func (i *Image) File() *os.File { return i.file }
 
+// drop frees an image that was given to nobody: what is in memory is not the garbage
+// collector's concern, which would come for it late. i may be nil.
+func (i *Image) drop() {
+	if i != nil {
+		_ = i.file.Close()
+	}
+}
+
 // State says what became of a package.
 type State uint8
 

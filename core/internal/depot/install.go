@@ -94,9 +94,11 @@ func (d *Depot) examine(staged string) (string, error) {
 		return "", err
 	}
 	id := p.Manifest.ID()
-	if _, err := d.imageOf(id, p); err != nil {
+	image, err := d.imageOf(id, p)
+	if err != nil {
 		return "", err
 	}
+	defer image.drop() // the scan makes its own
 	if p.Unsigned {
 		return id, nil
 	}
