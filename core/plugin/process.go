@@ -138,6 +138,9 @@ func (p *Process) Stop(ctx context.Context) error {
 		// It is stuck in the kernel, in a device's driver perhaps. Its goroutines
 		// stay until it comes out.
 		p.letGo()
+		if isClosed(p.life.done) {
+			return fmt.Errorf("stop driver %s: process %d is dead, and what it left is still being removed", p.command.Name, p.PID())
+		}
 		return fmt.Errorf("stop driver %s: process %d does not die", p.command.Name, p.PID())
 	}
 	p.work.Wait()
