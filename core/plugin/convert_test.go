@@ -103,10 +103,23 @@ func TestStatusCrossesTheWire(t *testing.T) {
 				LastPoll: 8, LastLate: 9, MaxLate: 10,
 			}},
 		}},
-		Ring: engine.RingStatus{NextSequence: 1, AckedSequence: 2, Bytes: 3, MaxBytes: 4, Samples: 5, Dropped: 6, Slowed: 7},
+		Ring: engine.RingStatus{NextSequence: 1, AckedSequence: 2, Bytes: 3, MaxBytes: 4, Samples: 5, Dropped: 6, Slowed: 7,
+			SpillBytes: 8, MaxSpillBytes: 9},
+		Meters: []engine.Meter{{Link: "l", Name: "opens", Value: 3, Counter: true}, {Link: "l", Name: "level", Value: -0.5}},
 	}
 	if diff := cmp.Diff(want, plugin.StatusFromWire(plugin.StatusToWire(want))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A number that JSON has not would take the status of every driver with it.
+func TestMetersAreFinite(t *testing.T) {
+	wire := plugin.StatusToWire(&engine.Status{Meters: []engine.Meter{
+		{Link: "l", Name: "nan", Value: math.NaN()}, {Link: "l", Name: "infinite", Value: math.Inf(-1)}, {Link: "l", Name: "one", Value: 1},
+	}})
+	got := plugin.StatusFromWire(wire).Meters
+	if _, err := json.Marshal(got); err != nil || len(got) != 1 || got[0].Name != "one" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

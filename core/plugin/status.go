@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -39,7 +40,7 @@ func statusToWire(s *engine.Status) *driverv1.StatusResponse {
 		Links: make([]*driverv1.LinkStatus, len(s.Links)),
 		Ring: &driverv1.RingStatus{
 			NextSequence: r.NextSequence, AckedSequence: r.AckedSequence, Bytes: r.Bytes, MaxBytes: r.MaxBytes,
-			Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed,
+			Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed, SpillBytes: r.SpillBytes, MaxSpillBytes: r.MaxSpillBytes,
 		},
 	}
 	for _, m := range s.Meters {
@@ -77,9 +78,13 @@ func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
 		Ring: engine.RingStatus{
 			NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
 			MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
+			SpillBytes: r.GetSpillBytes(), MaxSpillBytes: r.GetMaxSpillBytes(),
 		},
 	}
 	for _, m := range wire.GetMeters() {
+		if math.IsNaN(m.GetValue()) || math.IsInf(m.GetValue(), 0) {
+			continue // JSON has no such numbers, and the status of all drivers is one text of it
+		}
 		s.Meters = append(s.Meters, engine.Meter{
 			Link: m.GetLink(), Name: m.GetName(), Value: m.GetValue(), Counter: m.GetCounter(),
 		})

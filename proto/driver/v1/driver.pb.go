@@ -1598,7 +1598,10 @@ type RingStatus struct {
 	Samples uint64 `protobuf:"varint,5,opt,name=samples,proto3" json:"samples,omitempty"`
 	Dropped uint64 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	// Polls not made because the ring was full and the policy is to slow the scan.
-	Slowed        uint64 `protobuf:"varint,7,opt,name=slowed,proto3" json:"slowed,omitempty"`
+	Slowed uint64 `protobuf:"varint,7,opt,name=slowed,proto3" json:"slowed,omitempty"`
+	// Bytes of the ring that are on disk, and how many may be.
+	SpillBytes    uint64 `protobuf:"varint,8,opt,name=spill_bytes,json=spillBytes,proto3" json:"spill_bytes,omitempty"`
+	MaxSpillBytes uint64 `protobuf:"varint,9,opt,name=max_spill_bytes,json=maxSpillBytes,proto3" json:"max_spill_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1678,6 +1681,20 @@ func (x *RingStatus) GetDropped() uint64 {
 func (x *RingStatus) GetSlowed() uint64 {
 	if x != nil {
 		return x.Slowed
+	}
+	return 0
+}
+
+func (x *RingStatus) GetSpillBytes() uint64 {
+	if x != nil {
+		return x.SpillBytes
+	}
+	return 0
+}
+
+func (x *RingStatus) GetMaxSpillBytes() uint64 {
+	if x != nil {
+		return x.MaxSpillBytes
 	}
 	return 0
 }
@@ -4564,7 +4581,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\x12\x18\n" +
-	"\acounter\x18\x04 \x01(\bR\acounter\"\xd7\x01\n" +
+	"\acounter\x18\x04 \x01(\bR\acounter\"\xa0\x02\n" +
 	"\n" +
 	"RingStatus\x12#\n" +
 	"\rnext_sequence\x18\x01 \x01(\x04R\fnextSequence\x12%\n" +
@@ -4573,7 +4590,10 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x12\x18\n" +
 	"\asamples\x18\x05 \x01(\x04R\asamples\x12\x18\n" +
 	"\adropped\x18\x06 \x01(\x04R\adropped\x12\x16\n" +
-	"\x06slowed\x18\a \x01(\x04R\x06slowed\"\xac\x02\n" +
+	"\x06slowed\x18\a \x01(\x04R\x06slowed\x12\x1f\n" +
+	"\vspill_bytes\x18\b \x01(\x04R\n" +
+	"spillBytes\x12&\n" +
+	"\x0fmax_spill_bytes\x18\t \x01(\x04R\rmaxSpillBytes\"\xac\x02\n" +
 	"\n" +
 	"LinkStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +

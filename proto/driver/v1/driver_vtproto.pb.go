@@ -1190,6 +1190,16 @@ func (m *RingStatus) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.MaxSpillBytes != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxSpillBytes))
+		i--
+		dAtA[i] = 0x48
+	}
+	if m.SpillBytes != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.SpillBytes))
+		i--
+		dAtA[i] = 0x40
+	}
 	if m.Slowed != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Slowed))
 		i--
@@ -4465,6 +4475,12 @@ func (m *RingStatus) SizeVT() (n int) {
 	}
 	if m.Slowed != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Slowed))
+	}
+	if m.SpillBytes != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.SpillBytes))
+	}
+	if m.MaxSpillBytes != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.MaxSpillBytes))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -8347,6 +8363,44 @@ func (m *RingStatus) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Slowed |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field SpillBytes", wireType)
+			}
+			m.SpillBytes = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.SpillBytes |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxSpillBytes", wireType)
+			}
+			m.MaxSpillBytes = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxSpillBytes |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
