@@ -37,8 +37,8 @@ build: packages ## Build bin/fieldloom and the signed packages in bin/drivers/
 .PHONY: binaries
 binaries:
 	@mkdir -p $(BIN)/drivers $(BIN)/executables && chmod go-w $(BIN) $(BIN)/drivers
-	$(GO) build -trimpath -o $(BIN)/fieldloom ./cmd/fieldloom
-	$(GO) build -trimpath -o $(BIN)/executables/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
+	$(GO) build -trimpath -ldflags=-w -o $(BIN)/fieldloom ./cmd/fieldloom
+	$(GO) build -trimpath -ldflags=-w -o $(BIN)/executables/ $(foreach d,$(DRIVERS),./drivers/$(d)/cmd/driver-$(d))
 
 # The builder's own key signs what is built here; bin/trust.yaml trusts it, and a
 # gateway that finds no trust file beside its configuration takes that one. A build for
