@@ -292,3 +292,37 @@ func TestUselessRecordsAreRemoved(t *testing.T) {
 		}
 	})
 }
+
+// A gateway that stops while an adopted process is being replaced has nothing to go back
+// to: both processes go on as they are, and nobody waits.
+func TestStopDuringTheUpgradeOfAnAdoptedProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r, _ := newCore(t, dir, nil, nil)
+		want := supervise.Desired{State: state(1, "a", "b"), Detach: true, Probation: time.Minute}
+		r.want(want)
+		time.Sleep(time.Second)
+		r.s.Close(true)
+		next, sh := newCore(t, dir, r, nil)
+		sh.set("2.0")
+		next.want(want)
+		time.Sleep(10 * time.Second)
+		if s := next.status(); s.Upgrade == nil || s.Upgrade.Done != 2 {
+			t.Fatalf("no upgrade on probation: %+v", s.Upgrade)
+		}
+		began := time.Now()
+		next.s.Close(true)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it stopped after %v", took)
+		}
+		if holder := r.world.who("a"); holder != 2 || r.process(1).wasStopped() || next.process(2).wasStopped() {
+			t.Errorf("link with %d, the old one stopped %v, the new one %v", holder, r.process(1).wasStopped(), next.process(2).wasStopped())
+		}
+		last, _ := newCore(t, dir, next, nil)
+		last.want(want)
+		time.Sleep(2 * time.Minute)
+		last.holders("a", "b")
+		last.s.Close(false)
+		r.sane()
+	})
+}

@@ -54,11 +54,15 @@ func (p *pool) followImage(image Image) {
 			continue
 		}
 		p.version = m.life.version // it is what runs, should the upgrade fail
-		p.logger.Info("driver process from before the restart runs another version: it is upgraded", "runs", m.life.version, "version", image.Version())
+		what := "driver process from before the restart runs another version: it is upgraded"
+		if m.life.version == image.Version() {
+			what = "driver process from before the restart has other rights or another executable than its version now: it gets a successor"
+		}
+		p.logger.Info(what, "runs", m.life.version, "version", image.Version())
 		p.work.Go(func() {
 			ctx, cancel := context.WithCancel(p.ctx)
 			defer cancel()
-			if err := p.upgradeTo(ctx, image.Version(), func(Step) {}); err != nil {
+			if err := p.upgradeTo(ctx, image.Version(), func(Step) {}); err != nil && !p.isClosing() {
 				p.logger.Error("driver is not upgraded: the version from before goes on", "version", image.Version(), "err", err)
 			}
 		})

@@ -296,6 +296,12 @@ func (p *pool) close(keepDetached bool) {
 	}
 }
 
+func (p *pool) isClosing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing
+}
+
 func (p *pool) isWanted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,21 +9,15 @@ import (
 )
 
 // back is the way back to the old version. What holds the links of a driver that does
-// not drain is killed after a while, so that it has an end.
+// not drain is killed after a while, so that it has an end. A pool that is closed
+// meanwhile ends it.
 func (u *upgrade) back(cause error) error {
 	p := u.pool
 	p.do(func() { u.fail(cause) })
 	u.tell("", "going back: %v", cause)
 	ctx, cancel := context.WithTimeout(p.ctx, readyLimit)
 	defer cancel()
-	err := p.until(ctx, func() bool {
-		for _, ln := range p.links {
-			if ln.holder != nil && (ln.holder.m.candidate || ln.holder.busy) {
-				return false
-			}
-		}
-		return true
-	})
+	err := p.until(ctx, func() bool { return p.closing || u.hasNoLink() })
 	p.do(func() {
 		for _, m := range p.members {
 			if m.candidate {
@@ -35,10 +29,21 @@ func (u *upgrade) back(cause error) error {
 	err = errors.Join(err, p.until(ctx, func() bool {
 		return !slices.ContainsFunc(p.members, func(m *member) bool { return m.candidate })
 	}))
-	if err == nil {
+	if err == nil && !p.isClosing() {
 		u.tell("", "the version before has all links again")
 	}
 	return err
+}
+
+// hasNoLink tells that the new version holds no link, and none is on its way. The caller
+// holds mu.
+func (u *upgrade) hasNoLink() bool {
+	for _, ln := range u.pool.links {
+		if ln.holder != nil && (ln.holder.m.candidate || ln.holder.busy) {
+			return false
+		}
+	}
+	return true
 }
 
 // giveUp kills a new process that does not answer: it would not drain either.

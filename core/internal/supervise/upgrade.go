@@ -90,11 +90,15 @@ func (p *pool) upgradeTo(ctx context.Context, version string, step func(Step)) e
 	if err == nil {
 		return nil
 	}
-	if len(u.turns) == 0 {
-		return err
+	if len(u.turns) == 0 || p.isClosing() {
+		return err // there is nothing to go back to: the processes are stopped, or let go as they are
 	}
-	if backErr := u.back(err); backErr != nil {
+	backErr := u.back(err)
+	switch {
+	case backErr != nil:
 		return fmt.Errorf("%w; and the way back is not finished: %w", err, backErr)
+	case p.isClosing():
+		return err
 	}
 	return fmt.Errorf("%w; everything is as before", err)
 }
