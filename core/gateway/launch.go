@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +97,21 @@ func (l *launcher) rights(kind string, of *depot.Image) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return fmt.Sprintf("-%s-%d", digest(&policy), l.renewals[kind])
+}
+
+// renewed takes over how often the driver of an adopted process was given new ones, which
+// is the last part of its image's hash: else it would be replaced for nothing.
+func (l *launcher) renewed(kind, hash string) {
+	n, err := strconv.Atoi(hash[strings.LastIndexByte(hash, '-')+1:])
+	if err != nil {
+		return // of an image without rights
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.renewals == nil {
+		l.renewals = make(map[string]int)
+	}
+	l.renewals[kind] = max(l.renewals[kind], n)
 }
 
 // digest is a short hash of a policy.
@@ -230,6 +247,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 	command.Detach, command.OnLine = true, r.OnLine
 	p, err := plugin.Reattach(ctx, record, command)
 	if err == nil {
+		l.renewed(r.Kind, r.Hash)
 		return l.fleet.add(r.Kind, p, shipped), nil
 	}
 	if record.Hand || errors.Is(err, plugin.ErrGone) || errors.Is(err, plugin.ErrNotTheSame) {

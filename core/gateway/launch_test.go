@@ -17,6 +17,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/pack"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -104,5 +105,28 @@ func TestDriverEnvKeepsBelowTheLimit(t *testing.T) {
 	}
 	if env := DriverEnv(&confine.Policy{Memory: 32 << 20}); len(env) != 1 {
 		t.Errorf("%v where no limit is in force", env)
+	}
+}
+
+// A process that was given more rights while it ran is what the next gateway wants too.
+func TestRenewalsSurviveARestart(t *testing.T) {
+	c := &config.Config{}
+	of := &depot.Image{Driver: "acme", Version: "1.2-3", Manifest: &pack.Manifest{Name: "acme"}}
+	launcherOf := func() *launcher {
+		return &launcher{configs: func() []*config.Config { return []*config.Config{c} }}
+	}
+	hash := func(l *launcher) string { return image{of, l.rights("acme", of)}.Hash() }
+	before := launcherOf()
+	before.renewals = map[string]int{"acme": 11}
+	old := hash(before)
+	next := launcherOf()
+	if hash(next) == old {
+		t.Fatalf("both have the hash %s", old)
+	}
+	for _, adopted := range []string{old, "", "no number", hash(launcherOf())} {
+		next.renewed("acme", adopted)
+		if got := hash(next); got != old {
+			t.Errorf("after %q: %s, want %s", adopted, got, old)
+		}
 	}
 }
