@@ -24,16 +24,10 @@ type rates struct {
 type counters struct {
 	at      time.Time
 	devices map[deviceKey]uint64
-	drivers map[driverKey]uint64
+	drivers map[string]uint64
 }
 
 type deviceKey struct{ link, device string }
-
-// driverKey makes a restarted process another one: its counters begin anew.
-type driverKey struct {
-	name string
-	pid  int
-}
 
 // fill computes the rates of s.
 func (r *rates) fill(s *client.Status, now time.Time) {
@@ -48,8 +42,9 @@ func (r *rates) fill(s *client.Status, now time.Time) {
 	started := make(map[string]time.Time)
 	for i := range s.Drivers {
 		d := &s.Drivers[i]
-		started[d.Name] = countedSince(d)
-		d.Rate = r.base.rate(now, started[d.Name], d.Samples, func(c *counters) (uint64, bool) { n, ok := c.drivers[driverKey{d.Name, d.PID}]; return n, ok })
+		var first time.Time
+		first, started[d.Name] = countedSince(d)
+		d.Rate = r.base.rate(now, first, d.Samples, func(c *counters) (uint64, bool) { n, ok := c.drivers[d.Name]; return n, ok })
 	}
 	for i := range s.Links {
 		l := &s.Links[i]
@@ -68,24 +63,34 @@ func (r *rates) fill(s *client.Status, now time.Time) {
 	}
 }
 
-// countedSince is when a driver's counters were zero; zero: that is not known, because an
+// countedSince is when a driver's counters, which are those of all its processes together,
+// were zero, and when those of its devices were; zero: that is not known, because an
 // earlier gateway started a process of it.
-func countedSince(d *client.Driver) time.Time {
+func countedSince(d *client.Driver) (first, primary time.Time) {
+	first = d.Started
 	for i := range d.Processes {
-		if d.Processes[i].Adopted {
-			return time.Time{}
+		p := &d.Processes[i]
+		if p.Adopted {
+			return time.Time{}, time.Time{}
+		}
+		if p.PID != 0 && p.Started.Before(first) {
+			first = p.Started
 		}
 	}
-	return d.Started
+	return first, d.Started
 }
 
 // rate is a counter's growth a second since c, or since the process's start where c
-// is nil or the process has started since.
+// is nil or the process has started since. A counter that is lower than it was began
+// anew, with another process.
 func (c *counters) rate(now, started time.Time, n uint64, before func(*counters) (uint64, bool)) float64 {
 	from, grown := started, n
 	if c != nil && c.at.After(started) {
-		if old, ok := before(c); ok && old <= n {
-			from, grown = c.at, n-old
+		if old, ok := before(c); ok {
+			from = c.at
+			if old <= n {
+				grown = n - old
+			}
 		}
 	}
 	if elapsed := now.Sub(from).Seconds(); !from.IsZero() && elapsed > 0 {
@@ -95,9 +100,9 @@ func (c *counters) rate(now, started time.Time, n uint64, before func(*counters)
 }
 
 func count(s *client.Status, now time.Time) *counters {
-	c := &counters{at: now, devices: make(map[deviceKey]uint64), drivers: make(map[driverKey]uint64)}
+	c := &counters{at: now, devices: make(map[deviceKey]uint64), drivers: make(map[string]uint64)}
 	for i := range s.Drivers {
-		c.drivers[driverKey{s.Drivers[i].Name, s.Drivers[i].PID}] = s.Drivers[i].Samples
+		c.drivers[s.Drivers[i].Name] = s.Drivers[i].Samples
 	}
 	for i := range s.Links {
 		for j := range s.Links[i].Devices {
