@@ -174,6 +174,9 @@ func (t *Trust) verify(manifest, signature []byte) (*trusted, *minisign.Signatur
 			return &t.keys[i], &s, nil
 		}
 	}
+	if !known && t.name == "" {
+		return nil, nil, fmt.Errorf("signed with key %s, and not with key %s", keyID(s.KeyID), keyID(t.keys[0].public.ID()))
+	}
 	if !known {
 		return nil, nil, fmt.Errorf("signed with key %s, which is not in the trust file: put its public key there if you trust it", keyID(s.KeyID))
 	}
