@@ -35,8 +35,7 @@ type checkResult struct {
 
 // Run checks the configuration.
 func (w *checkWord) Run(ctx context.Context, s *screen) error {
-	log := newLog(s.err, "text", slog.LevelError)
-	checked, err := gateway.Check(ctx, w.Config, log)
+	checked, err := gateway.Check(ctx, w.Config, slog.New(slog.DiscardHandler)) // it tells all of it
 	if err != nil {
 		return w.failed(s, err)
 	}

@@ -21,7 +21,7 @@ type Package struct {
 	Active   bool     `json:"active" doc:"New processes are started from it"`
 	Chosen   bool     `json:"chosen" doc:"It is active because the operator said so, by upgrade or rollback"`
 	Disabled bool     `json:"disabled" doc:"The driver was disabled by the operator"`
-	State    string   `json:"state" doc:"What became of it, in a word" example:"verified"`
+	State    string   `json:"state" doc:"What became of it, in a word" example:"accepted"`
 	Refusal  string   `json:"refusal,omitempty" doc:"Why it may not run, and what to do"`
 	Path     string   `json:"path,omitempty" doc:"Its name in the drivers directory"`
 	Signer   string   `json:"signer,omitempty" doc:"What the trust file says of the key"`

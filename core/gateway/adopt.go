@@ -100,7 +100,11 @@ func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := fixed(old.Config, next); err != nil {
+	stranded := otherUser(next)
+	if g.forOthers {
+		stranded = ""
+	}
+	if err := fixed(old.Config, next, stranded); err != nil {
 		return false, err
 	}
 	g.vetted.Store(next)
@@ -127,8 +131,9 @@ func unchecked(unready map[string]error, old, next map[string]*engine.State) []e
 	return sorted(fresh)
 }
 
-// fixed refuses changes that need a restart.
-func fixed(old, next *config.Config) error {
+// fixed refuses changes that need a restart. stranded is a driver whose user does not get
+// to the directory of the processes' sockets, which has its place since the start.
+func fixed(old, next *config.Config, stranded string) error {
 	var faults []error
 	for _, c := range []struct {
 		key       string
@@ -136,9 +141,10 @@ func fixed(old, next *config.Config) error {
 	}{
 		{"data", old.DataDir != next.DataDir},
 		{"drivers", old.DriversDir != next.DriversDir},
-		{"socket", old.Socket != next.Socket},
+		{"socket", old.Socket != next.Socket && old.DataDir == next.DataDir}, // it is there by default
 		{"spool", old.Spool != next.Spool},
 		{"log format", old.Log.Format != next.Log.Format},
+		{"processes." + stranded + ".user", stranded != ""},
 	} {
 		if c.different {
 			faults = append(faults, fmt.Errorf("fieldloom.yaml: %s: cannot change while the gateway runs: restart it, or put the old value back", c.key))

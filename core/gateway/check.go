@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/bbolt"
+
+	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -41,7 +46,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if err != nil {
 		return nil, configError(err)
 	}
-	packages, err := openDepot(func() *config.Config { return c }, nil, log)
+	packages, err := openDepot(func() *config.Config { return c }, nil, chosenVersions(ctx, c), log)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +65,46 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	checked := &Checked{Config: c}
 	for _, kind := range c.Drivers() {
 		if p, err := drivers.Prepare(ctx, kind); err == nil {
-			checked.Drivers = append(checked.Drivers, p.Description())
+			d := p.Description()
+			if of, err := packages.Image(kind); err == nil && !of.Unsigned {
+				d.Version = of.Version // as everywhere: what the executable calls itself may differ
+			}
+			checked.Drivers = append(checked.Drivers, d)
 		}
 	}
 	return checked, nil
+}
+
+// askLimit is how long a running gateway may take to tell its versions.
+const askLimit = 2 * time.Second
+
+// chosenVersions is the version of each driver that c's gateway runs: it tells them, or
+// the database of one that does not run does. Of what nobody can tell the newest is
+// checked.
+func chosenVersions(ctx context.Context, c *config.Config) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	running := client.New(c.Socket)
+	defer running.Close()
+	if list, err := running.Packages(ctx); err == nil {
+		versions := make(map[string]string)
+		for i := range list {
+			if list[i].Active && !list[i].Unsigned {
+				versions[list[i].Driver] = list[i].Version
+			}
+		}
+		return versions
+	}
+	db, err := bbolt.Open(filepath.Join(c.DataDir, stateFile), 0, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = db.Close() }()
+	versions, err := depot.Chosen(db)
+	if err != nil {
+		return nil
+	}
+	return versions
 }
 
 // vetting checks a configuration and gathers what the drivers say.
@@ -171,18 +212,25 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
 	}
 	for _, f := range found {
-		if located := v.config.Locate(kind, f); !v.isKnown(located) {
+		if located := v.config.Locate(kind, f); !v.isKnown(located, f.Key == "" && f.Point == "") {
 			v.faults = append(v.faults, located)
 		}
 	}
 }
 
 // isKnown tells whether a fault at the same place was found before: a schema and its
-// driver say the same in two ways.
-func (v *vetting) isKnown(e *config.Error) bool {
+// driver say the same in two ways. Of settings as a whole a fault of one of their keys
+// says enough: a driver does not decode what the schema refuses.
+func (v *vetting) isKnown(e *config.Error, whole bool) bool {
 	for _, f := range v.faults {
 		var other *config.Error
-		if errors.As(f, &other) && other.File == e.File && other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
+		if !errors.As(f, &other) || other.File != e.File {
+			continue
+		}
+		if other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
+			return true
+		}
+		if i := strings.LastIndexByte(other.Path, '.'); whole && i > 0 && e.Path != "" && other.Path[:i] == e.Path {
 			return true
 		}
 	}

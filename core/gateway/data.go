@@ -21,6 +21,9 @@ type data struct {
 	epoch uint64 // grows with every opening
 }
 
+// stateFile is the database in the data directory.
+const stateFile = "state.db"
+
 var (
 	gatewayBucket = []byte("gateway")
 	storeBucket   = []byte("store")
@@ -38,7 +41,7 @@ func openData(dir string) (*data, error) {
 		return nil, err
 	}
 	d := &data{lock: lock}
-	path := filepath.Join(dir, "state.db")
+	path := filepath.Join(dir, stateFile)
 	d.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), lock.Close())

@@ -18,7 +18,7 @@ import (
 
 // Packages implements api.Gateway.
 func (g *gateway) Packages(context.Context) ([]client.Package, error) {
-	return listPackages(g.depot, g.inForce.Load().Config, g.choices.get()), nil
+	return listPackages(g.depot, g.inForce.Load().Config, g.choices.get()), usable(g.depot)
 }
 
 // Install implements api.Gateway.
@@ -41,7 +41,7 @@ func (g *gateway) Remove(_ context.Context, name, version string) (client.Driver
 // known refuses the name of a driver that no link uses.
 func (g *gateway) known(kind string) error {
 	if g.inForce.Load().states[kind] == nil {
-		return driver.Errorf(driver.NotFound, "there is no driver %s: no link uses it", kind)
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
 	}
 	return nil
 }

@@ -62,20 +62,21 @@ func Run(ctx context.Context, o Options) error {
 
 // gateway is one running gateway.
 type gateway struct {
-	o        Options
-	started  time.Time
-	data     *data
-	catalog  *catalog.Catalog
-	spool    *spool.Spool
-	choices  *choiceBook
-	depot    *depot.Depot
-	fleet    fleet
-	launcher *launcher
-	runDir   string // of the driver processes' sockets
-	logs     *driverLogs
-	drivers  *supervise.Supervisor
-	hub      live.Hub
-	rates    rates
+	o         Options
+	started   time.Time
+	data      *data
+	catalog   *catalog.Catalog
+	spool     *spool.Spool
+	choices   *choiceBook
+	depot     *depot.Depot
+	fleet     fleet
+	launcher  *launcher
+	runDir    string // of the driver processes' sockets
+	forOthers bool   // runDir is where a driver with a user of its own gets to
+	logs      *driverLogs
+	drivers   *supervise.Supervisor
+	hub       live.Hub
+	rates     rates
 
 	stop        context.CancelFunc // ends Run; set by it
 	life        context.Context    // Run's: bounds what goes on without its caller
@@ -141,7 +142,7 @@ func (g *gateway) publish(r spool.Record) {
 
 // run serves until ctx is done.
 func (g *gateway) run(ctx context.Context) error {
-	ctx, g.stop = context.WithCancel(ctx)
+	ctx, g.stop = untilStopped(ctx)
 	defer func() {
 		g.stop()
 		g.upgrades.end()
@@ -173,6 +174,19 @@ func (g *gateway) run(ctx context.Context) error {
 	err = group.Wait()
 	g.o.Log.Info("gateway is stopping")
 	return err
+}
+
+// errStopping is why what goes on in a gateway ends.
+var errStopping = errors.New("the gateway is stopping")
+
+// untilStopped is a context that ends with parent, or by stop, and says why.
+func untilStopped(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
+	follow := context.AfterFunc(parent, func() { cancel(errStopping) })
+	return ctx, func() {
+		follow()
+		cancel(errStopping)
+	}
 }
 
 // close ends everything that open began, in the reverse order.

@@ -103,7 +103,7 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 	if r.Driver != "" {
 		g.o.Log.Warn("taken off line by the operator", "driver", r.Driver)
 		return []client.LineResult{{Name: r.Driver, Since: g.choices.get().Resting[r.Driver],
-			Text: fmt.Sprintf("off line with %d links", len(lines))}}, nil
+			Text: "off line with " + linkCount(len(lines))}}, nil
 	}
 	results := make([]client.LineResult, len(lines))
 	for i, l := range lines {
@@ -111,6 +111,13 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line"}
 	}
 	return results, nil
+}
+
+func linkCount(n int) string {
+	if n == 1 {
+		return "1 link"
+	}
+	return fmt.Sprintf("%d links", n)
 }
 
 // takeOffline marks what is asked for, and tells the drivers.
@@ -222,11 +229,15 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 	if err := g.bringOnline(r, lines, faults); err != nil {
 		return nil, err
 	}
+	c = g.choices.get()
 	for i, l := range lines {
 		result := client.LineResult{Name: l.String(), Text: "on line"}
-		if faults[i] != nil {
-			result = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Fault: client.FaultOf(driver.AsError(faults[i]))}
-		} else {
+		switch at := c.Offline[l.link]; {
+		case faults[i] != nil:
+			result = client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(faults[i]))}
+		case !at.IsZero(): // a device of it: its link keeps its own mark
+			result = client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.link)}
+		default:
 			g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
 		}
 		results = append(results, result)
@@ -281,12 +292,20 @@ func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []clie
 		case missing != nil && !off:
 			return nil, nil, missing
 		case !off:
-			results = append(results, client.LineResult{Name: l.String(), Text: "was on line already"})
+			results = append(results, notMarked(c, l))
 		case !slices.Contains(lines, l):
 			lines = append(lines, l)
 		}
 	}
 	return results, lines, nil
+}
+
+// notMarked is the result of a line that was not taken off line by itself.
+func notMarked(c *choices, l line) client.LineResult {
+	if at := c.Offline[l.link]; !at.IsZero() {
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.link)}
+	}
+	return client.LineResult{Name: l.String(), Text: "was on line already"}
 }
 
 // checkLines makes the health checks, and tells the fault of each line.

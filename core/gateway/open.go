@@ -17,8 +17,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// openDepot opens the drivers directory. Without a database nothing is remembered.
-func openDepot(c func() *config.Config, db *bbolt.DB, log *slog.Logger) (*depot.Depot, error) {
+// openDepot opens the drivers directory. Without a database nothing is remembered but
+// the versions that are chosen.
+func openDepot(c func() *config.Config, db *bbolt.DB, chosen map[string]string, log *slog.Logger) (*depot.Depot, error) {
 	return depot.Open(depot.Options{
 		Dir:   func() string { return c().DriversDir },
 		Trust: func() string { return c().TrustFile },
@@ -28,7 +29,7 @@ func openDepot(c func() *config.Config, db *bbolt.DB, log *slog.Logger) (*depot.
 			}
 			return depot.Deny
 		},
-		DB: db, Log: log,
+		DB: db, Chosen: chosen, Log: log,
 	})
 }
 
@@ -38,7 +39,7 @@ func (g *gateway) openDrivers() (err error) {
 	if g.choices, err = openChoices(g.data.db); err != nil {
 		return err
 	}
-	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Load().Config }, g.data.db, g.o.Log); err != nil {
+	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Load().Config }, g.data.db, nil, g.o.Log); err != nil {
 		return err
 	}
 	if g.runDir, err = g.openRunDir(); err != nil {

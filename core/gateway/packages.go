@@ -12,6 +12,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 )
 
@@ -37,9 +38,9 @@ func OpenPackages(c *config.Config, log *slog.Logger) (*Packages, error) {
 	}
 	current := func() *config.Config { return c }
 	if p.data == nil {
-		p.depot, err = openDepot(current, nil, log)
+		p.depot, err = openDepot(current, nil, nil, log)
 	} else {
-		p.depot, err = openDepot(current, p.data.db, log)
+		p.depot, err = openDepot(current, p.data.db, nil, log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -61,7 +62,15 @@ func (p *Packages) Packages(context.Context) ([]client.Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listPackages(p.depot, p.config, c), nil
+	return listPackages(p.depot, p.config, c), usable(p.depot)
+}
+
+// usable tells why the drivers directory is not used at all.
+func usable(d *depot.Depot) error {
+	if fault := d.Fault(); fault != "" {
+		return driver.Errorf(driver.NotConnected, "%s", fault)
+	}
+	return nil
 }
 
 // Install installs the package of an archive.
@@ -74,8 +83,8 @@ func (p *Packages) Install(_ context.Context, archive io.Reader) (client.Package
 }
 
 // Remove removes a version, or the only one.
-func (p *Packages) Remove(_ context.Context, driver, version string) (client.DriverChange, error) {
-	return removePackage(p.depot, driver, version)
+func (p *Packages) Remove(_ context.Context, name, version string) (client.DriverChange, error) {
+	return removePackage(p.depot, name, version)
 }
 
 func (p *Packages) choices() (*choices, error) {
@@ -124,6 +133,9 @@ func installPackage(d *depot.Depot, c *config.Config, chosen *choices, archive i
 // removePackage removes a version, or without one the only version that there is.
 func removePackage(d *depot.Depot, name, version string) (client.DriverChange, error) {
 	none := client.DriverChange{}
+	if err := usable(d); err != nil {
+		return none, err
+	}
 	var versions []string
 	for _, e := range d.List() {
 		if e.Driver == name && !slices.Contains(versions, e.Version) {

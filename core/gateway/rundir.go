@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/fieldloom/fieldloom/core/config"
 )
 
 const (
@@ -27,7 +29,8 @@ func (g *gateway) openRunDir() (string, error) {
 	}
 	mode := fs.FileMode(0o700)
 	dir := filepath.Join(dataDir, "run")
-	others := g.otherUsers()
+	g.forOthers = otherUser(g.inForce.Load().Config) != ""
+	others := g.forOthers
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
@@ -47,15 +50,14 @@ func (g *gateway) openRunDir() (string, error) {
 	return dir, g.choices.change(func(c *choices) { c.RunDir = dir })
 }
 
-// otherUsers tells whether a driver runs as another user than the gateway.
-func (g *gateway) otherUsers() bool {
-	c := g.inForce.Load()
+// otherUser is a driver that runs as another user than the gateway; "": none does.
+func otherUser(c *config.Config) string {
 	for _, kind := range c.Drivers() {
 		if c.Process(kind).User != "" && os.Geteuid() == 0 {
-			return true
+			return kind
 		}
 	}
-	return false
+	return ""
 }
 
 // runtimeDir is the user's directory for sockets, else that for temporary files.

@@ -20,12 +20,15 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	defer cancel()
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: g.hub.Watchers(),
-		Warnings: g.warnings(), Offline: chosen.offlineList(g.inForce.Load())}
+		Warnings: append(g.warnings(), g.depot.Faults()...), Offline: chosen.offlineList(g.inForce.Load())}
 	known := make(map[string]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
 	for i := range list {
 		d := &list[i]
+		if at, disabled := chosen.Disabled[d.Kind]; disabled && d.Since.IsZero() {
+			d.Since, d.Lost = at, at // it did not run since the gateway's start
+		}
 		drivers[d.Kind] = d
 		s.Drivers = append(s.Drivers, g.driverStatus(d))
 		if d.Engine == nil {

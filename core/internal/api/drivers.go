@@ -67,7 +67,7 @@ func (a *archiveInput) Resolve(ctx huma.Context) []error {
 }
 
 func (s *service) registerPackages(a huma.API) {
-	huma.Register(a, operation(http.MethodGet, "/v1/drivers", "drivers", "List the driver packages, and why one may not run"),
+	huma.Register(a, operation(http.MethodGet, "/v1/drivers", "drivers", "List the driver packages, and why one may not run", http.StatusServiceUnavailable),
 		func(ctx context.Context, _ *struct{}) (*answer[client.PackageList], error) {
 			list, err := s.gw.Packages(ctx)
 			return &answer[client.PackageList]{client.PackageList{Packages: list}}, problemOf(err)
@@ -82,7 +82,7 @@ func (s *service) registerPackages(a huma.API) {
 	})
 	type removeInput struct {
 		DriverName
-		Version string `query:"version" maxLength:"128" doc:"Absent: all versions"`
+		Version string `query:"version" maxLength:"128" doc:"Absent: the only one that there is"`
 	}
 	huma.Register(a, operation(http.MethodDelete, "/v1/drivers/{name}", "remove-driver", "Remove a version of a driver; its links go down with the cause",
 		http.StatusNotFound),

@@ -34,11 +34,12 @@ type Depot struct {
 	trust    trust
 	policy   Policy
 
-	mu     sync.RWMutex // guards what the scans found
-	dir    string
-	fault  string // why the directory is not used; "": it is
-	seen   map[string]*found
-	ledger *ledger
+	mu        sync.RWMutex // guards what the scans found
+	untrusted string       // what is wrong with the trust file; "": nothing
+	dir       string
+	fault     string // why the directory is not used; "": it is
+	seen      map[string]*found
+	ledger    *ledger
 }
 
 // found is a package that was seen.
@@ -60,6 +61,9 @@ func Open(o Options) (*Depot, error) {
 	l, err := openLedger(o.DB)
 	if err != nil {
 		return nil, err
+	}
+	for driver, version := range o.Chosen {
+		l.chose(driver, version)
 	}
 	d := &Depot{o: o, changed: make(chan struct{}, 1), seen: map[string]*found{}, ledger: l}
 	if o.DB != nil {
@@ -143,6 +147,9 @@ func (d *Depot) Scan() {
 	d.scanning.Lock()
 	defer d.scanning.Unlock()
 	again := d.readTrust()
+	d.mu.Lock()
+	d.untrusted = d.trust.complaint()
+	d.mu.Unlock()
 	policy := Deny
 	if d.o.Policy != nil {
 		policy = d.o.Policy()

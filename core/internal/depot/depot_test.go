@@ -313,12 +313,67 @@ func TestBrokenTrustFile(t *testing.T) {
 	y := newYard(t)
 	y.put("d", "1", "good", "ours", 1)
 	y.open()
+	if list := y.depot.Faults(); list != nil {
+		t.Errorf("before: %q", list)
+	}
 	y.write(y.trust, "keys: [", 0o644)
 	y.depot.Scan()
 	y.runs("d", "good")
+	y.faults("trust file "+y.trust, "the keys from before are in force until the gateway is restarted")
 	y.open()
 	y.refuses("d", "no key is trusted")
 	y.refuses("d", "trust file "+y.trust)
+	y.faults("trust file "+y.trust, "no key is trusted")
+	if err := os.Chmod(y.dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	y.depot.Scan()
+	y.faults("drivers directory "+y.dir, "chmod go-w")
+	if fault := y.depot.Fault(); !strings.Contains(fault, y.dir) {
+		t.Errorf("the directory's fault: %q", fault)
+	}
+}
+
+// faults demands that the first of the depot's faults has these texts.
+func (y *yard) faults(texts ...string) {
+	y.t.Helper()
+	list := y.depot.Faults()
+	for _, text := range texts {
+		if len(list) == 0 || !strings.Contains(list[0], text) {
+			y.t.Errorf("faults %q, want %q", list, text)
+		}
+	}
+}
+
+// A depot without a ledger of its own takes what another one chose, also where it is gone.
+func TestChosenElsewhere(t *testing.T) {
+	y := newYard(t)
+	y.put("d", "1", "one", "ours", 1)
+	y.put("d", "2", "two", "ours", 2)
+	y.open()
+	if err := y.depot.SetActive("d", "1"); err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := depot.Chosen(y.db)
+	if err != nil || len(chosen) != 1 || chosen["d"] != "1" {
+		t.Fatalf("chosen %v, %v", chosen, err)
+	}
+	look := func() (*depot.Image, error) {
+		d, err := depot.Open(depot.Options{Dir: depot.Fixed(y.dir), Trust: depot.Fixed(y.trust), Chosen: chosen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Image("d")
+	}
+	if i, err := look(); err != nil || i.Version != "1" {
+		t.Errorf("image %+v, %v", i, err)
+	}
+	if err := os.RemoveAll(filepath.Join(y.dir, "d-1")); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := look(); err == nil || !strings.Contains(err.Error(), "version 1 is not in the drivers directory") {
+		t.Errorf("without it: image %+v, %v", i, err)
+	}
 }
 
 // A package that is read again and found the same leaves nothing in memory.

@@ -45,13 +45,14 @@ func (p Policy) String() string {
 // Options make a depot. The functions are asked at every scan, so what they answer
 // may change.
 type Options struct {
-	Dir     func() string // the drivers directory
-	Trust   func() string // path of the trust file; nil or "": nobody is trusted
-	Policy  func() Policy // nil: Deny
-	DB      *bbolt.DB     // keeps the ledger; nil: it is kept in memory only
-	Private string        // directory for private copies where files in memory cannot be executed; "": for temporary files
-	API     int           // version of the driver protocol that this gateway speaks; 0: 1
-	Log     *slog.Logger  // nil: silent
+	Dir     func() string     // the drivers directory
+	Trust   func() string     // path of the trust file; nil or "": nobody is trusted
+	Policy  func() Policy     // nil: Deny
+	DB      *bbolt.DB         // keeps the ledger; nil: it is kept in memory only
+	Chosen  map[string]string // by driver, versions that are chosen in another ledger; usually nil
+	Private string            // directory for private copies where files in memory cannot be executed; "": for temporary files
+	API     int               // version of the driver protocol that this gateway speaks; 0: 1
+	Log     *slog.Logger      // nil: silent
 }
 
 // Fixed is a function for Options that always answers the same.

@@ -96,6 +96,25 @@ func (d *Depot) missing(driver, version string) error {
 		driver, d.dir, silent{ErrNotThere})
 }
 
+// Fault is why the directory is not used; "": it is.
+func (d *Depot) Fault() string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.fault
+}
+
+// Faults is what is wrong with the directory and with the trust file.
+func (d *Depot) Faults() (list []string) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, fault := range []string{d.fault, d.untrusted} {
+		if fault != "" {
+			list = append(list, fault)
+		}
+	}
+	return list
+}
+
 // SetActive makes a version the driver's, durably; "" takes the choice back. The
 // version must be there and accepted, now or before.
 func (d *Depot) SetActive(driver, version string) error {

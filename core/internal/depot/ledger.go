@@ -153,6 +153,29 @@ func (l *ledger) choose(driver, version string) error {
 	return l.put(driver, h)
 }
 
+// chose takes a choice that another ledger holds; it is not stored in this one.
+func (l *ledger) chose(driver, version string) {
+	h := l.of(driver).copy()
+	h.Chosen = version
+	l.drivers[driver] = h
+}
+
+// Chosen reads the version that the operator chose of each driver, or that a gateway
+// pinned, from its database.
+func Chosen(db *bbolt.DB) (map[string]string, error) {
+	l, err := openLedger(db)
+	if err != nil {
+		return nil, err
+	}
+	versions := make(map[string]string)
+	for driver, h := range l.drivers {
+		if h.Chosen != "" {
+			versions[driver] = h.Chosen
+		}
+	}
+	return versions, nil
+}
+
 // last is the version that was accepted last; "" when none was.
 func (h *history) last() (version string) {
 	var order uint64

@@ -13,6 +13,18 @@ type trust struct {
 	print fingerprint
 	keys  *pack.Trust
 	fault string
+	none  bool // there never was a file
+}
+
+// complaint is what an operator should know of the file; "": nothing.
+func (t *trust) complaint() string {
+	switch {
+	case t.fault == "" || t.none:
+		return ""
+	case t.keys == nil:
+		return t.fault + ": no key is trusted"
+	}
+	return t.fault + ": the keys from before are in force until the gateway is restarted"
 }
 
 // readTrust reads the trust file when it changed, and tells whether the keys may have
@@ -43,11 +55,15 @@ func (d *Depot) readTrust() bool {
 	if !first {
 		next.keys = d.trust.keys
 	}
+	next.none = errors.Is(err, fs.ErrNotExist) && next.keys == nil
 	d.trust = next
-	level := d.o.Log.Warn
-	if errors.Is(err, fs.ErrNotExist) && first {
-		level = d.o.Log.Info
+	switch {
+	case next.none:
+		d.o.Log.Info("there is no trust file", "err", err)
+	case next.keys == nil:
+		d.o.Log.Warn("trust file: no key is trusted", "err", err)
+	default:
+		d.o.Log.Warn("trust file: the keys from before stay in force", "err", err)
 	}
-	level("trust file: what was in force stays", "err", err)
 	return first
 }

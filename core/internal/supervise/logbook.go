@@ -110,7 +110,7 @@ func (s *Supervisor) Logs(kind string, n int) []plugin.Line {
 func (s *Supervisor) Follow(kind string) (*Follower, error) {
 	p := s.find(kind)
 	if p == nil {
-		return nil, driver.Errorf(driver.NotFound, "there is no driver %s: no link uses it", kind)
+		return nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
 	}
 	return p.lines.follow()
 }

@@ -120,9 +120,13 @@ func (p *pool) know() (Status, []*life) {
 	m := p.worst()
 	if m == nil {
 		s.Down = p.down(nil)
+		if n := len(p.history); n > 0 {
+			s.Since = p.history[n-1].Time
+		}
 		if len(p.members) > 0 { // they are being stopped
 			s.State, s.Since = p.members[0].state, p.members[0].since
 		}
+		s.Lost = s.Since
 		return s, lives
 	}
 	s.State, s.Since, s.Cause, s.Retry, s.Stderr, s.Started = m.state, m.since, m.cause, m.retry, m.tail, m.began

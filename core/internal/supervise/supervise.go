@@ -88,7 +88,7 @@ func (s *Supervisor) Control(kind, link string) (engine.Control, error) {
 func (s *Supervisor) Enable(kind string) error {
 	p := s.find(kind)
 	if p == nil {
-		return driver.Errorf(driver.NotFound, "there is no driver %s: no link uses it", kind)
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
 	}
 	p.do(func() { p.forgive("enabled by the operator") })
 	return nil

@@ -65,7 +65,7 @@ type turn struct {
 func (s *Supervisor) Upgrade(ctx context.Context, kind, version string, step func(Step)) error {
 	p := s.find(kind)
 	if p == nil {
-		return driver.Errorf(driver.NotFound, "there is no driver %s: no link uses it", kind)
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
 	}
 	if step == nil {
 		step = func(Step) {}

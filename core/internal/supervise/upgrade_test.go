@@ -345,7 +345,7 @@ func TestTheImageGoesAndComesBack(t *testing.T) {
 		sh.set("1.0", "1.0")
 		r.s.Refresh()
 		time.Sleep(10 * time.Second)
-		if s := r.status(); !p.wasStopped() || s.State != supervise.Stopped || !strings.Contains(s.Cause, "there is no package of version 1.0") {
+		if s := r.status(); !p.wasStopped() || s.State != supervise.Stopped || time.Since(s.Since) < 9*time.Second || s.Since.IsZero() || !s.Lost.Equal(s.Since) || !strings.Contains(s.Cause, "there is no package of version 1.0") {
 			t.Errorf("stopped %v, status %+v", p.wasStopped(), s)
 		}
 		sh.set("1.0")
