@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fieldloom/fieldloom/core/client"
 )
 
 func TestGridAlignsAndCutsBeforeItColours(t *testing.T) {
@@ -52,6 +54,17 @@ func TestAgo(t *testing.T) {
 	}
 	if got := ago(time.Time{}, now); got != "-" {
 		t.Errorf("never: %s", got)
+	}
+}
+
+func TestRingText(t *testing.T) {
+	d := client.Driver{Ring: 1536}
+	if got := ringText(&d); got != "1.5 KiB" {
+		t.Errorf("without a spill: %s", got)
+	}
+	d.Spill, d.SpillMax = 2048, 1<<30
+	if got := ringText(&d); got != "1.5 KiB + 2.0 KiB of 1.0 GiB on disk" {
+		t.Errorf("with a spill: %s", got)
 	}
 }
 

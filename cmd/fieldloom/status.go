@@ -90,7 +90,7 @@ func driverGrid(st *client.Status, now time.Time) *grid {
 	for i := range st.Drivers {
 		d := &st.Drivers[i]
 		g.add(stateColour(d.State), d.Name, d.State, ago(d.Since, now), versionText(d), pidText(d.PID), fmt.Sprint(d.Restarts), fmt.Sprint(d.Samples),
-			rate(d.Rate), fmt.Sprint(d.Gaps), size(d.Ring), d.Cause)
+			rate(d.Rate), fmt.Sprint(d.Gaps), ringText(d), d.Cause)
 		if u := d.Upgrade; u != nil {
 			g.add(yellow, "", "", "", "", "", "", "", "", "", "", fmt.Sprintf("upgrade to %s for %s, %d of %d links: %s", u.Version, ago(u.Since, now), u.Done, u.Of, u.Text))
 		}
@@ -101,6 +101,14 @@ func driverGrid(st *client.Status, now time.Time) *grid {
 		}
 	}
 	return g
+}
+
+// ringText is what waits in memory, and on disk where some may.
+func ringText(d *client.Driver) string {
+	if d.SpillMax == 0 {
+		return size(d.Ring)
+	}
+	return fmt.Sprintf("%s + %s of %s on disk", size(d.Ring), size(d.Spill), size(d.SpillMax))
 }
 
 func versionText(d *client.Driver) string {

@@ -75,6 +75,7 @@ type Driver struct {
 	RingMax   uint64    `json:"ring_max_bytes"`
 	Rate      float64   `json:"samples_per_s"`
 	Spill     uint64    `json:"spill_bytes,omitempty" doc:"Bytes not yet acknowledged that are on disk"`
+	SpillMax  uint64    `json:"spill_max_bytes,omitempty" doc:"How many may be, by processes.NAME.spill"`
 	Instances int       `json:"instances"`
 	Standby   int       `json:"standby"`
 

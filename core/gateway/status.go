@@ -63,7 +63,7 @@ func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
 	if d.Engine != nil {
 		r := d.Engine.Ring
-		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax, s.Spill = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes
+		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax, s.Spill, s.SpillMax = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes, r.MaxSpillBytes
 		s.Meters = metersOf(d.Engine.Meters)
 	}
 	s.Processes = make([]client.Process, len(d.Processes))

@@ -187,5 +187,6 @@ func sum(a, b engine.RingStatus) engine.RingStatus {
 		NextSequence: max(a.NextSequence, b.NextSequence), AckedSequence: max(a.AckedSequence, b.AckedSequence),
 		Bytes: a.Bytes + b.Bytes, MaxBytes: a.MaxBytes + b.MaxBytes, Samples: a.Samples + b.Samples,
 		Dropped: a.Dropped + b.Dropped, Slowed: a.Slowed + b.Slowed,
+		SpillBytes: a.SpillBytes + b.SpillBytes, MaxSpillBytes: a.MaxSpillBytes + b.MaxSpillBytes,
 	}
 }
