@@ -40,6 +40,7 @@ type Depot struct {
 	fault     string // why the directory is not used; "": it is
 	seen      map[string]*found
 	ledger    *ledger
+	looked    bool // once, at the opening
 }
 
 // found is a package that was seen.
@@ -47,6 +48,8 @@ type found struct {
 	print fingerprint
 	entry Entry
 	image *Image // nil: it is refused
+
+	remembered bool // it was accepted before
 }
 
 // Open opens the depot and scans the directory once. What is wrong with a package is
@@ -70,6 +73,7 @@ func Open(o Options) (*Depot, error) {
 		d.tidy()
 	}
 	d.Scan()
+	d.looked = true
 	select { // the caller looks for the first time anyway
 	case <-d.changed:
 	default:
@@ -290,6 +294,7 @@ func (d *Depot) judge(c *candidate, old *found) *found {
 			f.image = old.image // the same object for every start
 		}
 		if !c.image.Unsigned {
+			f.remembered = d.ledger.of(c.image.Driver).Accepted[c.image.Version].Hash == hashOf(c.image.pack)
 			f.entry.Accepted, err = d.ledger.accept(c.image.pack)
 			if err != nil {
 				err = fmt.Errorf("package %s: %w", c.name, err)
@@ -346,6 +351,8 @@ func (d *Depot) tell(f *found) {
 		d.o.Log.Warn("package is "+e.State.String(), "driver", e.Driver, "package", e.Name, "err", e.Refusal)
 	case e.Unsigned:
 		d.o.Log.Warn("package is not signed: allow-dev takes it", "driver", e.Driver, "package", e.Name)
+	case f.remembered && !d.looked:
+		d.o.Log.Debug("package is there", "driver", e.Driver, "package", e.Name)
 	default:
 		d.o.Log.Info("package is accepted", "driver", e.Driver, "package", e.Name, "serial", e.Serial, "key", e.KeyID)
 	}

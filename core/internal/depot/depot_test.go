@@ -474,6 +474,25 @@ func TestInstallAndRemove(t *testing.T) {
 	y.refuses("d", "goes back to 1")
 }
 
+// That a package is accepted is told once, and not with every start.
+func TestAcceptanceIsToldOnce(t *testing.T) {
+	y := newYard(t)
+	y.make(y.dir, "d", "1", "one", "ours", 1)
+	y.open()
+	if !strings.Contains(y.log.String(), "package is accepted") {
+		t.Errorf("the first start logs:\n%s", y.log.String())
+	}
+	y.open()
+	if strings.Contains(y.log.String(), "package is accepted") {
+		t.Errorf("the second start logs:\n%s", y.log.String())
+	}
+	y.make(y.dir, "d", "2", "two", "ours", 2)
+	y.depot.Scan()
+	if strings.Count(y.log.String(), "package is accepted") != 1 {
+		t.Errorf("after a new package:\n%s", y.log.String())
+	}
+}
+
 // An archive lies in the directory as a directory does.
 func TestArchiveInDirectory(t *testing.T) {
 	y := newYard(t)
