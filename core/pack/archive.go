@@ -39,6 +39,9 @@ func archive(dir string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := nothingElse(root, m); err != nil {
+		return err
+	}
 	zip := gzip.NewWriter(w)
 	to := tar.NewWriter(zip)
 	names := []string{ManifestName}
@@ -56,6 +59,21 @@ func archive(dir string, w io.Writer) error {
 		}
 	}
 	return errors.Join(to.Close(), zip.Close())
+}
+
+// nothingElse refuses a directory with files that the manifest does not list: they would
+// be left out in silence, or be signed by nobody.
+func nothingElse(root *os.Root, m *Manifest) error {
+	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		_, listed := m.Files[path]
+		switch {
+		case err != nil:
+			return bare(err)
+		case entry.IsDir(), listed, path == ManifestName, path == SignatureName:
+			return nil
+		}
+		return fmt.Errorf("%s: is not in the manifest: remove it, or sign the package again with it", plain(path))
+	})
 }
 
 func archiveFile(root *os.Root, name string, mode fs.FileMode, to *tar.Writer) error {

@@ -143,6 +143,10 @@ func TestArchiveAndBack(t *testing.T) {
 	if !bytes.Equal(first.Bytes(), second.Bytes()) {
 		t.Error("two archives of one package differ")
 	}
+	write(t, filepath.Join(at, "notes", "a.txt"), "for nobody", 0o644)
+	if err := pack.Archive(at, io.Discard); err == nil || !strings.Contains(err.Error(), "notes/a.txt: is not in the manifest") {
+		t.Errorf("with a file that nobody signed: %v", err)
+	}
 	into := filepath.Join(t.TempDir(), "acme-1.2.3")
 	if err := os.Mkdir(into, 0o755); err != nil {
 		t.Fatal(err)
