@@ -215,16 +215,15 @@ func (a *Attachment) Close() error {
 // receive hands on what comes until the stream ends.
 func (a *Attachment) receive(ctx context.Context, stream attachClient) {
 	defer close(a.done)
-	limit := a.process.command.HeartbeatTimeout
-	silence := time.AfterFunc(limit, func() { a.end(errSilent) })
-	defer silence.Stop()
+	silence := newSilence(a.process.command.HeartbeatTimeout, func() { a.end(errSilent) })
+	defer silence.over()
 	var m attachMessage
 	last := a.next - min(a.next, 1)
 	for {
 		// Only waiting counts as silence, not the handler's own time.
-		silence.Reset(limit)
+		silence.begin()
 		err := stream.RecvMsg(&m)
-		silence.Stop()
+		silence.over()
 		if err == nil {
 			last, err = a.handle(&m, last)
 		}

@@ -115,3 +115,9 @@ const (
 	Cookie      = cookie
 	EnvVersions = envVersions
 )
+
+// NewSilence, Begin and Over are what an attachment does with a silence.
+var NewSilence = newSilence
+
+func (s *silence) Begin() { s.begin() }
+func (s *silence) Over()  { s.over() }

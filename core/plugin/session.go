@@ -95,7 +95,7 @@ type session struct {
 	server  *server
 	evicted chan uint64   // the epoch that took over; room for one
 	done    chan struct{} // closed when the ring is free for another
-	heard   atomic.Int64  // when the core last said something, Unix nanoseconds
+	heard   atomic.Int64  // when the core last said something, since the server was created
 
 	sending sync.Mutex // a stream takes one SendMsg at a time
 
@@ -133,7 +133,7 @@ func newSession(s *server) *session {
 		server: s, evicted: make(chan uint64, 1), done: make(chan struct{}),
 		granted: make(chan struct{}, 1), changed: make(chan struct{}, 1), snapshot: true,
 	}
-	a.heard.Store(time.Now().UnixNano())
+	a.heard.Store(int64(time.Since(s.created)))
 	return a
 }
 
@@ -206,7 +206,7 @@ func (a *session) receive(stream attachServer) error {
 		if err != nil {
 			return err
 		}
-		a.heard.Store(time.Now().UnixNano())
+		a.heard.Store(int64(time.Since(a.server.created)))
 		if ack := m.GetAck(); ack != nil {
 			a.acknowledge(ack.GetSequence(), ack.GetCredit())
 		}
@@ -366,7 +366,7 @@ func (a *session) sendEvents(stream attachServer) error {
 }
 
 func (a *session) beat(stream attachServer) error {
-	if silent := time.Since(time.Unix(0, a.heard.Load())); silent > silenceLimit {
+	if silent := time.Since(a.server.created) - time.Duration(a.heard.Load()); silent > silenceLimit {
 		return status.Error(codes.DeadlineExceeded, fmt.Sprintf("no heartbeat from the core for %v", silenceLimit))
 	}
 	return a.send(stream, &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Heartbeat{

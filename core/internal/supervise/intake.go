@@ -21,10 +21,11 @@ var (
 // intake takes what one process sends. Its Handler's methods are called by the
 // stream's goroutine, and never take the pool's lock for longer than a moment.
 type intake struct {
-	pool  *pool  // constant
-	epoch uint64 // constant
+	pool  *pool // constant, as are those to the next blank line
+	epoch uint64
+	began time.Time
 
-	heard    atomic.Int64  // Unix nanoseconds of the last sign of life
+	heard    atomic.Int64  // when the last sign of life came, since began: a step of the wall clock is no silence
 	busy     atomic.Bool   // a frame waits for the spool: silence is the core's own fault
 	last     atomic.Uint64 // the highest sequence that came
 	lastAt   atomic.Int64  // Unix nanoseconds of its arrival
@@ -41,7 +42,7 @@ type intake struct {
 }
 
 func (i *intake) open(p *pool, epoch uint64) {
-	i.pool, i.epoch = p, epoch
+	i.pool, i.epoch, i.began = p, epoch, time.Now()
 	i.moved = make(chan struct{}, 1)
 	i.startOver()
 	i.hear()
@@ -67,7 +68,7 @@ func (i *intake) startOver() {
 	i.lastAt.Store(time.Now().UnixNano())
 }
 
-func (i *intake) hear() { i.heard.Store(time.Now().UnixNano()) }
+func (i *intake) hear() { i.heard.Store(int64(time.Since(i.began))) }
 
 // Frame takes one frame from the stream to the spool. While the spool is full it
 // blocks, and with it the stream: credit then stops the driver.
@@ -224,7 +225,7 @@ func (i *intake) lastFilled() time.Time {
 
 // silentFor tells that a process which sends heartbeats has sent nothing for so long.
 func (i *intake) silentFor(limit time.Duration) bool {
-	return !i.busy.Load() && time.Since(time.Unix(0, i.heard.Load())) > limit
+	return !i.busy.Load() && time.Since(i.began)-time.Duration(i.heard.Load()) > limit
 }
 
 // Heartbeat is a sign of life, of the engine too where progress has grown.

@@ -65,6 +65,7 @@ type life struct {
 	attachment Attachment  // nil: not attached
 	broken     Attachment  // to be closed before the next
 	attached   bool        // was, at least once
+	doubted    bool        // it was silent at the last look
 	brokeAt    time.Time   // since when it is not attached any more
 	breaks     []time.Time // of its streams, the latest
 	intake
@@ -215,7 +216,7 @@ func (l *life) broke(a Attachment) {
 	if l.attachment != a || l.over || l.killed {
 		return
 	}
-	if l.silentFor(heartbeatLimit * 3 / 4) { // the stream has ended for just that
+	if l.doubted && l.silentFor(heartbeatLimit*3/4) { // the stream has ended for just that
 		l.kill(errSilent)
 		return
 	}
@@ -232,11 +233,14 @@ func (l *life) broke(a Attachment) {
 	l.attachment, l.broken, l.brokeAt = nil, a, now
 }
 
-// judge kills a process that hangs.
+// judge kills a process that hangs. It believes a silence at the second look only: a core
+// that was stopped itself, and goes on, is to take in first what came meanwhile.
 func (l *life) judge() {
+	doubted := l.doubted
+	l.doubted = l.silentFor(heartbeatLimit / 2)
 	switch {
 	case l.attachment == nil || l.over || l.killed:
-	case l.silentFor(heartbeatLimit):
+	case doubted && l.silentFor(heartbeatLimit):
 		l.kill(errSilent)
 	case l.stalled.Load() >= stallBeats:
 		l.kill(errStalled)
