@@ -110,31 +110,16 @@ func (g *gateway) Logs(ctx context.Context, kind string, n int, follow bool, eac
 	if err := g.known(kind); err != nil {
 		return err
 	}
-	var f *supervise.Follower
-	if follow {
-		var err error
-		if f, err = g.drivers.Follow(kind); err != nil { // before the last lines, so that none is between
-			return err
-		}
-		defer f.Close()
-	}
-	last := g.drivers.Logs(kind, n)
-	for i := range last {
-		if err := each(logLine(&last[i])); err != nil {
-			return err
-		}
-	}
 	if !follow {
-		return nil
+		return eachLine(g.drivers.Logs(kind, n), each)
 	}
-	return followLines(ctx, f, last, each)
-}
-
-// followLines sends what comes, less what was sent with the last lines.
-func followLines(ctx context.Context, f *supervise.Follower, last []plugin.Line, each func(client.LogLine) error) error {
-	var newest time.Time
-	if len(last) > 0 {
-		newest = last[len(last)-1].Time
+	last, f, err := g.drivers.Follow(kind, n)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := eachLine(last, each); err != nil {
+		return err
 	}
 	for {
 		line, dropped, err := f.Next(ctx)
@@ -147,13 +132,19 @@ func followLines(ctx context.Context, f *supervise.Follower, last []plugin.Line,
 				return err
 			}
 		}
-		if !line.Time.After(newest) {
-			continue
-		}
 		if err := each(logLine(&line)); err != nil {
 			return err
 		}
 	}
+}
+
+func eachLine(lines []plugin.Line, each func(client.LogLine) error) error {
+	for i := range lines {
+		if err := each(logLine(&lines[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func logLine(l *plugin.Line) client.LogLine {
@@ -167,8 +158,11 @@ func logLine(l *plugin.Line) client.LogLine {
 // Events implements api.Gateway.
 func (g *gateway) Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error {
 	list, more := g.drivers.Events(0)
-	list = list[max(0, len(list)-n):]
 	var last uint64
+	if len(list) > 0 {
+		last = list[len(list)-1].Number
+	}
+	list = list[max(0, len(list)-n):]
 	for {
 		for i := range list {
 			last = list[i].Number

@@ -17,7 +17,9 @@ const adopting = 8
 // without a gateway is a loss.
 func (p *pool) adoptAll(records []stored) {
 	if len(records) == 0 || p.s.o.Adopt == nil {
-		p.absent("the gateway was not running")
+		if !p.s.begun {
+			p.absent("the gateway was not running")
+		}
 		return
 	}
 	p.recheck = true
@@ -76,6 +78,9 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		l := m.begin(proc, nil, false)
 		l.version, l.hash, l.detached, l.adopted, l.recorded = r.Version, r.Hash, true, true, r.path
 		m.ran = r.Hash
+		if p.s.o.Spool != nil {
+			l.resume(p.s.o.Spool.MarkOf(p.kind, l.epoch), p.s.o.LastRun)
+		}
 		m.log().Info("driver process goes on from before the gateway was restarted", "version", r.Version)
 		if err != nil {
 			l.kill(fmt.Errorf("adopt: %w", err))
@@ -102,6 +107,7 @@ func (m *member) notAdopted(r *stored, err error) {
 // claim gives the life the links that are open in its process.
 func (l *life) claim(s *engine.Status) {
 	p := l.m.pool
+	l.claimed = true
 	for i := range s.Links {
 		switch s.Links[i].Condition {
 		case engine.NotStarted, engine.Stopped:

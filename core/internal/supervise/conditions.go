@@ -13,6 +13,27 @@ type tracker struct {
 	unwell map[place]engine.Condition
 }
 
+// forget drops what is not configured any more.
+func (t *tracker) forget(s *engine.State) {
+	if len(t.unwell) == 0 {
+		return
+	}
+	left := make(map[place]engine.Condition)
+	keep := func(at place) {
+		if c, was := t.unwell[at]; was {
+			left[at] = c
+		}
+	}
+	for i := range s.Links {
+		l := &s.Links[i]
+		keep(place{l.Name, ""})
+		for j := range l.Devices {
+			keep(place{l.Name, l.Devices[j].Name})
+		}
+	}
+	t.unwell = left
+}
+
 type place struct{ link, device string }
 
 // note logs e, unless it tells of a link that another process holds, or of a device

@@ -51,6 +51,7 @@ type fakeProcess struct {
 	activateErr error
 	statusErr   error
 	condition   engine.Condition
+	offline     map[string]bool // links that the operator has taken off line
 	polls       uint64
 	bad         uint64 // samples of each hundred
 	stopped     bool
@@ -182,6 +183,10 @@ func (p *fakeProcess) Status(context.Context) (*engine.Status, error) {
 		if p.opened[name] {
 			p.polls += 100
 			l.Condition, d.Condition, d.Polls, d.Samples, d.BadSamples = engine.Up, p.condition, p.polls, p.polls, p.polls*p.bad/100
+		}
+		if p.offline[name] {
+			l.Condition, l.Cause = engine.Stopped, &driver.Error{Code: driver.Denied, Text: engine.OfflineText}
+			d.Condition, d.Cause = l.Condition, l.Cause
 		}
 		l.Devices = []engine.DeviceStatus{d}
 		s.Links = append(s.Links, l)

@@ -49,13 +49,14 @@ type life struct {
 
 	detached bool
 	adopted  bool
+	claimed  bool          // with adopted: it is known which links it has
 	recorded string        // the path of its record; "": none
 	written  chan struct{} // closed when the record is written; nil: it was by an earlier core
 	busy     bool          // an operation is in hand
 	killed   bool
 	retiring bool          // it is being drained to be stopped, or let go
 	over     bool          // the process is dead, or going
-	gone     chan struct{} // closed when somebody else buries it
+	gone     chan struct{} // closed with over
 	cause    error         // why it was killed
 
 	applied *engine.State
@@ -164,6 +165,11 @@ func (l *life) setRefused(faults []engine.ConfigFault, want *engine.State) {
 	}
 }
 
+// mayAttach tells that the stream is not open, and that it is time to open it.
+func (l *life) mayAttach() bool {
+	return l.attachment == nil && l.m.pool.s.o.Spool != nil && time.Until(l.m.reattachAt) <= 0
+}
+
 // attach opens the stream. An attempt that failed is repeated, until the process is
 // given up.
 func (l *life) attach() {
@@ -172,9 +178,6 @@ func (l *life) attach() {
 	broken := l.broken
 	hello := plugin.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
 		ResumeAfter: p.s.o.Spool.MarkOf(p.kind, l.epoch)}
-	if l.adopted && !l.attached {
-		l.resume(hello.ResumeAfter, p.s.o.LastRun)
-	}
 	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
 		if broken != nil {
 			_ = broken.Close() // it is over either way
@@ -272,6 +275,7 @@ func (l *life) ended() {
 	}
 	m, p := l.m, l.m.pool
 	l.over = true
+	close(l.gone)
 	cause := l.cause
 	exit := l.proc.Exit()
 	switch {
@@ -284,8 +288,11 @@ func (l *life) ended() {
 	m.life = nil
 	wasActive := l.held() > 0
 	p.bury(l, func() {
-		if l.attached && l.held() > 0 {
+		switch {
+		case (l.attached || l.adopted) && l.held() > 0:
 			p.losses = append(p.losses, l.loss(cause))
+		case l.adopted && !l.claimed:
+			p.absent(cause.Error())
 		}
 	})
 	m.fall(cause, true, wasActive)

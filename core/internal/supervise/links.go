@@ -32,6 +32,7 @@ type handOff struct{ data []byte }
 // until its holder has closed it.
 func (p *pool) setLinks() {
 	if p.desired.State != nil {
+		p.tracker.forget(p.desired.State)
 		for i := range p.desired.State.Links {
 			name := p.desired.State.Links[i].Name
 			if p.links[name] == nil {

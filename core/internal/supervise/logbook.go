@@ -62,18 +62,23 @@ func weight(line plugin.Line) int { return 128 + len(line.Text) + 64*len(line.At
 func (b *logbook) tail(n int) []plugin.Line {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.last(n)
+}
+
+func (b *logbook) last(n int) []plugin.Line {
 	return slices.Clone(b.lines[len(b.lines)-min(max(n, 0), len(b.lines)):])
 }
 
-func (b *logbook) follow() (*Follower, error) {
+// follow gives the last n lines too: no line is in both, and none is between.
+func (b *logbook) follow(n int) ([]plugin.Line, *Follower, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.followers) >= maxFollowers {
-		return nil, driver.Errorf(driver.Busy, "%d others follow this driver's log already", maxFollowers)
+		return nil, nil, driver.Errorf(driver.Busy, "%d others follow this driver's log already", maxFollowers)
 	}
 	f := &Follower{book: b, lines: make(chan plugin.Line, followBuffer)}
 	b.followers = append(b.followers, f)
-	return f, nil
+	return b.last(n), f, nil
 }
 
 // Next waits for the next line. dropped is how many were lost before it, because the
@@ -106,11 +111,12 @@ func (s *Supervisor) Logs(kind string, n int) []plugin.Line {
 	return nil
 }
 
-// Follow gives the lines of a driver's processes as they come. The caller closes it.
-func (s *Supervisor) Follow(kind string) (*Follower, error) {
+// Follow returns the last n lines as Logs does, and gives those that come after them.
+// The caller closes it.
+func (s *Supervisor) Follow(kind string, n int) ([]plugin.Line, *Follower, error) {
 	p := s.find(kind)
 	if p == nil {
-		return nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
+		return nil, nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
 	}
-	return p.lines.follow()
+	return p.lines.follow(n)
 }

@@ -22,7 +22,7 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 		p := <-r.starts
 		time.Sleep(time.Second)
 		r.spec(0).OnLine(plugin.Line{Text: "one"})
-		follower, err := r.s.Follow("fake")
+		_, follower, err := r.s.Follow("fake", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,14 +57,14 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 			r.spec(1).OnLine(plugin.Line{Text: strings.Repeat("x", 4<<10)})
 		}
 		for range 15 {
-			if _, err := r.s.Follow("fake"); err != nil {
+			if last, _, err := r.s.Follow("fake", 2); err != nil || len(last) != 2 {
 				t.Error(err)
 			}
 		}
-		if _, err := r.s.Follow("fake"); err == nil {
+		if _, _, err := r.s.Follow("fake", 0); err == nil {
 			t.Error("followers without a bound")
 		}
-		if _, err := r.s.Follow("none"); err == nil {
+		if _, _, err := r.s.Follow("none", 0); err == nil {
 			t.Error("a driver that there is not was followed")
 		}
 	})

@@ -111,11 +111,13 @@ func (m *member) step() {
 	case l.over || l.killed || isDone(l.proc.Done()):
 	case p.closing && p.keep && l.detached:
 		m.release()
+	case l.adopted && !l.attached && l.mayAttach():
+		l.attach() // before all else: it has what it read without a gateway
 	case m.leaving && (!p.runs() || l.held() == 0):
 		m.retire()
 	case p.desired.State != nil && p.runs() && l.applied != p.desired.State:
 		l.apply()
-	case l.attachment == nil && (l.applied != nil || l.adopted) && p.s.o.Spool != nil && time.Until(m.reattachAt) <= 0:
+	case (l.applied != nil || l.adopted) && l.mayAttach():
 		l.attach()
 	}
 }

@@ -61,10 +61,16 @@ type shard struct {
 	primary *member
 }
 
-func newPool(s *Supervisor, kind string, adopted []stored) *pool {
+// newPool makes the pool of a kind. before is the one that has ended, whose lines stay;
+// nil: there was none.
+func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 	ctx, cancel := context.WithCancel(context.Background())
+	lines := newLogbook(s.o.LogLines)
+	if before != nil {
+		lines = before.lines
+	}
 	p := &pool{
-		kind: kind, s: s, logger: s.o.Log.With("driver", kind), lines: newLogbook(s.o.LogLines),
+		kind: kind, s: s, logger: s.o.Log.With("driver", kind), lines: lines,
 		ctx: ctx, cancel: cancel, done: make(chan struct{}), timer: time.NewTimer(time.Hour),
 		changed: make(chan struct{}), links: make(map[string]*link),
 	}
@@ -128,8 +134,8 @@ func (p *pool) reconcile() {
 func (p *pool) end() {
 	p.ending = true
 	lost := p.losses
-	if p.frames.Load() == 0 {
-		lost = nil // it was never there: the next gateway tells
+	if p.frames.Load() == 0 { // it was never there: the next gateway tells
+		lost = slices.DeleteFunc(lost, func(l *loss) bool { return l.links == nil })
 	}
 	go func() {
 		p.work.Wait()

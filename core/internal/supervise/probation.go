@@ -128,11 +128,13 @@ func (u *upgrade) judge(ctx context.Context, t *turn) error {
 	return nil
 }
 
-// compare tells what of a link is clearly worse than it was.
+// compare tells what of a link is clearly worse than it was. What was taken off line is
+// compared no more: its counters tell of that too.
 func (h health) compare(l *engine.LinkStatus, now time.Time) error {
 	if l.Condition == engine.NotStarted || l.Condition == engine.Stopped && l.Cause == nil {
-		return nil // it is not this process's, or off line
+		return nil // it is not this process's
 	}
+	h.forgetOffline(l)
 	if h[place{l.Name, ""}].up && !isUp(l.Condition) && now.Sub(l.Since) >= badFor {
 		return fmt.Errorf("with the new version link %s is %s, and was up before%s", l.Name, l.Condition, because(l.Cause))
 	}
@@ -155,6 +157,22 @@ func (h health) compare(l *engine.LinkStatus, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+func (h health) forgetOffline(l *engine.LinkStatus) {
+	whole := isOffline(l.Condition, l.Cause)
+	if whole {
+		delete(h, place{l.Name, ""})
+	}
+	for i := range l.Devices {
+		if d := &l.Devices[i]; whole || isOffline(d.Condition, d.Cause) {
+			delete(h, place{l.Name, d.Name})
+		}
+	}
+}
+
+func isOffline(c engine.Condition, cause *driver.Error) bool {
+	return c == engine.Stopped && cause != nil && cause.Code == driver.Denied && cause.Text == engine.OfflineText
 }
 
 func because(cause *driver.Error) string {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -113,8 +114,11 @@ func parseRecord(data []byte) (r Record, err error) {
 	return r, nil
 }
 
-// writeRecord keeps what a later core needs to find the process. Without it the
-// process is still ended by itself once it is an orphan, so a failure is only told.
+// recordPause is the time between two attempts to write a record.
+const recordPause = 10 * time.Second
+
+// writeRecord keeps what a later core needs to find the process. As long as there is none,
+// on a full disk say, the process is not let go: it would poll beside its successor.
 func (l *life) writeRecord() {
 	p, m := l.m.pool, l.m
 	dir := p.s.o.Records
@@ -128,10 +132,33 @@ func (l *life) writeRecord() {
 	l.written = written
 	p.work.Go(func() {
 		defer close(written)
-		if err := r.write(path, l.proc); err != nil {
-			p.logger.Error("record of a detached process is not written: it does not outlive the gateway", "err", err)
+		for failed := false; ; failed = true {
+			err := r.write(path, l.proc)
+			p.do(func() { l.detached = err == nil })
+			switch {
+			case err != nil && !failed:
+				p.logger.Error("record of a detached process is not written: until it is, the process does not outlive the gateway", "err", err)
+			case err == nil && failed:
+				p.logger.Info("record of a detached process is written at last", "pid", l.proc.PID())
+			}
+			if err == nil || !l.lives(recordPause) {
+				return
+			}
 		}
 	})
+}
+
+// lives waits, and tells whether the life is not over by then.
+func (l *life) lives(pause time.Duration) bool {
+	wait := time.NewTimer(pause)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-l.gone:
+	case <-l.proc.Done():
+	}
+	return false
 }
 
 // write puts the record in its place by a rename, synced, so that it is there

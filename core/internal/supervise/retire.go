@@ -13,8 +13,9 @@ func (m *member) retire() {
 	l.retiring, l.busy = true, true
 	applied, attached := l.applied != nil || l.adopted, l.attached
 	p.work.Go(func() {
+		var err error
 		if applied && !isDone(l.proc.Done()) {
-			l.drainAll(attached)
+			err = l.drainAll(attached)
 		}
 		p.do(func() {
 			if l.over {
@@ -23,6 +24,9 @@ func (m *member) retire() {
 			l.over = true
 			close(l.gone)
 			p.bury(l, func() {
+				if err != nil && attached && l.held() > 0 {
+					p.losses = append(p.losses, l.loss(fmt.Errorf("process %d did not give all that it had before it was stopped: %w", l.proc.PID(), err)))
+				}
 				m.life = nil
 				m.remove("")
 			})
@@ -30,7 +34,8 @@ func (m *member) retire() {
 	})
 }
 
-func (l *life) drainAll(attached bool) {
+// drainAll finishes everything. Its error tells that not all has come.
+func (l *life) drainAll(attached bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
 	drained, err := l.proc.Drain(ctx, nil)
@@ -42,6 +47,7 @@ func (l *life) drainAll(attached bool) {
 	if err != nil {
 		l.m.pool.logger.Warn("drain", "pid", l.proc.PID(), "err", err)
 	}
+	return err
 }
 
 // release lets go of a detached process: it goes on, and the next core adopts it.

@@ -24,7 +24,7 @@ func (u *upgrade) back(cause error) error {
 				m.dismiss()
 			}
 		}
-		p.upgrade = nil
+		u.end()
 	})
 	err = errors.Join(err, p.until(ctx, func() bool {
 		return !slices.ContainsFunc(p.members, func(m *member) bool { return m.candidate })

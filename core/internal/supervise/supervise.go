@@ -19,8 +19,9 @@ type Supervisor struct {
 	events    eventLog
 	adoptions *semaphore.Weighted
 
-	mu     sync.Mutex // taken before a pool's
-	pools  map[string]*pool
+	mu     sync.Mutex       // taken before a pool's
+	pools  map[string]*pool // also those that have ended
+	begun  bool             // Set was called: what comes to be wanted now was not before
 	closed bool
 }
 
@@ -34,7 +35,7 @@ func New(o Options) *Supervisor {
 	s.events.last = o.CoreEpoch << 32 // so that nobody who follows takes a later gateway's for those that he has
 	adopted := readRecords(s.o.Records, s.o.Log)
 	for kind, records := range adopted {
-		s.pools[kind] = newPool(s, kind, records)
+		s.pools[kind] = newPool(s, kind, records, nil)
 	}
 	return s
 }
@@ -70,6 +71,7 @@ func (s *Supervisor) Set(desired map[string]Desired) {
 			p.do(p.leave)
 		}
 	}
+	s.begun = true
 }
 
 // Control returns the control plane of the process that has a link, or a
@@ -159,15 +161,10 @@ func (s *Supervisor) find(kind string) *pool {
 // with calls f for the pool of a kind, which it makes where there is none. The caller
 // holds mu.
 func (s *Supervisor) with(kind string, f func(p *pool)) *pool {
-	for {
-		p := s.pools[kind]
-		if p == nil {
-			p = newPool(s, kind, nil)
-			s.pools[kind] = p
-		}
-		if p.do(func() { f(p) }) {
-			return p
-		}
-		delete(s.pools, kind) // it has ended
+	p := s.pools[kind]
+	for p == nil || !p.do(func() { f(p) }) {
+		p = newPool(s, kind, nil, p) // the one before has ended
+		s.pools[kind] = p
 	}
+	return p
 }

@@ -85,7 +85,7 @@ func (p *pool) upgradeTo(ctx context.Context, version string, step func(Step)) e
 		return err
 	}
 	defer p.work.Done()
-	defer p.do(func() { p.upgrade = nil })
+	defer p.do(u.end)
 	err := u.forward(ctx)
 	if err == nil {
 		return nil
@@ -120,6 +120,13 @@ func (u *upgrade) begin() (err error) {
 		return driver.Errorf(driver.NotConnected, "the gateway is stopping")
 	}
 	return err
+}
+
+// end gives the pool back. The caller holds mu.
+func (u *upgrade) end() {
+	if u.pool.upgrade == u { // the next may have it already
+		u.pool.upgrade = nil
+	}
 }
 
 // tell tells of one step.
@@ -166,22 +173,22 @@ func (u *upgrade) forward(ctx context.Context) (err error) {
 		return err
 	}
 	u.tell("", "version %s is verified (%.12s)", u.image.Version(), u.image.Hash())
-	for {
-		t := u.nextTurn()
-		if t == nil {
-			break
-		}
-		if err := u.take(ctx, t); err != nil {
-			return err
-		}
-	}
-	if len(u.turns) == 0 {
+	t := u.nextTurn()
+	if t == nil {
 		u.tell("", "it runs already")
 		u.commit()
 		return nil
 	}
-	if err := u.probation(ctx); err != nil {
-		return err
+	for t != nil { // again where the driver was given more instances meanwhile
+		for ; t != nil; t = u.nextTurn() {
+			if err := u.take(ctx, t); err != nil {
+				return err
+			}
+		}
+		if err := u.probation(ctx); err != nil {
+			return err
+		}
+		t = u.nextTurn()
 	}
 	u.commit()
 	u.tell("", "version %s is in force", u.image.Version())
@@ -308,7 +315,7 @@ func (u *upgrade) commit() {
 				m.candidate, m.image = false, nil
 			}
 		}
-		p.upgrade = nil
+		u.end()
 	})
 }
 
