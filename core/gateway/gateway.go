@@ -193,7 +193,7 @@ func untilStopped(parent context.Context) (ctx context.Context, stop context.Can
 func (g *gateway) close() error {
 	var errs []error
 	if g.drivers != nil {
-		g.drivers.Close(!g.stopDrivers.Load())
+		endDrivers(func() { g.drivers.Close(!g.stopDrivers.Load()) }, g.spool, g.o.Log)
 	}
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
