@@ -275,7 +275,7 @@ func TestUselessRecordsAreRemoved(t *testing.T) {
 		}{
 			"a.process.json": {"{", 0o600}, "b.process.json": {`{"kind":"../x","process":{}}`, 0o600},
 			"c.process.json": {`{"kind":"fake","member":0,"process":{"epoch":1}}`, 0o644}, "d.process.json": {strings.Repeat(" ", 100_000), 0o600},
-			"another.json": {"{}", 0o644},
+			"another.json": {"{}", 0o644}, ".record-1": {"{", 0o600},
 		} {
 			path := filepath.Join(dir, name)
 			if err := os.WriteFile(path, []byte(file.text), file.mode); err != nil {

@@ -213,7 +213,9 @@ func (p *player) core(keep bool) {
 	p.r.s.Close(keep)
 	p.upgrades.Wait()
 	p.r, p.sh = newCore(p.t, p.dir, p.r, nil)
+	p.r.mu.Lock()
 	p.r.make = p.slow
+	p.r.mu.Unlock()
 	if p.random.IntN(2) == 0 {
 		time.Sleep(time.Second)
 	}

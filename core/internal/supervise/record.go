@@ -36,7 +36,10 @@ type stored struct {
 	path string
 }
 
-const recordSuffix = ".process.json"
+const (
+	recordSuffix = ".process.json"
+	draftPrefix  = ".record-" // of one that is being written
+)
 
 // Records returns the records in a directory.
 func Records(dir string, log *slog.Logger) (list []Record) {
@@ -63,10 +66,14 @@ func readRecords(dir string, log *slog.Logger) map[string][]stored {
 	}
 	found := make(map[string][]stored)
 	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if strings.HasPrefix(entry.Name(), draftPrefix) {
+			_ = os.Remove(path) // of a core that was killed; it holds a key
+			continue
+		}
 		if !strings.HasSuffix(entry.Name(), recordSuffix) || !entry.Type().IsRegular() {
 			continue
 		}
-		path := filepath.Join(dir, entry.Name())
 		r, err := readRecord(path)
 		if err != nil {
 			log.Warn("record of a detached process is useless and is removed", "err", err)
@@ -175,7 +182,7 @@ func (r Record) write(path string, proc Process) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".record-*") // of mode 0600
+	f, err := os.CreateTemp(dir, draftPrefix+"*") // of mode 0600
 	if err != nil {
 		return err
 	}
