@@ -15,7 +15,7 @@ import (
 // TestNothingIsLeftOfManyProcesses starts and ends processes in every way, and counts
 // what this process has of them afterwards.
 func TestNothingIsLeftOfManyProcesses(t *testing.T) {
-	const rounds = 12
+	const rounds = 5
 	dir := t.TempDir()
 	everyWay(t, dir)
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
