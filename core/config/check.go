@@ -113,31 +113,6 @@ func compileAll(name string, d engine.Description) (*schemas, error) {
 	return s, nil
 }
 
-// noLoader keeps a schema from reading files or the network.
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("%s is outside of the schema", url)
-}
-
-func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, nil
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	const url = "driver:schema"
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseLoader(noLoader{})
-	if err := c.AddResource(url, doc); err != nil {
-		return nil, err
-	}
-	return c.Compile(url)
-}
-
 // check validates settings and returns them, with numbers made texts.
 func (k *checker) check(s *schema, src *source, raw json.RawMessage) json.RawMessage {
 	if k.settings[&raw[0]] {

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -100,6 +101,30 @@ func TestLocate(t *testing.T) {
 		tc.fault.Text = "wrong"
 		if got := c.Locate("modbus", tc.fault).Error(); got != tc.want {
 			t.Errorf("Locate(%+v)\n got %s\nwant %s", tc.fault, got, tc.want)
+		}
+	}
+}
+
+// A schema that would keep the core busy for ever is refused.
+func TestSchemasThatNeverEnd(t *testing.T) {
+	var twice strings.Builder
+	twice.WriteString(`{"$ref":"#/$defs/a0","$defs":{`)
+	for i := range 60 {
+		fmt.Fprintf(&twice, `"a%d":{"properties":{"x":{"$ref":"#/$defs/a%d"}},"allOf":[{"$ref":"#/$defs/a%d"}]},`, i, i+1, i+1)
+	}
+	twice.WriteString(`"a60":true}}`)
+	for name, tc := range map[string]struct{ schema, want string }{
+		"twice":     {twice.String(), "more than 100000 schemas"},
+		"deep":      {strings.Repeat(`{"not":`, 9000) + "true" + strings.Repeat("}", 9000), "nested more than 64 deep"},
+		"recursive": {`{"type":"object","additionalProperties":{"anyOf":[{"$ref":"#"},{"type":"string"}]}}`, ""},
+	} {
+		c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("links: {l: {driver: d, url: x, more: {a: {b: c}}}}\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Check(map[string]engine.Description{"d": {Info: driver.Info{Name: "d", LinkSchema: json.RawMessage(tc.schema)}}})
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
