@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,10 +213,18 @@ func (g *gateway) warnings() []string {
 	if a.AllowDev {
 		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")
 	}
+	for _, kind := range slices.Sorted(maps.Keys(g.o.Attach)) {
+		text := fmt.Sprintf("driver %s is one that somebody started by hand (%s): neither verified nor confined", kind, g.o.Attach[kind])
+		if !slices.Contains(a.Drivers(), kind) {
+			text = fmt.Sprintf("no link uses driver %s", kind)
+		}
+		list = append(list, "FIELDLOOM_ATTACH: "+text)
+	}
 	for _, kind := range a.Drivers() {
-		if path := g.o.Attach[kind]; path != "" {
-			list = append(list, fmt.Sprintf("FIELDLOOM_ATTACH: driver %s is one that somebody started by hand (%s): neither verified nor confined", kind, path))
-		} else if g.inForce.Load().Process(kind).Confine == config.ConfineOff {
+		if g.o.Attach[kind] != "" {
+			continue
+		}
+		if a.Process(kind).Confine == config.ConfineOff {
 			list = append(list, fmt.Sprintf("confine: off: driver %s may reach whatever the gateway can", kind))
 		}
 	}

@@ -265,13 +265,19 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(plugin.Line)) (supervise.Process, error) {
 	record, err := plugin.ReadRecord(path)
 	if err != nil {
-		return nil, fmt.Errorf("attach to driver %s: %w: start it by hand with FIELDLOOM_SERVE, which writes that file", kind, err)
+		return nil, byHandError(kind, fmt.Errorf("%w: start it by hand with FIELDLOOM_SERVE, which writes that file", err))
 	}
 	command := l.command(kind, l.configs()[0].Process(kind))
 	command.OnLine = onLine
 	p, err := plugin.Reattach(ctx, record, command)
 	if err != nil {
-		return nil, fmt.Errorf("attach to driver %s: %w", kind, err)
+		return nil, byHandError(kind, err)
 	}
 	return l.fleet.add(kind, p, &shipped{Unsigned: true, ByHand: true}), nil
+}
+
+// byHandError is why a driver that somebody is to start is not there. It is no death of it:
+// it is tried again until somebody has.
+func byHandError(kind string, err error) error {
+	return driver.Errorf(driver.InvalidConfig, "attach to driver %s: %w", kind, err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/pack"
@@ -128,5 +129,20 @@ func TestRenewalsSurviveARestart(t *testing.T) {
 		if got := hash(next); got != old {
 			t.Errorf("after %q: %s, want %s", adopted, got, old)
 		}
+	}
+}
+
+// A driver that somebody is to start by hand is waited for: that it is not there is no
+// death of it.
+func TestADriverThatNobodyHasStartedYet(t *testing.T) {
+	c := parsed(t, "gateway: g\n")
+	l := &launcher{
+		configs: func() []*config.Config { return []*config.Config{c} }, attach: map[string]string{"acme": filepath.Join(t.TempDir(), "record.json")},
+		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
+		services: func(string) plugin.Services { return nil },
+	}
+	_, err := l.launch(t.Context(), supervise.LaunchSpec{Kind: "acme"})
+	if driver.CodeOf(err) != driver.InvalidConfig || !strings.Contains(err.Error(), "start it by hand with FIELDLOOM_SERVE") {
+		t.Errorf("%v: %v", driver.CodeOf(err), err)
 	}
 }

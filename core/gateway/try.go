@@ -132,6 +132,10 @@ func trialKind(c *config.Config, o TryOptions) (string, error) {
 func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOptions) error {
 	c := g.inForce.Load().Config
 	described := t.Description()
+	if described.Name != kind {
+		return &ConfigError{Faults: []error{fmt.Errorf("%s: has links of driver %s, and %s says that it is driver %s: name a file with its links",
+			o.Config, kind, o.Path, described.Name)}}
+	}
 	if err := c.Check(map[string]engine.Description{kind: described}); err != nil {
 		return configError(err)
 	}

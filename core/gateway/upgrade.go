@@ -98,6 +98,9 @@ func (g *gateway) bring(kind, version string, step func(client.Step)) error {
 		return driver.Errorf(driver.NotConnected, "the gateway is stopping")
 	}
 	defer done()
+	if g.o.Attach[kind] != "" {
+		return driver.Errorf(driver.Unsupported, "driver %s was started by hand (FIELDLOOM_ATTACH): stop it and start the other version by hand", kind)
+	}
 	if _, err := g.depot.ImageOf(kind, version); err != nil {
 		return driver.Errorf(driver.NotFound, "%w", err)
 	}

@@ -133,6 +133,9 @@ func (r *Record) prepare(address string) (credentials.TransportCredentials, erro
 
 // servedByHand is what the author reads.
 func servedByHand(name, version, path string) string {
+	if os.Getenv(envTried) != "" {
+		return fmt.Sprintf("%s (version %s) is being tried. Ctrl-C ends it.\n", name, version)
+	}
 	return fmt.Sprintf(`%[1]s (version %[2]s) waits for a gateway that is started with
 
     %[3]s=%[1]s=%[4]s

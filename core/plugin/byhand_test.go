@@ -162,7 +162,7 @@ func TestTry(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		said, err := os.ReadFile(o.Stdout.Name())
-		if err != nil || !strings.Contains(string(said), "waits for a gateway") {
+		if err != nil || !strings.Contains(string(said), "is being tried") {
 			t.Errorf("%s: it said %q %v", name, said, err)
 		}
 		leftIn(t, os.TempDir())

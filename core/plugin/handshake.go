@@ -38,6 +38,8 @@ const (
 	envSpill = "FIELDLOOM_SPILL"
 	// envServe is the path of the record that a driver writes which somebody starts by hand.
 	envServe = "FIELDLOOM_SERVE"
+	// envTried says that who started the driver reads the record by himself.
+	envTried = "FIELDLOOM_TRIED"
 )
 
 // maxReceiveDriver bounds a message to a driver: the State of a large gateway.

@@ -47,7 +47,7 @@ func try(ctx context.Context, o TryOptions) (t *Trial, err error) {
 	record := filepath.Join(dir, "record.json")
 	t = &Trial{cmd: exec.Command(o.Path, o.Args...), dir: dir, ended: make(chan struct{})}
 	t.cmd.Env = append(os.Environ(), o.Env...)
-	t.cmd.Env = append(t.cmd.Env, envServe+"="+record, envLogLevel+"="+o.Level.String())
+	t.cmd.Env = append(t.cmd.Env, envServe+"="+record, envTried+"=1", envLogLevel+"="+o.Level.String())
 	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
 	if err := t.cmd.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -94,8 +94,10 @@ func (t *Trial) open(ctx context.Context, path string, c Command) error {
 	if err != nil {
 		return err
 	}
-	c.StartTimeout = handSilence
-	t.Process, err = Reattach(ctx, record, c)
+	c = c.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, handSilence)
+	defer cancel()
+	t.Process, err = reattach(ctx, record, c) // not as Reattach, which warns of what nobody ends
 	return err
 }
 
