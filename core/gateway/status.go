@@ -58,7 +58,7 @@ func (g *gateway) spoolStatus() client.SpoolStatus {
 }
 
 func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
-	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: d.Cause, Stderr: d.Stderr,
+	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
 		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps,
 		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
 	if d.Engine != nil {
@@ -83,13 +83,21 @@ func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 }
 
 func (g *gateway) processStatus(p *supervise.ProcessStatus) client.Process {
-	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: p.Cause, Retry: p.Retry,
+	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: causeOf(p.Cause, p.Over), Retry: p.Retry,
 		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
 	if live := g.fleet.find(p.PID); live != nil {
 		r := &live.Confinement
 		s.Confinement = &client.Confinement{Mode: r.Mode.String(), InForce: append([]string{}, r.InForce...), Missing: r.Missing}
 	}
 	return s
+}
+
+// causeOf tells the cause of trouble that is over for what it is.
+func causeOf(cause string, over bool) string {
+	if over && cause != "" {
+		return "was down: " + cause
+	}
+	return cause
 }
 
 func metersOf(meters []engine.Meter) []client.Meter {

@@ -20,6 +20,7 @@ type Status struct {
 	State    State
 	Since    time.Time
 	Cause    string    // why it is in this state, where there is a reason
+	Over     bool      // Cause is why it was down the last time
 	Retry    time.Time // with BackingOff: when the next start is due
 	Stderr   []string  // the last lines of the last process that died
 	PID      int       // 0: no process
@@ -48,6 +49,7 @@ type ProcessStatus struct {
 	State    State
 	Since    time.Time
 	Cause    string
+	Over     bool // as in Status
 	Retry    time.Time
 	PID      int
 	Version  string
@@ -130,10 +132,11 @@ func (p *pool) know() (Status, []*life) {
 		return s, lives
 	}
 	s.State, s.Since, s.Cause, s.Retry, s.Stderr, s.Started = m.state, m.since, m.cause, m.retry, m.tail, m.began
+	s.Over = m.isOver()
 	if l := m.life; l != nil {
 		s.PID, s.Version, s.Hash = l.proc.PID(), l.version, l.hash
 		if l.refused != "" {
-			s.Cause = l.refused
+			s.Cause, s.Over = l.refused, false
 		}
 	}
 	if m.state != Active && m.state != Standby && (m.state.down() || m.cause != "") {
@@ -143,7 +146,7 @@ func (p *pool) know() (Status, []*life) {
 }
 
 func (m *member) status() ProcessStatus {
-	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause,
+	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause, Over: m.isOver(),
 		Restarts: m.restarts(), Stderr: m.tail}
 	if m.state == BackingOff {
 		s.Retry = m.retry
@@ -157,6 +160,9 @@ func (m *member) status() ProcessStatus {
 	}
 	return s
 }
+
+// isOver tells that the cause is that of the last time down.
+func (m *member) isOver() bool { return m.state == Active || m.state == Standby || m.state == Draining }
 
 // missingLinks is the condition of links that no process speaks for, because the one
 // that had them is down while others run.

@@ -108,7 +108,7 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 		if a2.hello.ResumeAfter != 0 {
 			t.Errorf("the successor was told to resume after %d of its predecessor", a2.hello.ResumeAfter)
 		}
-		if s := r.status(); s.Restarts != 1 || s.Gaps != 1 || s.State != supervise.Active || !strings.Contains(s.Cause, "killed") ||
+		if s := r.status(); s.Restarts != 1 || s.Gaps != 1 || s.State != supervise.Active || !s.Over || !s.Processes[0].Over || !strings.Contains(s.Cause, "killed") ||
 			!strings.Contains(s.Cause, "pid 1001") || cmp.Diff(s.Stderr, []string{"panic: out of cheese"}) != "" {
 			t.Errorf("status after the restart: %+v", s)
 		}
@@ -116,7 +116,7 @@ func TestDeathIsRestartedReappliedAndRecorded(t *testing.T) {
 		p2.die("killed", "again")
 		synctest.Wait()
 		s = r.status()
-		if s.State != supervise.BackingOff || !strings.Contains(s.Cause, "pid 1002") || s.Stderr[0] != "again" ||
+		if s.State != supervise.BackingOff || s.Over || !strings.Contains(s.Cause, "pid 1002") || s.Stderr[0] != "again" ||
 			!s.Since.Equal(died) || s.Down == nil || !s.Lost.Equal(died) || s.Retry.Before(died) {
 			t.Errorf("status of the dead: %+v", s)
 		}
