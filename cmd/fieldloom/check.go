@@ -10,7 +10,7 @@ import (
 )
 
 type checkWord struct {
-	Config string `help:"Directory of fieldloom.yaml." default:"." type:"path" placeholder:"DIR"`
+	Config string `help:"Directory of fieldloom.yaml. Default: the current one." default:"." type:"path" placeholder:"DIR"`
 	JSON   bool   `help:"As JSON."`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/fieldloom/fieldloom/core/client"
 )
@@ -35,7 +36,9 @@ type driverEnableWord struct{ driverName }
 
 // Help has the examples.
 func (*driverEnableWord) Help() string {
-	return `  fieldloom driver enable acme`
+	return `Starts at once what was disabled, is in quarantine or waits to be started again, and forgives the deaths before.
+
+  fieldloom driver enable acme`
 }
 
 // Run enables.
@@ -123,9 +126,18 @@ func printLogLine(s *screen, line *client.LogLine, asJSON bool) error {
 		return printJSON(s.out, line)
 	}
 	colour := map[string]string{"error": red, "warn": yellow}[line.Level]
-	_, err := fmt.Fprintln(s.out, s.paint(colour, fmt.Sprintf("%s  %d  %-5s  %s",
-		line.Time.Local().Format("2006-01-02T15:04:05.000"), line.PID, line.Level, printable(line.Text))))
-	return err
+	for i, text := range strings.Split(strings.TrimRight(line.Text, "\n"), "\n") {
+		text = printable(strings.ReplaceAll(text, "\t", "    "))
+		if i == 0 {
+			text = fmt.Sprintf("%s  %d  %-5s  %s", line.Time.Local().Format("2006-01-02T15:04:05.000"), line.PID, line.Level, text)
+		} else {
+			text = "    " + text // of a panic's stack, say
+		}
+		if _, err := fmt.Fprintln(s.out, s.paint(colour, text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type eventsWord struct {

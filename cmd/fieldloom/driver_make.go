@@ -14,7 +14,7 @@ type driverPackWord struct {
 	Exec    map[string]string `help:"Executable of a platform." required:"" placeholder:"linux/amd64=FILE"`
 	File    map[string]string `help:"Another file: its path in the package." placeholder:"LICENCE=FILE"`
 	Version string            `help:"Version, instead of the draft's." placeholder:"V"`
-	Into    string            `help:"Directory for the package." default:"." type:"path" placeholder:"DIR"`
+	Into    string            `help:"Directory for the package. Default: the current one." default:"." type:"path" placeholder:"DIR"`
 	IfNew   bool              `help:"Leave a package that holds the same already."`
 	JSON    bool              `help:"As JSON."`
 }
@@ -43,6 +43,11 @@ func (w *driverPackWord) Run(s *screen) error {
 	if err != nil {
 		return err
 	}
+	named := filepath.Join(work, m.ID()) // errors name it
+	if err := os.Rename(dir, named); err != nil {
+		return err
+	}
+	dir = named
 	to := filepath.Join(w.Into, m.ID())
 	fresh, trust, err := w.sign(s, dir)
 	if err != nil {

@@ -55,10 +55,10 @@ func (p *password) choose(s *screen) ([]byte, error) {
 type driverKeygenWord struct {
 	password
 	NoPassword bool     `help:"Do not lock the private key."`
-	Private    string   `help:"File for the private key." default:"fieldloom.key" type:"path" placeholder:"FILE"`
-	Public     string   `help:"File for the public key." default:"fieldloom.pub" type:"path" placeholder:"FILE"`
+	Private    string   `help:"File for the private key. Default: fieldloom.key." default:"fieldloom.key" type:"path" placeholder:"FILE"`
+	Public     string   `help:"File for the public key. Default: fieldloom.pub." default:"fieldloom.pub" type:"path" placeholder:"FILE"`
 	Trust      string   `help:"Write a trust file with this key too." type:"path" placeholder:"FILE"`
-	Drivers    []string `help:"Drivers that the trust file lets the key sign; * is wild." default:"*" placeholder:"NAME"`
+	Drivers    []string `help:"Drivers that the trust file lets the key sign; * is wild, and the default." default:"*" placeholder:"NAME"`
 	JSON       bool     `help:"As JSON."`
 }
 
@@ -309,7 +309,7 @@ func (w *driverVerifyWord) Run(s *screen) error {
 // openPackage opens a directory or an archive that must be signed.
 func openPackage(path string, trust *pack.Trust) (*pack.Package, error) {
 	o := pack.Opener{Trust: trust, Signed: true}
-	if strings.HasSuffix(path, pack.ArchiveSuffix) {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		return o.OpenArchive(path)
 	}
 	return o.Open(path)

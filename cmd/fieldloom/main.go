@@ -76,17 +76,34 @@ func run(args []string, out, errs *os.File) int {
 	parser := kong.Must(&w, kong.Name("fieldloom"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(out, errs), kong.Exit(func(code int) { left = code }))
+	if len(args) > 0 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	parsed, err := parser.Parse(valuesLast(args))
 	switch {
 	case left >= 0:
 		return left // --help was printed
 	case err != nil:
-		fmt.Fprintf(errs, "fieldloom: %v; see `fieldloom --help`\n", err)
+		fmt.Fprintf(errs, "fieldloom: %v; see `%s --help`\n", err, wordOf(err))
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(newScreen(out, errs), parser.Model)
 	return exitCode(parsed.Run(), errs)
+}
+
+// wordOf is the word that a command line got as far as, for whoever looks for its help.
+func wordOf(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if node := wrong.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+		if path := wrong.Context.Path; len(path) > 0 && path[len(path)-1].Command != nil {
+			return path[len(path)-1].Command.FullPath()
+		}
+	}
+	return "fieldloom"
 }
 
 // valuesLast puts the negative number of `write` behind all flags, after a `--`:

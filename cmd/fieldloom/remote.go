@@ -12,7 +12,7 @@ import (
 
 // remote is the flags of the words that talk to a running gateway.
 type remote struct {
-	Config string `help:"Directory of fieldloom.yaml." default:"." type:"path" placeholder:"DIR"`
+	Config string `help:"Directory of fieldloom.yaml. Default: the current one." default:"." type:"path" placeholder:"DIR"`
 	Socket string `help:"The gateway's socket, instead of looking into the configuration." type:"path" placeholder:"PATH"`
 }
 

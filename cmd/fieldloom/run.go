@@ -15,7 +15,7 @@ import (
 )
 
 type runWord struct {
-	Config string `help:"Directory of fieldloom.yaml." default:"." type:"path" placeholder:"DIR"`
+	Config string `help:"Directory of fieldloom.yaml. Default: the current one." default:"." type:"path" placeholder:"DIR"`
 }
 
 // Help has the examples.

@@ -102,17 +102,18 @@ type canvas struct {
 	drawn int
 }
 
-// draw draws as many lines as the terminal has room for. hidden is how many more
+// draw draws as many lines as the terminal has room for; none may be wider than it, for
+// the next drawing goes back up by lines. hidden is how many more
 // the caller left out.
 func (c *canvas) draw(lines []string, hidden int) {
-	_, height := c.s.size()
+	width, height := c.s.size()
 	limit := max(height-1, 2)
 	if over := len(lines) - limit; over > 0 {
 		hidden += over
 		lines = lines[:limit]
 	}
 	if hidden > 0 {
-		lines = append(lines[:limit-1:limit-1], fmt.Sprintf("… and %d more", hidden+1))
+		lines = append(lines[:limit-1:limit-1], short(fmt.Sprintf("… and %d more", hidden+1), width))
 	}
 	var b strings.Builder
 	if c.drawn > 0 {

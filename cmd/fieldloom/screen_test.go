@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -43,6 +46,33 @@ func TestCanvasDrawsOverItself(t *testing.T) {
 	}
 }
 
+// A line that the terminal breaks in two would move everything that is drawn after it.
+func TestNothingIsWiderThanTheTerminal(t *testing.T) {
+	terminal, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = tty.Close(), terminal.Close() }()
+	const width = 12
+	if err := pty.Setsize(tty, &pty.Winsize{Rows: 5, Cols: width}); err != nil {
+		t.Fatal(err)
+	}
+	table := newLatest(&screen{out: tty, lively: true})
+	for _, device := range []string{"a", "b", "c", "d", "e", "f"} {
+		table.take(client.Sample{Link: "line1", Device: device, Point: "temperature"})
+	}
+	table.draw()
+	shown := bufio.NewScanner(terminal)
+	for range 4 {
+		if !shown.Scan() {
+			t.Fatal(shown.Err())
+		}
+		if line := strings.ReplaceAll(strings.TrimRight(shown.Text(), "\r"), "\x1b[K", ""); utf8.RuneCountInString(line) > width {
+			t.Errorf("%q is wider than %d", line, width)
+		}
+	}
+}
+
 func TestAgo(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for d, want := range map[time.Duration]string{
@@ -73,5 +103,29 @@ func TestSize(t *testing.T) {
 		if got := size(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
+	}
+}
+
+// What is the same for several processes is said once, and nothing of one that is not there.
+func TestConfinementGrid(t *testing.T) {
+	same := &client.Confinement{Mode: "best-effort", InForce: []string{"seccomp: a list", "rlimits"}, Missing: []string{"cgroup: none"}}
+	g := confinementGrid(&client.Status{Drivers: []client.Driver{{Name: "a", Processes: []client.Process{
+		{Member: 0, Confinement: same}, {Member: 1}, {Member: 2, Confinement: &client.Confinement{Mode: "off"}}, {Member: 3, Confinement: same},
+	}}, {Name: "b"}}})
+	want := [][]string{{"CONFINED", "MODE", "IN FORCE", "MISSING"}, {"a.0,3", "best-effort", "seccomp, rlimits", "cgroup"}, {"a.2", "off", "", ""}}
+	if diff := cmp.Diff(want, g.rows); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A panic's stack reads as one, and cannot drive the terminal.
+func TestLogLineOfSeveralLines(t *testing.T) {
+	var out bytes.Buffer
+	line := client.LogLine{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), PID: 7, Level: "error", Text: "panicked stack=one\n\ttwo\x1b[2J\nthree\n"}
+	if err := printLogLine(&screen{out: &out}, &line, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "2026-01-02T03:04:05.000  7  error  panicked stack=one\n        two·[2J\n    three\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }

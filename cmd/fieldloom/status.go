@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func printStatus(s *screen, st *client.Status, now time.Time, events bool) error
 	if err := head.print(s); err != nil {
 		return err
 	}
-	for _, g := range []*grid{driverGrid(st, now), processGrid(st, now), meterGrid(st), offlineGrid(st, now), eventGrid(st, events),
+	for _, g := range []*grid{driverGrid(st, now), processGrid(st, now), confinementGrid(st), meterGrid(st), offlineGrid(st, now), eventGrid(st, events),
 		linkGrid(st, now), deviceGrid(st, now)} {
 		if len(g.rows) < 2 {
 			continue // the head alone
@@ -125,15 +126,15 @@ func pidText(pid int) string {
 	return fmt.Sprint(pid)
 }
 
-// processGrid has a line a process: what it is, and what keeps it in its place.
+// processGrid has a line a process: what it is.
 func processGrid(st *client.Status, now time.Time) *grid {
 	g := new(grid)
-	g.add(bold, "PROCESS", "ROLE", "STATE", "SINCE", "PID", "VERSION", "LINKS", "RESTARTS", "CONFINEMENT", "CAUSE")
+	g.add(bold, "PROCESS", "ROLE", "STATE", "SINCE", "PID", "VERSION", "LINKS", "RESTARTS", "CAUSE")
 	for i := range st.Drivers {
 		for j := range st.Drivers[i].Processes {
 			p := &st.Drivers[i].Processes[j]
 			g.add(stateColour(p.State), fmt.Sprintf("%s.%d", st.Drivers[i].Name, p.Member), roleText(p), p.State, ago(p.Since, now), pidText(p.PID),
-				p.Version, fmt.Sprint(p.Links), fmt.Sprint(p.Restarts), confinementText(p.Confinement), processCause(p, now))
+				p.Version, fmt.Sprint(p.Links), fmt.Sprint(p.Restarts), processCause(p, now))
 		}
 	}
 	return g
@@ -164,19 +165,30 @@ func processCause(p *client.Process, now time.Time) string {
 	return cause
 }
 
-// confinementText is one line of what is in force and what is missing.
-func confinementText(c *client.Confinement) string {
-	if c == nil {
-		return "-"
+// confinementGrid has what keeps the processes in their places, and what is missing of
+// that. What is the same for several processes of a driver is one line.
+func confinementGrid(st *client.Status) *grid {
+	g := new(grid)
+	g.add(bold, "CONFINED", "MODE", "IN FORCE", "MISSING")
+	for i := range st.Drivers {
+		of := make(map[[3]string][]string)
+		var kinds [][3]string // in the order of the processes
+		for j := range st.Drivers[i].Processes {
+			p := &st.Drivers[i].Processes[j]
+			if p.Confinement == nil {
+				continue
+			}
+			kind := [3]string{p.Confinement.Mode, heads(p.Confinement.InForce), heads(p.Confinement.Missing)}
+			if of[kind] == nil {
+				kinds = append(kinds, kind)
+			}
+			of[kind] = append(of[kind], strconv.Itoa(p.Member))
+		}
+		for _, kind := range kinds {
+			g.add("", st.Drivers[i].Name+"."+strings.Join(of[kind], ","), kind[0], kind[1], kind[2])
+		}
 	}
-	text := c.Mode
-	if len(c.InForce) > 0 {
-		text += ": " + heads(c.InForce)
-	}
-	if len(c.Missing) > 0 {
-		text += "; missing: " + heads(c.Missing)
-	}
-	return text
+	return g
 }
 
 // heads is the beginnings of texts that go into details behind a colon.

@@ -167,7 +167,7 @@ func (t *latest) draw() {
 	if t.notice != "" {
 		foot += "; " + short(printable(t.notice), max(width-len(foot)-2, 10))
 	}
-	t.canvas.draw(append([]string{foot}, g.lines(t.s, width)...), max(len(t.names)-height, 0))
+	t.canvas.draw(append([]string{short(foot, width)}, g.lines(t.s, width)...), max(len(t.names)-height, 0))
 }
 
 func short(text string, limit int) string {
