@@ -88,9 +88,11 @@ func (g *gateway) reload(ctx context.Context) error {
 		return refused
 	}
 	g.refusal.Store(nil)
-	if changed {
-		g.o.Log.Info("configuration reloaded", "revision", g.inForce.Load().revision)
+	text := "configuration reloaded"
+	if !changed {
+		text = "configuration reloaded: links, devices and points are as before"
 	}
+	g.o.Log.Info(text, "revision", g.inForce.Load().revision)
 	return nil
 }
 
