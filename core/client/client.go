@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -156,5 +157,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &inner) {
 		err = inner.Err // the URL is of no use to a person
 	}
-	return fmt.Errorf("%w on %s: %w; is `fieldloom run` up, and --config or --socket right?", ErrUnreachable, c.socket, err)
+	hint := "is `fieldloom run` up, and --config or --socket right?"
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "only the gateway's user and root may: sudo -u USER fieldloom ..."
+	}
+	return fmt.Errorf("%w on %s: %w; %s", ErrUnreachable, c.socket, err, hint)
 }

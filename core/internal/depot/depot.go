@@ -192,7 +192,9 @@ func (d *Depot) moved(dir, fault string) bool {
 // listDir returns the names of the directory that are looked at.
 func listDir(dir string) ([]string, error) {
 	var s unix.Stat_t
-	if err := unix.Stat(dir, &s); err != nil {
+	if err := unix.Stat(dir, &s); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("drivers directory %s: is not there: make it, or set `drivers` in fieldloom.yaml", dir)
+	} else if err != nil {
 		return nil, fmt.Errorf("drivers directory %s: %w", dir, err)
 	}
 	switch {

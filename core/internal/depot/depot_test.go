@@ -332,6 +332,11 @@ func TestBrokenTrustFile(t *testing.T) {
 	if fault := y.depot.Fault(); !strings.Contains(fault, y.dir) {
 		t.Errorf("the directory's fault: %q", fault)
 	}
+	y.dir += "-elsewhere"
+	d, err := depot.Open(depot.Options{Dir: depot.Fixed(y.dir)})
+	if err != nil || !strings.Contains(d.Fault(), "is not there: make it, or set `drivers`") {
+		t.Errorf("without the directory: %v, %v", d, err)
+	}
 }
 
 // faults demands that the first of the depot's faults has these texts.
