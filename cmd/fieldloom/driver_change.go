@@ -189,9 +189,12 @@ func eventLine(s *screen, e *client.Event) string {
 	if e.Link != "" {
 		line += "  " + e.Link
 	}
-	if e.Step != "" {
+	switch {
+	case e.Step != "":
 		line += "  " + e.Step
-	} else {
+	case e.From == e.To: // its first state
+		line += "  " + e.To
+	default:
 		line += fmt.Sprintf("  %s -> %s", e.From, e.To)
 	}
 	if e.Cause != "" {

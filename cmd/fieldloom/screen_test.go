@@ -129,3 +129,17 @@ func TestLogLineOfSeveralLines(t *testing.T) {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
+
+func TestEventLine(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	for want, e := range map[string]client.Event{
+		"a  verified: version 1":            {From: "verified", To: "verified", Cause: "version 1"},
+		"a[7]  starting -> standby":         {PID: 7, From: "starting", To: "standby"},
+		"a  line1  link line1 is elsewhere": {Link: "line1", Step: "link line1 is elsewhere"},
+	} {
+		e.Time, e.Driver = at, "a"
+		if got := eventLine(&screen{}, &e); got != "2026-01-02T03:04:05.000  "+want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
