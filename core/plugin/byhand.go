@@ -67,7 +67,7 @@ func serveByHand(s *server, name, version, path string, build func(*server, *slo
 
 // runByHand runs with a listener and a record, both of which go with it.
 func (h *host) runByHand(name, version, path string, run func()) (err error) {
-	dir, err := os.MkdirTemp("", "fieldloom-") // of mode 0700
+	dir, err := os.MkdirTemp("", handDirPrefix) // of mode 0700
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,18 @@ func (h *host) runByHand(name, version, path string, run func()) (err error) {
 	}
 	run()
 	return err
+}
+
+// handDirPrefix begins the name of the directory of a driver that was started by hand.
+const handDirPrefix = "fieldloom-"
+
+// removeHandDir removes the directory that a driver which was started by hand has made
+// for itself. The driver wrote the record: it may name any directory.
+func (r Record) removeHandDir() error {
+	if !strings.HasPrefix(filepath.Base(r.Dir), handDirPrefix) {
+		return nil
+	}
+	return removeDir(r.Dir)
 }
 
 // prepare makes the keys of both sides, and fills in who the process is.

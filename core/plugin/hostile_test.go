@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -110,6 +111,45 @@ func TestDeepDirectoriesOfDriver(t *testing.T) {
 		t.Error(err)
 	}
 	leftIn(t, c.RunDir)
+}
+
+// elsewhere runs a driver by hand whose record names a directory that is not its own.
+func elsewhere(dir string) {
+	path := os.Getenv("FIELDLOOM_SERVE")
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), envMode+"=fake", "FIELDLOOM_SERVE="+path+".own")
+	if err := c.Start(); err != nil {
+		panic(err)
+	}
+	record, err := plugin.ReadRecord(path + ".own")
+	for ; errors.Is(err, os.ErrNotExist); record, err = plugin.ReadRecord(path + ".own") {
+		<-time.After(time.Millisecond)
+	}
+	record.Dir = dir
+	if err := errors.Join(err, record.WriteFile(path), c.Wait()); err != nil {
+		panic(err)
+	}
+}
+
+// TestTryRemovesNoDirectoryOfOthers tries a driver that says that somebody else's
+// directory is its own.
+func TestTryRemovesNoDirectoryOfOthers(t *testing.T) {
+	o := tryOptions(t)
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.Mkdir(precious, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o.Env = []string{envMode + "=elsewhere:" + precious}
+	trial, err := plugin.Try(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trial.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Error(err)
+	}
 }
 
 // openFiles is how many descriptors this process has.

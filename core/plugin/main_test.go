@@ -57,6 +57,7 @@ func modes() map[string]func(argument string) {
 		"spew":      spew,
 		"dribble":   dribble,
 		"nest":      nest,
+		"elsewhere": elsewhere,
 		"core":      core,
 		"saturate":  saturate,
 		"bare":      bare,

@@ -40,7 +40,7 @@ func Try(ctx context.Context, o TryOptions) (*Trial, error) {
 }
 
 func try(ctx context.Context, o TryOptions) (t *Trial, err error) {
-	dir, err := os.MkdirTemp("", "fieldloom-") // of mode 0700
+	dir, err := os.MkdirTemp("", handDirPrefix) // of mode 0700
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (t *Trial) End(ctx context.Context) error {
 	_ = t.cmd.Process.Kill()
 	<-t.ended
 	t.abandon()
-	return os.RemoveAll(t.record.Dir) // where it was killed
+	return t.record.removeHandDir() // where it was killed
 }
 
 // Ended is closed when what was started has ended.
