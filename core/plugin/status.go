@@ -27,7 +27,7 @@ func descriptionFromWire(wire *driverv1.DescribeResponse) engine.Description {
 	}
 	return engine.Description{
 		Info: driver.Info{
-			Name: wire.GetName(), Version: wire.GetVersion(), LinkSchema: schema(wire.GetLinkSchema()),
+			Name: shortText(wire.GetName()), Version: shortText(wire.GetVersion()), LinkSchema: schema(wire.GetLinkSchema()),
 			DeviceSchema: schema(wire.GetDeviceSchema()), AddressSchema: schema(wire.GetAddressSchema()),
 		},
 		Abilities: wire.GetAbilities(), ProcessEpoch: wire.GetProcessEpoch(),

@@ -74,6 +74,11 @@ func faultText(s string) string {
 	return validText(s)
 }
 
+// maxShortText bounds what a driver calls itself: it stands in records and in the log.
+const maxShortText = 128
+
+func shortText(s string) string { return validText(s[:min(len(s), maxShortText)]) }
+
 // faultFromWire takes a code that this version does not know as Internal.
 func faultFromWire(wire *driverv1.Fault) *driver.Error {
 	if wire == nil {

@@ -72,6 +72,7 @@ func TestDetachedProcessesOutliveTheCore(t *testing.T) {
 		links := names(8)
 		st := state(1, links...)
 		r, _ := newCore(t, dir, nil, nil)
+		r.make = func(p *fakeProcess) { p.granted = 500_000 } // thousands of ports and files
 		r.want(supervise.Desired{State: st, Detach: true, Instances: 2, Standby: 1})
 		time.Sleep(time.Second)
 		before := make(map[string]uint64)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,7 @@ type fakeProcess struct {
 	abilities     []string
 	world         *world // that it shares with other processes
 	beats         bool
+	granted       int // bytes of its record
 	frozen, stuck atomic.Bool
 	named         atomic.Bool // it was asked for single links
 	hangs         atomic.Bool // in Drain
@@ -257,7 +259,7 @@ func (p *fakeProcess) Drain(ctx context.Context, links []string) (engine.Drained
 }
 
 func (p *fakeProcess) Record() (json.RawMessage, error) {
-	return fmt.Appendf(nil, `{"epoch":%d}`, p.epoch), nil
+	return fmt.Appendf(nil, `{"epoch":%d,"granted":%q}`, p.epoch, strings.Repeat("p", p.granted)), nil
 }
 
 func (p *fakeProcess) Release() error {

@@ -16,8 +16,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// maxRecord bounds the file of a record.
-const maxRecord = 64 << 10
+// maxRecord bounds the file of a record, which has all that the process was granted: ten
+// thousand ports, or some thousand files.
+const maxRecord = 1 << 20
 
 // A Record is what a later core needs to adopt a process. It holds a private key.
 type Record struct {
@@ -177,6 +178,9 @@ func (r Record) write(path string, proc Process) (err error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return err
+	}
+	if len(data) > maxRecord {
+		return fmt.Errorf("it takes %d bytes, %d are possible", len(data), maxRecord)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
