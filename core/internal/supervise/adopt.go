@@ -108,6 +108,7 @@ func (m *member) notAdopted(r *stored, err error) {
 func (l *life) claim(s *engine.Status) {
 	p := l.m.pool
 	l.claimed = true
+	l.backlog = max(s.Ring.NextSequence, 1) - 1
 	for i := range s.Links {
 		switch s.Links[i].Condition {
 		case engine.NotStarted, engine.Stopped:

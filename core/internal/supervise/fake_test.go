@@ -54,6 +54,7 @@ type fakeProcess struct {
 	statusErr   error
 	condition   engine.Condition
 	offline     map[string]bool // links that the operator has taken off line
+	read        uint64          // the sequence of the newest frame in its ring
 	polls       uint64
 	bad         uint64 // samples of each hundred
 	stopped     bool
@@ -178,7 +179,7 @@ func (p *fakeProcess) Status(context.Context) (*engine.Status, error) {
 	if p.statusErr != nil {
 		return nil, p.statusErr
 	}
-	s := &engine.Status{}
+	s := &engine.Status{Ring: engine.RingStatus{NextSequence: p.read + 1}}
 	for _, name := range slices.Sorted(maps.Keys(p.has)) {
 		l := engine.LinkStatus{Name: name, Condition: engine.Stopped}
 		d := engine.DeviceStatus{Name: "m1", Condition: engine.Stopped}

@@ -21,12 +21,13 @@ var (
 // intake takes what one process sends. Its Handler's methods are called by the
 // stream's goroutine, and never take the pool's lock for longer than a moment.
 type intake struct {
-	pool  *pool // constant, as are those to the next blank line
-	epoch uint64
-	began time.Time
+	pool    *pool // constant, as are those to the next blank line
+	epoch   uint64
+	began   time.Time
+	backlog uint64 // the sequence up to which it had frames when it was adopted; the pool's mu guards it
 
 	heard    atomic.Int64  // when the last sign of life came, since began: a step of the wall clock is no silence
-	busy     atomic.Bool   // a frame waits for the spool: silence is the core's own fault
+	busy     atomic.Int64  // since when, since began, a frame is with the spool: silence is the core's own fault; 0: none is
 	last     atomic.Uint64 // the highest sequence that came
 	lastAt   atomic.Int64  // Unix nanoseconds of its arrival
 	progress atomic.Uint64 // of the last heartbeat
@@ -74,7 +75,7 @@ func (i *intake) hear() { i.heard.Store(int64(time.Since(i.began))) }
 // blocks, and with it the stream: credit then stops the driver.
 func (i *intake) Frame(seq uint64, frame []byte) {
 	now := time.Now()
-	i.busy.Store(true)
+	i.take()
 	defer i.taken()
 	i.endLosses(now)
 	i.findHole(seq, frame, now)
@@ -108,7 +109,7 @@ func (i *intake) came(frame []byte, at time.Time) {
 // Flush has the spool commit what a message brought: a driver gathers what belongs
 // together, so nothing follows at once. What nobody waits for may gather still.
 func (i *intake) Flush(patient bool) {
-	i.busy.Store(true)
+	i.take()
 	defer i.taken()
 	if patient {
 		i.pool.s.o.Spool.Gather()
@@ -117,11 +118,24 @@ func (i *intake) Flush(patient bool) {
 	}
 }
 
-// taken ends the time in which the process's silence is the core's own fault.
+// take begins the time in which the process's silence is the core's own fault, and taken
+// ends it.
+func (i *intake) take() { i.busy.Store(max(1, int64(time.Since(i.began)))) }
+
 func (i *intake) taken() {
 	i.hear()
-	i.busy.Store(false)
+	i.busy.Store(0)
 }
+
+// blocked tells that the spool takes nothing.
+func (i *intake) blocked() bool {
+	since := i.busy.Load()
+	return since != 0 && time.Since(i.began)-time.Duration(since) >= time.Second
+}
+
+// behind tells that the process has much to give before it can give anything else: what
+// it had when it was adopted, or what a full disk does not take.
+func (i *intake) behind() bool { return i.takenUpTo() < i.backlog || i.blocked() }
 
 // endLosses writes the gap records of what was lost before this process had the
 // links, now that it delivers.
@@ -225,7 +239,7 @@ func (i *intake) lastFilled() time.Time {
 
 // silentFor tells that a process which sends heartbeats has sent nothing for so long.
 func (i *intake) silentFor(limit time.Duration) bool {
-	return !i.busy.Load() && time.Since(i.began)-time.Duration(i.heard.Load()) > limit
+	return i.busy.Load() == 0 && time.Since(i.began)-time.Duration(i.heard.Load()) > limit
 }
 
 // Heartbeat is a sign of life, of the engine too where progress has grown.
@@ -247,18 +261,26 @@ func (i *intake) Event(e engine.Event) {
 	i.pool.note(i, e)
 }
 
-// await waits until a sequence has been reached.
-func (i *intake) await(ctx context.Context, dead <-chan struct{}, sequence uint64, reached func() uint64) error {
+// await waits until a sequence has been reached, and for no longer than patience while
+// nothing comes although the spool takes it.
+func (i *intake) await(ctx context.Context, dead <-chan struct{}, patience time.Duration, sequence uint64, reached func() uint64) error {
 	look := time.NewTicker(100 * time.Millisecond) // a pulse can be another's
 	defer look.Stop()
-	for reached() < sequence {
+	last, grown := uint64(0), time.Now()
+	for n := reached(); n < sequence; n = reached() {
+		if n > last || i.blocked() {
+			last, grown = n, time.Now()
+		}
+		if time.Since(grown) >= patience {
+			return fmt.Errorf("frames %d to %d were not stored in time", n+1, sequence)
+		}
 		select {
 		case <-i.moved:
 		case <-look.C:
 		case <-dead:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("frames %d to %d were not stored in time", reached()+1, sequence)
+			return fmt.Errorf("frames %d to %d were not stored in time", n+1, sequence)
 		}
 	}
 	return nil

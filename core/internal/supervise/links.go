@@ -112,6 +112,9 @@ func (l *life) ready(name string) bool {
 	return !l.busy && !l.over && !l.killed && l.attachment != nil && l.applied == l.m.pool.desired.State && l.has[name]
 }
 
+// drainable tells whether links can be taken from the process at once.
+func (l *life) drainable() bool { return !l.busy && !l.over && !l.killed && !l.behind() }
+
 // moveLinks is the rule by which links change hands.
 func (p *pool) moveLinks() {
 	if p.runs() && p.desired.State != nil && !p.isAdopting() {
@@ -138,7 +141,7 @@ func (p *pool) startMoves() {
 		case ln.holder == nil:
 			key := opening{to, ln.handOff}
 			opens[key] = append(opens[key], ln)
-		case !ln.holder.busy && !ln.holder.over && !ln.holder.killed && (len(drains[ln.holder]) < groupSize || ln.holder.whole || to.whole):
+		case ln.holder.drainable() && (len(drains[ln.holder]) < groupSize || ln.holder.whole || to.whole):
 			drains[ln.holder] = append(drains[ln.holder], ln)
 		}
 	}
@@ -239,13 +242,15 @@ func (l *life) drain(links []*link) {
 	if l.m.candidate {
 		limit = backLimit // it is being taken back, and hangs perhaps
 	}
-	l.operate(limit, func(ctx context.Context) error {
-		drained, err := l.proc.Drain(ctx, names)
+	l.operate(switchLimit, func(ctx context.Context) error {
+		call, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		drained, err := l.proc.Drain(call, names)
 		if err != nil {
 			return err
 		}
 		h.data = drained.HandOff
-		return l.await(ctx, l.proc.Done(), drained.LastSequence, l.takenUpTo)
+		return l.await(ctx, l.proc.Done(), limit, drained.LastSequence, l.takenUpTo)
 	}, func(err error) {
 		for _, ln := range links {
 			ln.moving = false

@@ -15,7 +15,8 @@ import (
 const (
 	applyLimit    = 30 * time.Second
 	attachLimit   = 5 * time.Second
-	drainLimit    = 5 * time.Second // for all links, at the end
+	drainLimit    = 5 * time.Second // for all links, at the end; and for each sign that it goes on giving what it has
+	endLimit      = time.Minute     // until it has given all
 	moveLimit     = 10 * time.Second
 	backLimit     = 4 * time.Second // to give links back to the version before
 	activateLimit = 10 * time.Second

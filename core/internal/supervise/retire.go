@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -36,13 +35,17 @@ func (m *member) retire() {
 
 // drainAll finishes everything. Its error tells that not all has come.
 func (l *life) drainAll(attached bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
-	drained, err := l.proc.Drain(ctx, nil)
+	call, cancelCall := context.WithTimeout(ctx, drainLimit)
+	defer cancelCall()
+	drained, err := l.proc.Drain(call, nil)
 	if err == nil && attached {
-		err = l.await(ctx, l.proc.Done(), drained.LastSequence, l.takenUpTo)
+		err = l.await(ctx, l.proc.Done(), drainLimit, drained.LastSequence, l.takenUpTo)
 		l.m.pool.s.o.Spool.Commit()
-		err = errors.Join(err, l.await(ctx, l.proc.Done(), drained.LastSequence, l.storedUpTo))
+	}
+	if err == nil && attached {
+		err = l.await(ctx, l.proc.Done(), drainLimit, drained.LastSequence, l.storedUpTo)
 	}
 	if err != nil {
 		l.m.pool.logger.Warn("drain", "pid", l.proc.PID(), "err", err)
