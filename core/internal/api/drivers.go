@@ -123,19 +123,41 @@ func (s *service) registerUpgrade(a huma.API, word, summary string, f func(ctx c
 	huma.Register(a, streaming[client.Step](a, http.MethodPost, "/v1/drivers/{name}/"+word, word+"-driver", summary),
 		func(_ context.Context, in *upgradeInput) (*huma.StreamResponse, error) {
 			return stream(func(ctx context.Context, each func(client.Step) error) error {
-				return f(ctx, in.Name, in.Body.Version, untilGone(each))
+				step, told := tellSteps(each)
+				defer told()
+				return f(ctx, in.Name, in.Body.Version, step)
 			}), nil
 		})
 }
 
-// untilGone drops the steps that a caller who has gone does not see.
-func untilGone(each func(client.Step) error) func(client.Step) {
-	var gone error
-	return func(s client.Step) {
-		if gone == nil {
-			gone = each(s)
+// maxSteps is how many steps a caller may be behind.
+const maxSteps = 1024
+
+// tellSteps returns what passes steps on to a caller, in order, and never waits for one who
+// does not read: it leaves out steps that come then, but not the last. told waits
+// until all are passed on, or the caller has gone.
+func tellSteps(each func(client.Step) error) (step func(client.Step), told func()) {
+	steps, done := make(chan client.Step, maxSteps), make(chan struct{})
+	go func() {
+		defer close(done)
+		var gone error
+		for s := range steps {
+			if gone == nil {
+				gone = each(s)
+			}
+		}
+	}()
+	step = func(s client.Step) {
+		if s.Final { // nothing waits behind it
+			steps <- s
+			return
+		}
+		select {
+		case steps <- s:
+		default:
 		}
 	}
+	return step, func() { close(steps); <-done }
 }
 
 func (s *service) registerFollowing(a huma.API) {

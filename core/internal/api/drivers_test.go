@@ -9,12 +9,16 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
+
+// patience bounds waits; it finds a hang, not slowness.
+const patience = 10 * time.Second
 
 // fakeDrivers notes what it is asked, and answers with fail where that is set.
 type fakeDrivers struct {
@@ -23,6 +27,8 @@ type fakeDrivers struct {
 	late  error // of a stream, after its first line
 	lines int
 	line  chan struct{} // of Logs with follow, each value a line
+	steps int           // of Upgrade, beside the first and the last
+	told  chan struct{} // closed when the last but one was told; may be nil
 }
 
 func (f *fakeDrivers) note(format string, args ...any) {
@@ -65,6 +71,12 @@ func (f *fakeDrivers) Upgrade(_ context.Context, driver, version string, step fu
 		return f.fail
 	}
 	step(client.Step{Name: "start", Of: 2})
+	for range f.steps {
+		step(client.Step{Text: strings.Repeat("x", 1<<10)})
+	}
+	if f.told != nil {
+		close(f.told)
+	}
 	step(client.Step{Name: "done", Done: 2, Of: 2, Final: true, Version: version})
 	return f.late
 }
@@ -111,6 +123,27 @@ func (f *fakeDrivers) Online(_ context.Context, r client.LineRequest) ([]client.
 }
 
 func (f *fakeDrivers) Stop(drivers bool) { f.note("stop %v", drivers) }
+
+// An upgrade does not wait for somebody who asked for it and does not read: a terminal that
+// was stopped would leave its links between two versions.
+func TestAnUpgradeDoesNotWaitForItsReader(t *testing.T) {
+	f := &fake{}
+	f.steps, f.told = 5000, make(chan struct{})
+	_, socket := serve(t, f)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /v1/drivers/modbus/upgrade HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-f.told:
+	case <-time.After(patience):
+		t.Fatal("it waits")
+	}
+}
 
 func TestDriverCommandsArriveWhole(t *testing.T) {
 	f := &fake{}
