@@ -386,3 +386,16 @@ func TestDetachedStartsThatFail(t *testing.T) {
 		leftIn(t, c.RunDir)
 	}
 }
+
+// On a full disk a detached process could not write its handshake: room for it is kept
+// before the start, which fails for the right reason where there is none.
+func TestRoomForTheHandshakeIsKept(t *testing.T) {
+	o := startOther(t, "1s,fake")
+	var stat unix.Stat_t
+	if err := unix.Stat(filepath.Join(o.record.Dir, "stdout"), &stat); err != nil {
+		t.Fatal(err)
+	}
+	if kept := stat.Blocks * 512; kept < 16<<10 {
+		t.Errorf("%d bytes are kept on the disk", kept)
+	}
+}

@@ -122,6 +122,9 @@ func openOwn(path string, create bool) (*os.File, error) {
 			err = fmt.Errorf("%s is not the file that the gateway made: the directory was tampered with", path)
 		}
 	}
+	if err == nil && create {
+		err = makeRoom(file)
+	}
 	if err == nil {
 		// O_NONBLOCK was for a fifo in its place; the child shares the flag.
 		err = unix.SetNonblock(int(file.Fd()), false)
@@ -130,6 +133,20 @@ func openOwn(path string, create bool) (*os.File, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// startRoom is what a process writes at its start at most: its handshake, or why there is
+// none.
+const startRoom = 16 << 10
+
+// makeRoom keeps room on the disk for it. On a full one, the start then fails with just
+// that, and not because a handshake that could not be written did not come.
+func makeRoom(file *os.File) error {
+	err := unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, startRoom)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("keep room for the driver's lines: %w", &os.PathError{Op: "write", Path: file.Name(), Err: err})
+	}
+	return nil // not every file system can
 }
 
 func (f *files) follow(file *os.File, which int, log *slog.Logger) *follower {
