@@ -2,6 +2,25 @@ package supervise
 
 import "context"
 
+// refresh has it looked at again whether there is what runs, and what an upgrade brings.
+func (p *pool) refresh() {
+	p.recheck, p.asked = true, true
+	u := p.upgrade
+	if u == nil {
+		return
+	}
+	version := u.Version
+	p.work.Go(func() {
+		if _, err := p.s.o.Image(p.kind, version); err != nil {
+			p.do(func() {
+				if p.upgrade == u {
+					u.fail(err)
+				}
+			})
+		}
+	})
+}
+
 // checkImage looks whether the image that the pool should run is still there, and
 // whether it is the one that runs.
 func (p *pool) checkImage() {

@@ -103,7 +103,7 @@ func (s *Supervisor) Refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.pools {
-		p.do(func() { p.recheck, p.asked = true, true })
+		p.do(p.refresh)
 	}
 }
 

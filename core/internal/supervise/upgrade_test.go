@@ -335,6 +335,32 @@ func TestCloseDuringAnUpgrade(t *testing.T) {
 	})
 }
 
+// A version whose package is removed while it is being put in force does not get there.
+func TestThePackageGoesDuringTheUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, sh := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "a", "b"), Probation: 20 * time.Second})
+		time.Sleep(time.Second)
+		go func() {
+			time.Sleep(3 * time.Second)
+			r.s.Refresh() // another package has come
+			time.Sleep(3 * time.Second)
+			sh.set("1.0", "2.0")
+			r.s.Refresh()
+		}()
+		began := time.Now()
+		err := r.s.Upgrade(t.Context(), "fake", "2.0", nil)
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "there is no package of version 2.0") || took < 6*time.Second || took > 10*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		time.Sleep(time.Second)
+		if n := r.holders("a", "b"); n[1] != 2 {
+			t.Errorf("links with %v", n)
+		}
+	})
+}
+
 func TestTheImageGoesAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sh := newShelf(t, nil)
