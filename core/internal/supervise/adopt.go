@@ -77,7 +77,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		}
 		l := m.begin(proc, nil, false)
 		l.version, l.hash, l.detached, l.adopted, l.recorded = r.Version, r.Hash, true, true, r.path
-		m.ran = r.Hash
+		l.next, m.ran = r.Next, r.Hash
 		if p.s.o.Spool != nil {
 			l.resume(p.s.o.Spool.MarkOf(p.kind, l.epoch), p.s.o.LastRun)
 		}

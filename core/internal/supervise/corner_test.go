@@ -272,3 +272,33 @@ func TestAProcessWithoutARecordIsStopped(t *testing.T) {
 		}
 	})
 }
+
+// A core that was killed in the middle of an upgrade leaves processes of a version that was
+// never in force. The next one does not start it again, whatever becomes of them.
+func TestAVersionThatWasNotInForceIsNotStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "run")
+		r, _ := newCore(t, dir, nil, nil)
+		r.want(supervise.Desired{State: state(1, "a", "b"), Detach: true, Probation: time.Minute})
+		time.Sleep(time.Second)
+		var work sync.WaitGroup
+		work.Go(func() { _ = r.s.Upgrade(t.Context(), "fake", "2.0", nil) }) // it is broken off
+		time.Sleep(5 * time.Second)
+		r.s.Close(true)
+		work.Wait()
+		r.process(1).die("killed")
+		next, _ := newCore(t, dir, r, nil)
+		defer next.s.Close(false)
+		next.failWith("short of memory")
+		next.want(supervise.Desired{State: state(1, "a", "b"), Detach: true, Probation: time.Second})
+		time.Sleep(2 * time.Second) // the way back to 1.0 has failed
+		next.fail.Store(nil)
+		r.process(2).die("killed")
+		time.Sleep(20 * time.Second)
+		for epoch := range next.holders("a", "b") {
+			if v := next.process(epoch).version; v != "1.0" {
+				t.Errorf("links with version %s", v)
+			}
+		}
+	})
+}

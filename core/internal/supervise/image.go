@@ -72,7 +72,9 @@ func (p *pool) followImage(image Image) {
 		if m == nil || m.life == nil || !m.life.adopted || m.life.hash == image.Hash() {
 			continue
 		}
-		p.version = m.life.version // it is what runs, should the upgrade fail
+		if !m.life.next {
+			p.version = m.life.version // it is what runs, should the upgrade fail
+		}
 		what := "driver process from before the restart runs another version: it is upgraded"
 		if m.life.version == image.Version() {
 			what = "driver process from before the restart has other rights or another executable than its version now: it gets a successor"

@@ -49,6 +49,7 @@ type life struct {
 
 	detached bool
 	adopted  bool
+	next     bool          // with adopted: its version was not in force yet
 	claimed  bool          // with adopted: it is known which links it has
 	recorded string        // the path of its record; "": none
 	written  chan struct{} // closed when the record is written; nil: it was by an earlier core

@@ -26,7 +26,8 @@ type Record struct {
 	Member  int             `json:"member"` // of its pool; its shard, or -1
 	Version string          `json:"version"`
 	Hash    string          `json:"hash"`
-	Process json.RawMessage `json:"process"` // as Process.Record gave it
+	Next    bool            `json:"next,omitempty"` // it was being put in the place of another version
+	Process json.RawMessage `json:"process"`        // as Process.Record gave it
 
 	OnLine func(plugin.Line) `json:"-"` // as in LaunchSpec
 }
@@ -133,7 +134,7 @@ func (l *life) writeRecord() {
 	if dir == "" {
 		return
 	}
-	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash}
+	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash, Next: m.candidate}
 	l.recorded = filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
 	path := l.recorded
 	written := make(chan struct{})
