@@ -59,6 +59,7 @@ type process struct {
 	started bool
 	killed  bool
 	letGo   bool
+	pid     int // of the process that was started
 }
 
 var _ runner.Runner = (*process)(nil)
@@ -122,7 +123,9 @@ func (p *process) exec() error {
 		return errors.New("the start was given up")
 	}
 	err := p.cmd.Start()
-	p.started = err == nil
+	if p.started = err == nil; p.started {
+		p.pid = p.cmd.Process.Pid
+	}
 	if err == nil && p.detach {
 		return p.hold()
 	}
@@ -265,6 +268,7 @@ func (p *process) release() error {
 	p.mu.Unlock()
 	p.fd.close()
 	<-p.finished
+	_ = p.cmd.Process.Release() // its descriptor, which the collector would free some time
 	_ = p.forwarded.Close()
 	return nil
 }
@@ -286,10 +290,12 @@ func (p *process) Name() string { return p.path }
 
 // ID is the process id.
 func (p *process) ID() string {
-	if !p.running() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.started {
 		return ""
 	}
-	return strconv.Itoa(p.cmd.Process.Pid)
+	return strconv.Itoa(p.pid)
 }
 
 // Diagnose has nothing to add: the refusal says it.
