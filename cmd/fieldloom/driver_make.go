@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 
@@ -29,7 +30,7 @@ a running gateway. Schemas in the draft may be the paths of files beside it.
 }
 
 // Run packs.
-func (w *driverPackWord) Run(s *screen) error {
+func (w *driverPackWord) Run(ctx context.Context, s *screen) error {
 	if err := os.MkdirAll(w.Into, 0o755); err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (w *driverPackWord) Run(s *screen) error {
 	}
 	dir = named
 	to := filepath.Join(w.Into, m.ID())
-	fresh, trust, err := w.sign(s, dir)
+	fresh, trust, err := w.sign(ctx, s, dir)
 	if err != nil {
 		return err
 	}

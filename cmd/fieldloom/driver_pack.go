@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -22,7 +24,7 @@ type password struct {
 }
 
 // read returns the password from the file or the terminal.
-func (p *password) read(s *screen, prompt string) ([]byte, error) {
+func (p *password) read(ctx context.Context, s *screen, prompt string) ([]byte, error) {
 	if p.PasswordFile != "" {
 		text, err := os.ReadFile(p.PasswordFile)
 		if err != nil {
@@ -30,22 +32,50 @@ func (p *password) read(s *screen, prompt string) ([]byte, error) {
 		}
 		return []byte(strings.TrimRight(string(text), "\r\n")), nil
 	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
 		return nil, &usageError{"the key needs a password and this is no terminal: give --password-file"}
 	}
-	fmt.Fprint(s.err, prompt)
-	text, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(s.err)
-	return text, err
+	state, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, err
+	}
+	var text string
+	typed := make(chan error, 1)
+	go func() { // it ends with the process, where a signal comes before the password
+		var err error
+		text, err = term.NewTerminal(terminal{os.Stdin, s.err}, "").ReadPassword(prompt)
+		typed <- err
+	}()
+	select {
+	case err = <-typed:
+	case <-ctx.Done():
+		err = errBrokenOff
+	}
+	if errors.Is(err, io.EOF) {
+		err = errBrokenOff // Ctrl-C is a key here
+	}
+	if err := errors.Join(err, term.Restore(fd, state)); err != nil {
+		return nil, err
+	}
+	return []byte(text), nil
 }
 
+// terminal is both directions of one.
+type terminal struct {
+	io.Reader
+	io.Writer
+}
+
+var errBrokenOff = errors.New("broken off")
+
 // choose asks for a new password, twice where it is typed.
-func (p *password) choose(s *screen) ([]byte, error) {
-	first, err := p.read(s, "Password for the private key: ")
+func (p *password) choose(ctx context.Context, s *screen) ([]byte, error) {
+	first, err := p.read(ctx, s, "Password for the private key: ")
 	if err != nil || p.PasswordFile != "" {
 		return first, err
 	}
-	second, err := p.read(s, "The same again: ")
+	second, err := p.read(ctx, s, "The same again: ")
 	if err == nil && !bytes.Equal(first, second) {
 		err = &usageError{"the two passwords differ"}
 	}
@@ -81,11 +111,11 @@ type keygenResult struct {
 }
 
 // Run makes the keys.
-func (w *driverKeygenWord) Run(s *screen) error {
+func (w *driverKeygenWord) Run(ctx context.Context, s *screen) error {
 	var secret []byte
 	if !w.NoPassword {
 		var err error
-		if secret, err = w.choose(s); err != nil {
+		if secret, err = w.choose(ctx, s); err != nil {
 			return err
 		}
 		if len(secret) == 0 {
@@ -167,12 +197,12 @@ type signing struct {
 }
 
 // keys reads the private key and its password.
-func (g *signing) keys(s *screen) (private, secret []byte, err error) {
+func (g *signing) keys(ctx context.Context, s *screen) (private, secret []byte, err error) {
 	if private, err = os.ReadFile(g.Key); err != nil {
 		return nil, nil, err
 	}
 	if pack.NeedsPassword(private) {
-		secret, err = g.read(s, "Password of "+g.Key+": ")
+		secret, err = g.read(ctx, s, "Password of "+g.Key+": ")
 	}
 	return private, secret, err
 }
@@ -188,8 +218,8 @@ type signResult struct {
 }
 
 // sign signs the package in dir and checks it as a gateway does that trusts the key.
-func (g *signing) sign(s *screen, dir string) (*pack.Package, *pack.Trust, error) {
-	private, secret, err := g.keys(s)
+func (g *signing) sign(ctx context.Context, s *screen, dir string) (*pack.Package, *pack.Trust, error) {
+	private, secret, err := g.keys(ctx, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -251,8 +281,8 @@ needs a new signature. docs/package.md has the format.
 }
 
 // Run signs.
-func (w *driverSignWord) Run(s *screen) error {
-	p, _, err := w.sign(s, w.Dir)
+func (w *driverSignWord) Run(ctx context.Context, s *screen) error {
+	p, _, err := w.sign(ctx, s, w.Dir)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -85,6 +86,7 @@ func TestScripts(t *testing.T) {
 			"gone":       gone,
 			"signal":     signalGateway,
 			"tty":        onTerminal,
+			"interrupt":  interrupt,
 			"lives":      lives,
 			"pid-of":     pidOf,
 			"same-pid":   samePID,
@@ -159,6 +161,42 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Wait())
 	ts.Check(terminal.Close())
 	ts.Check(os.WriteFile(ts.MkAbs("tty.out"), shown, 0o600))
+}
+
+// interrupt runs a command on a terminal, types Ctrl-C when the prompt is there, and demands
+// that the command fails and leaves the terminal as it was: interrupt PROMPT COMMAND...
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupt PROMPT COMMAND...")
+	}
+	terminal, tty, err := pty.Open()
+	ts.Check(err)
+	defer terminal.Close()
+	defer tty.Close()
+	before, err := term.GetState(int(tty.Fd()))
+	ts.Check(err)
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	ts.Check(cmd.Start())
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
+	shown := bufio.NewReader(terminal)
+	for seen := ""; !strings.HasSuffix(seen, args[0]); {
+		c, err := shown.ReadByte()
+		ts.Check(err)
+		seen += string(c)
+	}
+	_, err = terminal.Write([]byte{3})
+	ts.Check(err)
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		ts.Fatalf("it ended with %v", cmd.ProcessState)
+	}
+	after, err := term.GetState(int(tty.Fd()))
+	ts.Check(err)
+	if *after != *before {
+		ts.Fatalf("the terminal is not as it was: %v, %v before", after, before)
+	}
 }
 
 // driverPID asks the gateway of a directory for the process of a driver.
