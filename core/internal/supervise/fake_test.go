@@ -44,7 +44,6 @@ type fakeProcess struct {
 	drained     engine.Drained
 	onDrain     func()
 	released    bool
-	children    bool                 // it leaves some that hold its links until Stop
 	slow        func() time.Duration // how long things take; nil: no time
 	strange     bool                 // it does not prove itself
 	has, opened map[string]bool
@@ -75,9 +74,7 @@ func (p *fakeProcess) die(signal string, stderr ...string) {
 	default:
 	}
 	p.exit = plugin.Exit{Code: -1, Signal: signal, Stderr: stderr}
-	if !p.children {
-		p.closeAll()
-	}
+	p.closeAll() // its children are killed before its death is told
 	close(p.done)
 	if p.open != nil {
 		p.open.breakOff(errors.New("the process died"))

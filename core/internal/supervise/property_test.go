@@ -96,7 +96,6 @@ func play(t *testing.T, dir string, acts []string, seed uint64) (found []string)
 func (p *player) slow(f *fakeProcess) {
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(f.epoch, 2))
-	f.children = random.IntN(2) == 0
 	f.slow = func() time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
