@@ -60,7 +60,7 @@ func (r *reader) ReadAhead(ctx context.Context, _ []driver.Point, out []driver.S
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := poll{reader: r, out: out, now: time.Now(), next: next}
-	r.caller.eager = next != nil
+	r.caller.eager = next != nil && cap(r.device.wire.slots) == 1 // with more in flight nobody sleeps anyway
 	if err := r.begin(&p); err != nil {
 		r.device.wire.abandon(r.caller)
 		return err
