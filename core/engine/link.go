@@ -70,7 +70,7 @@ type link struct {
 
 	state LinkStatus
 	turns atomic.Uint64 // calls begun
-	seen  sighting      // the watchdog's
+	seen  linkSighting  // the watchdog's
 }
 
 // A session is the time between an open and a close.

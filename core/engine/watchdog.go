@@ -40,9 +40,14 @@ func (e *Engine) watch() {
 type sighting struct {
 	turns  uint64
 	sweeps int
-	alone  bool // a link with one runner, ...
-	passed bool // ... that was passed over the last time
-	wanted bool // a link that is to be open, ...
+}
+
+// A linkSighting is what it saw of a link.
+type linkSighting struct {
+	sighting
+	alone  bool // it has one runner, ...
+	passed bool // ... and was passed over the last time
+	wanted bool // it is to be open, ...
 	spent  bool // ... and is not opened again, because so many calls never returned
 }
 

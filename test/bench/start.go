@@ -17,8 +17,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// pairs is how many starts of each kind a run is the median of.
-const pairs = 10
+// turns is how many starts of each kind a run is the median of.
+const turns = 10
 
 // start is what it costs that a driver is verified and confined: once for each package,
 // and at every start. Both limits are the same bytes without it.
@@ -33,31 +33,23 @@ func (b *bench) start() error {
 		return err
 	}
 	defer s.image.Close()
-	if err := b.verification(s); err != nil {
+	if err := b.pairs("start-verification", s.weigh); err != nil { // the once-only part
 		return err
 	}
-	var confined, plain []float64
-	for range b.runs {
-		c, p, err := s.takeTurns()
-		if err != nil {
-			return err
-		}
-		confined, plain = append(confined, c), append(plain, p)
-	}
-	return report("start-confined", "ms", confined, plain)
+	return b.pairs("start-confined", s.takeTurns)
 }
 
-// verification is the once-only part, against the hash of the same executable.
-func (b *bench) verification(s *starter) error {
-	var verified, hashed []float64
+// pairs reports a figure in milliseconds and its limit, which are taken together.
+func (b *bench) pairs(name string, take func() (value, limit float64, err error)) error {
+	var values, limits []float64
 	for range b.runs {
-		v, h, err := s.weigh()
+		v, l, err := take()
 		if err != nil {
 			return err
 		}
-		verified, hashed = append(verified, v), append(hashed, h)
+		values, limits = append(values, v), append(limits, l)
 	}
-	return report("start-verification", "ms", verified, hashed)
+	return report(name, "ms", values, limits)
 }
 
 // A starter starts the Modbus driver of the built gateway.
@@ -102,7 +94,7 @@ func (s *starter) verify() (*pack.Manifest, *os.File, error) {
 // weigh gives the milliseconds of a verification and of a bare hash.
 func (s *starter) weigh() (verified, hashed float64, err error) {
 	var v, h []float64
-	for range pairs {
+	for range turns {
 		began := time.Now()
 		_, image, err := s.verify()
 		v = append(v, milliseconds(time.Since(began)))
@@ -134,7 +126,7 @@ func hashFile(path string) error {
 // of a pair as often as the other.
 func (s *starter) takeTurns() (confined, plain float64, err error) {
 	var c, p []float64
-	for i := range 2 * pairs {
+	for i := range 2 * turns {
 		start, all := s.confined, &c
 		if i%4 == 1 || i%4 == 2 {
 			start, all = s.plain, &p

@@ -55,11 +55,7 @@ func (f *Field) judgeKills(shown *watcher, kills []kill, spares int, took time.D
 	t.Helper()
 	e := f.evidence()
 	v, all := f.judge(e)
-	shown.end()
-	acknowledged, forgotten := shown.lost(e)
-	if forgotten > 0 || acknowledged == 0 {
-		t.Errorf("%d of %d slots that were acknowledged are not in the spool", forgotten, acknowledged)
-	}
+	acknowledged, forgotten := shown.account(t, e)
 	for _, k := range kills {
 		if !e.gapFor(k.at, f.o.Period, "pid "+strconv.Itoa(k.pid), "killed") {
 			t.Errorf("no gap tells of the death of process %d at %v", k.pid, k.at)

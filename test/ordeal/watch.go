@@ -3,6 +3,7 @@ package ordeal
 import (
 	"context"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -58,6 +59,18 @@ func (w *watcher) note(s *client.Sample) {
 func (w *watcher) end() {
 	w.stop()
 	<-w.done
+}
+
+// account ends the watching and fails the test where something that was acknowledged is not
+// in the spool, or nothing was acknowledged. It counts both.
+func (w *watcher) account(t testing.TB, e *evidence) (acknowledged, lost int) {
+	t.Helper()
+	w.end()
+	acknowledged, lost = w.lost(e)
+	if lost > 0 || acknowledged == 0 {
+		t.Errorf("%d of %d slots that were acknowledged are not in the spool", lost, acknowledged)
+	}
+	return acknowledged, lost
 }
 
 // lost counts what was acknowledged, and what of it is not in the spool.
