@@ -85,6 +85,8 @@ func TestSlotsOfBrokenConnections(t *testing.T) {
 		c.Close()
 	}
 	c := dial(t, sim.Addr("m1"))
+	// Connections are accepted in order: once this one is answered, all before it are counted.
+	ask(t, c, "0001 0000 0006 01 03 0002 0001")
 	for sim.Server("m1").Counts().Open > 1 {
 		ask(t, c, "0001 0000 0006 01 03 0002 0001")
 	}
