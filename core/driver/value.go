@@ -58,6 +58,11 @@ func Uint64Value(v uint64) Value { return Value{v, KindUint64} }
 // Float64Value returns a floating point number.
 func Float64Value(v float64) Value { return Value{math.Float64bits(v), KindFloat64} }
 
+// Float32Value returns the float64 that reads as v does: 232.29022 for the float32 that
+// float64(v) makes 232.29021911621094 of. float32 of it is v again. A driver whose device
+// sends four bytes uses it, so that nothing shows digits that the device does not have.
+func Float32Value(v float32) Value { return Float64Value(widen(v)) }
+
 // StringValue returns a text.
 func StringValue(v string) Value { return Value{0, v} }
 
@@ -210,7 +215,7 @@ func (v Value) String() string {
 	case KindUint64:
 		return strconv.FormatUint(v.Uint64(), 10)
 	case KindFloat64:
-		return strconv.FormatFloat(v.Float64(), 'g', -1, 64)
+		return string(appendFloat(nil, v.Float64()))
 	case KindString:
 		return v.Str()
 	case KindBytes:
@@ -236,9 +241,9 @@ func (v Value) AppendJSON(dst []byte) []byte {
 	case KindFloat64:
 		f := v.Float64()
 		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return strconv.AppendQuote(dst, strconv.FormatFloat(f, 'g', -1, 64))
+			return append(appendFloat(append(dst, '"'), f), '"')
 		}
-		return appendJSONFloat(dst, f)
+		return appendFloat(dst, f)
 	case KindString:
 		return appendJSONString(dst, v.Str())
 	case KindBytes:
@@ -248,7 +253,9 @@ func (v Value) AppendJSON(dst []byte) []byte {
 	}
 }
 
-func appendJSONFloat(dst []byte, f float64) []byte {
+// appendFloat appends the shortest text that reads as f, without an exponent unless the
+// number is very large or very small.
+func appendFloat(dst []byte, f float64) []byte {
 	format := byte('f')
 	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
 		format = 'e'

@@ -9,7 +9,6 @@ import (
 // A shape is what lies between a device's value and the user's.
 type shape struct {
 	scale, offset float64
-	divisor       float64 // what to divide by instead of multiplying by scale; 0: nothing
 	scaled        bool
 	band          float64
 	banded        bool
@@ -27,10 +26,6 @@ func newShape(p *Point) (s shape, plain bool) {
 	s.scale = 1
 	if p.Scale != nil {
 		s.scale, s.scaled = *p.Scale, true
-		// 2301 times 0.1 is 230.10000000000002, and 2301 by 10 is 230.1.
-		if whole := math.Round(1 / s.scale); math.Abs(whole) > 1 && 1/whole == s.scale {
-			s.divisor = whole
-		}
 	}
 	if p.Offset != nil {
 		s.offset, s.scaled = *p.Offset, true
@@ -47,14 +42,52 @@ func (s *shape) toUser(v driver.Value) driver.Value {
 		return v
 	}
 	f, ok := v.AsFloat64()
-	switch {
-	case !ok:
+	if !ok {
 		return v
-	case s.divisor != 0:
-		return driver.Float64Value(f/s.divisor + s.offset)
-	default:
-		return driver.Float64Value(f*s.scale + s.offset)
 	}
+	product := f * s.scale
+	return driver.Float64Value(settle(product+s.offset, max(math.Abs(product), math.Abs(s.offset))))
+}
+
+// settle takes away what the two operations of a scale add: 2301 times 0.1 is
+// 230.10000000000002, and 230.1 is meant. It returns the decimal of 15 digits, counted from
+// the first of the larger operand, where f is off it by no more than rounding explains,
+// and otherwise f.
+func settle(f, operand float64) float64 {
+	const unit = 0x1p-50 // of each operand: the scale, the offset, the raw value and both results are rounded
+	decimals := 14 - exponent(operand)
+	if decimals < 0 || decimals >= len(powers) {
+		return f
+	}
+	near := math.Round(f*powers[decimals]) / powers[decimals]
+	if math.Abs(near-f) <= operand*unit {
+		return near
+	}
+	return f
+}
+
+// powers are the powers of ten that a float64 holds exactly.
+var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// exponent is the decimal exponent of a positive number, from -8 to 22 where it is in reach
+// of powers, and beyond otherwise.
+func exponent(f float64) int {
+	switch {
+	case f >= 1:
+		for e, p := range powers {
+			if f < p {
+				return e - 1
+			}
+		}
+		return len(powers)
+	case f > 0:
+		for e := 1; e <= 8; e++ {
+			if f*powers[e] >= 1 {
+				return -e
+			}
+		}
+	}
+	return -len(powers)
 }
 
 // toDevice is the reverse of toUser. A result that is off a whole number by no

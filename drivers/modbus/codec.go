@@ -74,7 +74,7 @@ var codecs = [...]codec{
 		return driver.Uint64Value(binary.BigEndian.Uint64(b))
 	}, encodeUnsigned},
 	Float32: {4, func(_ *Address, b []byte) driver.Value {
-		return driver.Float64Value(float64(math.Float32frombits(binary.BigEndian.Uint32(b))))
+		return driver.Float32Value(math.Float32frombits(binary.BigEndian.Uint32(b)))
 	}, encodeFloat32},
 	Float64: {8, func(_ *Address, b []byte) driver.Value {
 		return driver.Float64Value(math.Float64frombits(binary.BigEndian.Uint64(b)))

@@ -57,7 +57,7 @@ func (r *rig) roundTrips(settings string) {
 func (r *rig) roundTrip(u *unit, i int, v driver.Value) {
 	r.t.Helper()
 	if contains(u.points[i].Address, "float32") {
-		v = driver.Float64Value(float64(float32(v.Float64())))
+		v = driver.Float32Value(float32(v.Float64()))
 	}
 	if err := u.write(i, v); err != nil {
 		r.t.Errorf("write %s: %v", u.points[i].Address, err)

@@ -71,7 +71,7 @@ func (r *rig) mustHold(d *simulator.Device, point string, v driver.Value) {
 	if f, isFloat := got.(float64); isFloat {
 		got = driver.Float64Value(f)
 		if contains(point, "float32") {
-			v = driver.Float64Value(float64(float32(v.Float64())))
+			got, v = driver.Float32Value(float32(f)), driver.Float32Value(float32(v.Float64()))
 		}
 	}
 	if fmt.Sprint(got) != v.String() {
