@@ -16,7 +16,7 @@ type lineWords struct {
 }
 
 // change calls f with the gateway and prints what became of each name.
-func (w *lineWords) change(ctx context.Context, s *screen, f func(*client.Client, context.Context, client.LineRequest) ([]client.LineResult, error)) error {
+func (w *lineWords) change(ctx context.Context, s *screen, force bool, f func(*client.Client, context.Context, client.LineRequest) ([]client.LineResult, error)) error {
 	if (len(w.Names) == 0) == (w.Driver == "") {
 		return &usageError{"name links or devices as LINK/DEVICE, or one driver with --driver"}
 	}
@@ -25,7 +25,7 @@ func (w *lineWords) change(ctx context.Context, s *screen, f func(*client.Client
 		return err
 	}
 	defer c.Close()
-	results, err := f(c, ctx, client.LineRequest{Names: w.Names, Driver: w.Driver})
+	results, err := f(c, ctx, client.LineRequest{Names: w.Names, Driver: w.Driver, Force: force})
 	if err != nil {
 		return err
 	}
@@ -72,20 +72,25 @@ across restarts of the gateway, until online.
 
 // Run takes off line.
 func (w *offlineWord) Run(ctx context.Context, s *screen) error {
-	return w.change(ctx, s, (*client.Client).Offline)
+	return w.change(ctx, s, false, (*client.Client).Offline)
 }
 
-type onlineWord struct{ lineWords }
+type onlineWord struct {
+	lineWords
+	Force bool `help:"Without a check: also what does not answer."`
+}
 
 // Help has the examples.
 func (*onlineWord) Help() string {
-	return `Opens the link and reads a point first: what does not answer stays off line, with its fault, and the exit code is 1.
+	return `Opens the link and reads a point first: what does not answer stays off line, with its fault, and the exit code is 1. --force leaves
+out the check: for a device that answers later, say.
 
   fieldloom online line1
+  fieldloom online line1/m7 --force
   fieldloom online --driver acme`
 }
 
 // Run brings on line.
 func (w *onlineWord) Run(ctx context.Context, s *screen) error {
-	return w.change(ctx, s, (*client.Client).Online)
+	return w.change(ctx, s, w.Force, (*client.Client).Online)
 }

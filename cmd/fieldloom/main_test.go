@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		"fieldloom":      main,
 		"driver-memory":  func() { plugin.Serve(testdriver.New("memory")) },
 		"driver-memory2": func() { plugin.Serve(testdriver.New("memory2")) },
+		"driver-whole":   serveWhole,
 		"driver-broken":  func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(7) },
 		"driver-modbus":  func() { plugin.Serve(modbus.New()) },
 		"driver-mqtt":    func() { plugin.Serve(mqtt.New()) },

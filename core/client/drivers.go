@@ -92,6 +92,7 @@ type Event struct {
 type LineRequest struct {
 	Names  []string `json:"names,omitempty" maxItems:"1000" doc:"LINK or LINK/DEVICE"`
 	Driver string   `json:"driver,omitempty" doc:"Instead of names: a driver with all its links"`
+	Force  bool     `json:"force,omitempty" doc:"Bring on line without a health check"`
 }
 
 // LineResult is what became of one name.

@@ -189,6 +189,11 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 		g.o.Level.Set(next.Log.Level)
 	}
 	g.inForce.Store(a)
+	if next != old.Config || old.states == nil {
+		if err := g.dropOffline(a); err != nil {
+			g.o.Log.Warn("drop what was off line", "err", err)
+		}
+	}
 	g.setDrivers()
 	g.background(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
 	if old.TrustFile != next.TrustFile || old.AllowDev != next.AllowDev {

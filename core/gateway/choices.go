@@ -13,8 +13,8 @@ import (
 var choicesKey = []byte("choices")
 
 // choices are what the operator decided by commands. They are kept across restarts.
-// What is about a driver or a link that is not there now is kept too: it may come
-// back, and must not come back running.
+// A driver that no link uses now stays disabled: it may come back, and must not come back
+// running. What is off line and configured no longer is dropped.
 type choices struct {
 	Disabled map[string]time.Time `json:"disabled,omitempty"` // drivers, since when
 	Offline  map[string]time.Time `json:"offline,omitempty"`  // LINK or LINK/DEVICE

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -22,6 +23,8 @@ const (
 	// without waiting for it.
 	drainedIn = 10 * time.Second
 	lookEvery = 50 * time.Millisecond
+	// upIn is how long a line that was brought on line without a check may take to come up.
+	upIn = 20 * time.Second
 	// checksAtATime bounds the health checks of one command.
 	checksAtATime = 16
 )
@@ -194,55 +197,132 @@ func (g *gateway) awaitDrained(ctx context.Context, lines []line) {
 	}
 }
 
-// drained tells whether none of the lines is open, as far as their drivers answer.
-func (g *gateway) drained(ctx context.Context, lines []line) bool {
-	states := make(map[line]engine.Condition)
+// condition is the condition of a link or a device, and why.
+type condition struct {
+	is    engine.Condition
+	cause *driver.Error
+}
+
+// conditions is what the drivers say of everything, as far as they answer.
+func (g *gateway) conditions(ctx context.Context) map[line]condition {
+	all := make(map[line]condition)
 	for _, d := range g.drivers.Status(ctx) {
 		if d.Engine == nil {
 			continue
 		}
 		for i := range d.Engine.Links {
 			l := &d.Engine.Links[i]
-			states[line{link: l.Name}] = l.Condition
+			all[line{link: l.Name}] = condition{l.Condition, l.Cause}
 			for j := range l.Devices {
-				states[line{l.Name, l.Devices[j].Name}] = l.Devices[j].Condition
+				all[line{l.Name, l.Devices[j].Name}] = condition{l.Devices[j].Condition, l.Devices[j].Cause}
 			}
 		}
 	}
+	return all
+}
+
+// drained reports whether none of the lines is open, as far as their drivers answer.
+func (g *gateway) drained(ctx context.Context, lines []line) bool {
+	all := g.conditions(ctx)
 	return !slices.ContainsFunc(lines, func(l line) bool {
-		c, known := states[l]
-		return known && c != engine.Stopped && c != engine.NotStarted
+		c, known := all[l]
+		return known && c.is != engine.Stopped && c.is != engine.NotStarted
 	})
 }
 
-// Online implements api.Gateway. Nothing else waits for the checks.
+// Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
+// check is brought on line and watched, and goes off line again where it does not come up.
 func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	a, c := g.inForce.Load(), g.choices.get()
-	results, lines, err := a.offlineLines(c, r)
+	a, before := g.inForce.Load(), g.choices.get()
+	results, lines, err := a.offlineLines(before, r)
 	if err != nil {
 		return nil, err
 	}
-	faults := g.checkLines(ctx, a, lines)
+	faults := make([]error, len(lines))
+	if !r.Force {
+		faults = g.checkLines(ctx, a, lines)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	var unchecked []int
+	for i, fault := range faults {
+		if driver.CodeOf(fault) == driver.Unsupported {
+			unchecked, faults[i] = append(unchecked, i), nil
+		}
 	}
 	if err := g.bringOnline(r, lines, faults); err != nil {
 		return nil, err
 	}
-	c = g.choices.get()
+	if err := g.watchOnline(ctx, before, lines, faults, unchecked); err != nil {
+		return nil, err
+	}
 	for i, l := range lines {
-		result := client.LineResult{Name: l.String(), Text: "on line"}
-		switch at := c.Offline[l.link]; {
-		case faults[i] != nil:
-			result = client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(faults[i]))}
-		case !at.IsZero(): // a device of it: its link keeps its own mark
-			result = client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.link)}
-		default:
-			g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
-		}
-		results = append(results, result)
+		results = append(results, g.onlineResult(l, faults[i]))
 	}
 	return results, nil
+}
+
+// onlineResult is what became of a line; fault is why it stays off line.
+func (g *gateway) onlineResult(l line, fault error) client.LineResult {
+	c := g.choices.get()
+	if fault != nil {
+		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
+	}
+	if at := c.Offline[l.link]; !at.IsZero() { // a device of it: its link keeps its own mark
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.link)}
+	}
+	g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
+	return client.LineResult{Name: l.String(), Text: "on line"}
+}
+
+// watchOnline watches lines that were brought on line without a check, those of the given
+// indices, until each is up, is down or has had its time. What is not up is taken off line
+// again, since when it was before, and its fault is noted.
+func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []line, faults []error, unchecked []int) error {
+	now := g.choices.get()
+	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].link].IsZero() })
+	if len(unchecked) == 0 {
+		return nil
+	}
+	g.awaitUp(ctx, lines, faults, unchecked)
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	a := g.inForce.Load()
+	return g.rechoose(func(c *choices) {
+		for _, i := range unchecked {
+			if link, err := a.findLine(lines[i]); err == nil && faults[i] != nil {
+				keepTime(c.Offline, lines[i].String(), before.since(link.Driver, lines[i]))
+			}
+		}
+	})
+}
+
+// awaitUp waits until it is known of each of the lines whether it works, and notes the
+// faults of those that do not.
+func (g *gateway) awaitUp(ctx context.Context, lines []line, faults []error, which []int) {
+	ctx, cancel := context.WithTimeout(ctx, upIn)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for waiting := slices.Clone(which); len(waiting) > 0; {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			for _, i := range waiting {
+				faults[i] = driver.Errorf(driver.Timeout, "it did not come up within %v: `online --force` does not wait for that", upIn)
+			}
+			return
+		}
+		all := g.conditions(ctx)
+		waiting = slices.DeleteFunc(waiting, func(i int) bool {
+			c, known := all[lines[i]]
+			if c.is == engine.Down {
+				faults[i] = cmp.Or(c.cause, driver.Errorf(driver.NotConnected, "it is down"))
+			}
+			return known && (c.is == engine.Up || c.is == engine.Degraded || c.is == engine.Down)
+		})
+	}
 }
 
 // bringOnline takes back the marks of the lines that passed their check.
@@ -282,15 +362,14 @@ func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []clie
 	for _, name := range r.Names {
 		l := parseLine(name)
 		_, off := c.Offline[l.String()]
-		link, missing := a.findLine(l)
-		if missing == nil {
-			if _, resting := c.Resting[link.Driver]; resting {
-				return nil, nil, driver.Errorf(driver.BadValue, "%s is off line with its driver: use online --driver %s", l, link.Driver)
-			}
+		link, err := a.findLine(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, resting := c.Resting[link.Driver]; resting {
+			return nil, nil, driver.Errorf(driver.BadValue, "%s is off line with its driver: use online --driver %s", l, link.Driver)
 		}
 		switch {
-		case missing != nil && !off:
-			return nil, nil, missing
 		case !off:
 			results = append(results, notMarked(c, l))
 		case !slices.Contains(lines, l):
@@ -329,11 +408,11 @@ func (g *gateway) checkLines(ctx context.Context, a *adopted, lines []line) []er
 	return faults
 }
 
-// checkLine proves that a line works. One that is not configured any more needs no proof.
+// checkLine proves that a line works.
 func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
 	link, err := a.findLine(l)
 	if err != nil {
-		return nil //nolint:nilerr // its mark is what is left of it
+		return err
 	}
 	control, err := g.drivers.Control(link.Driver, link.Name)
 	if err != nil {
@@ -343,17 +422,39 @@ func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
 }
 
 // offlineList is everything that is off line, for the status.
-func (c *choices) offlineList(a *adopted) []client.LineResult {
+func (c *choices) offlineList() []client.LineResult {
 	var list []client.LineResult
 	for _, kind := range slices.Sorted(maps.Keys(c.Resting)) {
 		list = append(list, client.LineResult{Name: "driver " + kind, Since: c.Resting[kind], Text: "with all its links"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Offline)) {
-		r := client.LineResult{Name: name, Since: c.Offline[name]}
-		if _, err := a.findLine(parseLine(name)); err != nil {
-			r.Text = "is not in the configuration now"
-		}
-		list = append(list, r)
+		list = append(list, client.LineResult{Name: name, Since: c.Offline[name]})
 	}
 	return list
+}
+
+// dropOffline drops what the operator took off line and the configuration does not have
+// any more: should it come back, it is another's.
+func (g *gateway) dropOffline(a *adopted) error {
+	var lines, kinds []string
+	now := g.choices.get()
+	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
+		if _, err := a.findLine(parseLine(name)); err != nil {
+			lines = append(lines, name)
+			g.o.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", parseLine(name).link, "device", parseLine(name).device)
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(now.Resting)) {
+		if a.states[kind] == nil {
+			kinds = append(kinds, kind)
+			g.o.Log.Warn("no link uses a driver that was off line: the choice is dropped", "driver", kind)
+		}
+	}
+	if lines == nil && kinds == nil {
+		return nil
+	}
+	return g.choices.change(func(c *choices) {
+		maps.DeleteFunc(c.Offline, func(name string, _ time.Time) bool { return slices.Contains(lines, name) })
+		maps.DeleteFunc(c.Resting, func(kind string, _ time.Time) bool { return slices.Contains(kinds, kind) })
+	})
 }

@@ -97,8 +97,13 @@ func (p *Process) Activate(ctx context.Context, links []string, o engine.Activat
 	return err
 }
 
-// Check proves that a link or a device that is off line works.
+// Check proves that a link or a device that is off line works. The error is Unsupported
+// where the driver cannot: it takes all of its links or none, so that it was not given
+// what is off line.
 func (p *Process) Check(ctx context.Context, link, device string) error {
+	if !p.knowsLinks() {
+		return driver.Errorf(driver.Unsupported, "driver %s %s cannot check what is off line", p.command.Name, p.described.Version)
+	}
 	_, err := call(ctx, p, "check", p.rpc.Check, &driverv1.CheckRequest{Link: link, Device: device})
 	return err
 }
