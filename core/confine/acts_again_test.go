@@ -42,7 +42,9 @@ func again(mode confine.Mode) error {
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	pending.Started(err)
+	if err != nil {
 		return err
 	}
 	report, fault := pending.Report()

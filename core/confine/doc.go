@@ -14,6 +14,9 @@
 // program that prepares commands calls it first thing in its main, where it returns
 // at once unless the process is a shim. The shim is told what it is by its argument
 // list, which the driver does not inherit, and never by the environment, which it does.
+// It executes the image only when Pending.Started was called: with Off too, where it
+// does nothing else. So whoever starts a process can write down that there is one before
+// there is anything that acts, and nothing acts of a start that its starter did not survive.
 //
 // # Order
 //
@@ -26,8 +29,9 @@
 //  3. The groups, the user, then the capabilities: the bounding set while there are
 //     capabilities to drop it with, the others last.
 //  4. The resource limits. As late as this because the shim is a Go program itself.
-//  5. seccomp. Last, because it refuses all of the above.
-//  6. The report goes to the gateway, and the shim executes the image. The filter lets
+//  5. The gateway's word that it knows the process.
+//  6. seccomp. Last, because it refuses all of the above.
+//  7. The report goes to the gateway, and the shim executes the image. The filter lets
 //     one exec through, this one: it asks a second thread of the shim, which says yes
 //     once. The exec ends that thread, and from then on nobody is there to ask, so the
 //     kernel refuses every other exec.

@@ -21,8 +21,9 @@ func Example() {
 		if err != nil {
 			return err
 		}
-		defer pending.Started()
-		if err := cmd.Start(); err != nil {
+		err = cmd.Start()
+		pending.Started(err) // who has to know the process first, calls it later
+		if err != nil {
 			return err
 		}
 		report, err := pending.Report()

@@ -29,7 +29,7 @@ func launch(t testing.TB, p confine.Policy, img *os.File, detach bool) (confine.
 	var pending *confine.Pending
 	command := plugin.Command{
 		Name: "fake", Path: "/proc/self/exe", Env: []string{envDriver + "=1"}, RunDir: dir, Detach: detach,
-		Prepare: func(cmd *exec.Cmd, socketDir string) (func(), error) {
+		Prepare: func(cmd *exec.Cmd, socketDir string) (func(error), error) {
 			own := policy(t, p)
 			own.RunDir = socketDir
 			if pending, err = own.Prepare(cmd, img); err != nil {

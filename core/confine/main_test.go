@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envDriver) != "" {
 		serveDriver()
 	}
+	if mode := os.Getenv(envCore); mode != "" {
+		startDriver(mode)
+	}
 	if name, ok := os.LookupEnv(envAct); ok {
 		var s scene
 		if err := json.Unmarshal([]byte(os.Getenv(envScene)), &s); err != nil {
@@ -137,7 +140,7 @@ func startWith(t testing.TB, p confine.Policy, image *os.File, s scene, name str
 		t.Fatal(err)
 	}
 	err = cmd.Start()
-	pending.Started() // also where it failed
+	pending.Started(err) // also where it failed
 	if err != nil {
 		t.Fatal(err)
 	}

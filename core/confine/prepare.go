@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -22,6 +21,8 @@ const (
 	firstExtra = 3
 	// shimLimit is how long a shim may take; it takes milliseconds.
 	shimLimit = 10 * time.Second
+	// goOn is the word by which a shim goes on.
+	goOn = 1
 	// maxReport bounds what is read from a shim.
 	maxReport = 1 << 20
 	// maxOrder bounds the argument that holds the order; Linux takes 128 KiB.
@@ -34,21 +35,25 @@ type order struct {
 	Args   []string // of the image, with its name
 	Image  int      // its descriptor
 	Report int      // the descriptor that the report goes to
+	Gate   int      // the descriptor on which the word comes that the image may run
 	Found  Report   // what the gateway did itself
 }
 
 // A Pending is a prepared start.
 type Pending struct {
 	mode   Mode
-	read   *os.File // nil: there is no shim
+	read   *os.File // where the shim's report comes from
+	gate   *os.File // nil: the image was let run, or was given up
 	closed []io.Closer
 }
 
 // Prepare changes cmd, which has not been started, so that it executes the image,
 // confined by the policy. A nil image is the file at cmd.Path, which is then opened
 // here. Arguments, environment, standard streams and ExtraFiles reach the image as
-// they are. The caller calls Started after cmd.Start, whether it failed or not, and
-// may ask for the Report. The image stays the caller's.
+// they are. No instruction of the image is executed before the caller has called
+// Started, and none at all when it dies before that. The caller calls Started after
+// cmd.Start, whether it failed or not, and may ask for the Report. The image stays the
+// caller's.
 func (p Policy) Prepare(cmd *exec.Cmd, image *os.File) (*Pending, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -62,36 +67,27 @@ func (p Policy) Prepare(cmd *exec.Cmd, image *os.File) (*Pending, error) {
 		pending.closed = append(pending.closed, file)
 		image = file
 	}
-	prepare := p.prepareShim
-	if p.Mode == Off {
-		prepare = p.preparePlain
-	}
-	if err := prepare(cmd, image, pending); err != nil {
-		pending.Started()
+	if err := p.prepareShim(cmd, image, pending); err != nil {
+		pending.Started(err)
 		return nil, err
 	}
 	return pending, nil
 }
 
-// preparePlain executes the image as it is.
-func (p Policy) preparePlain(cmd *exec.Cmd, image *os.File, _ *Pending) error {
-	cmd.Path, cmd.Err = "/proc/self/fd/"+strconv.Itoa(firstExtra+len(cmd.ExtraFiles)), nil
-	cmd.ExtraFiles = append(cmd.ExtraFiles, image)
-	return nil
-}
-
 func (p Policy) prepareShim(cmd *exec.Cmd, image *os.File, pending *Pending) error {
 	p = p.withDefaults()
 	o := order{Policy: p, Args: cmd.Args, Image: firstExtra + len(cmd.ExtraFiles), Found: Report{Mode: p.Mode}}
-	o.Report = o.Image + 1
-	if err := p.giveRunDir(); err != nil {
-		return err
-	}
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	if group := p.joinCgroup(cmd.SysProcAttr, &o.Found); group != nil {
-		pending.closed = append(pending.closed, group)
+	o.Report, o.Gate = o.Image+1, o.Image+2
+	if p.Mode != Off {
+		if err := p.giveRunDir(); err != nil {
+			return err
+		}
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		if group := p.joinCgroup(cmd.SysProcAttr, &o.Found); group != nil {
+			pending.closed = append(pending.closed, group)
+		}
 	}
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -100,16 +96,27 @@ func (p Policy) prepareShim(cmd *exec.Cmd, image *os.File, pending *Pending) err
 	if len(text) > maxOrder {
 		return fmt.Errorf("confine: the policy takes %d bytes, %d are possible: name directories in place of files", len(text), maxOrder)
 	}
-	read, write, err := os.Pipe()
+	write, wait, err := pending.open()
 	if err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
-	pending.read = read
-	pending.closed = append(pending.closed, write)
 	cmd.Path, cmd.Err = "/proc/self/exe", nil
 	cmd.Args = []string{shimName, string(text)}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, image, write)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, image, write, wait)
 	return nil
+}
+
+// open makes the pipes to and from the shim, and returns its ends.
+func (s *Pending) open() (report, gate *os.File, err error) {
+	if s.read, report, err = os.Pipe(); err != nil {
+		return nil, nil, err
+	}
+	s.closed = append(s.closed, report)
+	if gate, s.gate, err = os.Pipe(); err != nil {
+		return nil, nil, errors.Join(err, s.read.Close())
+	}
+	s.closed = append(s.closed, gate)
+	return report, gate, nil
 }
 
 // giveRunDir makes the socket directory the other user's, and proves that it can be
@@ -150,9 +157,17 @@ func (p Policy) searches(info os.FileInfo) bool {
 	return mode&0o001 != 0
 }
 
-// Started closes the gateway's copies of what the process has got. It may be called
-// more than once.
-func (s *Pending) Started() {
+// Started lets the image run, where err is nil: whoever started the process knows it
+// now. Otherwise the process ends without having executed anything of the image. Only
+// the first call counts.
+func (s *Pending) Started(err error) {
+	if s.gate != nil {
+		if err == nil {
+			_, _ = s.gate.Write([]byte{goOn}) // a shim that is dead says so by its end
+		}
+		_ = s.gate.Close()
+		s.gate = nil
+	}
 	for _, c := range s.closed {
 		_ = c.Close()
 	}
@@ -162,10 +177,7 @@ func (s *Pending) Started() {
 // Report waits until the image runs or has failed to, and says how it is confined. The
 // error is the shim's own. It is called once, after the command was started.
 func (s *Pending) Report() (Report, error) {
-	s.Started()
-	if s.read == nil {
-		return Report{Mode: s.mode}, nil
-	}
+	s.Started(errors.New("nobody said that the process was started"))
 	defer s.read.Close()
 	_ = s.read.SetReadDeadline(time.Now().Add(shimLimit))
 	text, err := io.ReadAll(io.LimitReader(s.read, maxReport))

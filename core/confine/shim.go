@@ -2,9 +2,13 @@ package confine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,13 +40,60 @@ func becomeImage(text []byte) error {
 	report := o.Found
 	image := os.NewFile(uintptr(o.Image), "image")
 	defer runtime.KeepAlive(image) // its finalizer would close the descriptor
-	err := o.confine(image, &report)
-	if err == nil {
-		err = o.execute(&report)
+	run := o.runConfined
+	if o.Policy.Mode == Off {
+		run = o.runPlain
 	}
+	err := run(image, &report)
 	report.Fault = err.Error()
 	o.tell(report)
 	return err
+}
+
+func (o *order) runConfined(image *os.File, report *Report) error {
+	if err := o.confine(image, report); err != nil {
+		return err
+	}
+	if err := o.await(); err != nil {
+		return err
+	}
+	return o.execute(report)
+}
+
+// runPlain executes the image as it is. The exec goes through package syscall, which
+// gives the image the limits back that the Go runtime has raised.
+func (o *order) runPlain(_ *os.File, report *Report) error {
+	for _, own := range []int{o.Report, o.Gate} {
+		if _, err := unix.FcntlInt(uintptr(own), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+			return fmt.Errorf("confine: close descriptor %d: %w", own, err)
+		}
+	}
+	if err := o.await(); err != nil {
+		return err
+	}
+	o.tell(*report)
+	err := syscall.Exec("/proc/self/fd/"+strconv.Itoa(o.Image), o.Args, os.Environ())
+	return fmt.Errorf("confine: execute the image: %w", err)
+}
+
+// errGivenUp is why a shim ends whose gateway has died, or has given the start up.
+var errGivenUp = errors.New("confine: the gateway gave the start up")
+
+// await waits until the gateway says that the image may run.
+func (o *order) await() error {
+	var word [1]byte
+	for {
+		n, err := unix.Read(o.Gate, word[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("confine: wait for the gateway: %w", err)
+		case n == 0 || word[0] != goOn:
+			return errGivenUp
+		default:
+			return nil
+		}
+	}
 }
 
 // confine applies all but the filter. The steps and their order are explained in the
@@ -61,7 +112,7 @@ func (o *order) confine(image *os.File, report *Report) error {
 	if err := o.Policy.restrictFiles(image, report); err != nil {
 		return err
 	}
-	if err := o.Policy.changeIdentity(report); err != nil {
+	if err := o.changeIdentity(report); err != nil {
 		return err
 	}
 	if err := dropCapabilities(); err != nil {
@@ -70,6 +121,23 @@ func (o *order) confine(image *os.File, report *Report) error {
 		report.has("capabilities dropped")
 	}
 	return o.Policy.limitResources(report)
+}
+
+// changeIdentity keeps, over the change of the user which clears it, the signal that the
+// kernel sends when whoever started this process dies. If that is dead already, the word
+// to go on does not come.
+func (o *order) changeIdentity(report *Report) error {
+	var signal int32
+	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil {
+		return fmt.Errorf("confine: signal of the gateway's death: %w", err)
+	}
+	if err := o.Policy.changeIdentity(report); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(signal), 0, 0, 0); err != nil {
+		return fmt.Errorf("confine: signal of the gateway's death: %w", err)
+	}
+	return nil
 }
 
 // closeOnExec marks every descriptor that is not the image's to inherit. A script is

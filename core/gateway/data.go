@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type data struct {
 	lock  *os.File
 	db    *bbolt.DB
 	epoch uint64 // grows with every opening
+	owner string // the mark of the driver processes that belong to this directory
 }
 
 // stateFile is the database in the data directory.
@@ -28,6 +30,7 @@ var (
 	gatewayBucket = []byte("gateway")
 	storeBucket   = []byte("store")
 	epochKey      = []byte("epoch")
+	ownerKey      = []byte("owner")
 	revisionKey   = []byte("revision")
 )
 
@@ -49,7 +52,31 @@ func openData(dir string) (*data, error) {
 	if d.epoch, err = d.count(epochKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
 	}
+	if d.owner, err = d.mark(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
+	}
 	return d, nil
+}
+
+// mark returns the directory's own mark, which it makes the first time.
+func (d *data) mark() (mark string, err error) {
+	err = d.db.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(gatewayBucket); b != nil {
+			mark = string(b.Get(ownerKey))
+		}
+		return nil
+	})
+	if err != nil || mark != "" {
+		return mark, err
+	}
+	mark = rand.Text()
+	return mark, d.db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(gatewayBucket)
+		if err != nil {
+			return err
+		}
+		return b.Put(ownerKey, []byte(mark))
+	})
 }
 
 // lockDir takes the directory's lock, which the system lets go with the process.

@@ -36,14 +36,14 @@ func processOf(r supervise.Record) (plugin.Record, *shipped, error) {
 	return record, kept.Shipped, err
 }
 
-// recordedDirs are the directories of the processes of records.
-func recordedDirs(records []supervise.Record) (dirs []string) {
+// processesOf are the processes of records.
+func processesOf(records []supervise.Record) (list []plugin.Record) {
 	for _, r := range records {
 		if record, _, err := processOf(r); err == nil {
-			dirs = append(dirs, record.Dir)
+			list = append(list, record)
 		}
 	}
-	return dirs
+	return list
 }
 
 // fleet knows the processes that live.

@@ -29,6 +29,8 @@ type launcher struct {
 	logs     *driverLogs
 	fleet    *fleet
 	runDir   string
+	notes    string // the directory of the notes of what is started; empty: runDir
+	owner    string // the mark of the processes of this data directory; empty: none
 	cgroup   string // to make groups in; empty: noCgroup says why not
 	noCgroup string
 	attach   map[string]string // paths of records of drivers that were started by hand
@@ -179,7 +181,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	command := l.command(spec.Kind, how)
 	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
 	command.Detach, command.OnLine = spec.Detach, spec.OnLine
-	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(), err error) {
+	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(error), err error) {
 		policy.RunDir = socketDir
 		if pending, err = policy.Prepare(cmd, img.of.File()); err != nil {
 			return nil, err
@@ -229,6 +231,7 @@ func reportOf(pending *confine.Pending) confine.Report {
 func (l *launcher) command(kind string, how config.Process) plugin.Command {
 	return plugin.Command{
 		Name: kind, Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
+		Notes: l.notes, Owner: l.owner,
 		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
 	}
 }
@@ -236,8 +239,9 @@ func (l *launcher) command(kind string, how config.Process) plugin.Command {
 // killLimit is how long the kernel may take to end a process that is not adopted.
 const killLimit = 5 * time.Second
 
-// adopt reattaches to a process of an earlier gateway. One that is there, proves that it
-// is the one, and does not answer is killed: it may have links open.
+// adopt reattaches to a process of an earlier gateway. One that is there, and does not
+// answer or not as the record says, is killed: it may have links open, and is what an
+// earlier gateway has started, for its number and the time of its start say so.
 func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
 	record, shipped, err := processOf(r)
 	if err != nil {
@@ -250,7 +254,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 		l.renewed(r.Kind, r.Hash)
 		return l.fleet.add(r.Kind, p, shipped), nil
 	}
-	if record.Hand || errors.Is(err, plugin.ErrGone) || errors.Is(err, plugin.ErrNotTheSame) {
+	if record.Hand || errors.Is(err, plugin.ErrGone) {
 		return nil, err
 	}
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killLimit)

@@ -45,11 +45,10 @@ func (g *gateway) openDrivers() (err error) {
 	if g.runDir, err = g.openRunDir(); err != nil {
 		return err
 	}
-	if err := plugin.Sweep(g.runDir, recordedDirs(supervise.Records(g.recordDir(), g.o.Log))); err != nil {
-		g.o.Log.Warn("remove what dead drivers have left", "err", err)
-	}
+	g.sweep()
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
-	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet, runDir: g.runDir, attach: g.o.Attach}
+	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet,
+		runDir: g.runDir, notes: g.recordDir(), owner: g.data.owner, attach: g.o.Attach}
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
 		g.launcher.noCgroup = err.Error()
 	}
@@ -61,7 +60,19 @@ func (g *gateway) openDrivers() (err error) {
 	return nil
 }
 
-// recordDir holds the records of detached processes.
+// sweep ends the processes of an earlier gateway that cannot be taken over, and removes
+// what dead ones have left. The data directory is this gateway's alone by now.
+func (g *gateway) sweep() {
+	err := plugin.Leftovers{
+		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.owner, Log: g.o.Log,
+		Keep: processesOf(supervise.Records(g.recordDir(), g.o.Log)),
+	}.Sweep(context.Background())
+	if err != nil {
+		g.o.Log.Error("end and remove what an earlier gateway has left", "err", err)
+	}
+}
+
+// recordDir holds the records of detached processes, and the notes of all.
 func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Load().DataDir, "run") }
 
 // configs are the configuration in force, and the one that is looked at.

@@ -25,12 +25,16 @@ func detached(mode string) plugin.Command {
 	return c
 }
 
+// testOwner marks the processes of other cores.
+const testOwner = "the tests"
+
 // detacher is a core that starts a detached driver, prints its record, and waits to
 // be killed. orphan may be empty.
 func detacher(argument string) {
 	orphan, mode, _ := strings.Cut(argument, ",")
 	c := detached(mode)
 	c.Orphan, _ = time.ParseDuration(orphan)
+	c.Owner = testOwner
 	p, err := plugin.Launch(context.Background(), c)
 	if err != nil {
 		panic(err)

@@ -108,22 +108,22 @@ func TestAnswersOf100MB(t *testing.T) {
 }
 
 func TestPreparedCommand(t *testing.T) {
-	called := 0
+	called, told := 0, errors.New("not called")
 	c := command("fake")
-	c.Prepare = func(cmd *exec.Cmd, socketDir string) (func(), error) {
+	c.Prepare = func(cmd *exec.Cmd, socketDir string) (func(error), error) {
 		cmd.Args = append(cmd.Args, "prepared", socketDir)
-		return func() { called++ }, nil
+		return func(err error) { called++; told = err }, nil
 	}
 	p := launch(t, c)
 	if args := readText(t, p, "args"); !strings.Contains(args, " prepared "+filepath.Dir(p.Identity().Address)) {
 		t.Errorf("arguments %q", args)
 	}
-	if called != 1 {
-		t.Errorf("told of the start %d times", called)
+	if called != 1 || told != nil {
+		t.Errorf("told of the start %d times: %v", called, told)
 	}
 	refused := errors.New("the policy cannot be applied")
 	c.RunDir = t.TempDir()
-	c.Prepare = func(*exec.Cmd, string) (func(), error) { return nil, refused }
+	c.Prepare = func(*exec.Cmd, string) (func(error), error) { return nil, refused }
 	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, refused) {
 		t.Errorf("%v", err)
 	}

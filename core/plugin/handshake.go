@@ -34,6 +34,8 @@ const (
 	// started it, and envOrphan for how long it goes on without a core.
 	envDetach = "FIELDLOOM_DETACH"
 	envOrphan = "FIELDLOOM_ORPHAN"
+	// envOwner marks a process as one that a core of the same mark has started.
+	envOwner = "FIELDLOOM_OWNER"
 	// envSpill is how many bytes of its socket directory the ring may take.
 	envSpill = "FIELDLOOM_SPILL"
 	// envServe is the path of the record that a driver writes which somebody starts by hand.

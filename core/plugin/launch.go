@@ -43,9 +43,16 @@ type Command struct {
 
 	// Prepare may change the command before it is started: its path, arguments,
 	// ExtraFiles and SysProcAttr. Confinement and verified images come in by it.
-	// started, which may be nil, is called when the process runs, or could not be
-	// started; it must not wait for the process.
-	Prepare func(cmd *exec.Cmd, socketDir string) (started func(), err error)
+	// started, which may be nil, is called once: with nil when the process is there and
+	// a note of it on disk, so that it may begin, or with the reason why it must not.
+	// It must not wait for the process.
+	Prepare func(cmd *exec.Cmd, socketDir string) (started func(error), err error)
+	// Notes is the directory of the notes by which a later core finds what this one has
+	// started, see Leftovers; default RunDir. It must be the user's alone to write.
+	Notes string
+	// Owner marks the process, in its environment, as one of those who have the same
+	// mark; a later core finds it by that where its note is gone. Empty: no mark.
+	Owner string
 
 	// Detach makes a process that outlives this core: see Record, Release and Reattach.
 	// Each file that it writes is bounded to 64 MiB beside its spill, because its lines
@@ -79,6 +86,9 @@ type Line struct {
 // environment is what a driver is told beside go-plugin's variables.
 func (c Command) environment() []string {
 	env := []string{envLogLevel + "=" + c.Level.String()}
+	if c.Owner != "" {
+		env = append(env, envOwner+"="+c.Owner)
+	}
 	if c.Detach {
 		env = append(env, envDetach+"=1")
 	}
@@ -104,6 +114,9 @@ func (c Command) withDefaults() Command {
 	}
 	if c.RunDir == "" {
 		c.RunDir = os.TempDir()
+	}
+	if c.Notes == "" {
+		c.Notes = c.RunDir
 	}
 	if c.TailLines <= 0 {
 		c.TailLines = defaultTailLines
@@ -193,7 +206,7 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 		return nil, err
 	}
 	if !run.running() {
-		return nil, errors.Join(err, removeDir(run.dir))
+		return nil, errors.Join(err, run.clear())
 	}
 	run.kill()
 	return nil, describeFailure(ctx, run, err)
@@ -231,7 +244,7 @@ func connect(ctx context.Context, c Command, run *process, id Identity) (*Proces
 	id.Driver = shake.certificate
 	p, err := speak(ctx, c, run, id)
 	if err == nil && c.Detach {
-		p.record.Dir = run.dir
+		p.record.Dir, p.record.Note = run.dir, run.note
 		err = p.record.observe(id.PID)
 	}
 	if err != nil {

@@ -80,7 +80,7 @@ func everyWay(t *testing.T, dir string) {
 		}
 	}
 	c := command("fake")
-	c.RunDir, c.Prepare = dir, func(*exec.Cmd, string) (func(), error) { return nil, syscall.EMFILE }
+	c.RunDir, c.Prepare = dir, func(*exec.Cmd, string) (func(error), error) { return nil, syscall.EMFILE }
 	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("a preparation that fails: %v", err)
 	}

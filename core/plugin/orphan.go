@@ -67,9 +67,8 @@ func (h *host) watch(ctx context.Context, term <-chan os.Signal) {
 
 // why says why there is no core any more, or nothing. A core is gone when the
 // process that started this one is dead, which the kernel shows as a change of
-// parent, or when none has had a stream open for a while. PR_SET_PDEATHSIG would say
-// the former sooner, but it fires when the thread that forked ends, and a Go
-// program's threads do.
+// parent, or when none has had a stream open for a while. The kernel's signal of the
+// parent's death, which the core asks for, comes sooner than the look at the former.
 func (o *orphan) why(coreless time.Duration, s *server) string {
 	switch {
 	case o.byHand || coreless == 0:

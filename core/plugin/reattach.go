@@ -112,6 +112,27 @@ const handSilence = time.Hour
 
 // prove opens the process of the record, and checks all that can be seen from outside.
 func (r Record) prove(lines int) (*pidfd, error) {
+	fd, err := r.open(lines)
+	if err != nil || r.Image == "" { // the core could not read it: the key decides
+		return fd, err
+	}
+	image, err := imageOf(r.PID)
+	switch {
+	case err == nil && image == r.Image:
+		return fd, nil
+	case fd.dead():
+		err = r.gone(lines, errors.New("it ended just now"))
+	case err != nil:
+		err = fmt.Errorf("executable of process %d: %w", r.PID, err)
+	default:
+		err = fmt.Errorf("process %d executes something else than the record says: %w", r.PID, ErrNotTheSame)
+	}
+	fd.close()
+	return nil, err
+}
+
+// open opens the process of the record, whatever it executes by now.
+func (r Record) open(lines int) (*pidfd, error) {
 	boot, err := bootID()
 	if err != nil {
 		return nil, err
@@ -126,8 +147,13 @@ func (r Record) prove(lines int) (*pidfd, error) {
 		}
 		return nil, err
 	}
-	if err := r.compare(lines); err != nil || fd.dead() {
-		if fd.dead() && !errors.Is(err, ErrNotTheSame) {
+	seen, err := statOf(r.PID)
+	if err == nil && seen.start != r.Start {
+		fd.close()
+		return nil, r.gone(lines, fmt.Errorf("its number was given to another: %w", ErrNotTheSame))
+	}
+	if err != nil || fd.dead() {
+		if fd.dead() {
 			if r.leads() { // its number is its own until somebody has taken note
 				killSession(r.PID)
 			}
@@ -139,53 +165,35 @@ func (r Record) prove(lines int) (*pidfd, error) {
 	return fd, nil
 }
 
-// compare looks at a process that is held open, so that its number stays its own.
-func (r Record) compare(lines int) error {
-	seen, err := statOf(r.PID)
-	if err != nil {
-		return err
-	}
-	if seen.start != r.Start {
-		return r.gone(lines, fmt.Errorf("its number was given to another: %w", ErrNotTheSame))
-	}
-	if r.Image == "" {
-		return nil // the core could not read it: the key decides
-	}
-	image, err := imageOf(r.PID)
-	if err != nil {
-		return fmt.Errorf("executable of process %d: %w", r.PID, err)
-	}
-	if image != r.Image {
-		return fmt.Errorf("process %d executes something else than the record says: %w", r.PID, ErrNotTheSame)
-	}
-	return nil
-}
-
 // gone gathers what the process left, and removes it.
 func (r Record) gone(lines int, cause error) error {
 	e := &GoneError{Record: r, Exit: Exit{Code: -1, Unknown: true, At: time.Now()}, Cause: cause}
-	if !r.Hand {
+	if !r.Hand && r.Dir != "" {
 		e.Exit.Stderr = lastLines(r.Dir, lines)
-		r.removeDir()
+		r.clear()
 	}
 	return e
 }
 
-// removeDir removes the process's directory, if it is one that a core made.
-func (r Record) removeDir() {
+// clear removes the process's directory and note, if they are what a core made.
+func (r Record) clear() {
 	info, err := os.Lstat(r.Dir)
 	if err == nil && info.IsDir() && strings.HasPrefix(filepath.Base(r.Dir), socketDirPrefix) {
 		_ = removeDir(r.Dir)
+	}
+	if isNote(r.Note) {
+		_ = removeNote(r.Note)
 	}
 }
 
 // socketDirPrefix begins the names that go-plugin gives to socket directories.
 const socketDirPrefix = "plugin-dir"
 
-// Kill ends a process that proves from outside that it is the one of the record, and
-// need not answer; and all that it started. It returns when the process is dead.
+// Kill ends the process of the record, whatever it executes by now and whether it answers
+// or not, and all that it started: by its number and the time of its start, which no other
+// process has. It returns when the process is dead.
 func (r Record) Kill(ctx context.Context) error {
-	fd, err := r.prove(defaultTailLines)
+	fd, err := r.open(defaultTailLines)
 	if err != nil {
 		return fmt.Errorf("kill driver %s: %w", r.Driver, err)
 	}
@@ -203,7 +211,7 @@ func (r Record) Kill(ctx context.Context) error {
 		killOrphans(r.PID, r.Start)
 	}
 	if !r.Hand {
-		r.removeDir()
+		r.clear()
 	}
 	return nil
 }
@@ -260,7 +268,7 @@ func (a *adopted) wait() {
 	a.fd.close()
 	a.settle(a.out, exit, func() {})
 	if !a.record.Hand {
-		a.record.removeDir()
+		a.record.clear()
 	}
 }
 

@@ -26,6 +26,7 @@ type Record struct {
 	Image    string   `json:"image"`          // SHA-256 of its executable, in hexadecimal digits
 	Epoch    uint64   `json:"epoch"`          // its process epoch
 	Dir      string   `json:"dir"`            // its private directory: socket and lines
+	Note     string   `json:"note,omitempty"` // the path of its note
 	Hand     bool     `json:"hand,omitempty"` // somebody started it by hand: it is never ended by a core
 	Identity Identity `json:"identity"`       // address, version of the API, keys
 }
@@ -36,28 +37,32 @@ const maxRecord = 64 << 10
 // ReadRecord reads a record from a file, which must be its reader's own and nobody
 // else's to read: who can write it chooses the process that is spoken to.
 func ReadRecord(path string) (r Record, err error) {
+	data, err := readOwn(path)
+	if err == nil {
+		r, err = ParseRecord(data)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read record %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// readOwn reads a small file of mode 0600 and of this user.
+func readOwn(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return r, fmt.Errorf("read record: %w", err)
+		return nil, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return r, fmt.Errorf("read record: %w", err)
+		return nil, err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || int(stat.Uid) != os.Geteuid() {
-		return r, fmt.Errorf("read record %s: it must be a file of mode 0600 and of user %d, and is %v of %d",
-			path, os.Geteuid(), info.Mode(), stat.Uid)
+		return nil, fmt.Errorf("it must be a file of mode 0600 and of user %d, and is %v of %d", os.Geteuid(), info.Mode(), stat.Uid)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
-	if err != nil {
-		return r, fmt.Errorf("read record %s: %w", path, err)
-	}
-	if r, err = ParseRecord(data); err != nil {
-		return r, fmt.Errorf("read record %s: %w", path, err)
-	}
-	return r, nil
+	return io.ReadAll(io.LimitReader(file, maxRecord+1))
 }
 
 // ParseRecord reads the JSON of a record and checks that it can be one.

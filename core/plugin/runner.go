@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,13 +50,15 @@ type process struct {
 	forward   *io.PipeWriter // the checked handshake, to go-plugin
 	forwarded *io.PipeReader
 	dir       string // the private socket directory; removed at the end
+	name      string // of the driver
+	note      string // the path of the note by which a later core finds the process; removed at the end
 	detach    bool
 	limit     int64 // of each file that a detached process writes
 
 	mu      sync.Mutex
 	refusal error // why the handshake was refused
 	shake   handshake
-	told    func() // called once the process runs, or could not be started; may be nil
+	told    func(error) // called once the process may run, or must not; may be nil
 	started bool
 	killed  bool
 	letGo   bool
@@ -67,27 +70,32 @@ var _ runner.Runner = (*process)(nil)
 var _ running = (*process)(nil)
 
 func newProcess(c Command, dir string, env []string) *process {
-	p := &process{life: newLife(c), path: c.Path, dir: dir, detach: c.Detach, limit: maxOutput + c.Spill}
+	p := &process{life: newLife(c), path: c.Path, dir: dir, name: c.Name, note: noteOf(c.Notes, dir), detach: c.Detach, limit: maxOutput + c.Spill}
 	p.forwarded, p.forward = io.Pipe()
 	p.cmd = exec.Command(c.Path, c.Args...)
 	p.cmd.Env = env
 	// A session of its own: no terminal, so no Ctrl-C, and one id for all that it
 	// starts. Standard input is left nil, which is /dev/null.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if !c.Detach {
+		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM // see run
+	}
 	return p
 }
 
 // Start starts the process. What it writes to are files, not writers, so that exec's
 // Wait waits for the process only.
-func (p *process) Start(context.Context) error {
+func (p *process) Start(context.Context) (err error) {
 	if p.told != nil {
-		defer p.told()
+		defer func() { p.told(err) }()
 	}
 	if err := p.open(); err != nil {
 		return err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.child[0], p.child[1]
-	err := p.exec()
+	began, read := make(chan error), make(chan struct{})
+	go p.run(began, read)
+	err = <-began
 	if !p.detach { // the core's own copies of the child's ends
 		err = errors.Join(err, p.child[0].Close(), p.child[1].Close())
 	}
@@ -96,11 +104,26 @@ func (p *process) Start(context.Context) error {
 		p.out.close()
 		return err
 	}
-	pid := p.cmd.Process.Pid
-	p.pumps.Go(func() { p.pump(pid, fileStderr).run(bufio.NewReaderSize(p.out.stderr(), maxLine)) })
-	p.pumps.Go(func() { p.readStdout(pid) })
-	go p.wait()
+	p.pumps.Go(func() { p.pump(p.pid, fileStderr).run(bufio.NewReaderSize(p.out.stderr(), maxLine)) })
+	p.pumps.Go(func() { p.readStdout(p.pid) })
+	close(read)
 	return nil
+}
+
+// run starts the process, tells how that went, and waits for its end once its lines are
+// read. One that does not outlive the core has the kernel tell it of the core's death; the
+// kernel takes the end of the thread that started it for that, which therefore stays.
+func (p *process) run(began chan<- error, read <-chan struct{}) {
+	if !p.detach {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	err := p.exec()
+	began <- err
+	if err == nil {
+		<-read
+		p.wait()
+	}
 }
 
 func (p *process) open() (err error) {
@@ -122,12 +145,21 @@ func (p *process) exec() error {
 	if p.killed {
 		return errors.New("the start was given up")
 	}
-	err := p.cmd.Start()
-	if p.started = err == nil; p.started {
-		p.pid = p.cmd.Process.Pid
+	if err := p.cmd.Start(); err != nil {
+		return err
 	}
-	if err == nil && p.detach {
-		return p.hold()
+	p.started, p.pid = true, p.cmd.Process.Pid
+	err := p.hold()
+	if err == nil {
+		err = writeNote(p.note, p.name, p.pid, p.dir)
+	}
+	if err != nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		p.started = false
+		if p.fd != nil {
+			p.fd.close()
+		}
 	}
 	return err
 }
@@ -135,11 +167,11 @@ func (p *process) exec() error {
 // hold opens the child as a process that will not always be a child, and bounds what
 // it may write while nobody empties its files.
 func (p *process) hold() (err error) {
+	if !p.detach {
+		return nil
+	}
 	pid := p.cmd.Process.Pid
 	if p.fd, err = openPidfd(pid); err != nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-		p.started = false
 		return fmt.Errorf("a process that outlives the gateway needs Linux 5.10: %w", err)
 	}
 	if err := limitFiles(pid, p.limit); err != nil {
@@ -204,8 +236,11 @@ func (p *process) wait() {
 	}
 	err := p.cmd.Wait()
 	p.settle(p.out, exitOf(p.cmd.ProcessState, err), func() { _ = p.forwarded.Close() })
-	_ = removeDir(p.dir)
+	_ = p.clear()
 }
+
+// clear removes what is left of the process.
+func (p *process) clear() error { return errors.Join(removeDir(p.dir), removeNote(p.note)) }
 
 // awaitEnd is not ok when the process goes on without this core.
 func (p *process) awaitEnd(pid int) (ok bool) {

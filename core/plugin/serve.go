@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -198,10 +199,12 @@ func (h *host) stop() {
 }
 
 // removeSocketDir removes the private directory, empty once the listener is
-// closed: a core killed with kill -9 cannot.
+// closed, and the note beside it: a core killed with kill -9 cannot. A confined process
+// cannot either.
 func removeSocketDir() {
 	if dir := os.Getenv(envSocketDir); dir != "" {
 		_ = os.Remove(dir)
+		_ = os.Remove(noteOf(filepath.Dir(dir), dir))
 	}
 }
 

@@ -1,10 +1,15 @@
 package plugin_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -17,6 +22,7 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	alive := filepath.Base(filepath.Dir(p.Identity().Address))
+	note := readNote(t, filepath.Join(c.RunDir, alive+".start"))
 	left := []string{"plugin-dir1", "plugin-dir2/sub/sub", "plugin-dir3", "other", "plugin-file"}
 	for _, name := range left {
 		if err := os.MkdirAll(filepath.Join(c.RunDir, name), 0o700); err != nil {
@@ -30,7 +36,8 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(c.RunDir, "plugin-dir4")); err != nil {
 		t.Fatal(err)
 	}
-	if err := plugin.Sweep(c.RunDir, []string{filepath.Join(c.RunDir, "plugin-dir3")}); err != nil {
+	keep := []plugin.Record{note, {Dir: filepath.Join(c.RunDir, "plugin-dir3")}}
+	if err := (plugin.Leftovers{RunDir: c.RunDir, Keep: keep}).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(c.RunDir)
@@ -41,7 +48,7 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{"other", "plugin-dir3", "plugin-dir4", "plugin-file", alive}
+	want := []string{"other", "plugin-dir3", "plugin-dir4", "plugin-file", alive, alive + ".start"}
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
 		t.Errorf("left are %v, want %v", names, want)
@@ -52,7 +59,77 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := plugin.Sweep(filepath.Join(c.RunDir, "nowhere"), nil); err != nil {
+	nowhere := plugin.Leftovers{RunDir: filepath.Join(c.RunDir, "nowhere"), Owner: "nobody"}
+	if err := nowhere.Sweep(t.Context()); err != nil {
 		t.Errorf("of a directory that is not there: %v", err)
+	}
+}
+
+// readNote reads the note of a process that runs.
+func readNote(t *testing.T, path string) (r plugin.Record) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// What a core that was killed has left is found by the note of its start, also while it
+// starts, does not answer or has become another program; and without the note by its mark.
+func TestSweepEndsWhatNobodyKnows(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoil func(o *otherCore) error
+		owner string
+		keep  bool
+		lives bool
+	}{
+		"known":           {keep: true, lives: true},
+		"unknown":         {},
+		"without its dir": {spoil: func(o *otherCore) error { return os.RemoveAll(o.record.Dir) }},
+		"stopped":         {spoil: func(o *otherCore) error { return unix.PidfdSendSignal(o.driver, unix.SIGSTOP, nil, 0) }},
+		"run dir gone":    {spoil: func(o *otherCore) error { return os.RemoveAll(o.run) }, owner: testOwner},
+		"run dir moved":   {spoil: func(o *otherCore) error { return os.Rename(o.run, o.run+"-moved") }, owner: testOwner},
+		"other mark":      {spoil: func(o *otherCore) error { return os.Remove(o.record.Note) }, owner: testOwner + "2", lives: true},
+		"known by mark":   {spoil: func(o *otherCore) error { return os.Remove(o.record.Note) }, owner: testOwner, keep: true, lives: true},
+		"other note": {spoil: func(o *otherCore) error {
+			text, err := os.ReadFile(o.record.Note)
+			if err != nil {
+				return err
+			}
+			later := fmt.Sprintf(`"start":%d`, o.record.Start+1)
+			return os.WriteFile(o.record.Note, bytes.Replace(text, fmt.Appendf(nil, `"start":%d`, o.record.Start), []byte(later), 1), 0o600)
+		}, lives: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := startOther(t, ",parent:")
+			child := childIn(t, o)
+			o.kill(t)
+			if tc.spoil != nil {
+				if err := tc.spoil(o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := plugin.Leftovers{RunDir: o.run, Owner: tc.owner}
+			if tc.keep {
+				l.Keep = append(l.Keep, o.record)
+			}
+			if err := l.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !tc.lives {
+				waitDead(t, o.driver)
+				waitDead(t, child)
+				return
+			}
+			for _, process := range []int{o.driver, child} {
+				if err := unix.PidfdSendSignal(process, 0, nil, 0); err != nil {
+					t.Errorf("a process that was to be kept: %v", err)
+				}
+			}
+		})
 	}
 }

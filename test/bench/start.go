@@ -153,7 +153,7 @@ func (s *starter) confined() (time.Duration, error) {
 	c := s.command()
 	c.Path = filepath.Base(s.executable)
 	var pending *confine.Pending
-	c.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(), err error) {
+	c.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(error), err error) {
 		policy := confine.Policy{Mode: confine.Required, RunDir: socketDir, ConnectTCP: []uint16{502}}
 		if pending, err = policy.Prepare(cmd, s.image); err != nil {
 			return nil, err

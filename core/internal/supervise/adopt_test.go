@@ -327,3 +327,25 @@ func TestStopDuringTheUpgradeOfAnAdoptedProcess(t *testing.T) {
 		r.sane()
 	})
 }
+
+// A process has links only once a later core could find it: one that was killed before
+// would leave it polling, and known to nobody.
+func TestNoLinksBeforeTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newCore(t, t.TempDir(), nil, nil)
+		recorded := make(chan struct{})
+		r.make = func(p *fakeProcess) { p.recorded = recorded }
+		r.want(supervise.Desired{State: state(1, "line"), Detach: true})
+		time.Sleep(time.Second)
+		p := <-r.starts
+		if n := len(p.applies()); n > 0 || r.world.who("line") != 0 {
+			t.Errorf("%d states were applied before the record was written", n)
+		}
+		close(recorded)
+		time.Sleep(time.Second)
+		if r.world.who("line") == 0 {
+			t.Error("the link is closed although the record is written")
+		}
+		r.s.Close(false)
+	})
+}

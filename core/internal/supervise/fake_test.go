@@ -22,6 +22,7 @@ import (
 
 // fakeProcess is a driver process that does what the test says.
 type fakeProcess struct {
+	recorded      chan struct{} // Record waits until it is closed; nil: it does not
 	epoch         uint64
 	version       string
 	abilities     []string
@@ -257,6 +258,9 @@ func (p *fakeProcess) Drain(ctx context.Context, links []string) (engine.Drained
 }
 
 func (p *fakeProcess) Record() (json.RawMessage, error) {
+	if p.recorded != nil {
+		<-p.recorded
+	}
 	return fmt.Appendf(nil, `{"epoch":%d,"granted":%q}`, p.epoch, strings.Repeat("p", p.granted)), nil
 }
 

@@ -60,6 +60,8 @@ type life struct {
 	gone     chan struct{} // closed with over
 	cause    error         // why it was killed
 
+	recording bool // the first attempt to write the record is in hand
+
 	applied *engine.State
 	has     map[string]bool // the links of the state that it accepted last
 	refused string          // why it refused the state that it was given last

@@ -116,6 +116,7 @@ func (m *member) step() {
 		l.attach() // before all else: it has what it read without a gateway
 	case m.leaving && (!p.runs() || l.held() == 0):
 		m.retire()
+	case l.recording: // a later core must be able to take over what has links
 	case p.desired.State != nil && p.runs() && l.applied != p.desired.State:
 		l.apply()
 	case (l.applied != nil || l.adopted) && l.mayAttach():

@@ -126,8 +126,9 @@ func parseRecord(data []byte) (r Record, err error) {
 // recordPause is the time between two attempts to write a record.
 const recordPause = 10 * time.Second
 
-// writeRecord keeps what a later core needs to find the process. As long as there is none,
-// on a full disk say, the process is not let go: it would poll beside its successor.
+// writeRecord keeps what a later core needs to find the process, which gets no links
+// before that was tried. As long as there is none, on a full disk say, the process is not
+// let go: it would poll beside its successor.
 func (l *life) writeRecord() {
 	p, m := l.m.pool, l.m
 	dir := p.s.o.Records
@@ -138,12 +139,12 @@ func (l *life) writeRecord() {
 	l.recorded = filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
 	path := l.recorded
 	written := make(chan struct{})
-	l.written = written
+	l.written, l.recording = written, true
 	p.work.Go(func() {
 		defer close(written)
 		for failed := false; ; failed = true {
 			err := r.write(path, l.proc)
-			p.do(func() { l.detached = err == nil })
+			p.do(func() { l.detached, l.recording = err == nil, false })
 			switch {
 			case err != nil && !failed:
 				p.logger.Error("record of a detached process is not written: until it is, the process does not outlive the gateway", "err", err)

@@ -1,0 +1,92 @@
+package plugin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// noteSuffix ends the names of notes, which begin with that of the process's directory.
+const noteSuffix = ".start"
+
+// noteOf is the path of the note of a process by its private directory.
+func noteOf(notes, dir string) string { return filepath.Join(notes, filepath.Base(dir)+noteSuffix) }
+
+// isNote reports whether a path may be one that noteOf made.
+func isNote(path string) bool {
+	name := filepath.Base(path)
+	return strings.HasPrefix(name, socketDirPrefix) && strings.HasSuffix(name, noteSuffix)
+}
+
+// writeNote writes down that there is a process: its number, and when it started. It is a
+// Record without an identity, for the process has not said anything yet. It is not synced:
+// it outlives the core, and need not outlive the machine, whose processes do not either.
+func writeNote(path, driver string, pid int, dir string) error {
+	r := Record{Driver: driver, Dir: dir, Note: path}
+	err := r.observe(pid)
+	var data []byte
+	if err == nil {
+		data, err = json.Marshal(r)
+	}
+	if err == nil {
+		err = writeNew(path, data)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("note the start of process %d: %w", pid, err), removeNote(path))
+	}
+	return nil
+}
+
+func writeNew(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
+}
+
+func removeNote(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readNotes returns the notes in a directory. One that is not whole is removed: its
+// process was not let run.
+func readNotes(dir string) (notes []Record, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if !isNote(path) || !entry.Type().IsRegular() {
+			continue
+		}
+		note, noteErr := readNote(path)
+		if noteErr != nil {
+			err = errors.Join(err, fmt.Errorf("note %s: %w", path, noteErr), removeNote(path))
+			continue
+		}
+		notes = append(notes, note)
+	}
+	return notes, err
+}
+
+func readNote(path string) (r Record, err error) {
+	data, err := readOwn(path)
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err == nil && (r.PID <= 1 || r.Start == 0 || r.Boot == "" || !filepath.IsAbs(r.Dir)) {
+		err = errors.New("it does not name a process")
+	}
+	r.Note = path
+	return r, err
+}
