@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -42,13 +41,11 @@ func (w *stopWord) Run(ctx context.Context, s *screen) error {
 	}
 	defer func() { _ = unix.Close(process) }()
 	h, err := c.Stop(ctx, w.Drivers)
-	if errors.Is(err, client.ErrUnconfirmed) && ctx.Err() == nil {
-		h = before // it may have stopped before it could answer
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	if err := awaitEnd(ctx, process); err != nil {
-		return fmt.Errorf("%w: the gateway (pid %d) was asked to stop: %v", client.ErrUnconfirmed, h.PID, err) //nolint:errorlint // Ctrl-C is not what stops it
+		return fmt.Errorf("the gateway (pid %d) was asked to stop: %w", h.PID, err)
 	}
 	if w.JSON {
 		return printJSON(s.out, client.StopRequest{Drivers: w.Drivers})

@@ -77,7 +77,7 @@ func stream[T any](ctx context.Context, c *Client, method, path string, query ur
 			}
 		}
 		if err := lines.Err(); err != nil && ctx.Err() == nil {
-			yield(none, lostAnswer(answer.Request, err))
+			yield(none, fmt.Errorf("%s: the stream broke: %w", path, err))
 		}
 	}
 }

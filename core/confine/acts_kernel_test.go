@@ -26,6 +26,7 @@ func netActs() map[string]act {
 		"netlink socket":               func(*scene) error { return socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE) },
 		"kernel crypto socket":         func(*scene) error { return socket(unix.AF_ALG, unix.SOCK_SEQPACKET, 0) },
 		"another driver's unix socket": func(s *scene) error { return dial("unix", s.Socket) },
+		"the gateway's API":            func(s *scene) error { return dial("unix", s.API) },
 		"an abstract unix socket":      func(s *scene) error { return dial("unix", s.Abstract) },
 		"a datagram to the log":        func(*scene) error { return socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0) },
 	}

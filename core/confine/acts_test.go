@@ -27,6 +27,7 @@ type scene struct {
 	Allowed, Other   string // listening TCP addresses
 	Datagrams        string // a listening UDP address
 	Socket, Abstract string // listening Unix sockets of another driver
+	API              string // of the gateway, as it listens itself
 	TTY, OtherTTY    string
 	Leaked           int // a descriptor that the gateway forgot to mark
 }

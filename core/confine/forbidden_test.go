@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/internal/api"
 )
 
 // What an act should come to, by the driver that tries it. A serial driver has its tty
@@ -50,7 +51,7 @@ func forbidden() []expected {
 	for _, name := range []string{"connect to another port", "listen on a TCP port", "connect by IPv6"} {
 		list = append(list, expected{act: name, abi: 4})
 	}
-	list = append(list, expected{act: "an abstract unix socket", abi: 6})
+	list = append(list, expected{act: "the gateway's API", abi: 1}, expected{act: "an abstract unix socket", abi: 6})
 	for _, name := range strings.Split(`empty a file by path|chmod a file outside|chown a file outside|touch a file outside|set an attribute outside|`+
 		`watch a directory|open by handle|type on its tty (TIOCSTI)|load a line discipline|use a descriptor not its own|`+
 		`execute a program|execute itself again|execute its image by descriptor|execute a memfd|execute a file that it wrote|start a child process|`+
@@ -154,6 +155,7 @@ func newScene(t testing.TB) scene {
 	s.Allowed, s.Other = listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0")
 	listen(t, "unix", s.Socket)
 	listen(t, "unix", s.Abstract)
+	s.API = listenAPI(t, dir)
 	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -167,6 +169,21 @@ func newScene(t testing.TB) scene {
 	}
 	t.Cleanup(func() { unix.Close(s.Leaked) })
 	return s
+}
+
+// listenAPI is the gateway's own listener, with nobody behind it who looks at who connects.
+func listenAPI(t testing.TB, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "api")
+	l, err := api.Listen(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Named(); err != nil {
+		t.Fatalf("the socket has a name here: %v", err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return path
 }
 
 // listen accepts nothing: a connection waits in the queue.
@@ -197,4 +214,21 @@ func kernel(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return "Linux " + unix.ByteSliceToString(name.Release[:])
+}
+
+// The API is out of reach also of a driver that may connect to other processes' sockets, and
+// of what it executes.
+func TestAPIIsOutOfReach(t *testing.T) {
+	img, s := image(t), newScene(t)
+	for _, p := range []confine.Policy{
+		{Mode: confine.BestEffort, Unix: true},
+		{Mode: confine.BestEffort, Unix: true, UDP: true, ConnectTCP: []uint16{1}, Processes: 8, Execute: []string{"/bin", "/usr", "/lib"}},
+	} {
+		if got := tryAct(t, p, img, s, "another driver's unix socket"); got != "allowed" {
+			t.Errorf("a socket that it may connect to: %s", got)
+		}
+		if got := tryAct(t, p, img, s, "the gateway's API"); got != "refused: permission denied" {
+			t.Errorf("the API: %s", got)
+		}
+	}
 }

@@ -257,7 +257,7 @@ func (l *link) setCondition(c Condition, cause *driver.Error) {
 		return
 	}
 	l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
-	l.event(Event{Time: l.state.Since, Condition: c, Cause: cause})
+	l.event("", c, cause, l.state.Since)
 }
 
 func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
@@ -266,21 +266,14 @@ func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
 	}
 	d.status.Condition, d.status.Cause, d.status.Since = c, cause, time.Now()
 	if !d.gone {
-		l.tell(d)
+		l.event(d.spec.Name, c, cause, d.status.Since)
 	}
 }
 
-func (l *link) event(e Event) {
+func (l *link) event(device string, c Condition, cause *driver.Error, at time.Time) {
 	if l.e.o.OnEvent != nil {
-		e.Link = l.name
-		l.e.o.OnEvent(e)
+		l.e.o.OnEvent(Event{Time: at, Link: l.name, Device: device, Condition: c, Cause: cause})
 	}
-}
-
-// tell sends the present condition of a device.
-func (l *link) tell(d *device) {
-	s := &d.status
-	l.event(Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes})
 }
 
 func sameFault(a, b *driver.Error) bool {

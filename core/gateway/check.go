@@ -36,8 +36,6 @@ const (
 type Checked struct {
 	Config  *config.Config
 	Drivers []engine.Description // those that the configuration uses
-	// Warnings are limits of this machine that the configuration reaches, and what to set.
-	Warnings []string
 }
 
 // Check loads the configuration in dir, starts the drivers that it uses, lets them
@@ -52,6 +50,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if err != nil {
 		return nil, err
 	}
+	defer markTrying(log)()
 	l := &launcher{depot: packages, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet),
 		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
 	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
@@ -64,7 +63,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if len(unready) > 0 {
 		return nil, &ConfigError{Faults: sorted(unready)}
 	}
-	checked := &Checked{Config: c, Warnings: limitWarnings(c, fileLimit(), wantedMemory(packages))}
+	checked := &Checked{Config: c}
 	for _, kind := range c.Drivers() {
 		if p, err := drivers.Prepare(ctx, kind); err == nil {
 			d := p.Description()

@@ -156,13 +156,18 @@ func (g *gateway) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := socket.Named(); err != nil {
+		g.o.Log.Warn("the API's socket has a name: a confined driver of the gateway's user is kept from it by the look at its process only", "err", err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return api.Serve(ctx, api.Guard(socket, g.drivers.Owns, g.o.Log), api.Handler(g), g.o.Log)
+		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(g)), g.o.Log)
 	})
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
 	if g.o.Alone {
+		group.Go(func() error { g.adoptOrphans(ctx); return nil })
 		group.Go(func() error { procs.Fit(ctx); return nil })
 	}
 	group.Go(func() error { return g.depot.Run(ctx) })
@@ -174,6 +179,14 @@ func (g *gateway) run(ctx context.Context) error {
 	err = group.Wait()
 	g.o.Log.Info("gateway is stopping")
 	return err
+}
+
+// adoptOrphans keeps what drivers leave behind among the gateway's children, so that the API
+// knows it.
+func (g *gateway) adoptOrphans(ctx context.Context) {
+	if err := g.launcher.known.Adopt(ctx); err != nil {
+		g.o.Log.Warn("what an unconfined driver leaves behind is not known to the API", "err", err)
+	}
 }
 
 // errStopping is why what goes on in a gateway ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -27,6 +28,7 @@ type launcher struct {
 	configs  func() []*config.Config // the first is the one in force
 	services func(kind string) plugin.Services
 	logs     *driverLogs
+	known    caller.Drivers // who may not call the API
 	fleet    *fleet
 	runDir   string
 	notes    string // the directory of the notes of what is started; empty: runDir
@@ -161,6 +163,16 @@ func (l *launcher) image(kind, version string) (supervise.Image, error) {
 	return image{of, l.rights(kind, of)}, nil
 }
 
+// expect makes the processes of records known before they are taken over: they run
+// already.
+func (l *launcher) expect(records []supervise.Record) {
+	for _, r := range records {
+		if record, _, err := processOf(r); err == nil {
+			l.known.Add(record.PID, record.Start, record.Hand)
+		}
+	}
+}
+
 // launch starts one process.
 func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
 	if record := l.attach[spec.Kind]; record != "" {
@@ -180,7 +192,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	var pending *confine.Pending
 	command := l.command(spec.Kind, how)
 	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
-	command.Detach, command.OnLine = spec.Detach, spec.OnLine
+	command.Detach, command.OnLine, command.Start = spec.Detach, spec.OnLine, l.known.Start
 	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(error), err error) {
 		policy.RunDir = socketDir
 		if pending, err = policy.Prepare(cmd, img.of.File()); err != nil {
@@ -247,6 +259,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 	if err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
 	}
+	l.known.Add(record.PID, record.Start, record.Hand)
 	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
 	command.Detach, command.OnLine = true, r.OnLine
 	p, err := plugin.Reattach(ctx, record, command)
@@ -273,6 +286,7 @@ func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine f
 	}
 	command := l.command(kind, l.configs()[0].Process(kind))
 	command.OnLine = onLine
+	l.known.Add(record.PID, record.Start, record.Hand)
 	p, err := plugin.Reattach(ctx, record, command)
 	if err != nil {
 		return nil, byHandError(kind, err)

@@ -49,6 +49,7 @@ func (g *gateway) openDrivers() (err error) {
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
 	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet,
 		runDir: g.runDir, notes: g.recordDir(), owner: g.data.owner, attach: g.o.Attach}
+	g.launcher.expect(supervise.Records(g.recordDir(), g.o.Log))
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
 		g.launcher.noCgroup = err.Error()
 	}

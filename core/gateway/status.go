@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -21,7 +20,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	defer cancel()
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: g.hub.Watchers(),
-		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults()), Offline: chosen.offlineList()}
+		Warnings: append(g.warnings(), g.depot.Faults()...), Offline: chosen.offlineList()}
 	known := make(map[string]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)

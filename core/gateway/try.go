@@ -16,6 +16,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -70,6 +71,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 	}
 	g := &gateway{data: d, catalog: points, choices: &choiceBook{now: new(choices)}}
 	g.inForce.Store(&adopted{Config: c})
+	defer markTrying(o.Log)()
 	t, err := plugin.Try(ctx, plugin.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: plugin.Command{
 		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: g.services(kind), Level: o.Level}})
 	if err != nil {
@@ -81,6 +83,17 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 		err = errors.Join(err, t.End(ending))
 	}()
 	return g.try(ctx, t, kind, o)
+}
+
+// markTrying has the gateways of this machine know that what this process starts are drivers,
+// until over is called.
+func markTrying(log *slog.Logger) (over func()) {
+	over, err := caller.Try()
+	if err != nil {
+		log.Warn("a gateway on this machine takes these drivers for a person's processes", "err", err)
+		return func() {}
+	}
+	return over
 }
 
 // loadTrial reads a file with links, or a whole configuration.

@@ -54,6 +54,10 @@ type Command struct {
 	// mark; a later core finds it by that where its note is gone. Empty: no mark.
 	Owner string
 
+	// Start starts the prepared command; nil: by its own method. Who must know a process
+	// before any of its code runs does it here.
+	Start func(cmd *exec.Cmd) error
+
 	// Detach makes a process that outlives this core: see Record, Release and Reattach.
 	// Each file that it writes is bounded to 64 MiB beside its spill, because its lines
 	// go to files.

@@ -44,6 +44,7 @@ type process struct {
 	path string
 
 	cmd       *exec.Cmd
+	begin     func(*exec.Cmd) error // starts cmd
 	out       output
 	child     [2]*os.File    // its standard output and standard error, until it is started
 	fd        *pidfd         // of a detached process; nil: it ends with this core
@@ -70,7 +71,10 @@ var _ runner.Runner = (*process)(nil)
 var _ running = (*process)(nil)
 
 func newProcess(c Command, dir string, env []string) *process {
-	p := &process{life: newLife(c), path: c.Path, dir: dir, name: c.Name, note: noteOf(c.Notes, dir), detach: c.Detach, limit: maxOutput + c.Spill}
+	p := &process{life: newLife(c), path: c.Path, dir: dir, name: c.Name, note: noteOf(c.Notes, dir), detach: c.Detach, limit: maxOutput + c.Spill, begin: c.Start}
+	if p.begin == nil {
+		p.begin = (*exec.Cmd).Start
+	}
 	p.forwarded, p.forward = io.Pipe()
 	p.cmd = exec.Command(c.Path, c.Args...)
 	p.cmd.Env = env
@@ -145,7 +149,7 @@ func (p *process) exec() error {
 	if p.killed {
 		return errors.New("the start was given up")
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := p.begin(p.cmd); err != nil {
 		return err
 	}
 	p.started, p.pid = true, p.cmd.Process.Pid

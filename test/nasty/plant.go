@@ -4,6 +4,7 @@
 package nasty
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +34,8 @@ type Config struct {
 	Driver string // nasty, wire, early, vast or babble
 	Does   string // what it does as soon as its link is opened; empty: nothing
 	Main   string // more of fieldloom.yaml; confinement is best-effort where it does not say
+	Dir    string // of the configuration; default: a new one
+	Wants  string // of the manifest; default: nothing
 }
 
 // A Plant is a gateway with both drivers.
@@ -53,13 +56,16 @@ func Program(t testing.TB) string { return plant.Compile(t, "./test/chaos/nasty"
 func Start(t testing.TB, program string, c Config) *Plant {
 	t.Helper()
 	bins := plant.Build(t)
-	dir := t.TempDir()
+	dir := c.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	drivers := filepath.Join(dir, "drivers")
 	if err := os.Mkdir(drivers, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	bins.Pack(t, plant.Package{Driver: "modbus"}, drivers)
-	bins.Pack(t, plant.Package{Driver: c.Driver, Draft: draft(t, c.Driver), Executable: program}, drivers)
+	bins.Pack(t, plant.Package{Driver: c.Driver, Draft: draft(t, c.Driver, cmp.Or(c.Wants, "{}")), Executable: program}, drivers)
 	p := &Plant{Driver: c.Driver, t: t, bins: bins, sim: simulator.Start(t, simulator.ModbusFleet(neighbours, 100, simulator.Ports))}
 	bins.WriteConfig(t, dir, fmt.Sprintf("drivers: %q\n", drivers)+c.Main, p.links(c.Does))
 	p.Gateway = bins.Start(t, dir)
@@ -68,10 +74,10 @@ func Start(t testing.TB, program string, c Config) *Plant {
 }
 
 // draft is the nasty driver's under another name.
-func draft(t testing.TB, name string) string {
+func draft(t testing.TB, name, wants string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "driver.json")
-	text := fmt.Sprintf(`{"name": %q, "version": "1.0.0", "api": {"min": 1, "max": 1}, "wants": {}}`, name)
+	text := fmt.Sprintf(`{"name": %q, "version": "1.0.0", "api": {"min": 1, "max": 1}, "wants": %s}`, name, wants)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

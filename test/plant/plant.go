@@ -33,15 +33,22 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.Mkdir(filepath.Join(dir, "drivers"), 0o755); err != nil {
-		return "", err
+	drivers := filepath.Join(dir, "executables") + "/" // the slash makes it a folder for go build
+	for _, d := range []string{drivers, filepath.Join(dir, "drivers")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return "", err
+		}
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/fieldloom",
-		"./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial")
-	cmd.Dir = root()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, text)
+	for _, args := range [][]string{
+		{filepath.Join(dir, "fieldloom"), "./cmd/fieldloom"},
+		{drivers, "./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial"},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o"}, args...)...)
+		cmd.Dir = root()
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, text)
+		}
 	}
 	return Binaries(dir), packBuilt(Binaries(dir))
 })
@@ -115,24 +122,8 @@ func (b Binaries) WriteConfig(t testing.TB, dir, main, links string) {
 // Start runs the gateway over the configuration in dir; it is stopped with the test.
 func (b Binaries) Start(t testing.TB, dir string) *Gateway {
 	t.Helper()
-	return b.start(t, dir, exec.Command(filepath.Join(string(b), "fieldloom"), "run", "--config", dir))
-}
-
-// StartWithFiles runs the gateway as Start does, where a process may open so many files.
-func (b Binaries) StartWithFiles(t testing.TB, dir string, files int) *Gateway {
-	t.Helper()
-	return b.start(t, dir, b.WithFiles(files, "run", "--config", dir))
-}
-
-// WithFiles is a command of the gateway's command line that may open so many files.
-func (b Binaries) WithFiles(files int, args ...string) *exec.Cmd {
-	script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)
-	return exec.Command("sh", append([]string{"-c", script, filepath.Join(string(b), "fieldloom")}, args...)...)
-}
-
-func (b Binaries) start(t testing.TB, dir string, cmd *exec.Cmd) *Gateway {
-	t.Helper()
-	g := &Gateway{t: t, bins: b, Dir: dir, done: make(chan error, 1), log: &bytes.Buffer{}, cmd: cmd}
+	g := &Gateway{t: t, bins: b, Dir: dir, done: make(chan error, 1), log: &bytes.Buffer{}}
+	g.cmd = exec.Command(filepath.Join(string(b), "fieldloom"), "run", "--config", dir)
 	g.cmd.Stderr = lockedWriter{g}
 	g.cmd.Stdout = g.cmd.Stderr
 	if err := g.cmd.Start(); err != nil {

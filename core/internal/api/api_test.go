@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -15,14 +16,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
@@ -234,9 +232,12 @@ func TestShutdownEndsAStreamAndSaysSo(t *testing.T) {
 
 func TestListenIsPrivateAndCarefulWithOthers(t *testing.T) {
 	_, socket := serve(t, &fake{})
-	info, err := os.Lstat(socket)
+	info, err := os.Stat(socket)
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if to, err := os.Readlink(socket); err != nil || !strings.HasPrefix(to, fmt.Sprintf("/proc/%d/fd/", os.Getpid())) {
+		t.Errorf("the socket has a name: %q, %v", to, err)
 	}
 	if _, err := api.Listen(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "pid 42") {
 		t.Errorf("a living gateway's socket was taken: %v", err)
@@ -270,6 +271,29 @@ func TestListenReplacesAStaleSocket(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a gateway leaves that was killed is a link to nowhere, or into another process.
+func TestListenReplacesAStaleLink(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	for _, to := range []string{"/proc/4194399/fd/9", fmt.Sprintf("/proc/%d/fd/0", os.Getpid())} {
+		if err := os.Symlink(to, socket); err != nil {
+			t.Fatal(err)
+		}
+		l, err := api.Listen(t.Context(), socket)
+		if err != nil {
+			t.Fatalf("a dead gateway's link to %s is in the way: %v", to, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/hostname", socket); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.Listen(t.Context(), socket); err == nil {
+		t.Error("a link of the user's was replaced")
 	}
 }
 

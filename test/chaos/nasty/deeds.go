@@ -44,6 +44,9 @@ func deeds() map[string]func(*link) error {
 }
 
 func (l *link) do(deed string) error {
+	if path, ok := strings.CutPrefix(deed, "reach "); ok {
+		return reach(path)
+	}
 	f := deeds()[deed]
 	if f == nil {
 		return driver.Errorf(driver.BadValue, "there is no deed %q", deed)

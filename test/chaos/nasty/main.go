@@ -9,6 +9,8 @@
 //	vast    describes itself with 100 MB
 //	babble  prints 100 MB without an end of line in place of a handshake
 //
+// Built with a target, it reaches for the gateway's API before all else; see reach.go.
+//
 // The first two do one of the deeds in deeds.go and wire.go: at the opening of
 // a link where its settings say `does: DEED`, or when the deed is written to a point
 // with the address do. Until then they are healthy.
@@ -28,6 +30,13 @@ func main() {
 	if os.Getenv(envChild) != "" {
 		child()
 		return
+	}
+	if order := os.Getenv(envReach); order != "" {
+		reachingChild(order)
+		return
+	}
+	if target != "" {
+		reachEarly()
 	}
 	switch name := strings.TrimPrefix(filepath.Base(os.Args[0]), "driver-"); name {
 	case "wire", "vast":
