@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -37,12 +42,47 @@ func (w *driverTryWord) Run(ctx context.Context, s *screen) error {
 	if err := level.UnmarshalText([]byte(w.Level)); err != nil {
 		return &usageError{err.Error()}
 	}
-	return gateway.Try(ctx, gateway.TryOptions{
+	signal.Ignore(syscall.SIGPIPE) // a reader that goes is seen, and the driver ended
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if readerGone(ctx, os.Stdout) {
+			cancel(errNoReader)
+		}
+	}()
+	defer func() { cancel(nil); <-watched }()
+	err := gateway.Try(ctx, gateway.TryOptions{
 		Path: w.Path, Args: w.Args, Config: w.Config, Level: level, Log: newLog(s.err, "text", slog.LevelWarn),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Sample: func(sample *client.Sample) error { return printSample(s, sample, w.JSON) },
 		Event:  func(e engine.Event) { fmt.Fprintln(s.err, conditionLine(s, &e)) },
 	})
+	if errors.Is(context.Cause(ctx), errNoReader) || errors.Is(err, syscall.EPIPE) {
+		return errNoReader
+	}
+	return err
+}
+
+// errNoReader ends a trial whose samples nobody reads any more.
+var errNoReader = errors.New("nobody reads the driver's samples any more: it was ended")
+
+// readerGone waits until nobody can read any more what is written to a pipe or terminal;
+// it is false when ctx ends before.
+func readerGone(ctx context.Context, out *os.File) bool {
+	const step = 200 // milliseconds, in which the end of ctx is seen
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(out.Fd())}} // asks for nothing but errors
+		n, err := unix.Poll(fds, step)
+		if n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+			return true
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false
+		}
+	}
+	return false
 }
 
 // conditionLine is a change of condition as a line.

@@ -25,28 +25,46 @@ func (r *remote) connect() (*client.Client, error) {
 	return client.New(socket), nil
 }
 
-// find tells where the gateway's socket is. It reads two keys only and leniently: a
-// running gateway must be reached also while its files are being changed.
+// find tells where the gateway's socket is.
 func (r *remote) find() (string, error) {
 	if r.Socket != "" {
 		return r.Socket, nil
 	}
-	path := filepath.Join(r.Config, "fieldloom.yaml")
-	text, err := os.ReadFile(path)
+	keys, err := r.read()
 	if err != nil {
-		return "", &usageError{fmt.Sprintf("%v: name the gateway's directory with --config, or its socket with --socket", err)}
-	}
-	var keys struct{ Data, Socket string }
-	if err := yaml.Unmarshal(text, &keys); err != nil {
-		return "", &usageError{fmt.Sprintf("%s cannot be read: mend it, or name the socket with --socket:\n%s", path, yaml.FormatError(err, false, true))}
+		return "", err
 	}
 	if keys.Socket != "" {
 		return below(r.Config, keys.Socket), nil
 	}
+	return filepath.Join(keys.Data, "fieldloom.sock"), nil
+}
+
+// dataDir tells where the gateway's data are.
+func (r *remote) dataDir() (string, error) {
+	keys, err := r.read()
+	return keys.Data, err
+}
+
+// places are the keys of fieldloom.yaml that say where a gateway is found.
+type places struct{ Data, Socket string }
+
+// read reads two keys only and leniently: a running gateway must be reached also while its
+// files are being changed.
+func (r *remote) read() (keys places, err error) {
+	path := filepath.Join(r.Config, "fieldloom.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return keys, &usageError{fmt.Sprintf("%v: name the gateway's directory with --config, or its socket with --socket", err)}
+	}
+	if err := yaml.Unmarshal(text, &keys); err != nil {
+		return keys, &usageError{fmt.Sprintf("%s cannot be read: mend it, or name the socket with --socket:\n%s", path, yaml.FormatError(err, false, true))}
+	}
 	if keys.Data == "" {
 		keys.Data = "data"
 	}
-	return filepath.Join(below(r.Config, keys.Data), "fieldloom.sock"), nil
+	keys.Data = below(r.Config, keys.Data)
+	return keys, nil
 }
 
 // below is path, relative to dir where it is relative.

@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
 type stopWord struct {
@@ -18,7 +24,7 @@ type stopWord struct {
 // Help has the examples.
 func (*stopWord) Help() string {
 	return `Returns when the gateway has stopped. Detached drivers go on polling: the next gateway finds them and nothing is missing. With
---drivers they are drained and stopped too, for a plant that is shut down.
+--drivers they are drained and stopped too, for a plant that is shut down; also where no gateway runs any more. What they have is stored.
 
   fieldloom stop --config /etc/fieldloom
   fieldloom stop --drivers`
@@ -32,6 +38,9 @@ func (w *stopWord) Run(ctx context.Context, s *screen) error {
 	}
 	defer c.Close()
 	before, err := c.Health(ctx)
+	if errors.Is(err, client.ErrUnreachable) && w.Drivers && w.Socket == "" {
+		return w.endDrivers(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -51,6 +60,28 @@ func (w *stopWord) Run(ctx context.Context, s *screen) error {
 		return printJSON(s.out, client.StopRequest{Drivers: w.Drivers})
 	}
 	_, err = fmt.Fprintf(s.out, "gateway %s (pid %d) has stopped\n", h.Gateway, h.PID)
+	return err
+}
+
+// endDrivers stops the drivers of a gateway that does not run. Its configuration may be
+// wrong by now: the data directory is enough.
+func (w *stopWord) endDrivers(s *screen) error {
+	c, err := config.Load(w.Config)
+	if err != nil {
+		dir, findErr := w.dataDir()
+		if findErr != nil {
+			return findErr
+		}
+		c = &config.Config{Dir: w.Config, DataDir: dir, DriversDir: filepath.Join(w.Config, "drivers"), Spool: config.Spool{MaxBytes: math.MaxInt64}}
+	}
+	ended, err := gateway.EndDrivers(gateway.Options{Config: c, Version: version(), Log: newLog(s.err, "text", slog.LevelWarn)})
+	if err != nil {
+		return err
+	}
+	if w.JSON {
+		return printJSON(s.out, client.StopRequest{Drivers: true})
+	}
+	_, err = fmt.Fprintf(s.out, "no gateway runs; %d of its driver processes went on, and have stopped\n", ended)
 	return err
 }
 

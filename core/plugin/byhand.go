@@ -54,7 +54,7 @@ func serveByHand(s *server, name, version, path string, build func(*server, *slo
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &s.level}))
 	var closeAll closer
 	s.backend, closeAll = build(s, log)
-	h := &host{server: s, log: log, stderr: os.Stderr, orphan: orphan{byHand: true}}
+	h := &host{server: s, log: log, stderr: os.Stderr, orphan: orphan{byHand: true, tried: os.Getenv(envTried)}}
 	err := h.runByHand(name, version, path, func() {
 		exitCode = h.run(closeAll, syscall.SIGTERM, syscall.SIGINT)
 	})

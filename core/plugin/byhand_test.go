@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -209,4 +210,46 @@ func TestTryOfNoDriver(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	leftIn(t, os.TempDir())
+}
+
+// trier tries a driver, below a shell where wrapper is "shell", says who it is, and waits
+// to be killed.
+func trier(wrapper string) {
+	o := plugin.TryOptions{Command: command("fake"), Stderr: os.Stderr}
+	o.Env = []string{envMode + "=fake"}
+	if wrapper == "shell" { // as a debugger is, it is between the two
+		o.Path, o.Args = "/bin/sh", []string{"-c", "trap '' TERM; " + os.Args[0] + "; true"}
+	}
+	t, err := plugin.Try(context.Background(), o)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(t.PID())
+	hang()
+}
+
+// A driver that is tried ends with whoever tries it, however that ends.
+func TestATriedDriverEndsWithItsTrier(t *testing.T) {
+	for _, wrapper := range []string{"", "shell"} {
+		trying := exec.Command(os.Args[0])
+		trying.Env = []string{envMode + "=trier:" + wrapper, "TMPDIR=" + t.TempDir()}
+		trying.Stderr = os.Stderr
+		out, err := trying.StdoutPipe()
+		if err == nil {
+			err = trying.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pid int
+		if _, err := fmt.Fscan(out, &pid); err != nil {
+			t.Fatal(err)
+		}
+		driver := openProcess(t, pid)
+		if err := trying.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = trying.Wait()
+		waitDead(t, driver)
+	}
 }

@@ -40,7 +40,8 @@ const (
 	envSpill = "FIELDLOOM_SPILL"
 	// envServe is the path of the record that a driver writes which somebody starts by hand.
 	envServe = "FIELDLOOM_SERVE"
-	// envTried says that who started the driver reads the record by himself.
+	// envTried is a file that is locked as long as whoever tries the driver lives, and reads
+	// the record by himself.
 	envTried = "FIELDLOOM_TRIED"
 )
 

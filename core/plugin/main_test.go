@@ -63,6 +63,7 @@ func modes() map[string]func(argument string) {
 		"bare":      bare,
 		"detacher":  detacher,
 		"talk":      talk,
+		"trier":     trier,
 		"later":     later,
 		"handshake": func(line string) { fmt.Println(line); hang() },
 	}

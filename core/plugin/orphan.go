@@ -24,6 +24,7 @@ type orphan struct {
 	parent   int
 	detached bool
 	byHand   bool          // it waits for a core as long as it takes
+	tried    string        // the file that whoever tries it has locked; empty: nobody does
 	limit    time.Duration // without a core
 	dir      string        // of its socket; empty: not known
 	output   []*os.File    // of a detached process, bounded while no core empties it
@@ -71,6 +72,8 @@ func (h *host) watch(ctx context.Context, term <-chan os.Signal) {
 // parent's death, which the core asks for, comes sooner than the look at the former.
 func (o *orphan) why(coreless time.Duration, s *server) string {
 	switch {
+	case o.tried != "" && !isLocked(o.tried):
+		return "whoever tried this driver is dead"
 	case o.byHand || coreless == 0:
 		return ""
 	case !o.detached && os.Getppid() != o.parent:

@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TryOptions say how a driver is run in the foreground. Of the Command, Path, Args,
@@ -24,6 +27,7 @@ type Trial struct {
 	*Process
 	cmd   *exec.Cmd
 	dir   string
+	alive *os.File      // locked as long as this process lives
 	ended chan struct{} // what was started has ended, the process with it
 	state *os.ProcessState
 }
@@ -46,26 +50,66 @@ func try(ctx context.Context, o TryOptions) (t *Trial, err error) {
 	}
 	record := filepath.Join(dir, "record.json")
 	t = &Trial{cmd: exec.Command(o.Path, o.Args...), dir: dir, ended: make(chan struct{})}
-	t.cmd.Env = append(os.Environ(), o.Env...)
-	t.cmd.Env = append(t.cmd.Env, envServe+"="+record, envTried+"=1", envLogLevel+"="+o.Level.String())
-	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
-	if err := t.cmd.Start(); err != nil {
+	if t.alive, err = lockNew(filepath.Join(dir, "alive")); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	go func() {
-		defer close(t.ended)
-		_ = t.cmd.Wait() // the state says more
-		t.state = t.cmd.ProcessState
-	}()
+	t.cmd.Env = append(os.Environ(), o.Env...)
+	t.cmd.Env = append(t.cmd.Env, envServe+"="+record, envTried+"="+t.alive.Name(), envLogLevel+"="+o.Level.String())
+	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // see runChild
+	began := make(chan error)
+	go t.runChild(began)
+	if err := <-began; err != nil {
+		return nil, errors.Join(err, t.alive.Close(), os.RemoveAll(dir))
+	}
 	if err = t.await(ctx, record); err == nil {
 		err = t.open(ctx, record, o.Command)
 	}
 	if err != nil {
 		_ = t.cmd.Process.Kill()
 		<-t.ended
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, t.alive.Close(), os.RemoveAll(dir))
 	}
 	return t, nil
+}
+
+// runChild starts what is tried, tells how that went, and waits for its end. The kernel kills
+// it when this process dies, and takes the end of the thread that started it for that,
+// which therefore stays. A driver below a debugger sees the death by the lock.
+func (t *Trial) runChild(began chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := t.cmd.Start()
+	began <- err
+	if err != nil {
+		return
+	}
+	defer close(t.ended)
+	_ = t.cmd.Wait() // the state says more
+	t.state = t.cmd.ProcessState
+}
+
+// lockNew makes a file that is locked as long as this process has it open, and lives.
+func lockNew(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+	}
+	return file, nil
+}
+
+// isLocked reports whether the process that locked a file with lockNew lives. Of a file
+// that is there and cannot be opened it is believed to.
+func isLocked(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	defer file.Close()
+	return unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
 
 // await waits for the driver to write its record.
@@ -105,6 +149,7 @@ func (t *Trial) open(ctx context.Context, path string, c Command) error {
 // When ctx ends before, it kills both.
 func (t *Trial) End(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(t.dir) }()
+	defer t.alive.Close()
 	_ = t.run.signal(syscall.SIGTERM) // it may be dead
 	select {
 	case <-t.life.finished:
