@@ -117,7 +117,8 @@ type driverListWord struct {
 
 // Help has the examples.
 func (*driverListWord) Help() string {
-	return `Every package of the drivers directory, whether it may run, and which version is active. Works without a gateway too.
+	return `Every package of the drivers directory, whether it may run, which version is active, and which ones run. Works without a gateway
+too.
 
   fieldloom driver list --config /etc/fieldloom
   fieldloom driver list --json | jq -r '.packages[] | select(.refusal) | .refusal'`
@@ -141,7 +142,7 @@ func (w *driverListWord) Run(ctx context.Context, s *screen) error {
 
 func packageGrid(list []client.Package) *grid {
 	g := new(grid)
-	g.add(bold, "DRIVER", "VERSION", "STATE", "SIGNED", "USED BY", "WHY NOT")
+	g.add(bold, "DRIVER", "VERSION", "STATE", "SIGNED", "USED BY", "RUNS", "WHY NOT")
 	for i := range list {
 		p := &list[i]
 		state, colour := p.State, ""
@@ -164,9 +165,29 @@ func packageGrid(list []client.Package) *grid {
 		if name == "" {
 			name = p.Path
 		}
-		g.add(colour, name, version, state, signedText(p), used, p.Refusal)
+		g.add(colour, name, version, state, signedText(p), used, runsText(p), p.Refusal)
 	}
 	return g
+}
+
+// runsText is what runs from a package.
+func runsText(p *client.Package) string {
+	var text string
+	switch {
+	case p.Processes == 0:
+		return ""
+	case p.Holds == 0:
+		text = "on standby"
+	default:
+		text = "with " + linkCount(p.Holds)
+	}
+	switch {
+	case p.Stale:
+		text += ", an earlier build"
+	case !p.Active && p.Holds > 0:
+		text += ", on probation"
+	}
+	return text
 }
 
 func linkCount(n int) string {

@@ -73,7 +73,8 @@ type driverRollbackWord struct {
 
 // Help has the examples.
 func (*driverRollbackWord) Help() string {
-	return `The same steps as upgrade, to a version that ran before. It must still be in the drivers directory.
+	return `The same steps as upgrade, to a version that ran before. It must still be in the drivers directory. While an upgrade is in hand,
+also during its probation, it is broken off, and the version before takes the links back at once.
 
   fieldloom driver rollback acme`
 }

@@ -27,6 +27,10 @@ type Package struct {
 	Signer   string   `json:"signer,omitempty" doc:"What the trust file says of the key"`
 	Links    []string `json:"links,omitempty" doc:"The links that use the driver"`
 
+	Processes int  `json:"processes,omitempty" doc:"How many processes of this version run"`
+	Holds     int  `json:"holds,omitempty" doc:"How many links they hold"`
+	Stale     bool `json:"stale,omitempty" doc:"What runs was started from what lay there before: an upgrade to the same version replaces it"`
+
 	Accepted time.Time `json:"accepted,omitzero" doc:"When it was accepted first"`
 }
 

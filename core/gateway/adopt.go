@@ -210,6 +210,9 @@ func (g *gateway) setDrivers() {
 	for kind, state := range a.states {
 		p := a.Process(kind)
 		d := supervise.Desired{State: state, Instances: p.Instances, Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
+		if d.Probation == 0 {
+			d.Probation = -1
+		}
 		if _, disabled := c.Disabled[kind]; disabled {
 			d.Disabled = "disabled by the operator"
 		}

@@ -20,7 +20,27 @@ import (
 
 // Packages implements api.Gateway.
 func (g *gateway) Packages(context.Context) ([]client.Package, error) {
-	return listPackages(g.depot, g.inForce.Load().Config, g.choices.get()), usable(g.depot)
+	g.depot.Scan()
+	list := listPackages(g.depot, g.inForce.Load().Config, g.choices.get())
+	for i := range list {
+		g.showRuns(&list[i])
+	}
+	return list, usable(g.depot)
+}
+
+// showRuns tells which processes run from a package, or did from what lay there before.
+func (g *gateway) showRuns(p *client.Package) {
+	of, err := g.depot.ImageOf(p.Driver, p.Version)
+	for _, r := range g.drivers.Runs(p.Driver) {
+		if r.Version != p.Version {
+			continue
+		}
+		p.Processes++
+		p.Holds += r.Links
+		if err != nil || !(image{of: of}).isOf(r.Hash) {
+			p.Stale = true
+		}
+	}
 }
 
 // Install implements api.Gateway.
@@ -50,6 +70,7 @@ func (g *gateway) known(kind string) error {
 
 // Enable implements api.Gateway.
 func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, error) {
+	g.depot.Scan() // what is started is what lies there now
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
 	_, disabled := g.choices.get().Disabled[kind]

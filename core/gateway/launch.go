@@ -64,6 +64,9 @@ func (i image) Version() string { return i.of.Version }
 
 func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + "-" + i.of.Version + i.rights }
 
+// isOf reports whether hash is that of a process of this executable, whatever its rights.
+func (i image) isOf(hash string) bool { return strings.HasPrefix(hash, image{of: i.of}.Hash()) }
+
 // policy is what the processes of a driver may do by the configuration in force.
 func (l *launcher) policy(kind string) (confine.Policy, error) {
 	of, err := l.depot.Image(kind)

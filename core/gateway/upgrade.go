@@ -54,8 +54,10 @@ func (g *gateway) background(f func(ctx context.Context)) {
 	}()
 }
 
-// Upgrade implements api.Gateway.
+// Upgrade implements api.Gateway. It looks at the drivers directory first: a new build may
+// have come there just now.
 func (g *gateway) Upgrade(_ context.Context, kind, version string, step func(client.Step)) error {
+	g.depot.Scan()
 	if version == "" {
 		newest, err := g.newest(kind)
 		if err != nil {
@@ -66,14 +68,49 @@ func (g *gateway) Upgrade(_ context.Context, kind, version string, step func(cli
 	return g.bring(kind, version, step)
 }
 
-// Rollback implements api.Gateway.
+// Rollback implements api.Gateway. While an upgrade is in hand, also during its probation,
+// it is the way back at once.
 func (g *gateway) Rollback(_ context.Context, kind, version string, step func(client.Step)) error {
+	g.depot.Scan()
+	done, ok := g.upgrades.begin()
+	if !ok {
+		return errGatewayStops
+	}
+	defer done()
+	var last client.Step
+	taken, err := g.drivers.TakeBack(g.life, kind, func(s supervise.Step) {
+		last = stepOf(&s)
+		step(last)
+	})
+	if err != nil {
+		return err
+	}
+	active := g.activeVersion(kind)
+	if taken != "" && (version == active || version == "" && taken != active) {
+		last.Time, last.Name, last.Final, last.Version = time.Now(), "done", true, active
+		last.Link, last.Text = "", fmt.Sprintf("driver %s is at version %s again", kind, active)
+		step(last)
+		return nil
+	}
 	if version == "" {
 		if version = g.choices.get().Previous[kind]; version == "" {
 			return driver.Errorf(driver.NotFound, "driver %s ran no other version before: name one, as `fieldloom driver list` shows them", kind)
 		}
 	}
 	return g.bring(kind, version, step)
+}
+
+// errGatewayStops is the answer to what is not begun any more.
+var errGatewayStops = driver.Errorf(driver.NotConnected, "the gateway is stopping")
+
+// activeVersion is the version that new processes of a driver are started from; empty:
+// there is none.
+func (g *gateway) activeVersion(kind string) string {
+	active, err := g.depot.Image(kind)
+	if err != nil {
+		return ""
+	}
+	return active.Version
 }
 
 // newest is the accepted version with the highest serial.
@@ -95,7 +132,7 @@ func (g *gateway) newest(kind string) (version string, err error) {
 func (g *gateway) bring(kind, version string, step func(client.Step)) error {
 	done, ok := g.upgrades.begin()
 	if !ok {
-		return driver.Errorf(driver.NotConnected, "the gateway is stopping")
+		return errGatewayStops
 	}
 	defer done()
 	if g.o.Attach[kind] != "" {
@@ -104,10 +141,7 @@ func (g *gateway) bring(kind, version string, step func(client.Step)) error {
 	if _, err := g.depot.ImageOf(kind, version); err != nil {
 		return driver.Errorf(driver.NotFound, "%w", err)
 	}
-	before := ""
-	if active, err := g.depot.Image(kind); err == nil {
-		before = active.Version
-	}
+	before := g.activeVersion(kind)
 	if !g.running(kind) {
 		if err := g.settle(kind, before, version); err != nil {
 			return err

@@ -33,7 +33,8 @@ const abilityLinks = "links"
 
 var (
 	errSilent  = fmt.Errorf("no heartbeat for %v: it hangs, and is killed", heartbeatLimit)
-	errStalled = fmt.Errorf("its engine has made no progress for %d s although its heartbeats go on: it hangs, and is killed", stallBeats)
+	errStalled = fmt.Errorf("its engine has made no progress for %d s although its heartbeats go on: it hangs, and is killed; "+
+		"a driver that once told progress has to send a greater Heartbeat.progress every second, also on standby and when nothing is due", stallBeats)
 )
 
 // life is one process, from its launch to its end. Its pool's mu guards what is not

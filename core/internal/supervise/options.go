@@ -58,7 +58,7 @@ type Desired struct {
 	Standby   int           // warm spares, 0 to 16
 	Detach    bool          // processes launched from now on outlive the core
 	Disabled  string        // not empty: why the driver is not to run
-	Probation time.Duration // of a new version; 0: 60 s
+	Probation time.Duration // of a new version; 0: 60 s; negative: none
 }
 
 // A LaunchSpec says what is to be launched.

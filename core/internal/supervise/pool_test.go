@@ -245,7 +245,7 @@ func TestAnEngineWithoutProgressIsKilled(t *testing.T) {
 			t.Errorf("replaced after %v", after)
 		}
 		synctest.Wait()
-		if s := r.status(); !strings.Contains(s.Cause, "no progress") {
+		if s := r.status(); !strings.Contains(s.Cause, "no progress") || !strings.Contains(s.Cause, "send a greater Heartbeat.progress every second, also on standby") {
 			t.Errorf("cause %q", s.Cause)
 		}
 		r.holders("line")

@@ -67,7 +67,11 @@ func (u *upgrade) probation(ctx context.Context) error {
 	p.mu.Lock()
 	limit := p.desired.Probation
 	p.mu.Unlock()
-	if limit <= 0 {
+	switch {
+	case limit < 0:
+		u.tell("", "the new version has all links, without a probation")
+		return nil
+	case limit == 0:
 		limit = defaultProbation
 	}
 	u.tell("", "the new version has all links and is on probation for %v", limit)

@@ -145,6 +145,29 @@ func (p *pool) know() (Status, []*life) {
 	return s, lives
 }
 
+// A Run is one process that lives.
+type Run struct {
+	Version string
+	Hash    string
+	Links   int // that it holds
+}
+
+// Runs returns the processes of a driver that live. It asks none of them.
+func (s *Supervisor) Runs(kind string) (list []Run) {
+	p := s.find(kind)
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		if l := m.life; l != nil && !l.over {
+			list = append(list, Run{l.version, l.hash, l.held()})
+		}
+	}
+	return list
+}
+
 func (m *member) status() ProcessStatus {
 	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause, Over: m.isOver(),
 		Restarts: m.restarts(), Stderr: m.tail}

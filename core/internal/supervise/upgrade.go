@@ -46,7 +46,9 @@ type upgrade struct {
 	step          func(Step)
 	image         Image
 	turns         []*turn
-	failed        error // the first reason to go back
+	failed        error         // the first reason to go back
+	listeners     []func(Step)  // who hear of every step besides; guarded too
+	done          chan struct{} // closed when it has ended
 }
 
 // turn is the upgrade of one shard.
@@ -80,11 +82,12 @@ func (p *pool) upgradeTo(ctx context.Context, version string, step func(Step)) e
 	if p.s.o.Image == nil {
 		return driver.Errorf(driver.Unsupported, "there are no versions to choose from")
 	}
-	u := &upgrade{pool: p, step: step, UpgradeStatus: UpgradeStatus{Version: version, Since: time.Now()}}
+	u := &upgrade{pool: p, step: step, UpgradeStatus: UpgradeStatus{Version: version, Since: time.Now()}, done: make(chan struct{})}
 	if err := u.begin(); err != nil {
 		return err
 	}
 	defer p.work.Done()
+	defer close(u.done)
 	defer p.do(u.end)
 	err := u.forward(ctx)
 	if err == nil {
@@ -109,7 +112,7 @@ func (u *upgrade) begin() (err error) {
 	if !p.do(func() {
 		switch {
 		case p.upgrade != nil:
-			err = driver.Errorf(driver.Busy, "an upgrade to version %s is in hand: wait for its end", p.upgrade.Version)
+			err = driver.Errorf(driver.Busy, "an upgrade to version %s is in hand: wait for its end, or go back with `fieldloom driver rollback %s`", p.upgrade.Version, p.kind)
 		case !p.runs() || p.desired.State == nil:
 			err = driver.Errorf(driver.NotConnected, "%s", p.down(nil).Text)
 		default:
@@ -143,9 +146,46 @@ func (u *upgrade) tell(link, format string, args ...any) {
 	}
 	u.Text, u.Done, u.Total = s.Text, s.Done, s.Total
 	p.s.events.add(&Event{Time: s.At, Driver: p.kind, Link: link, Step: s.Text})
+	listeners := slices.Clone(u.listeners)
 	p.mu.Unlock()
 	p.logger.Info("upgrade: "+s.Text, "version", u.Version, "done", s.Done, "total", s.Total)
 	u.step(s)
+	for _, hear := range listeners {
+		hear(s)
+	}
+}
+
+// errTakenBack is why an upgrade that the operator takes back fails.
+var errTakenBack = errors.New("taken back by the operator")
+
+// TakeBack breaks off the upgrade of a driver that is in hand, also while the new version is
+// on probation, and waits until the version before has all links again. step hears of
+// every step from now on. It returns the version that was taken back; empty: no upgrade is
+// in hand.
+func (s *Supervisor) TakeBack(ctx context.Context, kind string, step func(Step)) (version string, err error) {
+	p := s.find(kind)
+	if p == nil {
+		return "", nil
+	}
+	var u *upgrade
+	p.do(func() {
+		if u = p.upgrade; u != nil {
+			u.listeners = append(u.listeners, step)
+			u.fail(errTakenBack)
+		}
+	})
+	if u == nil {
+		return "", nil
+	}
+	select {
+	case <-u.done:
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	if !errors.Is(u.failed, errTakenBack) { // it went back for another reason just before
+		return "", nil
+	}
+	return u.Version, nil
 }
 
 // needs tells that a member is one that the upgrade may have to go back to.
@@ -176,8 +216,7 @@ func (u *upgrade) forward(ctx context.Context) (err error) {
 	t := u.nextTurn()
 	if t == nil {
 		u.tell("", "it runs already")
-		u.commit()
-		return nil
+		return u.commit()
 	}
 	for t != nil { // again where the driver was given more instances meanwhile
 		for ; t != nil; t = u.nextTurn() {
@@ -190,7 +229,9 @@ func (u *upgrade) forward(ctx context.Context) (err error) {
 		}
 		t = u.nextTurn()
 	}
-	u.commit()
+	if err := u.commit(); err != nil {
+		return err
+	}
 	u.tell("", "version %s is in force", u.image.Version())
 	return nil
 }
@@ -305,10 +346,14 @@ func (u *upgrade) follow(ctx context.Context, t *turn) error {
 	}
 }
 
-// commit makes the new version the one of the pool; the old processes are stopped.
-func (u *upgrade) commit() {
+// commit makes the new version the one of the pool; the old processes are stopped. It does
+// not where the upgrade has failed in the last moment.
+func (u *upgrade) commit() (err error) {
 	p := u.pool
 	p.do(func() {
+		if err = u.failed; err != nil {
+			return
+		}
 		p.image, p.version = u.image, u.image.Version()
 		for _, m := range p.members {
 			if m.candidate {
@@ -317,6 +362,7 @@ func (u *upgrade) commit() {
 		}
 		u.end()
 	})
+	return err
 }
 
 // process is the process of a member; nil: it has none.

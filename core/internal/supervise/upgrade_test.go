@@ -435,3 +435,60 @@ func TestPrepareTriesADriverInQuarantineOnce(t *testing.T) {
 		}
 	})
 }
+
+// While a version is on probation the way back is there at once, and not taken twice.
+func TestTakenBackDuringProbation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		links := names(6)
+		r.want(supervise.Desired{State: state(1, links...), Instances: 2, Probation: time.Hour})
+		time.Sleep(time.Second)
+		before := r.holders(links...)
+		if version, err := r.s.TakeBack(t.Context(), "fake", func(supervise.Step) {}); version != "" || err != nil {
+			t.Errorf("without an upgrade: %q, %v", version, err)
+		}
+		var upgraded error
+		var wg sync.WaitGroup
+		wg.Go(func() { upgraded = r.s.Upgrade(t.Context(), "fake", "2.0", nil) })
+		time.Sleep(time.Minute)
+		if runs := r.s.Runs("fake"); len(runs) != 4 || runs[0] != (supervise.Run{Version: "1.0", Hash: "hash of 1.0"}) || runs[2].Version != "2.0" || runs[2].Links == 0 {
+			t.Errorf("on probation there run %v", runs)
+		}
+		var last supervise.Step
+		began := time.Now()
+		version, err := r.s.TakeBack(t.Context(), "fake", func(s supervise.Step) { last = s })
+		if version != "2.0" || err != nil || time.Since(began) > 5*time.Second {
+			t.Errorf("taken back: %q, %v after %v", version, err, time.Since(began))
+		}
+		if !last.RolledBack || last.Done != 0 {
+			t.Errorf("the last step: %+v", last)
+		}
+		wg.Wait()
+		if upgraded == nil || !strings.Contains(upgraded.Error(), "taken back by the operator; everything is as before") {
+			t.Errorf("the upgrade ended with %v", upgraded)
+		}
+		time.Sleep(time.Second)
+		if after := r.holders(links...); len(after) != 2 || after[1] != before[1] || after[2] != before[2] {
+			t.Errorf("links with %v, before with %v", after, before)
+		}
+	})
+}
+
+// A negative probation is none: the new version is in force once it has all links.
+func TestNoProbation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, "line"), Probation: -1})
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := r.s.Upgrade(t.Context(), "fake", "2.0", nil); err != nil || time.Since(began) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		time.Sleep(time.Second)
+		if runs := r.s.Runs("fake"); len(runs) != 1 || runs[0].Version != "2.0" || runs[0].Links != 1 {
+			t.Errorf("there run %v", runs)
+		}
+	})
+}
