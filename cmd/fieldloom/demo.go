@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -173,31 +174,33 @@ func (r *demoRun) show(ctx context.Context) error {
 	defer c.Close()
 	table := newLatest(r.screen)
 	lively := r.screen.lively && !r.word.JSON
-	next := time.Now()
-	for sample, err := range watching(ctx, c, client.WatchOptions{Since: r.began}, drawEvery) {
-		if err != nil {
-			return err
+	var mu sync.Mutex // guards the tally
+	watch := func(ctx context.Context) error {
+		for sample, err := range c.Watch(ctx, client.WatchOptions{Since: r.began}) {
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			r.tally.take(&sample)
+			r.tally.first(&sample, time.Since(r.began))
+			mu.Unlock()
+			table.take(sample)
 		}
-		if sample != nil {
-			r.tally.take(sample)
-			r.tally.first(sample, time.Since(r.began))
-			table.take(*sample)
-		}
-		now := time.Now()
-		if now.Before(next) {
-			continue
-		}
-		switch {
-		case lively:
-			next = now.Add(drawEvery)
-			table.notice = r.log.last()
-			table.draw()
-		case !r.word.JSON:
-			next = now.Add(time.Second)
-			_, _ = fmt.Fprintln(r.screen.out, r.tally.line(now.Sub(r.began)))
-		}
+		return nil
 	}
-	return nil
+	if lively {
+		return ticking(ctx, drawEvery, watch, func() {
+			table.note(r.log.last())
+			table.draw()
+		})
+	}
+	return ticking(ctx, time.Second, watch, func() {
+		if !r.word.JSON {
+			mu.Lock()
+			defer mu.Unlock()
+			_, _ = fmt.Fprintln(r.screen.out, r.tally.line(time.Since(r.began)))
+		}
+	})
 }
 
 // polls is what each device has served so far.

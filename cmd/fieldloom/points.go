@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -37,13 +38,9 @@ func (w *readWord) Run(ctx context.Context, s *screen) error {
 	if err != nil {
 		return err
 	}
-	show := printSample
-	if !w.JSON {
-		show = withUnits(ctx, c, w.Points)
-	}
 	var result error
 	for i := range samples {
-		if err := show(s, &samples[i], w.JSON); err != nil {
+		if err := printSample(s, &samples[i], w.JSON); err != nil {
 			return err
 		}
 		if samples[i].Quality != driver.Good {
@@ -53,48 +50,14 @@ func (w *readWord) Run(ctx context.Context, s *screen) error {
 	return result
 }
 
-// withUnits prints samples with the units that the configuration gives them.
-func withUnits(ctx context.Context, c *client.Client, patterns []string) func(*screen, *client.Sample, bool) error {
-	units := make(map[string]string)
-	if points, err := c.Points(ctx, patterns...); err == nil { // without, the values still stand
-		for i := range points {
-			units[points[i].Path()] = points[i].Unit
-		}
-	}
-	return func(s *screen, sample *client.Sample, _ bool) error {
-		_, err := fmt.Fprintln(s.out, sampleLine(s, sample, units[sample.Path()]))
-		return err
-	}
-}
-
 // printSample prints a sample as a line.
 func printSample(s *screen, sample *client.Sample, asJSON bool) error {
+	var to io.Writer = newLineWriter(s)
 	if asJSON {
-		_, err := s.out.Write(append(sample.AppendJSON(nil), '\n'))
-		return err
+		to = s.out
 	}
-	_, err := fmt.Fprintln(s.out, sampleLine(s, sample, ""))
+	_, err := to.Write(append(sample.AppendJSON(nil), '\n'))
 	return err
-}
-
-func sampleLine(s *screen, sample *client.Sample, unit string) string {
-	at := sample.Time.Local().Format("2006-01-02T15:04:05.000")
-	if sample.Link == "" && sample.Fault != nil {
-		return s.paint(yellow, at+"  "+printable(sample.Fault.String()))
-	}
-	value := printable(sample.Value.String())
-	if unit != "" && sample.Quality != driver.Bad {
-		value += " " + unit
-	}
-	line := fmt.Sprintf("%s  %s  %s  %s", at, sample.Path(), value, s.paint(qualityColour(sample.Quality), sample.Quality.String()))
-	if sample.Fault != nil {
-		line += "  " + printable(sample.Fault.String())
-	}
-	return line
-}
-
-func qualityColour(q driver.Quality) string {
-	return [...]string{red, yellow, green}[min(q, driver.Good)]
 }
 
 type writeWord struct {

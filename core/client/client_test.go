@@ -159,3 +159,143 @@ func TestWatchReportsABrokenStreamOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestPositionsAsText(t *testing.T) {
+	for text, want := range map[string]client.Position{"": {}, "0": {Sample: client.WholeRecord}, "1204": {Record: 1204, Sample: client.WholeRecord}, "1204.17": {Record: 1204, Sample: 17}} {
+		got, err := client.ParsePosition(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("%q is %+v as text %q, %v", text, got, got.String(), err)
+		}
+	}
+	for _, text := range []string{"x", "1.", ".1", "1.0", "-1", "1.2.3", "18446744073709551615", "1.4294967296", " 1"} {
+		if p, err := client.ParsePosition(text); err == nil {
+			t.Errorf("%q is taken for %+v", text, p)
+		}
+	}
+}
+
+// A Line has what a Sample has, whatever the texts are.
+func TestALineHasWhatTheSampleHas(t *testing.T) {
+	for _, text := range []string{"", "plain", `a"b\c`, "\",\"position\":\"9.9\"", "{[,}]", "ü\u2028\x01", `\`, `\\`, `\"`} {
+		s := client.Sample{Link: "l" + text, Device: "d" + text, Point: text, Value: driver.StringValue(text), Unit: text, Quality: driver.Uncertain, Time: at,
+			Fault: &client.Fault{Code: "lost", Text: text}, Last: &client.Last{Since: at, Good: driver.StringValue(text), GoodTime: at.Add(time.Hour)},
+			Stored: at.Add(time.Second), Position: client.Position{Record: 7, Sample: 3}}
+		var l client.Line
+		if err := l.Parse(s.AppendJSON(nil)); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		value, _ := client.Text(l.Value)
+		since, good, goodTime := l.LastOf()
+		good, _ = client.Text(good)
+		got := []string{string(l.Link), string(l.Device), string(l.Point), string(value), string(l.Unit), string(l.Quality), string(l.Time), string(l.Fault),
+			string(since), string(good), string(goodTime), string(l.Stored), string(l.Position)}
+		want := []string{"l" + text, "d" + text, text, text, text, "uncertain", "2026-01-02T02:04:05.000000060Z", "lost: " + text,
+			"2026-01-02T02:04:05.000000060Z", text, "2026-01-02T03:04:05.000000060Z", "2026-01-02T02:04:06.000000060Z", "7.3"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+func TestLinesThatAreNone(t *testing.T) {
+	for _, line := range []string{"", "{", "x", `{"a"`, `{"a":`, `{"a":1`, `{"a":"`, `{"a":{"b":1}`, `{"a":1}x`, `{"link":"\q"}`} {
+		if err := new(client.Line).Parse([]byte(line)); err == nil {
+			t.Errorf("%q is taken", line)
+		}
+	}
+}
+
+// serveLines answers a stream of samples in pieces that end anywhere, and cuts it off.
+func serveLines(t *testing.T, header string, cut bool, pieces ...string) *client.Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(client.PositionHeader, header)
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		for _, p := range pieces {
+			_, _ = w.Write([]byte(p))
+			_ = http.NewResponseController(w).Flush()
+		}
+		if cut {
+			panic(http.ErrAbortHandler)
+		}
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	c := client.New(socket)
+	t.Cleanup(func() {
+		c.Close()
+		_ = server.Close()
+		<-served
+	})
+	return c
+}
+
+func TestLinesPassesWholeLinesOnAndKnowsWhereToGoOn(t *testing.T) {
+	long := strings.Repeat("x", 300<<10)
+	a := `{"point":"a","position":"5.1"}` + "\n"
+	b := `{"point":"` + long + `","position":"5.2"}` + "\n"
+	for name, test := range map[string]struct {
+		pieces []string
+		want   string
+		at     string
+	}{
+		"nothing":              {nil, "", "4"},
+		"half a line":          {[]string{a[:9]}, "", "4"},
+		"a line in two":        {[]string{a[:9], a[9:]}, a, "5.1"},
+		"a line and a half":    {[]string{a + a[:20]}, a, "5.1"},
+		"a long one":           {[]string{a + b[:1000], b[1000:], "{}\n"}, a + b + "{}\n", "5.2"},
+		"a position in a text": {[]string{`{"value":"\",\"position\":\"9.9\"","position":"5.3"}` + "\n"}, `{"value":"\",\"position\":\"9.9\"","position":"5.3"}` + "\n", "5.3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := serveLines(t, "4", true, test.pieces...)
+			var got strings.Builder
+			at, err := c.Lines(t.Context(), client.WatchOptions{}, func(lines []byte) error {
+				if lines[len(lines)-1] != '\n' {
+					t.Errorf("%.50q is no whole line", lines)
+				}
+				_, _ = got.Write(lines)
+				return nil
+			})
+			if got.String() != test.want || at.String() != test.at || !errors.Is(err, client.ErrUnreachable) {
+				t.Errorf("%d bytes, want %d; goes on after %v, want %s; %v", got.Len(), len(test.want), at, test.at, err)
+			}
+		})
+	}
+}
+
+func TestAStreamThatIsCutOffIsNoStreamThatHasEnded(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		c := serveLines(t, "4", cut, `{"point":"a","quality":"good"}`+"\n")
+		_, err := c.Lines(t.Context(), client.WatchOptions{Replay: true}, func([]byte) error { return nil })
+		if errors.Is(err, client.ErrUnreachable) != cut {
+			t.Errorf("cut %v: Lines ends with %v", cut, err)
+		}
+		for _, last := range c.Watch(t.Context(), client.WatchOptions{Replay: true}) {
+			err = last
+		}
+		if errors.Is(err, client.ErrUnreachable) != cut {
+			t.Errorf("cut %v: Watch ends with %v", cut, err)
+		}
+	}
+}
+
+// What an Encoder keeps of one sample shows in no other.
+func TestAnEncoderRepeatsNothing(t *testing.T) {
+	var e client.Encoder
+	for _, nanos := range []int{0, 1, 999_999_999, 10, 10, 5_000_000} {
+		for _, second := range []int64{0, 0, 1, -1, 253402300800} {
+			for _, name := range []string{"a", "a", "b\"", ""} {
+				s := client.Sample{Link: name, Device: "x" + name, Time: time.Unix(second, int64(nanos)), Stored: time.Unix(second+7, int64(nanos))}
+				if got, want := string(e.Append(nil, &s)), string(s.AppendJSON(nil)); got != want {
+					t.Fatalf("%s, want %s", got, want)
+				}
+			}
+		}
+	}
+}

@@ -135,7 +135,7 @@ func (a *adopted) parts(names []string) ([]*part, []client.Sample, error) {
 			}
 			p.points = append(p.points, at.point.Name)
 			p.places = append(p.places, len(samples))
-			samples = append(samples, client.Sample{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name})
+			samples = append(samples, client.Sample{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name, Unit: at.point.Unit})
 		}
 		if !found {
 			return nil, nil, a.missing(name)

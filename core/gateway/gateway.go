@@ -24,7 +24,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
-	"github.com/fieldloom/fieldloom/core/internal/live"
 	"github.com/fieldloom/fieldloom/core/internal/procs"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -75,7 +74,7 @@ type gateway struct {
 	forOthers bool   // runDir is where a driver with a user of its own gets to
 	logs      *driverLogs
 	drivers   *supervise.Supervisor
-	hub       live.Hub
+	watchers  atomic.Int32 // streams of samples being sent
 	rates     rates
 
 	stop        context.CancelFunc // ends Run; set by it
@@ -122,22 +121,18 @@ func open(o Options) (g *gateway, err error) {
 	return g, g.openDrivers()
 }
 
-// spoolOfLive is a spool in which nothing gathers while somebody watches.
-type spoolOfLive struct {
+// watchedSpool is a spool in which nothing gathers while somebody watches.
+type watchedSpool struct {
 	*spool.Spool
-	hub *live.Hub
+	watchers *atomic.Int32
 }
 
-func (s spoolOfLive) Gather() {
-	if s.hub.Watchers() > 0 {
+func (s watchedSpool) Gather() {
+	if s.watchers.Load() > 0 {
 		s.Commit()
 	} else {
 		s.Spool.Gather()
 	}
-}
-
-func (g *gateway) publish(r spool.Record) {
-	g.hub.Publish(live.Frame{Driver: r.Driver, Epoch: r.Epoch, Sequence: r.Sequence, Stored: r.Stored, Data: r.Data})
 }
 
 // run serves until ctx is done.

@@ -54,7 +54,7 @@ func (g *gateway) openDrivers() (err error) {
 		g.launcher.noCgroup = err.Error()
 	}
 	g.drivers = supervise.New(supervise.Options{
-		Log: g.o.Log, Spool: spoolOfLive{g.spool, &g.hub}, Stored: g.publish, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
+		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
 		Detach: g.detaches,
 	})

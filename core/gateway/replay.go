@@ -32,11 +32,15 @@ func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Lo
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return newDecoder(points, nil, callSink(each)).readAll(ctx, s.Read(s.Seek(since)), since)
+	w := &watch{decoder: newDecoder(points, nil, callSink(each)), spool: s, reader: s.Read(s.Seek(since)), since: since}
+	return w.readAll(ctx)
 }
 
 // callSink is a sink that calls a function.
 type callSink func(*client.Sample) error
+
+// Begin has nothing to do.
+func (f callSink) Begin(client.Position) {}
 
 // Sample calls it.
 func (f callSink) Sample(s *client.Sample) error { return f(s) }

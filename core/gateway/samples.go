@@ -16,63 +16,27 @@ import (
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
-// watchDepth is how many frames wait for a watcher before some are dropped.
+// watchDepth is how many records a watcher of what happens now may be behind before some
+// are left out.
 const watchDepth = 256
 
-// Watch implements api.Gateway. A watcher from now on is served from memory and
-// loses what it is too slow for, which it is told. A watcher from an earlier time
-// reads the spool to its end and then whenever something was stored: it loses
-// nothing and sees nothing twice.
+// Watch implements api.Gateway. Every watcher reads the spool, from where it begins to its
+// end and then whenever something was stored. One that says where to begin misses nothing
+// and sees nothing twice. One from now on is to see what happens now: where it is too slow
+// for that, records are left out, and it is told.
 func (g *gateway) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) error {
-	d := newDecoder(g.catalog, o.Patterns, to)
-	if o.Since.IsZero() && !o.Replay {
-		return g.watchLive(ctx, o, d)
-	}
-	return g.watchStored(ctx, o, d)
-}
-
-func (g *gateway) watchLive(ctx context.Context, o client.WatchOptions, d *decoder) error {
-	if o.For > 0 {
-		limited, cancel := context.WithTimeout(ctx, o.For)
-		defer cancel()
-		ctx = limited
-	}
-	sub := g.hub.Subscribe(watchDepth)
-	defer sub.Close()
-	if err := d.to.Flush(); err != nil {
+	g.watchers.Add(1)
+	defer g.watchers.Add(-1)
+	w := &watch{decoder: newDecoder(g.catalog, o.Patterns, to), spool: g.spool, since: o.Since}
+	if err := w.begin(&o); err != nil {
 		return err
 	}
-	for {
-		select {
-		case f := <-sub.Frames():
-			if err := d.frame(f.Data); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if len(sub.Frames()) > 0 {
-			continue
-		}
-		if n := sub.TakeDropped(); n > 0 {
-			if err := d.lost(time.Now(), fmt.Sprintf("this watcher was too slow: %d frames dropped", n)); err != nil {
-				return err
-			}
-		}
-		if err := d.to.Flush(); err != nil {
-			return err
-		}
-	}
-}
-
-func (g *gateway) watchStored(ctx context.Context, o client.WatchOptions, d *decoder) error {
-	reader := g.spool.Read(g.spool.Seek(o.Since))
 	limited := ctx // ends the stream, once it is up to date
 	for {
-		if err := d.readAll(ctx, reader, o.Since); err != nil {
+		if err := w.readAll(ctx); err != nil {
 			return err
 		}
-		if err := d.to.Flush(); err != nil || o.Replay {
+		if err := to.Flush(); err != nil || o.Replay {
 			return err
 		}
 		if o.For > 0 && limited == ctx {
@@ -80,17 +44,115 @@ func (g *gateway) watchStored(ctx context.Context, o client.WatchOptions, d *dec
 			limited, cancel = context.WithTimeout(ctx, o.For)
 			defer cancel()
 		}
-		if err := reader.Wait(limited); err != nil {
-			return ctx.Err() // the time that was asked for is over, or the gateway stops
+		if err := w.reader.Wait(limited); err != nil {
+			if ctx.Err() == nil && limited.Err() != nil {
+				return nil // the time that was asked for is over
+			}
+			return err
 		}
 	}
 }
 
-// decoder turns frames into the samples that a watcher wants.
+// watch is one watcher's way through the spool.
+type watch struct {
+	*decoder
+	spool  *spool.Spool
+	reader *spool.Reader
+	since  time.Time       // what was stored before is left out
+	live   bool            // what it is too slow for is left out
+	half   client.Position // of its record, the first samples are left out: the watcher has them
+}
+
+// begin finds the place in the spool, and tells the watcher.
+func (w *watch) begin(o *client.WatchOptions) error {
+	end := w.spool.End()
+	switch foreign := spool.Position(o.After.Record) >= end; {
+	case !o.After.IsZero() && foreign:
+		w.startAt(w.spool.First())
+		return w.lost(time.Now(), fmt.Sprintf("position %v lies behind the end of what is stored, %d: it is of another spool, or this one is an older "+
+			"copy; the oldest sample that is stored follows", o.After, end-1))
+	case !o.After.IsZero():
+		from := spool.Position(o.After.Record)
+		if o.After.Sample == client.WholeRecord {
+			from++
+		} else {
+			w.half = o.After
+		}
+		w.reader = w.spool.Read(from)
+		w.to.Begin(o.After)
+	case !o.Since.IsZero() || o.Replay:
+		w.startAt(w.spool.Seek(o.Since))
+	default:
+		w.live = true
+		w.startAt(end)
+	}
+	return nil
+}
+
+// startAt begins with the record at a position.
+func (w *watch) startAt(p spool.Position) {
+	w.reader = w.spool.Read(p)
+	w.to.Begin(client.Position{Record: uint64(w.reader.Position()) - 1, Sample: client.WholeRecord})
+}
+
+// readAll sends what is stored, up to the spool's present end.
+func (w *watch) readAll(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := w.keepUp(); err != nil {
+			return err
+		}
+		w.at = client.Position{}
+		record, at, err := w.reader.Next()
+		var loss *spool.LossError
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &loss):
+			w.at = client.Position{Record: uint64(loss.To) - 1, Sample: client.WholeRecord}
+			if err := w.lost(time.Now(), loss.Error()); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("read the spool: %w", err)
+		case record.Stored.Before(w.since):
+			continue
+		}
+		have := uint32(0)
+		if w.half.Record == uint64(at) {
+			have = w.half.Sample
+		}
+		if err := w.record(&record, uint64(at), have); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// keepUp leaves out what a watcher of what happens now is too slow for.
+func (w *watch) keepUp() error {
+	if !w.live {
+		return nil
+	}
+	end := w.spool.End()
+	behind := int64(end) - int64(w.reader.Position())
+	if behind <= watchDepth {
+		return nil
+	}
+	w.reader = w.spool.Read(end - watchDepth)
+	w.at = client.Position{Record: uint64(end) - watchDepth - 1, Sample: client.WholeRecord}
+	return w.lost(time.Now(), fmt.Sprintf("this watcher was too slow: %d frames dropped", behind-watchDepth))
+}
+
+// decoder turns records into the samples that a watcher wants.
 type decoder struct {
 	catalog *catalog.Catalog
 	wanted  func(handle uint32) bool
 	to      api.Sink
+	names   catalog.Block   // of the device whose sample came last
+	out     client.Sample   // what is given to the sink
+	at      client.Position // behind the record in hand; zero: it is none of the spool
+	stored  time.Time       // the record
 }
 
 func newDecoder(c *catalog.Catalog, patterns []string, to api.Sink) *decoder {
@@ -101,70 +163,63 @@ func newDecoder(c *catalog.Catalog, patterns []string, to api.Sink) *decoder {
 	return d
 }
 
-// readAll sends what was stored since, up to the spool's present end.
-func (d *decoder) readAll(ctx context.Context, r *spool.Reader, since time.Time) error {
-	for ctx.Err() == nil {
-		record, _, err := r.Next()
-		var loss *spool.LossError
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &loss):
-			if err := d.lost(time.Now(), loss.Error()); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
-			return fmt.Errorf("read the spool: %w", err)
-		case record.Stored.Before(since):
-			continue
-		}
-		if err := d.frame(record.Data); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+// record sends the samples of a record but the first ones, which the watcher has.
+func (d *decoder) record(r *spool.Record, at uint64, have uint32) error {
+	d.at, d.stored = client.Position{Record: at, Sample: client.WholeRecord}, r.Stored
+	return d.frame(r.Data, have)
 }
 
-// frame sends one frame's samples. A frame that cannot be decoded is told as a loss:
-// it is the driver's fault, and the next frame may be well.
-func (d *decoder) frame(data []byte) error {
+// frame sends the samples of a frame but the first ones. One that cannot be decoded is told
+// as a loss: it is the driver's fault, and the next may be well.
+func (d *decoder) frame(data []byte, have uint32) error {
+	d.names = catalog.Block{} // its units may be others now
 	_, batch, gap, err := plugin.DecodeFrame(data)
 	switch {
-	case err != nil:
+	case err != nil && d.stored.IsZero():
 		return d.lost(time.Now(), fmt.Sprintf("a frame cannot be decoded: %v", err))
+	case err != nil:
+		return d.lost(d.stored, fmt.Sprintf("a frame cannot be decoded: %v", err))
 	case gap != nil:
 		return d.lost(gap.To, gapText(gap))
 	case batch == nil:
 		return nil
 	}
-	if err := batch.Check(); err != nil {
-		return d.lost(time.Now(), fmt.Sprintf("a batch cannot be decoded: %v", err))
-	}
+	n := uint32(0)
 	for s := range batch.Samples() {
-		if !d.wanted(s.Handle) {
+		if n++; n <= have || !d.wanted(s.Handle) {
 			continue
 		}
-		if err := d.sample(&s); err != nil {
+		if err := d.sample(&s, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *decoder) sample(s *engine.HandleSample) error {
-	at, ok := d.catalog.Lookup(s.Handle)
-	if !ok {
-		at.Point = fmt.Sprintf("handle-%d", s.Handle)
+// sample sends the n-th sample of a frame.
+func (d *decoder) sample(s *engine.HandleSample, n uint32) error {
+	if !d.names.Holds(s.Handle) {
+		d.names = d.catalog.Block(s.Handle)
 	}
-	return d.to.Sample(&client.Sample{Link: at.Link, Device: at.Device, Point: at.Point,
-		Value: s.Value, Quality: s.Quality, Time: s.Time, Fault: client.FaultOf(s.Fault)})
+	name, out := d.names.Path(s.Handle), &d.out
+	if name.Link == "" {
+		name.Point = fmt.Sprintf("handle-%d", s.Handle)
+	}
+	out.Link, out.Device, out.Point, out.Unit = name.Link, name.Device, name.Point, name.Unit
+	out.Value, out.Quality, out.Time, out.Fault, out.Stored = s.Value, s.Quality, s.Time, nil, d.stored
+	if s.Fault != nil {
+		out.Fault = client.FaultOf(s.Fault)
+	}
+	if !d.at.IsZero() {
+		out.Position = client.Position{Record: d.at.Record, Sample: n}
+	}
+	return d.to.Sample(out)
 }
 
 // lost tells the watcher that samples are missing. Nobody knows whose they were, so
 // every watcher is told.
 func (d *decoder) lost(at time.Time, text string) error {
-	return d.to.Sample(&client.Sample{Time: at, Fault: &client.Fault{Code: driver.Lost.String(), Text: text}})
+	return d.to.Sample(&client.Sample{Time: at, Fault: &client.Fault{Code: driver.Lost.String(), Text: text}, Position: d.at})
 }
 
 func gapText(g *engine.Gap) string {

@@ -19,7 +19,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	chosen := g.choices.get()
-	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: g.hub.Watchers(),
+	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
 		Warnings: append(g.warnings(), g.depot.Faults()...), Offline: chosen.offlineList()}
 	known := make(map[string]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)

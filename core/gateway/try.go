@@ -218,7 +218,7 @@ func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 	if h.over.Load() {
 		return
 	}
-	if err := h.decoder.frame(frame); err != nil {
+	if err := h.decoder.frame(frame, 0); err != nil {
 		h.over.Store(true)
 		h.broken <- err
 		return

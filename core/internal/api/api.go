@@ -40,6 +40,7 @@ type Gateway interface {
 
 // A Sink takes the samples of one watcher.
 type Sink interface {
+	Begin(after client.Position)   // once, before everything else: where the stream begins
 	Sample(s *client.Sample) error // does not keep s
 	Flush() error                  // called when nothing more is at hand
 }
@@ -78,6 +79,18 @@ type sampleSchema struct {
 	Quality string        `json:"quality" enum:"good,uncertain,bad"`
 	Time    time.Time     `json:"time" doc:"At the source, with nanoseconds"`
 	Fault   *client.Fault `json:"fault,omitempty" doc:"CODE: TEXT, only when the quality is not good"`
+	Unit    string        `json:"unit,omitempty" doc:"To show the value in"`
+
+	Last     *lastSchema `json:"last,omitempty" doc:"The sample is the last value of its point, and not one of a stream"`
+	Stored   time.Time   `json:"stored,omitzero" doc:"When the gateway stored it"`
+	Position string      `json:"position,omitempty" doc:"For after, to go on behind this sample" example:"1204.17"`
+}
+
+// lastSchema describes client.Last.
+type lastSchema struct {
+	Since    time.Time `json:"since,omitzero" doc:"When the sample was sent from which the value has differed by no more than the deadband"`
+	Good     any       `json:"good,omitempty" doc:"Where the quality is not good, the last value that was"`
+	GoodTime time.Time `json:"good_time,omitzero"`
 }
 
 type service struct{ gw Gateway }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"net/http"
 	"reflect"
@@ -18,6 +17,8 @@ const lines = "application/x-ndjson"
 
 type samplesInput struct {
 	Pattern []string  `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
+	Last    bool      `query:"last" doc:"Begin with the last value of every point: lines with \"last\", which are not of the stream"`
+	After   string    `query:"after" doc:"Go on after this position, which a line of an earlier stream has: nothing is missing and nothing comes twice" example:"1204.17"`
 	Since   time.Time `query:"since" doc:"Send what was stored from this time on first, then go on live"`
 	Replay  bool      `query:"replay" doc:"End when all that is stored has been sent"`
 	For     string    `query:"for" doc:"End so long after the stream is up to date" example:"10s"`
@@ -26,13 +27,21 @@ type samplesInput struct {
 func (s *service) registerSamples(a huma.API) {
 	op := operation(http.MethodGet, "/v1/samples", "samples", "Stream samples, one a line, until the caller goes", http.StatusBadRequest)
 	op.Responses = map[string]*huma.Response{"200": {
-		Description: "Samples, one a line. A line with the code \"lost\" says that samples are missing.",
-		Content:     map[string]*huma.MediaType{lines: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Sample](), true, "Sample")}},
+		Description: "Samples, one a line. A line with the code \"lost\" says that samples are missing. A stream that is cut off, and not ended, " +
+			"is to be asked for again after the position of its last line; the header has the position that it begins after.",
+		Headers: map[string]*huma.Param{client.PositionHeader: {Schema: &huma.Schema{Type: huma.TypeString}, Description: "The position that the stream begins after"}},
+		Content: map[string]*huma.MediaType{lines: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Sample](), true, "Sample")}},
 	}}
 	huma.Register(a, op, func(ctx context.Context, in *samplesInput) (*huma.StreamResponse, error) {
-		o := client.WatchOptions{Patterns: in.Pattern, Since: in.Since, Replay: in.Replay}
+		o := client.WatchOptions{Patterns: in.Pattern, Last: in.Last, Since: in.Since, Replay: in.Replay}
+		var err error
+		if o.After, err = client.ParsePosition(in.After); err != nil {
+			return nil, badRequest("after=" + shorten(in.After) + ": give a position as a line of samples has it, such as 1204.17")
+		}
+		if !o.After.IsZero() && !o.Since.IsZero() {
+			return nil, badRequest("after and since both say where to begin: give one")
+		}
 		if in.For != "" {
-			var err error
 			if o.For, err = time.ParseDuration(in.For); err != nil || o.For <= 0 {
 				return nil, badRequest("for=" + in.For + ": use a time like 10s or 5m")
 			}
@@ -44,33 +53,72 @@ func (s *service) registerSamples(a huma.API) {
 	})
 }
 
-// stream sends samples until the watcher goes. Its error has nowhere to go: the
-// header is out, and a watcher that has gone needs none.
+// stream sends samples until the watcher goes or has all that it asked for. Where it ends
+// before that it is cut off, so that a watcher can tell: the header is out, and an error
+// has nowhere else to go.
 func (s *service) stream(hctx huma.Context, o client.WatchOptions) {
 	_, w := humago.Unwrap(hctx)
 	hctx.SetHeader("Content-Type", lines)
-	hctx.SetStatus(http.StatusOK)
-	sink := &lineSink{to: bufio.NewWriterSize(w, 32<<10), control: http.NewResponseController(w)}
-	_ = s.gw.Watch(hctx.Context(), o, sink)
-	_ = sink.Flush()
+	sink := &lineSink{w: w, control: http.NewResponseController(w), buffer: make([]byte, 0, sinkBytes+sinkBytes/8), dirty: true}
+	err := s.gw.Watch(hctx.Context(), o, sink)
+	if err != nil && !sink.begun && len(sink.buffer) == 0 && hctx.Context().Err() == nil {
+		writeProblem(w, err)
+		return
+	}
+	if flushed := sink.Flush(); err != nil || flushed != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
+
+// sinkBytes is how much a sink gathers before it writes.
+const sinkBytes = 64 << 10
 
 // lineSink writes samples as lines of JSON.
 type lineSink struct {
-	to      *bufio.Writer
+	w       http.ResponseWriter
 	control *http.ResponseController
-	line    []byte
+	encoder client.Encoder
+	buffer  []byte
+	begun   bool // the header is out
+	dirty   bool // something was written since the last flush
 }
 
+// Begin implements Sink.
+func (l *lineSink) Begin(after client.Position) {
+	l.w.Header().Set(client.PositionHeader, after.String())
+	l.w.WriteHeader(http.StatusOK)
+	l.begun = true
+}
+
+// Sample implements Sink.
 func (l *lineSink) Sample(s *client.Sample) error {
-	l.line = append(s.AppendJSON(l.line[:0]), '\n')
-	_, err := l.to.Write(l.line)
+	l.buffer = append(l.encoder.Append(l.buffer, s), '\n')
+	if len(l.buffer) < sinkBytes {
+		return nil
+	}
+	return l.write()
+}
+
+func (l *lineSink) write() error {
+	l.begun, l.dirty = true, true
+	_, err := l.w.Write(l.buffer)
+	l.buffer = l.buffer[:0]
+	if cap(l.buffer) > 4*sinkBytes { // of one long text
+		l.buffer = make([]byte, 0, sinkBytes+sinkBytes/8)
+	}
 	return err
 }
 
+// Flush implements Sink.
 func (l *lineSink) Flush() error {
-	if err := l.to.Flush(); err != nil {
-		return err
+	if len(l.buffer) > 0 {
+		if err := l.write(); err != nil {
+			return err
+		}
 	}
+	if !l.dirty {
+		return nil
+	}
+	l.dirty = false
 	return l.control.Flush()
 }

@@ -192,19 +192,36 @@ func (v *view) find(handle uint32) *block {
 	return &v.blocks[i]
 }
 
-// Lookup names the point that a handle belongs to, or belonged to: devices and
-// points that are no longer configured are named too.
+// A Block is the names of a device's points, which have consecutive handles. The zero
+// Block has none.
+type Block struct{ of *block }
+
+// Holds reports whether a handle is one of the block's.
+func (b Block) Holds(handle uint32) bool {
+	return b.of != nil && handle >= b.of.first && uint64(handle) < b.of.end()
+}
+
+// Path names the point of a handle; it is zero where the block does not hold it.
+func (b Block) Path(handle uint32) Path {
+	if !b.Holds(handle) {
+		return Path{}
+	}
+	i := handle - b.of.first
+	p := Path{Link: b.of.link, Device: b.of.name, Point: b.of.table.names[i]}
+	if len(b.of.units) > 0 {
+		p.Unit = b.of.units[i]
+	}
+	return p
+}
+
+// Block returns the block that a handle is in. Devices and points that are no longer
+// configured have theirs too.
+func (c *Catalog) Block(handle uint32) Block { return Block{c.view.Load().find(handle)} }
+
+// Lookup names the point that a handle belongs to, or belonged to.
 func (c *Catalog) Lookup(handle uint32) (Path, bool) {
-	b := c.view.Load().find(handle)
-	if b == nil {
-		return Path{}, false
-	}
-	i := handle - b.first
-	p := Path{Link: b.link, Device: b.name, Point: b.table.names[i]}
-	if len(b.units) > 0 {
-		p.Unit = b.units[i]
-	}
-	return p, true
+	b := c.Block(handle)
+	return b.Path(handle), b.of != nil
 }
 
 // Find returns the handle of a point: by the newest configuration that had its
