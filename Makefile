@@ -83,6 +83,7 @@ load: build ## 1,000 devices for 60 s, counted by the witness (Modbus, then MQTT
 chaos: build ## The long versions of the tests that break things
 	$(GO) test -tags chaos -count=1 -timeout 30m ./core/internal/spool/ ./core/internal/depot/ ./core/internal/supervise/
 	$(GO) test -tags chaos -count=1 -v -p 1 -timeout 40m ./test/chaos/... ./test/nasty/
+	$(GO) test -tags chaos -count=1 -v -timeout 40m -run NoGhost ./test/e2e/
 
 .PHONY: peers
 peers: build ## Install (Debian packages) and run the tests against programs that are not ours
