@@ -70,7 +70,7 @@ func (g *gateway) start(ctx context.Context) error {
 // vetting checks c, of which only what is new must have its driver there.
 func (g *gateway) vetting(c *config.Config) *vetting {
 	states := g.inForce.Load().states
-	return &vetting{config: c, drivers: g.drivers, packages: g.depot, start: vetLimit, attached: g.o.Attach,
+	return &vetting{config: c, drivers: g.drivers, packages: g.depot, start: launchLimit, attached: g.o.Attach,
 		known: func(kind string) bool { return states[kind] != nil }}
 }
 

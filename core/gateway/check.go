@@ -25,8 +25,11 @@ import (
 )
 
 const (
-	// vetLimit bounds the start of a driver and each of its answers.
-	vetLimit = 30 * time.Second
+	// vetLimit bounds the check of a configuration, launchLimit the start of a driver in it,
+	// and answerLimit its answer: one that hangs must not hold up the check of the others.
+	vetLimit    = 30 * time.Second
+	launchLimit = 12 * time.Second
+	answerLimit = 10 * time.Second
 	// firstStart is how long the gateway's own start waits for its drivers, all together:
 	// one that hangs must not hold up the others. It is supervised all the same.
 	firstStart = 2 * time.Second
@@ -55,7 +58,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
 	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
 	defer drivers.Close(false)
-	v := &vetting{config: c, drivers: drivers, packages: packages, start: vetLimit}
+	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit}
 	unready, err := v.vet(ctx)
 	if err != nil {
 		return nil, err
@@ -206,6 +209,8 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 	if p == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	found, err := p.Validate(ctx, state)
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -138,6 +138,7 @@ func (s watchedSpool) Gather() {
 // run serves until ctx is done.
 func (g *gateway) run(ctx context.Context) error {
 	ctx, g.stop = untilStopped(ctx)
+	context.AfterFunc(ctx, func() { g.drivers.BeginClose(!g.stopDrivers.Load()) }) // so that nothing waits for a driver that does not answer
 	defer func() {
 		g.stop()
 		g.upgrades.end()

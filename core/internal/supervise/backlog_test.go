@@ -97,6 +97,74 @@ func TestNoLinkMovesWhileTheSpoolIsFull(t *testing.T) {
 	}
 }
 
+// A driver that says in Drain that it has what it has not, and trickles, holds up the end for
+// a bounded time, and it is told which it was.
+func TestAnEndIsNotHeldUp(t *testing.T) {
+	hold := func(p *fakeProcess, a *fakeAttachment) {
+		p.drained.LastSequence = 1 << 40
+		p.onDrain = func() {
+			go func() {
+				for seq := uint64(1); !isDone(a.done); seq++ {
+					time.Sleep(4 * time.Second)
+					a.frame(seq)
+				}
+			}()
+		}
+	}
+	hang := func(p *fakeProcess, _ *fakeAttachment) { p.hangs.Store(true) }
+	lag := func(p *fakeProcess, _ *fakeAttachment) {
+		p.slow = func() time.Duration { return 10 * time.Minute } // also in Apply, which is in hand
+	}
+	for name, does := range map[string]func(*fakeProcess, *fakeAttachment){"trickles": hold, "hangs in Drain": hang, "hangs in Apply": lag} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newPool(t, nil)
+				r.set(1)
+				p := <-r.starts
+				a := p.attachment()
+				time.Sleep(time.Second)
+				does(p, a)
+				if name == "hangs in Apply" {
+					r.set(2)
+					synctest.Wait()
+				}
+				began := time.Now()
+				r.s.Close(false)
+				took := time.Since(began)
+				if name == "hangs in Apply" {
+					took -= 10 * time.Minute // which the fake lags at its end
+				}
+				time.Sleep(5 * time.Second) // it trickles no more
+				if took > 30*time.Second || !p.wasStopped() {
+					t.Errorf("Close took %v, stopped %v", took, p.wasStopped())
+				}
+				if name != "hangs in Apply" && !strings.Contains(r.log.String(), "driver process is killed: it did not give all that it had before its end") {
+					t.Errorf("it is not told:\n%s", r.log.String())
+				}
+			})
+		})
+	}
+}
+
+// A detached process that hangs in a call does not hold up the core's end either, and goes on.
+func TestLettingGoDoesNotWaitForACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPool(t, nil)
+		r.want(supervise.Desired{State: state(1, "line"), Detach: true})
+		p := <-r.starts
+		p.attachment()
+		time.Sleep(time.Second)
+		p.slow = func() time.Duration { return 10 * time.Minute }
+		r.want(supervise.Desired{State: state(2, "line"), Detach: true})
+		synctest.Wait()
+		began := time.Now()
+		r.s.Close(true)
+		if took := time.Since(began); took > 10*time.Second || !p.wasReleased() || p.wasStopped() {
+			t.Errorf("Close took %v, released %v, stopped %v", took, p.wasReleased(), p.wasStopped())
+		}
+	})
+}
+
 // What is to be stopped may go on giving what it has as long as it does.
 func TestAnEndTakesItsTimeWhileFramesCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

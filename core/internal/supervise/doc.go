@@ -38,7 +38,8 @@
 // A life ends by exit, by signal, or by hanging: its heartbeats stop, or its
 // engine's progress does. The first restart of a member that was healthy is made at once,
 // those that follow after 100 ms to 60 s, and a healthy minute forgives them all. Five
-// deaths in five minutes put a member in quarantine, which Enable, a changed
+// deaths in five minutes put a member in quarantine, from which it is tried again after two
+// minutes, then after twice as long each time, up to an hour; Enable, a changed
 // state or a changed image lifts. A spare that is warm takes the place of a
 // primary that died, with its record of deaths.
 //

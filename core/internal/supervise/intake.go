@@ -261,18 +261,31 @@ func (i *intake) Event(e engine.Event) {
 	i.pool.note(i, e)
 }
 
-// await waits until a sequence has been reached, and for no longer than patience while
-// nothing comes although the spool takes it.
-func (i *intake) await(ctx context.Context, dead <-chan struct{}, patience time.Duration, sequence uint64, reached func() uint64) error {
+// waiting bounds how long frames are waited for. Time in which the spool takes nothing does
+// not count.
+type waiting struct {
+	patience time.Duration // while nothing comes
+	most     time.Duration // in all; 0: as long as something comes
+}
+
+// await waits until a sequence has been reached.
+func (i *intake) await(ctx context.Context, dead <-chan struct{}, w waiting, sequence uint64, reached func() uint64) error {
 	look := time.NewTicker(100 * time.Millisecond) // a pulse can be another's
 	defer look.Stop()
 	last, grown := uint64(0), time.Now()
-	for n := reached(); n < sequence; n = reached() {
-		if n > last || i.blocked() {
-			last, grown = n, time.Now()
+	var waited time.Duration
+	for n, before := reached(), grown; n < sequence; n = reached() {
+		now := time.Now()
+		if !i.blocked() {
+			waited += now.Sub(before)
 		}
-		if time.Since(grown) >= patience {
-			return fmt.Errorf("frames %d to %d were not stored in time", n+1, sequence)
+		before = now
+		if n > last || i.blocked() {
+			last, grown = n, now
+		}
+		if now.Sub(grown) >= w.patience || w.most > 0 && waited >= w.most {
+			return fmt.Errorf("frames %d to %d were not stored in time: it said that it has them, and gave none for %v, or not all in %v",
+				n+1, sequence, now.Sub(grown).Round(time.Second), waited.Round(time.Second))
 		}
 		select {
 		case <-i.moved:

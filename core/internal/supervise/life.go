@@ -95,7 +95,7 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 	p := l.m.pool
 	l.busy = true
 	p.work.Go(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, limit)
+		ctx, cancel := context.WithTimeout(p.hurry, limit)
 		defer cancel()
 		err := f(ctx)
 		p.do(func() {
@@ -257,11 +257,11 @@ func (l *life) judge() {
 // kill ends a process that is of no use any more. What follows comes with its
 // death.
 func (l *life) kill(cause error) {
-	if l.killed || l.over {
-		return
+	p := l.m.pool
+	if l.killed || l.over || p.closing && p.keep && l.detached {
+		return // the last is let go as it is, and the next core judges it
 	}
 	l.killed, l.cause = true, cause
-	p := l.m.pool
 	p.work.Go(func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -291,7 +291,7 @@ func (l *life) ended() {
 	m.tail = exit.Stderr
 	m.life = nil
 	wasActive := l.held() > 0
-	p.bury(l, func() {
+	p.bury(l, false, func() {
 		switch {
 		case (l.attached || l.adopted) && l.held() > 0:
 			p.losses = append(p.losses, l.loss(cause))
@@ -304,8 +304,9 @@ func (l *life) ended() {
 
 // bury frees the links of a process that is dead, and waits until nothing is left of it;
 // one that is not dead is ended before. To wait first would cost every takeover
-// what the kernel takes to close an inotify: 12 ms, and now and then 300.
-func (p *pool) bury(l *life, and func()) {
+// what the kernel takes to close an inotify: 12 ms, and now and then 300. With kill it is not
+// asked to end.
+func (p *pool) bury(l *life, kill bool, and func()) {
 	p.dying++
 	a, broken := l.attachment, l.broken
 	l.acknowledgeBy(nil)
@@ -325,6 +326,9 @@ func (p *pool) bury(l *life, and func()) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 		defer cancel()
+		if kill {
+			cancel()
+		}
 		if err := l.proc.Stop(ctx); err != nil {
 			p.logger.Warn("stop a driver process", "err", err)
 		}

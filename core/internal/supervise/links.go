@@ -250,7 +250,7 @@ func (l *life) drain(links []*link) {
 			return err
 		}
 		h.data = drained.HandOff
-		return l.await(ctx, l.proc.Done(), limit, drained.LastSequence, l.takenUpTo)
+		return l.await(ctx, l.proc.Done(), waiting{patience: limit, most: giveLimit}, drained.LastSequence, l.takenUpTo)
 	}, func(err error) {
 		for _, ln := range links {
 			ln.moving = false

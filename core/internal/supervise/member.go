@@ -15,8 +15,10 @@ import (
 const (
 	applyLimit    = 30 * time.Second
 	attachLimit   = 5 * time.Second
-	drainLimit    = 5 * time.Second // for all links, at the end; and for each sign that it goes on giving what it has
-	endLimit      = time.Minute     // until it has given all
+	drainLimit    = 5 * time.Second  // for all links, at the end; and for each sign that it goes on giving what it has
+	giveLimit     = 20 * time.Second // until it has given all, but for the time in which the spool takes nothing
+	endLimit      = 30 * time.Second // with that
+	hurryLimit    = 5 * time.Second  // for what is in hand when the pool is closed
 	moveLimit     = 10 * time.Second
 	backLimit     = 4 * time.Second // to give links back to the version before
 	activateLimit = 10 * time.Second
@@ -106,6 +108,9 @@ func (m *member) step() {
 	case l == nil && m.leaving:
 		m.remove(p.stopCause())
 	case l == nil:
+		if m.state == Quarantined && time.Until(m.retry) <= 0 {
+			m.enter(Verified, "tried once more after a quarantine")
+		}
 		if m.record != nil || m.state == Verified || m.state == BackingOff && time.Until(m.retry) <= 0 {
 			m.launch()
 		}
@@ -275,8 +280,13 @@ func (m *member) fall(cause error, death, wasActive bool) {
 	now := time.Now()
 	pause := m.next(now, wasActive)
 	if death && m.dies(now) {
-		m.enter(Quarantined, fmt.Sprintf("%d deaths in %v, the last: %v", maxDeaths, deathsWithin, cause))
-		m.log().Error("driver is quarantined: it is not started again before `fieldloom driver enable`, a change of its configuration or another version", "err", cause)
+		pause, why := m.lock(), "it died again after a quarantine"
+		if m.locked == 1 {
+			why = fmt.Sprintf("%d deaths in %v, the last", maxDeaths, deathsWithin)
+		}
+		m.retry = now.Add(pause)
+		m.enter(Quarantined, fmt.Sprintf("%s: %v", why, cause))
+		m.log().Error("driver is quarantined: `fieldloom driver enable`, a change of its configuration or another version starts it before", "err", cause, "retry", pause)
 		return
 	}
 	m.retry = now.Add(pause)

@@ -22,6 +22,8 @@ type pool struct {
 	lines  *logbook
 	ctx    context.Context // of every operation; done once they are not worth waiting for
 	cancel context.CancelFunc
+	hurry  context.Context // of an operation of a process; done a while after the pool is closed
+	hasten context.CancelFunc
 	work   sync.WaitGroup // operations
 	done   chan struct{}  // closed when the pool has ended
 	timer  *time.Timer    // when reconcile is to look again by itself
@@ -75,6 +77,7 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 		changed: make(chan struct{}), links: make(map[string]*link),
 	}
 	p.timer.Stop()
+	p.hurry, p.hasten = context.WithCancel(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.adoptAll(adopted)
@@ -240,12 +243,13 @@ func (p *pool) isFree(m *member) bool {
 
 // nextLook is how long until something has to be looked at by itself.
 func (p *pool) nextLook() (wait time.Duration, ok bool) {
-	wait = time.Hour
+	const never = 24 * time.Hour // longer than anything that is waited for
+	wait = never
 	for _, m := range p.members {
-		due := time.Hour
+		due := never
 		switch {
 		case m.launching != nil:
-		case m.life == nil && m.state == BackingOff:
+		case m.life == nil && (m.state == BackingOff || m.state == Quarantined):
 			due = time.Until(m.retry)
 		case m.life != nil && m.life.attachment != nil:
 			due = watchEvery
@@ -254,7 +258,7 @@ func (p *pool) nextLook() (wait time.Duration, ok bool) {
 		}
 		wait = min(wait, due)
 	}
-	return max(wait, 0), wait < time.Hour
+	return max(wait, 0), wait < never
 }
 
 // watch looks for processes that hang.
@@ -299,6 +303,7 @@ func (p *pool) leave() {
 func (p *pool) close(keepDetached bool) {
 	if !p.closing {
 		p.closing, p.keep = true, keepDetached
+		time.AfterFunc(hurryLimit, p.hasten)
 	}
 }
 

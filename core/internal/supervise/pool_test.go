@@ -178,13 +178,43 @@ func TestANewStateLiftsTheQuarantine(t *testing.T) {
 		r.set(1)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s := r.status(); s.State != supervise.Quarantined || r.launches() != 5 {
+		if s := r.status(); s.State != supervise.Quarantined || r.launches() != 9 { // after 2, 6, 14 and 30 minutes
 			t.Fatalf("%d starts, status %+v", r.launches(), s)
 		}
 		r.fail.Store(nil)
 		r.set(2)
 		synctest.Wait()
 		r.holders("line")
+	})
+}
+
+// A quarantine is not for ever: the driver is tried again, at longer and longer intervals, and
+// what has been well for a minute is forgiven.
+func TestAQuarantineIsTriedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPool(t, nil)
+		defer r.s.Close(false)
+		r.failWith("exit status 1")
+		r.set(1)
+		time.Sleep(8 * time.Hour)
+		synctest.Wait()
+		for i, want := range []int{2, 4, 8, 16, 32, 60, 60} {
+			if pause := r.times[5+i].Sub(r.times[4+i]); pause != time.Duration(want)*time.Minute {
+				t.Errorf("after quarantine %d it was tried after %v, want %d min", i+1, pause, want)
+			}
+		}
+		s := r.status()
+		if s.State != supervise.Quarantined || !strings.Contains(s.Cause, "it died again after a quarantine") || time.Until(s.Processes[0].Retry) <= 0 {
+			t.Errorf("status %+v", s)
+		}
+		r.fail.Store(nil)
+		p := <-r.starts // by itself
+		time.Sleep(2 * time.Minute)
+		r.holders("line")
+		p.die("killed")
+		if again := <-r.starts; again == nil || r.status().State == supervise.Quarantined {
+			t.Error("one death after two healthy minutes is a quarantine")
+		}
 	})
 }
 

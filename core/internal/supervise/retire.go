@@ -22,7 +22,10 @@ func (m *member) retire() {
 			}
 			l.over = true
 			close(l.gone)
-			p.bury(l, func() {
+			if err != nil {
+				l.m.log().Error("driver process is killed: it did not give all that it had before its end", "err", err)
+			}
+			p.bury(l, err != nil, func() {
 				if err != nil && attached && l.held() > 0 {
 					p.losses = append(p.losses, l.loss(fmt.Errorf("process %d did not give all that it had before it was stopped: %w", l.proc.PID(), err)))
 				}
@@ -40,17 +43,19 @@ func (l *life) drainAll(attached bool) error {
 	call, cancelCall := context.WithTimeout(ctx, drainLimit)
 	defer cancelCall()
 	drained, err := l.proc.Drain(call, nil)
-	if err == nil && attached {
-		err = l.await(ctx, l.proc.Done(), drainLimit, drained.LastSequence, l.takenUpTo)
-		l.m.pool.s.o.Spool.Commit()
-	}
-	if err == nil && attached {
-		err = l.await(ctx, l.proc.Done(), drainLimit, drained.LastSequence, l.storedUpTo)
-	}
 	if err != nil {
-		l.m.pool.logger.Warn("drain", "pid", l.proc.PID(), "err", err)
+		return fmt.Errorf("drain: %w", err)
 	}
-	return err
+	if !attached {
+		return nil
+	}
+	wait := waiting{patience: drainLimit, most: giveLimit}
+	err = l.await(ctx, l.proc.Done(), wait, drained.LastSequence, l.takenUpTo)
+	l.m.pool.s.o.Spool.Commit()
+	if err != nil {
+		return err
+	}
+	return l.await(ctx, l.proc.Done(), wait, drained.LastSequence, l.storedUpTo)
 }
 
 // release lets go of a detached process: it goes on, and the next core adopts it.

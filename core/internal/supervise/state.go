@@ -16,7 +16,7 @@ const (
 	Active                   // it holds links
 	Draining                 // its links are being finished and closed
 	BackingOff               // the process died or would not start; another follows
-	Quarantined              // it died too often: it waits for an operator, a new state or a new image
+	Quarantined              // it died too often: it waits for a long time, an operator, a new state or a new image
 	Stopped                  // for good
 )
 

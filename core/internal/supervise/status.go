@@ -171,7 +171,7 @@ func (s *Supervisor) Runs(kind string) (list []Run) {
 func (m *member) status() ProcessStatus {
 	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause, Over: m.isOver(),
 		Restarts: m.restarts(), Stderr: m.tail}
-	if m.state == BackingOff {
+	if m.state == BackingOff || m.state == Quarantined {
 		s.Retry = m.retry
 	}
 	if !m.pool.isPrimary(m) {

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -139,17 +140,27 @@ func (s *Supervisor) Events(since uint64) (list []Event, more <-chan struct{}) {
 // drained is stored before it returns. With keepDetached, processes that are
 // detached are let go instead, and go on. It is safe twice.
 func (s *Supervisor) Close(keepDetached bool) {
-	s.mu.Lock()
-	s.closed = true
-	var pools []*pool
-	for _, p := range s.pools {
-		pools = append(pools, p)
-		p.do(func() { p.close(keepDetached) })
-	}
-	s.mu.Unlock()
-	for _, p := range pools {
+	s.BeginClose(keepDetached)
+	for _, p := range s.all() {
 		<-p.done
 	}
+}
+
+// BeginClose begins what Close waits for: nothing is started any more, and an upgrade in hand
+// ends where it is.
+func (s *Supervisor) BeginClose(keepDetached bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, p := range s.pools {
+		p.do(func() { p.close(keepDetached) })
+	}
+}
+
+func (s *Supervisor) all() []*pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.pools))
 }
 
 func (s *Supervisor) find(kind string) *pool {

@@ -13,15 +13,20 @@ const (
 	healthy      = time.Minute // of life, after which everything is forgiven
 	maxDeaths    = 5
 	deathsWithin = 5 * time.Minute
+
+	// A quarantine lasts two minutes, each that follows twice as long.
+	firstQuarantine = 2 * time.Minute
+	lastQuarantine  = time.Hour
 )
 
 // trouble is what is remembered of deaths.
 type trouble struct {
-	retry   time.Time // of the next start, while it backs off
+	retry   time.Time // of the next start, while it backs off or is in quarantine
 	began   time.Time // of the present or last life
 	deaths  []time.Time
 	pause   *backoff.ExponentialBackOff
 	failing bool // a failure has not been forgiven
+	locked  int  // how many quarantines in a row there were
 }
 
 func newTrouble() trouble {
@@ -34,7 +39,7 @@ func newTrouble() trouble {
 // was healthy.
 func (t *trouble) next(now time.Time, wasActive bool) time.Duration {
 	if wasActive && now.Sub(t.began) >= healthy {
-		t.failing = false
+		t.failing, t.locked = false, 0
 		t.pause.Reset()
 	}
 	if !t.failing && wasActive {
@@ -45,8 +50,15 @@ func (t *trouble) next(now time.Time, wasActive bool) time.Duration {
 	return t.pause.NextBackOff()
 }
 
-// dies counts a death and tells whether it was one too many.
+// dies counts a death and reports whether it was one too many: after a quarantine, before a
+// healthy minute, every one is.
 func (t *trouble) dies(now time.Time) bool {
 	t.deaths = slices.DeleteFunc(append(t.deaths, now), func(at time.Time) bool { return now.Sub(at) > deathsWithin })
-	return len(t.deaths) >= maxDeaths
+	return t.locked > 0 || len(t.deaths) >= maxDeaths
+}
+
+// lock is how long the next quarantine lasts.
+func (t *trouble) lock() time.Duration {
+	t.locked++
+	return min(firstQuarantine<<min(t.locked-1, 10), lastQuarantine)
 }
