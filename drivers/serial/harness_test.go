@@ -19,7 +19,15 @@ import (
 	"github.com/fieldloom/fieldloom/drivers/serial"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// envPort makes this test binary a process that has a port open.
+const envPort = "TEST_PORT"
+
+func TestMain(m *testing.M) {
+	if port := os.Getenv(envPort); port != "" {
+		held(port)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of the tests; it is only reached when a test fails.
 const patience = 20 * time.Second

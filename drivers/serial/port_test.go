@@ -1,10 +1,19 @@
 package serial_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/drivers/serial"
@@ -122,4 +131,74 @@ func TestAfterGarbage(t *testing.T) {
 		}
 	}
 	t.Error("no answer after garbage")
+}
+
+// held makes this test binary a process that has a port open until it is killed.
+func held(port string) {
+	text := json.RawMessage(`{"port": ` + strconv.Quote(port) + `, "terminator": "\n"}`)
+	_, err := serial.New().Open(context.Background(), driver.LinkConfig{Name: "l", Timeout: time.Second, Settings: text}, driver.Env{})
+	fmt.Println("open:", err)
+	select {}
+}
+
+// The port of a driver that was killed is free at once, also where the terminal lives on:
+// nothing of exclusive use is left on it.
+func TestPortOfAKilledDriverIsFree(t *testing.T) {
+	i := newInstrument(t, func(string) string { return "1\r\n" })
+	for range 3 {
+		holder := exec.Command(os.Args[0])
+		holder.Env = []string{envPort + "=" + i.path}
+		out, err := holder.StdoutPipe()
+		check(t, err)
+		check(t, holder.Start())
+		said, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil || said != "open: <nil>\n" {
+			t.Errorf("%q, %v", said, err)
+		}
+		check(t, holder.Process.Kill())
+		_ = holder.Wait()
+		tty, err := os.OpenFile(i.path, os.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			t.Fatalf("after the kill: %v", err)
+		}
+		if flag, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGEXCL); err != nil || flag != 0 {
+			t.Fatalf("exclusive use is %d, %v: who is not root cannot open the port any more", flag, err)
+		}
+		check(t, tty.Close())
+	}
+	again := openLink(t, i, patience, "")
+	_, err := reader(t, again, config(t, `{"requests": {"v": {"send": "V?"}}}`, "v:0"))()
+	check(t, err)
+}
+
+// A port has the mode that its link says, at any rate.
+func TestMode(t *testing.T) {
+	const framing = unix.CSIZE | unix.CSTOPB | unix.PARENB | unix.PARODD | unix.CMSPAR | unix.CRTSCTS
+	for _, tc := range []struct {
+		keys string
+		rate uint32
+		want uint32
+	}{
+		{``, 9600, unix.CS8},
+		{`, "baud": 115200, "data_bits": 7, "parity": "even", "stop_bits": 2`, 115200, unix.CS7 | unix.PARENB | unix.CSTOPB},
+		{`, "baud": 31250, "parity": "odd"`, 31250, unix.CS8 | unix.PARENB | unix.PARODD},
+		{`, "parity": "mark"`, 9600, unix.CS8 | unix.PARENB | unix.PARODD | unix.CMSPAR},
+		{`, "data_bits": 5, "parity": "space"`, 9600, unix.CS5 | unix.PARENB | unix.CMSPAR},
+	} {
+		i := newInstrument(t, nil)
+		l := openLink(t, i, patience, tc.keys)
+		tty, err := os.OpenFile(i.path, os.O_RDWR|unix.O_NOCTTY, 0)
+		check(t, err)
+		mode, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS2)
+		check(t, err)
+		// A pseudo terminal keeps 8 bits without parity, whatever it was told.
+		if mode.Ospeed != tc.rate || mode.Ispeed != tc.rate || mode.Cflag&(framing&^(unix.CSIZE|unix.PARENB)) != tc.want&^(unix.CSIZE|unix.PARENB) {
+			t.Errorf("%s: rate %d and %d, flags %#o, want %#o", tc.keys, mode.Ispeed, mode.Ospeed, mode.Cflag&framing, tc.want)
+		}
+		if mode.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 || mode.Oflag&unix.OPOST != 0 || mode.Iflag&(unix.ICRNL|unix.IXON) != 0 {
+			t.Errorf("%s: bytes are not passed on as they are: %+v", tc.keys, mode)
+		}
+		check(t, tty.Close())
+		check(t, l.Close(t.Context()))
+	}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"go.bug.st/serial"
-
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -71,11 +69,6 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 	v, err := time.ParseDuration(s)
 	*d = duration(v)
 	return err
-}
-
-var parities = map[string]serial.Parity{
-	"none": serial.NoParity, "odd": serial.OddParity, "even": serial.EvenParity,
-	"mark": serial.MarkParity, "space": serial.SpaceParity,
 }
 
 const maxMaxLine = 1 << 20
