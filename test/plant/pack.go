@@ -47,8 +47,8 @@ func (b Binaries) key() string { return filepath.Join(string(b), "build.key") }
 // beside fieldloom, where a gateway finds it by itself.
 func (b Binaries) Trust() string { return filepath.Join(string(b), "trust.yaml") }
 
-// Executables is the directory of driver-NAME, which are packed.
-func (b Binaries) Executables() string { return filepath.Join(string(b), "executables") }
+// Executables is the directory of fieldloom and of driver-NAME, which are packed.
+func (b Binaries) Executables() string { return string(b) }
 
 // Drivers is the drivers directory, with the packages.
 func (b Binaries) Drivers() string { return filepath.Join(string(b), "drivers") }

@@ -33,22 +33,15 @@ var build = sync.OnceValues(func() (Binaries, error) {
 	if err != nil {
 		return "", err
 	}
-	drivers := filepath.Join(dir, "executables") + "/" // the slash makes it a folder for go build
-	for _, d := range []string{drivers, filepath.Join(dir, "drivers")} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return "", err
-		}
+	if err := os.Mkdir(filepath.Join(dir, "drivers"), 0o755); err != nil {
+		return "", err
 	}
-	for _, args := range [][]string{
-		{filepath.Join(dir, "fieldloom"), "./cmd/fieldloom"},
-		{drivers, "./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial"},
-	} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o"}, args...)...)
-		cmd.Dir = root()
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("go build: %w\n%s", err, text)
-		}
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/fieldloom",
+		"./drivers/modbus/cmd/driver-modbus", "./drivers/mqtt/cmd/driver-mqtt", "./drivers/serial/cmd/driver-serial")
+	cmd.Dir = root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, text)
 	}
 	return Binaries(dir), packBuilt(Binaries(dir))
 })
