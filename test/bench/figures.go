@@ -17,6 +17,9 @@ type bench struct {
 	bin    string
 	runs   int
 	length time.Duration
+	links  string        // of scale: LINKS/INSTANCES, with commas
+	period time.Duration // of scale
+	keep   string        // of scale: where to keep the gateway's logs; empty: nowhere
 }
 
 // settle is how long a gateway runs before it is measured: start, first
@@ -33,6 +36,7 @@ var figures = []struct {
 	{"growth", (*bench).growth},
 	{"start", (*bench).start},
 	{"idle", (*bench).idle},
+	{"scale", (*bench).scale},
 }
 
 // load is what a gateway used while it polled for a run's length.

@@ -31,9 +31,9 @@ func (f fleetConfig) links() string {
 	return links.String()
 }
 
-// writeConfig lays a configuration into dir.
-func writeConfig(dir, drivers, links string) error {
-	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ndetach: false\n", drivers)
+// writeConfig lays a configuration into dir; settings are further keys of the gateway.
+func writeConfig(dir, drivers, links, settings string) error {
+	main := fmt.Sprintf("gateway: bench\ndrivers: %q\ndetach: false\n%s", drivers, settings)
 	if err := os.MkdirAll(filepath.Join(dir, "links"), 0o700); err != nil {
 		return err
 	}
@@ -52,12 +52,15 @@ type gateway struct {
 }
 
 // startGateway runs the built gateway with links over a fresh directory.
-func startGateway(bin, links string) (*gateway, error) {
+func startGateway(bin, links string) (*gateway, error) { return startGatewayWith(bin, links, "") }
+
+// startGatewayWith has further keys in its configuration.
+func startGatewayWith(bin, links, settings string) (*gateway, error) {
 	dir, err := os.MkdirTemp("", "fieldloom-bench-")
 	if err != nil {
 		return nil, err
 	}
-	if err := writeConfig(dir, filepath.Join(filepath.Dir(bin), "drivers"), links); err != nil {
+	if err := writeConfig(dir, filepath.Join(filepath.Dir(bin), "drivers"), links, settings); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))

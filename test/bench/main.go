@@ -42,6 +42,9 @@ func run(args []string) error {
 	flags.StringVar(&b.bin, "bin", "bin/fieldloom", "the gateway to measure; its drivers stand beside it")
 	flags.IntVar(&b.runs, "runs", 5, "runs of each figure")
 	flags.DurationVar(&b.length, "length", 15*time.Second, "length of a run")
+	flags.StringVar(&b.links, "links", "1000/1,5000/1,10000/1,10000/2", "plants of scale: links a driver, and after a slash its instances (0: as it sees fit)")
+	flags.DurationVar(&b.period, "period", 5*time.Second, "how often scale polls each link")
+	flags.StringVar(&b.keep, "keep", "", "beginning of the names of files in which scale keeps the gateway's log")
 	only := flags.String("only", "", "figures to take, by prefix, with commas; all when empty")
 	if err := flags.Parse(args); err != nil {
 		return err
