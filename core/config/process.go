@@ -30,7 +30,7 @@ func (c Confinement) String() string {
 
 // Process is how the processes of one driver are run.
 type Process struct {
-	Instances int // that share the driver's links
+	Instances int // that share the driver's links; 0: as many as these need
 	Standby   int // warm ones of each instance
 	Confine   Confinement
 	Detach    bool          // they outlive the gateway
@@ -72,7 +72,7 @@ func (b *builder) driverKeys(root *node) {
 	if n := root.get("orphan"); n != nil {
 		c.Orphan = b.duration(n, scope{}, leastOrphan, mostOrphan)
 	}
-	c.process = Process{Instances: 1, Detach: true, Log: c.Log.Level, Probation: defaultProbation}
+	c.process = Process{Detach: true, Log: c.Log.Level, Probation: defaultProbation}
 	b.shared(root, &c.process)
 	b.processes(root.get("processes"))
 }

@@ -22,7 +22,7 @@ func parse(t *testing.T, text string) *config.Config {
 
 func TestProcessDefaults(t *testing.T) {
 	c := parse(t, "log: {level: warn}\nlinks: {l: {driver: bare}}")
-	want := config.Process{Instances: 1, Detach: true, Log: slog.LevelWarn, Probation: time.Minute}
+	want := config.Process{Detach: true, Log: slog.LevelWarn, Probation: time.Minute}
 	if diff := cmp.Diff(want, c.Process("bare")); diff != "" {
 		t.Error(diff)
 	}
@@ -50,8 +50,8 @@ links:
 	for driver, want := range map[string]config.Process{
 		"bare": {Instances: 4, Standby: 1, Confine: config.ConfineOff, Detach: true, Memory: 512 << 20, User: "nobody",
 			Log: slog.LevelDebug, Spill: 1 << 30},
-		"other": {Instances: 1, Standby: 2, Confine: config.ConfineRequired, Probation: time.Minute},
-		"third": {Instances: 1, Confine: config.ConfineRequired, Probation: time.Minute},
+		"other": {Standby: 2, Confine: config.ConfineRequired, Probation: time.Minute},
+		"third": {Confine: config.ConfineRequired, Probation: time.Minute},
 	} {
 		if diff := cmp.Diff(want, c.Process(driver)); diff != "" {
 			t.Errorf("%s: %s", driver, diff)

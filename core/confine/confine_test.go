@@ -71,6 +71,18 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
+// A driver is started whatever number of ports its links name: an argument has no room
+// for them all.
+func TestManyPorts(t *testing.T) {
+	p := confine.Policy{Mode: confine.BestEffort}
+	for port := range 30_000 {
+		p.ConnectTCP = append(p.ConnectTCP, uint16(port+1))
+	}
+	if r := start(t, p, image(t), scene{}, "args"); r.fault != nil || !strings.HasSuffix(r.out, "allowed") {
+		t.Errorf("%q, %v\n%s", r.out, r.fault, r.errs)
+	}
+}
+
 // The report is honest about a user that cannot be had.
 func TestOtherUser(t *testing.T) {
 	var p confine.Policy

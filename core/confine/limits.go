@@ -34,7 +34,7 @@ func (p *Policy) limitResources(report *Report) error {
 		{"file size", unix.RLIMIT_FSIZE, p.FileSize},
 		{"open files", unix.RLIMIT_NOFILE, int64(p.Files)},
 		{"message queues", unix.RLIMIT_MSGQUEUE, 0},
-		{"tasks", unix.RLIMIT_NPROC, int64(p.Tasks)},
+		{"tasks", unix.RLIMIT_NPROC, int64(p.UserTasks)},
 	}
 	for _, l := range limits {
 		// The kernel counts a user's tasks, not a process's: of a user shared with the

@@ -81,6 +81,7 @@ type Policy struct {
 	FileSize  int64 // bytes of the largest file it may write; 0: DefaultFileSize
 	Files     int   // open descriptors; 0: DefaultFiles
 	Tasks     int   // threads and processes together; 0: DefaultTasks
+	UserTasks int   // those of all processes of UID, which the kernel counts together; 0: Tasks
 	Processes int   // child processes that it may start; 0: none
 
 	// UID and GID are whom it runs as, where the gateway is root; 0: as the gateway.
@@ -105,6 +106,7 @@ func (p Policy) withDefaults() Policy {
 	if p.Tasks <= 0 {
 		p.Tasks = DefaultTasks
 	}
+	p.UserTasks = max(p.UserTasks, p.Tasks)
 	return p
 }
 

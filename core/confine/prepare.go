@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -25,8 +26,8 @@ const (
 	goOn = 1
 	// maxReport bounds what is read from a shim.
 	maxReport = 1 << 20
-	// maxOrder bounds the argument that holds the order; Linux takes 128 KiB.
-	maxOrder = 120 << 10
+	// maxOrder bounds the order: all ports that there are take 400 KB.
+	maxOrder = 1 << 20
 )
 
 // order is what the shim is told.
@@ -89,21 +90,41 @@ func (p Policy) prepareShim(cmd *exec.Cmd, image *os.File, pending *Pending) err
 			pending.closed = append(pending.closed, group)
 		}
 	}
-	text, err := json.Marshal(o)
+	sent, err := o.send()
 	if err != nil {
-		return fmt.Errorf("confine: %w", err)
+		return err
 	}
-	if len(text) > maxOrder {
-		return fmt.Errorf("confine: the policy takes %d bytes, %d are possible: name directories in place of files", len(text), maxOrder)
-	}
+	pending.closed = append(pending.closed, sent)
 	write, wait, err := pending.open()
 	if err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
 	cmd.Path, cmd.Err = "/proc/self/exe", nil
-	cmd.Args = []string{shimName, string(text)}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, image, write, wait)
+	cmd.Args = []string{shimName, strconv.Itoa(o.Gate + 1)}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, image, write, wait, sent)
 	return nil
+}
+
+// send returns the end of a pipe from which the shim reads the order: an argument may
+// have 128 KiB, which the ports of 20,000 links exceed. The writer ends with the last
+// reader: the shim, and the returned file.
+func (o *order) send() (*os.File, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("confine: %w", err)
+	}
+	if len(text) > maxOrder {
+		return nil, fmt.Errorf("confine: the policy takes %d bytes, %d are possible: name directories in place of files", len(text), maxOrder)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("confine: %w", err)
+	}
+	go func() {
+		_, _ = write.Write(text) // the shim tells what it could not read
+		_ = write.Close()
+	}()
+	return read, nil
 }
 
 // open makes the pipes to and from the shim, and returns its ends.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -26,15 +27,32 @@ func Main() {
 	// Landlock, capabilities and seccomp are a thread's own; the exec keeps those of
 	// the thread that calls it.
 	runtime.LockOSThread()
-	err := becomeImage([]byte(os.Args[1]))
+	err := becomeImage(os.Args[1])
 	fmt.Fprintln(os.Stderr, err) // the last line of a failed start
 	os.Exit(exitCode)
 }
 
+// readOrder reads the order from a descriptor.
+func readOrder(number string) (o order, err error) {
+	fd, err := strconv.Atoi(number)
+	if err != nil {
+		return o, err
+	}
+	file := os.NewFile(uintptr(fd), "order")
+	if file == nil {
+		return o, fmt.Errorf("there is no descriptor %d", fd)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxOrder))
+	if err = errors.Join(err, file.Close()); err != nil {
+		return o, err
+	}
+	return o, json.Unmarshal(text, &o)
+}
+
 // becomeImage returns only where it failed.
-func becomeImage(text []byte) error {
-	var o order
-	if err := json.Unmarshal(text, &o); err != nil {
+func becomeImage(number string) error {
+	o, err := readOrder(number)
+	if err != nil {
 		return fmt.Errorf("confine: the shim's order: %w", err)
 	}
 	report := o.Found
@@ -44,7 +62,7 @@ func becomeImage(text []byte) error {
 	if o.Policy.Mode == Off {
 		run = o.runPlain
 	}
-	err := run(image, &report)
+	err = run(image, &report)
 	report.Fault = err.Error()
 	o.tell(report)
 	return err

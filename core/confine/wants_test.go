@@ -98,7 +98,7 @@ func TestPolicyIsChecked(t *testing.T) {
 		{Mode: confine.Required, Read: []string{"etc"}},
 		{Mode: confine.Required, Devices: []string{""}},
 		{Mode: confine.Required, UID: -1},
-		{Mode: confine.Required, Read: strings.Split(strings.Repeat("/etc/hosts ", 20000)+"/", " ")},
+		{Mode: confine.Required, Read: strings.Split(strings.Repeat("/etc/hosts ", 200_000)+"/", " ")},
 	} {
 		if _, err := p.Prepare(command(), img); err == nil {
 			t.Errorf("prepared: %.100v", p)
