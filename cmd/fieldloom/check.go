@@ -25,12 +25,14 @@ wrong is listed with file, line and column; the exit code is then 2. Nothing is 
 
 // checkResult is the answer as JSON.
 type checkResult struct {
-	OK      bool     `json:"ok"`
-	Errors  []string `json:"errors"`
-	Drivers []string `json:"drivers"`
-	Links   int      `json:"links"`
-	Devices int      `json:"devices"`
-	Points  int      `json:"points"`
+	OK     bool     `json:"ok"`
+	Errors []string `json:"errors"`
+	// Warnings are limits of this machine that will be reached.
+	Warnings []string `json:"warnings,omitempty"`
+	Drivers  []string `json:"drivers"`
+	Links    int      `json:"links"`
+	Devices  int      `json:"devices"`
+	Points   int      `json:"points"`
 }
 
 // Run checks the configuration.
@@ -43,8 +45,14 @@ func (w *checkWord) Run(ctx context.Context, s *screen) error {
 	for _, d := range checked.Drivers {
 		r.Drivers = append(r.Drivers, d.Name+" "+d.Version)
 	}
+	r.Warnings = checked.Warnings
 	if w.JSON {
 		return printJSON(s.out, r)
+	}
+	for _, line := range r.Warnings {
+		if _, err := fmt.Fprintln(s.out, s.paint(yellow, "warning: "+line)); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(s.out, "%s: well: %d links, %d devices, %d points, drivers %v\n", w.Config, r.Links, r.Devices, r.Points, r.Drivers)
 	return err

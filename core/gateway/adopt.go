@@ -194,6 +194,9 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 			g.o.Log.Warn("drop what was off line", "err", err)
 		}
 	}
+	if changed {
+		g.tellLimits()
+	}
 	g.setDrivers()
 	g.background(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
 	if old.TrustFile != next.TrustFile || old.AllowDev != next.AllowDev {
@@ -209,7 +212,7 @@ func (g *gateway) setDrivers() {
 	all := make(map[string]supervise.Desired, len(a.states))
 	for kind, state := range a.states {
 		p := a.Process(kind)
-		d := supervise.Desired{State: state, Instances: p.Instances, Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
+		d := supervise.Desired{State: state, Instances: desiredInstances(p, state), Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
 		if d.Probation == 0 {
 			d.Probation = -1
 		}

@@ -39,6 +39,8 @@ const (
 type Checked struct {
 	Config  *config.Config
 	Drivers []engine.Description // those that the configuration uses
+	// Warnings are limits of this machine that the configuration reaches, and what to set.
+	Warnings []string
 }
 
 // Check loads the configuration in dir, starts the drivers that it uses, lets them
@@ -66,7 +68,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if len(unready) > 0 {
 		return nil, &ConfigError{Faults: sorted(unready)}
 	}
-	checked := &Checked{Config: c}
+	checked := &Checked{Config: c, Warnings: limitWarnings(c, fileLimit(), wantedMemory(packages))}
 	for _, kind := range c.Drivers() {
 		if p, err := drivers.Prepare(ctx, kind); err == nil {
 			d := p.Description()

@@ -14,6 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -250,4 +251,15 @@ func (g *gateway) warnings() []string {
 		}
 	}
 	return list
+}
+
+// wantedMemory is what the packages of drivers ask for.
+func wantedMemory(packages *depot.Depot) func(kind string) int64 {
+	return func(kind string) int64 {
+		of, err := packages.Image(kind)
+		if err != nil {
+			return 0
+		}
+		return of.Manifest.Wants.Memory
+	}
 }

@@ -53,6 +53,16 @@ func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, conf
 	w := wants{policy: &p, of: &m.Wants}
 	for _, c := range configs {
 		w.gather(kind, c)
+		s := sizeOf(kind, c)
+		if files := s.files(); files > confine.DefaultFiles {
+			p.Files = max(p.Files, files)
+		}
+		if memory := s.memoryLimit(); how.Memory == 0 && m.Wants.Memory == 0 && memory > confine.DefaultMemory {
+			p.Memory = max(p.Memory, memory)
+		}
+	}
+	if p.UID != 0 {
+		p.UserTasks = userTasks(kind, configs, fileLimit())
 	}
 	return p, nil
 }

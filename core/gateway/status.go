@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -20,7 +21,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	defer cancel()
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
-		Warnings: append(g.warnings(), g.depot.Faults()...), Offline: chosen.offlineList()}
+		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults()), Offline: chosen.offlineList()}
 	known := make(map[string]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)

@@ -115,8 +115,24 @@ func (b Binaries) WriteConfig(t testing.TB, dir, main, links string) {
 // Start runs the gateway over the configuration in dir; it is stopped with the test.
 func (b Binaries) Start(t testing.TB, dir string) *Gateway {
 	t.Helper()
-	g := &Gateway{t: t, bins: b, Dir: dir, done: make(chan error, 1), log: &bytes.Buffer{}}
-	g.cmd = exec.Command(filepath.Join(string(b), "fieldloom"), "run", "--config", dir)
+	return b.start(t, dir, exec.Command(filepath.Join(string(b), "fieldloom"), "run", "--config", dir))
+}
+
+// StartWithFiles runs the gateway as Start does, where a process may open so many files.
+func (b Binaries) StartWithFiles(t testing.TB, dir string, files int) *Gateway {
+	t.Helper()
+	return b.start(t, dir, b.WithFiles(files, "run", "--config", dir))
+}
+
+// WithFiles is a command of the gateway's command line that may open so many files.
+func (b Binaries) WithFiles(files int, args ...string) *exec.Cmd {
+	script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)
+	return exec.Command("sh", append([]string{"-c", script, filepath.Join(string(b), "fieldloom")}, args...)...)
+}
+
+func (b Binaries) start(t testing.TB, dir string, cmd *exec.Cmd) *Gateway {
+	t.Helper()
+	g := &Gateway{t: t, bins: b, Dir: dir, done: make(chan error, 1), log: &bytes.Buffer{}, cmd: cmd}
 	g.cmd.Stderr = lockedWriter{g}
 	g.cmd.Stdout = g.cmd.Stderr
 	if err := g.cmd.Start(); err != nil {
