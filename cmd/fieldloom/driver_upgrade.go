@@ -24,7 +24,7 @@ type driverUpgradeWord struct {
 func (*driverUpgradeWord) Help() string {
 	return `Starts the other version beside the one that runs, gives it the configuration, and hands over link by link between two polls.
 When it does not start, takes over badly, or does worse for a while (processes.NAME.probation), the old version takes the links
-back, and the exit code is 1. Ctrl-C ends only the report.
+back, and the exit code is 1. Ctrl-C ends only the report, and the exit code is 4.
 
   fieldloom driver upgrade acme
   fieldloom driver upgrade acme 1.2.4
@@ -121,13 +121,12 @@ func showSteps(ctx context.Context, s *screen, steps iter.Seq2[client.Step, erro
 		}
 	}
 	switch {
+	case final:
+		return fault
 	case ctx.Err() != nil:
-		_, err := fmt.Fprintln(s.err, "the report ends here; the gateway goes on: `fieldloom driver list` shows the outcome")
-		return err
-	case !final:
-		return errors.New("the gateway's report ended before the upgrade did: `fieldloom driver list` shows the outcome")
+		return fmt.Errorf("%w: the report ends here; the gateway goes on: `fieldloom driver list` shows the outcome", client.ErrUnconfirmed)
 	}
-	return fault
+	return fmt.Errorf("%w: the gateway's report ended before the upgrade did: `fieldloom driver list` shows the outcome", client.ErrUnconfirmed)
 }
 
 func stepLine(s *screen, step *client.Step) string {

@@ -27,12 +27,14 @@ const (
 	exitOK          = 0
 	exitFault       = 1 // a device, a driver or the gateway said no
 	exitUsage       = 2 // the command line or the configuration is wrong
-	exitUnreachable = 3 // no gateway answers on the socket
+	exitUnreachable = 3 // no gateway answers on the socket: nothing was done
+	exitUnconfirmed = 4 // a command was sent, and it is not known whether it was done
 )
 
 const description = `A gateway for field devices: drivers in processes of their own, samples on disk before they are acknowledged.
 
-Exit codes: 0 well; 1 a fault of a device, a driver or the gateway; 2 the command line or the configuration is wrong; 3 no gateway answers.
+Exit codes: 0 well; 1 a fault of a device, a driver or the gateway; 2 the command line or the configuration is wrong; 3 no gateway answers;
+4 it may have been done, or not: the answer to a command is lost. Any other code but 0 says that it was not done.
 NO_COLOR turns colour off; a pipe gets plain lines.`
 
 // words is the command line.
@@ -127,11 +129,15 @@ var errReported = errors.New("reported")
 
 // exitCode prints an error, once, and tells its code.
 func exitCode(err error, errs io.Writer) int {
-	if err == nil || errors.Is(err, context.Canceled) {
+	unconfirmed := errors.Is(err, client.ErrUnconfirmed)
+	if err == nil || errors.Is(err, context.Canceled) && !unconfirmed {
 		return exitOK
 	}
 	if !errors.Is(err, errReported) {
 		fmt.Fprintf(errs, "fieldloom: %v\n", err)
+	}
+	if unconfirmed {
+		return exitUnconfirmed
 	}
 	var config *gateway.ConfigError
 	var usage *usageError

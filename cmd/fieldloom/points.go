@@ -69,8 +69,9 @@ type writeWord struct {
 
 // Help has the examples.
 func (*writeWord) Help() string {
-	return `Writes once, never again by itself, and waits until the device has acknowledged. A fault of the device has the exit code 1.
-A negative number stands behind --.
+	return `Writes once, never again by itself, and waits until the device has acknowledged. The exit code is 1 when the value was not
+written, and 4 when it may have been: the answer of the device, of its driver or of the gateway is lost, or Ctrl-C came before it.
+Read the point then, before you write again. A negative number stands behind --.
 
   fieldloom write line1/m1/setpoint 42.5
   fieldloom write line1/m1/offset -- -3

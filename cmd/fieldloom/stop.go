@@ -50,11 +50,13 @@ func (w *stopWord) Run(ctx context.Context, s *screen) error {
 	}
 	defer func() { _ = unix.Close(process) }()
 	h, err := c.Stop(ctx, w.Drivers)
-	if err != nil {
+	if errors.Is(err, client.ErrUnconfirmed) && ctx.Err() == nil {
+		h = before // it may have stopped before it could answer
+	} else if err != nil {
 		return err
 	}
 	if err := awaitEnd(ctx, process); err != nil {
-		return fmt.Errorf("the gateway (pid %d) was asked to stop: %w", h.PID, err)
+		return fmt.Errorf("%w: the gateway (pid %d) was asked to stop: %v", client.ErrUnconfirmed, h.PID, err) //nolint:errorlint // Ctrl-C is not what stops it
 	}
 	if w.JSON {
 		return printJSON(s.out, client.StopRequest{Drivers: w.Drivers})

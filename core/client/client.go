@@ -17,7 +17,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 )
 
 // maxAnswer bounds what is read of an answer that is not a stream.
@@ -98,7 +100,11 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // transfer sends bytes as they are.
 func (c *Client) transfer(ctx context.Context, method, path string, body io.Reader, out any) error {
-	answer, err := c.do(ctx, method, path, nil, body, "application/octet-stream")
+	source := &source{Reader: body}
+	answer, err := c.do(ctx, method, path, nil, source, "application/octet-stream")
+	if broken := source.broken.Load(); err != nil && broken != nil {
+		return *broken // what has not come whole is not taken
+	}
 	if err != nil {
 		return err
 	}
@@ -106,11 +112,34 @@ func (c *Client) transfer(ctx context.Context, method, path string, body io.Read
 	return decode(answer, out)
 }
 
+// source is a body that remembers why it could not be read.
+type source struct {
+	io.Reader
+	broken atomic.Pointer[error]
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.broken.Store(&err)
+	}
+	return n, err
+}
+
 func decode(answer *http.Response, out any) error {
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
-		return fmt.Errorf("%s %s: read the answer: %w", answer.Request.Method, answer.Request.URL.Path, err)
+		return lostAnswer(answer.Request, err)
 	}
 	return nil
+}
+
+// lostAnswer is the error of a request whose answer has begun and is not whole. That of a
+// command is unconfirmed.
+func lostAnswer(request *http.Request, err error) error {
+	if request.Method == http.MethodGet {
+		return fmt.Errorf("%s %s: read the answer: %w", request.Method, request.URL.Path, err)
+	}
+	return fmt.Errorf("%s %s: %w: the answer is lost: %v", request.Method, request.URL.Path, ErrUnconfirmed, err) //nolint:errorlint // as in unconfirmed
 }
 
 // send returns an answer with a good status, whose body the caller closes.
@@ -127,6 +156,12 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 
 // do is send of any body. The path is escaped already.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body io.Reader, kind string) (*http.Response, error) {
+	var sent atomic.Bool
+	if method != http.MethodGet {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }, // from here on it may have left
+		})
+	}
 	target := "http://gateway" + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -139,7 +174,12 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		request.Header.Set("Content-Type", kind)
 	}
 	answer, err := c.http.Do(request)
-	if err != nil {
+	switch {
+	case err != nil && sent.Load() && !isDial(err):
+		return nil, c.unconfirmed(ctx, method, path, err)
+	case err != nil && ctx.Err() != nil && method != http.MethodGet:
+		return nil, fmt.Errorf("%s %s: not sent: %v", method, path, ctx.Err()) //nolint:errorlint // as in unconfirmed
+	case err != nil:
 		return nil, c.unreachable(ctx, err)
 	}
 	if answer.StatusCode/100 != 2 {
@@ -147,6 +187,27 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		return nil, problem(answer)
 	}
 	return answer, nil
+}
+
+// isDial reports whether no connection came about. A request that was on another before has
+// not left it: only then does the transport try again.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// unconfirmed is the error of a command that was sent, or may have been, and that nobody
+// answered: the gateway has died, or the caller did not wait.
+func (c *Client) unconfirmed(ctx context.Context, method, path string, err error) error {
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	why := "the gateway gave no answer"
+	if ctx.Err() != nil {
+		why = "the answer was not waited for"
+	}
+	return fmt.Errorf("%s %s: %w: %s: %v", method, path, ErrUnconfirmed, why, err) //nolint:errorlint // a caller that looks for a cancelled context takes it for the end it wanted
 }
 
 func (c *Client) unreachable(ctx context.Context, err error) error {

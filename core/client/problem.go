@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,24 +26,42 @@ func (e *Error) Error() string {
 	return e.Detail + ":\n  " + strings.Join(e.Errors, "\n  ")
 }
 
+// CodeUnconfirmed is the code of an error that says of a command: it may have been done,
+// wholly or in part, and nobody knows. Any other code says that it was not.
+const CodeUnconfirmed = "unconfirmed"
+
+// ErrUnconfirmed is in the tree of every error that says so of a command: it was sent, and
+// its answer is lost, or the gateway itself does not know.
+var ErrUnconfirmed = errors.New("it may have been done, or not")
+
+// Is makes an Error with CodeUnconfirmed one of ErrUnconfirmed.
+func (e *Error) Is(target error) bool { return target == ErrUnconfirmed && e.Code == CodeUnconfirmed }
+
+// Unconfirmed makes the error of a command of which it is not known whether it was done.
+func Unconfirmed(format string, args ...any) *Error {
+	return &Error{Status: http.StatusGatewayTimeout, Title: http.StatusText(http.StatusGatewayTimeout),
+		Code: CodeUnconfirmed, Detail: fmt.Sprintf(format, args...)}
+}
+
 // problem reads the body of an answer with a bad status.
 func problem(answer *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
-		return fmt.Errorf("read the error of status %d: %w", answer.StatusCode, err)
+		return &Error{Status: answer.StatusCode, Code: codeOf(answer),
+			Detail: fmt.Sprintf("the gateway answered %s, and the rest of its answer is lost: %v", answer.Status, err)}
 	}
 	var wire struct {
 		Error
 		Errors []json.RawMessage `json:"errors"`
 	}
 	if json.Unmarshal(body, &wire) != nil || wire.Detail == "" {
-		return &Error{Status: answer.StatusCode, Code: codeOf(answer.StatusCode),
+		return &Error{Status: answer.StatusCode, Code: codeOf(answer),
 			Detail: fmt.Sprintf("the gateway answered %s: %.200s", answer.Status, body)}
 	}
 	e := wire.Error
 	e.Status = answer.StatusCode
 	if e.Code == "" {
-		e.Code = codeOf(answer.StatusCode)
+		e.Code = codeOf(answer)
 	}
 	for _, raw := range wire.Errors {
 		e.Errors = append(e.Errors, detail(raw))
@@ -64,13 +83,16 @@ func detail(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// codeOf is the code of a status that came without one.
-func codeOf(status int) string {
-	switch {
+// codeOf is the code of an answer that came without one, from a proxy before the gateway
+// perhaps.
+func codeOf(answer *http.Response) string {
+	switch status := answer.StatusCode; {
 	case status == http.StatusNotFound:
 		return "not-found"
 	case status/100 == 4:
 		return "bad-request"
+	case status != http.StatusServiceUnavailable && answer.Request.Method != http.MethodGet:
+		return CodeUnconfirmed
 	default:
 		return "internal"
 	}

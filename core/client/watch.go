@@ -168,10 +168,10 @@ func stream[T any](ctx context.Context, c *Client, method, path string, query ur
 		}
 		switch err := lines.Err(); {
 		case err == nil, ctx.Err() != nil:
-		case errors.Is(err, io.ErrUnexpectedEOF):
+		case method == http.MethodGet && errors.Is(err, io.ErrUnexpectedEOF):
 			yield(none, errStopped)
 		default:
-			yield(none, fmt.Errorf("%s: the stream broke: %w", path, err))
+			yield(none, lostAnswer(answer.Request, err))
 		}
 	}
 }

@@ -68,10 +68,45 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
+// What became of a Write, or of a Read, that failed, where its code does not say it. A
+// code that refuses (InvalidConfig, Busy, NotFound, BadValue, Denied, Unsupported) says
+// that it was not done; any other, that it may have been. A driver that knows better puts
+// one of these into the tree of its error:
+//
+//	return driver.Errorf(driver.NotConnected, "%w: the port is closed", driver.ErrNotSent)
+var (
+	// ErrNotSent says that it was not sent to the device, and will not be.
+	ErrNotSent = errors.New("not sent")
+	// ErrMayBeDone says that all of it or a part may have been done.
+	ErrMayBeDone = errors.New("may have been done")
+)
+
+// MayBeDone reports whether what failed with err may have been done all the same.
+func MayBeDone(err error) bool {
+	switch {
+	case isNil(err):
+		return false
+	case errors.Is(err, ErrMayBeDone):
+		return true
+	case errors.Is(err, ErrNotSent):
+		return false
+	}
+	switch CodeOf(err) {
+	case InvalidConfig, Busy, NotFound, BadValue, Denied, Unsupported:
+		return false
+	default:
+		return true
+	}
+}
+
 // Errorf makes an Error. %w wraps, as with fmt.Errorf.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Text: err.Error(), Err: errors.Unwrap(err)}
+	e := &Error{Code: code, Text: err.Error(), Err: errors.Unwrap(err)}
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		e.Err = err
+	}
+	return e
 }
 
 // CodeOf tells the code of any error: its own where there is an Error in its
@@ -109,7 +144,17 @@ func AsError(err error) *Error {
 	if errors.As(err, &e) && e != nil && e.Error() == err.Error() {
 		return e
 	}
-	return &Error{Code: CodeOf(err), Text: err.Error(), After: after(e)}
+	return &Error{Code: CodeOf(err), Text: err.Error(), After: after(e), Err: outcome(err)}
+}
+
+// outcome is what err says of the outcome beside its code; nil: nothing.
+func outcome(err error) error {
+	for _, said := range []error{ErrMayBeDone, ErrNotSent} {
+		if errors.Is(err, said) {
+			return said
+		}
+	}
+	return nil
 }
 
 // isNil also takes a nil *Error that was returned as an error for none.

@@ -179,7 +179,7 @@ func (e *Engine) Conditions() []Event {
 		s := l.status()
 		events = append(events, Event{Time: s.Since, Link: s.Name, Condition: s.Condition, Cause: s.Cause})
 		for _, d := range s.Devices {
-			events = append(events, Event{Time: d.Since, Link: s.Name, Device: d.Name, Condition: d.Condition, Cause: d.Cause})
+			events = append(events, Event{Time: d.Since, Link: s.Name, Device: d.Name, Condition: d.Condition, Cause: d.Cause, Pushes: d.Pushes})
 		}
 	}
 	return events

@@ -268,6 +268,7 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 // scan puts a device's groups on the schedule.
 func (l *link) scan(d *device, at int64) {
 	d.subscriber = nil
+	l.setPushes(d, false)
 	if len(d.groups) == 0 {
 		l.setDevice(d, Up, nil)
 	}

@@ -45,6 +45,17 @@ type Gap struct {
 	LastSeq  uint64
 	From, To time.Time
 	Cause    *driver.Error
+	Links    []GapLink // whose they were; nil: it is not known
+}
+
+// A GapLink is what was lost of one link, or of one device of it.
+type GapLink struct {
+	Link   string
+	Device string // empty: of any of the link's
+	Polls  uint64 // that were due in the gap; 0: nothing is known of polls
+	// Uncounted reports that samples were lost too of which nobody knows how many:
+	// they come unasked, or of polls without a period.
+	Uncounted bool
 }
 
 // A HandleSample is one sample of a batch.

@@ -257,7 +257,7 @@ func (l *link) setCondition(c Condition, cause *driver.Error) {
 		return
 	}
 	l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
-	l.event("", c, cause, l.state.Since)
+	l.event(Event{Time: l.state.Since, Condition: c, Cause: cause})
 }
 
 func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
@@ -266,14 +266,21 @@ func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
 	}
 	d.status.Condition, d.status.Cause, d.status.Since = c, cause, time.Now()
 	if !d.gone {
-		l.event(d.spec.Name, c, cause, d.status.Since)
+		l.tell(d)
 	}
 }
 
-func (l *link) event(device string, c Condition, cause *driver.Error, at time.Time) {
+func (l *link) event(e Event) {
 	if l.e.o.OnEvent != nil {
-		l.e.o.OnEvent(Event{Time: at, Link: l.name, Device: device, Condition: c, Cause: cause})
+		e.Link = l.name
+		l.e.o.OnEvent(e)
 	}
+}
+
+// tell sends the present condition of a device.
+func (l *link) tell(d *device) {
+	s := &d.status
+	l.event(Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes})
 }
 
 func sameFault(a, b *driver.Error) bool {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -114,27 +115,70 @@ func (l *link) ask(ctx context.Context, q *request) error {
 	case <-ctx.Done():
 	}
 	begun := l.withdraw(q)
-	if q.kind == askTrial && begun {
+	switch {
+	case !begun:
+		return driver.Errorf(driver.CodeOf(ctx.Err()), "%w: link %s had no time for it: %w", driver.ErrNotSent, l.name, ctx.Err())
+	case q.kind == askTrial:
 		<-q.done // it may have a subscription to give back
 		return q.err
-	}
-	if q.kind == askWrite && begun {
+	case q.answered():
+		return q.err
+	case q.kind == askWrite:
 		return driver.Errorf(driver.CodeOf(ctx.Err()), "no answer in time: the value may have been written: %w", ctx.Err())
 	}
 	return driver.Errorf(driver.CodeOf(ctx.Err()), "no answer in time: %w", ctx.Err())
 }
 
+// answered reports whether the answer has come.
+func (q *request) answered() bool {
+	select {
+	case <-q.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// unsent is the error of a request that is not sent to the device, for the fault that
+// keeps it from that. What the fault says of another call it does not say of this one.
+func unsent(fault *driver.Error) *driver.Error {
+	err := &driver.Error{Code: fault.Code, Text: fault.Text, After: fault.After, Err: errors.Join(driver.ErrNotSent, fault)}
+	if driver.MayBeDone(fault) {
+		err.Code, err.After = driver.NotConnected, 0
+	}
+	return err
+}
+
 func (l *link) enqueue(q *request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if why := l.refuses(q); why != nil {
+		return unsent(why)
+	}
 	queue := q.kind.queue()
-	away := l.session == nil && l.state.Condition == Down || l.session != nil && l.session.broken
+	q.at = l.e.clock.now()
+	l.requests[queue] = append(l.requests[queue], q)
+	if l.away() {
+		l.hasten(q.at)
+	}
+	l.signal()
+	return nil
+}
+
+// away reports whether the link is not open, and was.
+func (l *link) away() bool {
+	return l.session == nil && l.state.Condition == Down || l.session != nil && l.session.broken
+}
+
+// refuses is why a request cannot wait for its turn; nil: it can.
+func (l *link) refuses(q *request) *driver.Error {
+	queue := q.kind.queue()
 	switch {
 	case q.d.spec.Offline && q.kind != askTrial:
 		return errOffline
 	case !l.active:
 		return l.whyStopped()
-	case l.session == nil && l.stopped != nil, away && l.abandoned >= maxAbandoned:
+	case l.session == nil && l.stopped != nil, l.away() && l.abandoned >= maxAbandoned:
 		return l.notConnected(l.state.Cause)
 	case q.d.gone:
 		return errChanged
@@ -144,12 +188,6 @@ func (l *link) enqueue(q *request) error {
 	case len(l.requests[queue]) >= maxRequests:
 		return driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
 	}
-	q.at = l.e.clock.now()
-	l.requests[queue] = append(l.requests[queue], q)
-	if away {
-		l.hasten(q.at)
-	}
-	l.signal()
 	return nil
 }
 
@@ -203,7 +241,7 @@ func (l *link) failRequests(fault *driver.Error, of *device) {
 				keep = append(keep, q)
 				continue
 			}
-			q.err = fault
+			q.err = unsent(fault)
 			close(q.done)
 		}
 		l.requests[queue] = keep

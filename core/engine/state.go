@@ -200,6 +200,7 @@ type DeviceStatus struct {
 	LastPoll      time.Duration
 	LastLate      time.Duration // start of the last poll after its due time
 	MaxLate       time.Duration
+	Pushes        bool // it sends by itself and is not polled
 }
 
 // RingStatus is the replay ring's.
@@ -222,4 +223,5 @@ type Event struct {
 	Device    string // empty: the link itself
 	Condition Condition
 	Cause     *driver.Error
+	Pushes    bool // the device sends by itself and is not polled
 }

@@ -26,8 +26,18 @@ func (l *link) subscribe(d *device) {
 	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
 	d.sub = sub
 	l.session.subs++
+	l.setPushes(d, true)
 	l.setDevice(d, Connecting, nil)
 	go sub.run()
+}
+
+// setPushes notes whether a device sends by itself, and tells the core, which cannot
+// count what it loses of such a device.
+func (l *link) setPushes(d *device, pushes bool) {
+	if d.status.Pushes != pushes {
+		d.status.Pushes = pushes
+		l.tell(d)
+	}
 }
 
 func (sub *subscription) run() {

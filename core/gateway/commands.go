@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,7 +63,7 @@ func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, er
 	var wg sync.WaitGroup
 	for _, p := range parts {
 		if err := slots.Acquire(ctx, 1); err != nil {
-			p.fail(samples, driver.AsError(err))
+			p.fail(samples, driver.Errorf(driver.Busy, "%w: other devices took too long: %w", driver.ErrNotSent, err))
 			continue
 		}
 		wg.Go(func() {
@@ -78,7 +79,7 @@ func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, er
 func (g *gateway) readPart(ctx context.Context, p *part, samples []client.Sample) {
 	read, err := g.readDevice(ctx, p)
 	if err != nil {
-		p.fail(samples, driver.AsError(err))
+		p.fail(samples, err)
 		return
 	}
 	for i, place := range p.places {
@@ -105,9 +106,9 @@ func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample
 	return read, nil
 }
 
-func (p *part) fail(samples []client.Sample, fault *driver.Error) {
+func (p *part) fail(samples []client.Sample, err error) {
 	for _, place := range p.places {
-		samples[place].Time, samples[place].Fault = time.Now(), client.FaultOf(fault)
+		samples[place].Time, samples[place].Fault = time.Now(), readFault(err)
 	}
 }
 
@@ -157,12 +158,51 @@ func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.
 		return time.Time{}, a.missing(name)
 	}
 	control, err := g.drivers.Control(at.link.Driver, at.link.Name)
-	if err != nil {
-		return time.Time{}, err
+	if err == nil {
+		err = control.Write(ctx, at.link.Name, at.device.Name, at.point.Name, v)
 	}
-	if err := control.Write(ctx, at.link.Name, at.device.Name, at.point.Name, v); err != nil {
-		fault := driver.AsError(err)
-		return time.Time{}, &driver.Error{Code: fault.Code, Text: fmt.Sprintf("write %s: %s", name, fault.Text), Err: err}
+	if err != nil {
+		return time.Time{}, writeFault(name, err)
 	}
 	return time.Now(), nil
+}
+
+// writeFault says of a write that failed whether the value may be in the device. What
+// was not sent can be tried again; what may have been written is to be looked at first.
+func writeFault(name string, err error) error {
+	fault := driver.AsError(err)
+	switch {
+	case driver.MayBeDone(err):
+		return client.Unconfirmed("write %s: may have been written: %s (%s): read the point before you write again", name, fault.Text, fault.Code)
+	case errors.Is(err, driver.ErrNotSent) && again(sentCode(fault)):
+		return &driver.Error{Code: sentCode(fault), Text: fmt.Sprintf("write %s: not written: %s", name, fault.Text), After: fault.After, Err: err}
+	}
+	return &driver.Error{Code: fault.Code, Text: fmt.Sprintf("write %s: %s", name, fault.Text), After: fault.After, Err: err}
+}
+
+// again reports whether it is worth trying once more what fails with a code.
+func again(c driver.Code) bool { return c == driver.NotConnected || c == driver.Busy }
+
+// sentCode is the code of what was not sent: one that says the same by itself.
+func sentCode(fault *driver.Error) driver.Code {
+	switch {
+	case !driver.MayBeDone(&driver.Error{Code: fault.Code}):
+		return fault.Code
+	case fault.Code == driver.Timeout:
+		return driver.Busy
+	}
+	return driver.NotConnected
+}
+
+// readFault is the same of a read, which has side effects in some devices. A time-out and an
+// answer that breaks the protocol say by themselves that the device was asked.
+func readFault(err error) *client.Fault {
+	fault := driver.AsError(err)
+	switch {
+	case errors.Is(err, driver.ErrNotSent):
+		return &client.Fault{Code: sentCode(fault).String(), Text: fault.Text}
+	case fault.Code != driver.Timeout && fault.Code != driver.Protocol && driver.MayBeDone(err):
+		return &client.Fault{Code: client.CodeUnconfirmed, Text: fmt.Sprintf("the device may have been asked: %s (%s)", fault.Text, fault.Code)}
+	}
+	return client.FaultOf(fault)
 }

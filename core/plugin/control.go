@@ -43,20 +43,22 @@ func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
 	return statusFromWire(r), nil
 }
 
-// Read reads points of one device.
+// Read reads points of one device. Its error says, as that of Write, whether the device may
+// have been asked.
 func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
-	r, err := call(ctx, p, "read", p.rpc.Read, &driverv1.ReadRequest{Link: link, Device: device, Points: points})
-	if err != nil {
+	r := new(driverv1.ReadResponse)
+	request := &driverv1.ReadRequest{Link: link, Device: device, Points: points}
+	if err := once(ctx, p, "read", driverv1.DriverService_Read_FullMethodName, request, r); err != nil {
 		return nil, err
 	}
 	return samplesFromWire(r.GetSamples()), nil
 }
 
-// Write writes one point.
+// Write writes one point. driver.MayBeDone of its error reports whether the value may be in
+// the device.
 func (p *Process) Write(ctx context.Context, link, device, point string, v driver.Value) error {
-	_, err := call(ctx, p, "write", p.rpc.Write,
-		&driverv1.WriteRequest{Link: link, Device: device, Point: point, Value: valueToWire(v)})
-	return err
+	request := &driverv1.WriteRequest{Link: link, Device: device, Point: point, Value: valueToWire(v)}
+	return once(ctx, p, "write", driverv1.DriverService_Write_FullMethodName, request, new(driverv1.WriteResponse))
 }
 
 // Browse lists addresses of a device.

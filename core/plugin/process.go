@@ -171,16 +171,21 @@ func (p *Process) askExit(ctx context.Context) bool {
 // never nil to its getters, after an error.
 func call[Q, R any](ctx context.Context, p *Process, name string,
 	rpc func(context.Context, *Q, ...grpc.CallOption) (*R, error), request *Q) (*R, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callLimit)
-		defer cancel()
-	}
+	ctx, cancel := within(ctx)
+	defer cancel()
 	r, err := rpc(ctx, request)
 	if err != nil {
 		return nil, p.fault(name, err, ctx.Err())
 	}
 	return r, nil
+}
+
+// within gives a context that has no deadline that of a call.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, callLimit)
 }
 
 // fault makes the error of a call one of the contract, and says so when the reason is
@@ -190,6 +195,11 @@ func (p *Process) fault(name string, err, ctxErr error) error {
 	if !lost || !p.dies() {
 		return faultOf(err, ctxErr)
 	}
+	return p.dead(name)
+}
+
+// dead is the error of a call to a process that is dead.
+func (p *Process) dead(name string) *driver.Error {
 	return &driver.Error{
 		Code: driver.NotConnected, Err: ErrExited,
 		Text: fmt.Sprintf("%s: driver process %d is dead: %v", name, p.PID(), p.life.exit),

@@ -101,6 +101,8 @@ func (s *server) Status(ctx context.Context, _ *driverv1.StatusRequest) (*driver
 }
 
 func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.ReadResponse, error) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	samples, err := s.control.Read(ctx, r.GetLink(), r.GetDevice(), r.GetPoints())
 	if err != nil {
 		return nil, statusOf(err)
@@ -109,12 +111,27 @@ func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.R
 }
 
 func (s *server) Write(ctx context.Context, r *driverv1.WriteRequest) (*driverv1.WriteResponse, error) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	err := s.control.Write(ctx, r.GetLink(), r.GetDevice(), r.GetPoint(), valueFromWire(r.GetValue()))
 	if err != nil {
 		return nil, statusOf(err)
 	}
 	return &driverv1.WriteResponse{}, nil
 }
+
+// inTime ends a call a little before the core gives it up, so that the core hears whether
+// it was begun.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, end.Add(-min(time.Until(end)/10, answerMargin)))
+}
+
+// answerMargin is how long an answer may take on its way to the core.
+const answerMargin = 500 * time.Millisecond
 
 func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driverv1.BrowseResponse, error) {
 	entries, err := s.control.Browse(ctx, r.GetLink(), r.GetDevice(), r.GetPrefix(), int(r.GetLimit()))

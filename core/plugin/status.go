@@ -68,6 +68,7 @@ func deviceStatusToWire(d *engine.DeviceStatus) *driverv1.DeviceStatus {
 		Cause: faultToWire(d.Cause), Polls: d.Polls, Failures: d.Failures, Overruns: d.Overruns,
 		Samples: d.Samples, BadSamples: d.BadSamples, Writes: d.Writes, WriteFailures: d.WriteFailures,
 		LastPollNs: int64(d.LastPoll), LastLateNs: int64(d.LastLate), MaxLateNs: int64(d.MaxLate),
+		Pushes: d.Pushes,
 	}
 }
 
@@ -108,6 +109,6 @@ func deviceStatusFromWire(d *driverv1.DeviceStatus) engine.DeviceStatus {
 		Cause: faultFromWire(d.GetCause()), Polls: d.GetPolls(), Failures: d.GetFailures(), Overruns: d.GetOverruns(),
 		Samples: d.GetSamples(), BadSamples: d.GetBadSamples(), Writes: d.GetWrites(), WriteFailures: d.GetWriteFailures(),
 		LastPoll: time.Duration(d.GetLastPollNs()), LastLate: time.Duration(d.GetLastLateNs()),
-		MaxLate: time.Duration(d.GetMaxLateNs()),
+		MaxLate: time.Duration(d.GetMaxLateNs()), Pushes: d.GetPushes(),
 	}
 }

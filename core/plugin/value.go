@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +57,7 @@ func faultToWire(f *driver.Error) *driverv1.Fault {
 	}
 	wire := new(driverv1.Fault)
 	setFault(wire, f)
+	wire.NotSent, wire.MayBeDone = errors.Is(f, driver.ErrNotSent), errors.Is(f, driver.ErrMayBeDone)
 	return wire
 }
 
@@ -88,7 +90,14 @@ func faultFromWire(wire *driverv1.Fault) *driver.Error {
 	if _, known := driverv1.Code_name[int32(wire.GetCode())]; known {
 		code = driver.Code(wire.GetCode())
 	}
-	return &driver.Error{Code: code, Text: faultText(wire.GetText()), After: max(0, time.Duration(wire.GetAfterNs()))}
+	fault := &driver.Error{Code: code, Text: faultText(wire.GetText()), After: max(0, time.Duration(wire.GetAfterNs()))}
+	switch {
+	case wire.GetMayBeDone():
+		fault.Err = driver.ErrMayBeDone
+	case wire.GetNotSent():
+		fault.Err = driver.ErrNotSent
+	}
+	return fault
 }
 
 // qualityFromWire takes what it does not know as Bad.
@@ -100,24 +109,36 @@ func qualityFromWire(q driverv1.Quality) driver.Quality {
 }
 
 func gapToWire(g *engine.Gap) *driverv1.Gap {
-	return &driverv1.Gap{
+	wire := &driverv1.Gap{
 		Samples: g.Samples, FirstSequence: g.FirstSeq, LastSequence: g.LastSeq,
 		FromUnixNs: timeToWire(g.From), ToUnixNs: timeToWire(g.To), Cause: faultToWire(g.Cause),
 	}
+	for i := range g.Links {
+		l := &g.Links[i]
+		wire.Links = append(wire.Links, &driverv1.GapLink{Link: l.Link, Device: l.Device, Polls: l.Polls, Uncounted: l.Uncounted})
+	}
+	return wire
 }
 
 func gapFromWire(wire *driverv1.Gap) *engine.Gap {
-	return &engine.Gap{
+	g := &engine.Gap{
 		Samples: wire.GetSamples(), FirstSeq: wire.GetFirstSequence(), LastSeq: wire.GetLastSequence(),
 		From: timeFromWire(wire.GetFromUnixNs()), To: timeFromWire(wire.GetToUnixNs()),
 		Cause: faultFromWire(wire.GetCause()),
 	}
+	for _, l := range wire.GetLinks() {
+		g.Links = append(g.Links, engine.GapLink{
+			Link: l.GetLink(), Device: l.GetDevice(), Polls: l.GetPolls(), Uncounted: l.GetUncounted(),
+		})
+	}
+	return g
 }
 
 func eventToWire(e engine.Event) *driverv1.Event {
 	return &driverv1.Event{
 		TimeUnixNs: timeToWire(e.Time), Link: e.Link, Device: e.Device,
 		Condition: driverv1.Condition(e.Condition), Cause: faultToWire(e.Cause),
+		Pushes: e.Pushes,
 	}
 }
 
@@ -125,6 +146,7 @@ func eventFromWire(wire *driverv1.Event) engine.Event {
 	return engine.Event{
 		Time: timeFromWire(wire.GetTimeUnixNs()), Link: wire.GetLink(), Device: wire.GetDevice(),
 		Condition: conditionFromWire(wire.GetCondition()), Cause: faultFromWire(wire.GetCause()),
+		Pushes: wire.GetPushes(),
 	}
 }
 

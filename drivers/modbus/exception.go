@@ -14,12 +14,17 @@ const (
 	illegalFunction    = 1
 	illegalDataAddress = 2
 	illegalDataValue   = 3
+	acknowledge        = 5
 )
 
 // exception is the fault that an exception code stands for.
 func exception(code byte) *driver.Error {
 	name, instruction := describe(code)
-	return &driver.Error{Code: instruction, Text: fmt.Sprintf("exception %d (%s)", code, name)}
+	fault := &driver.Error{Code: instruction, Text: fmt.Sprintf("exception %d (%s)", code, name)}
+	if code == acknowledge {
+		fault.Err = driver.ErrMayBeDone // the device has taken the request and works on it
+	}
+	return fault
 }
 
 // describe names an exception code (clause 7) and says what the engine is to do.
@@ -33,7 +38,7 @@ func describe(code byte) (string, driver.Code) {
 		return "illegal data value", driver.BadValue
 	case 4:
 		return "server device failure", driver.Protocol
-	case 5:
+	case acknowledge:
 		return "acknowledge", driver.Busy
 	case 6:
 		return "server device busy", driver.Busy

@@ -84,7 +84,8 @@ func writeOneByOne(client modbus.Client, start uint16, registers []byte) error {
 	for r := range slices.Chunk(registers, 2) {
 		_, err := client.WriteSingleRegister(start+uint16(i), binary.BigEndian.Uint16(r))
 		if err := answerFault(err); err != nil && i > 0 {
-			return driver.Errorf(driver.CodeOf(err), "after %d of %d registers were written: %w", i, len(registers)/2, err)
+			text := fmt.Sprintf("after %d of %d registers were written: %v", i, len(registers)/2, err)
+			return &driver.Error{Code: driver.CodeOf(err), Text: text, Err: errors.Join(driver.ErrMayBeDone, err)}
 		} else if err != nil {
 			return err
 		}
@@ -122,11 +123,11 @@ func (d *device) modifyBit(client modbus.Client, start, bit uint16, on bool) err
 	d.modify.Lock()
 	defer d.modify.Unlock()
 	registers, err := client.ReadHoldingRegisters(start, 1)
-	if err != nil {
-		return answerFault(err)
+	if err == nil && len(registers) != 2 {
+		err = driver.Errorf(driver.Protocol, "a read of one register was answered with %d bytes", len(registers))
 	}
-	if len(registers) != 2 {
-		return driver.Errorf(driver.Protocol, "a read of one register was answered with %d bytes", len(registers))
+	if err != nil {
+		return unsent(answerFault(err))
 	}
 	n := binary.BigEndian.Uint16(registers) &^ bit
 	if on {
@@ -162,11 +163,14 @@ var _ modbus.Transporter = transport{}
 // transaction id.
 func (t transport) Send(adu []byte) ([]byte, error) {
 	if t.ctx.Err() != nil {
-		return nil, ended(t.ctx)
+		return nil, unsent(ended(t.ctx))
 	}
 	w, c := t.wire, newCaller()
 	defer w.abandon(c)
 	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}, time.Now()); err != nil {
+		if len(c.sent) == 0 {
+			return nil, unsent(err)
+		}
 		return nil, err
 	}
 	answered, err := w.receive(t.ctx, c)
@@ -176,6 +180,12 @@ func (t transport) Send(adu []byte) ([]byte, error) {
 	answer := slices.Clone(answered.answer)
 	w.release(answered)
 	return answer, match(adu, answer)
+}
+
+// unsent says of a write that failed that nothing of it was sent.
+func unsent(err error) error {
+	e := driver.AsError(err)
+	return &driver.Error{Code: e.Code, Text: e.Text, Err: errors.Join(driver.ErrNotSent, err)}
 }
 
 // unknownOutcome says what silence after a write means.

@@ -124,7 +124,7 @@ func (l *link) publish(ctx context.Context, topic string, qos byte, retain bool,
 	}
 	select {
 	case <-l.lost:
-		return l.cause()
+		return driver.Errorf(driver.NotConnected, "publish on %q: %w: %w", topic, driver.ErrNotSent, l.cause())
 	default:
 	}
 	token := l.client.Publish(topic, qos, retain, content)

@@ -155,7 +155,11 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 	if !point.write.awaits() {
 		return d.link.tell(ctx, content)
 	}
-	_, err := d.link.ask(ctx, content, point.write)
+	claimed, err := d.link.claim(ctx, point.write)
+	if err != nil {
+		return unsent(err)
+	}
+	_, err = d.link.exchange(ctx, content, claimed)
 	if driver.CodeOf(err) == driver.Timeout {
 		return driver.Errorf(driver.Timeout, "write %s: the value may have been taken: %w", point.write.name, err)
 	}

@@ -56,13 +56,25 @@ func (o *owed) is(text string) bool {
 
 // ask sends a request and waits for its answer.
 func (l *link) ask(ctx context.Context, content string, r *request) ([]string, error) {
+	p, err := l.claim(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return l.exchange(ctx, content, p)
+}
+
+// claim waits until a request can be sent, and gives it the line. Nothing was sent when
+// it fails.
+func (l *link) claim(ctx context.Context, r *request) (*pending, error) {
 	if err := l.resync(ctx, r); err != nil {
 		return nil, err
 	}
 	p := &pending{request: r, result: make(chan answer, 1)}
-	if err := l.begin(p); err != nil {
-		return nil, err
-	}
+	return p, l.begin(p)
+}
+
+// exchange sends the request that has the line, and waits for its answer.
+func (l *link) exchange(ctx context.Context, content string, p *pending) ([]string, error) {
 	deadline := time.Now().Add(l.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -85,9 +97,14 @@ func (l *link) ask(ctx context.Context, content string, r *request) ([]string, e
 		return a.outcome()
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return nil, driver.Errorf(driver.Timeout, "request %s: %w", r.name, ctx.Err())
+		return nil, driver.Errorf(driver.Timeout, "request %s: %w", p.name, ctx.Err())
 	}
 	return nil, p.unanswered(l.timeout)
+}
+
+// unsent says of a write that failed that nothing of it was sent.
+func unsent(err error) error {
+	return driver.Errorf(driver.CodeOf(err), "%w: %w", driver.ErrNotSent, err)
 }
 
 func (a answer) outcome() ([]string, error) {
@@ -226,7 +243,7 @@ func (l *link) tell(ctx context.Context, content string) error {
 	}
 	select {
 	case <-l.lost:
-		return l.cause()
+		return unsent(l.cause())
 	default:
 		return l.send(content, deadline)
 	}

@@ -75,7 +75,7 @@ func (p *pool) down(m *member) *driver.Error {
 	if cause != "" {
 		text += ": " + cause
 	}
-	return &driver.Error{Code: driver.NotConnected, Text: text}
+	return &driver.Error{Code: driver.NotConnected, Text: text, Err: driver.ErrNotSent}
 }
 
 // stopCause says why the pool is not to have processes; empty: it is.

@@ -81,7 +81,7 @@ func (s *Supervisor) Set(desired map[string]Desired) {
 func (s *Supervisor) Control(kind, link string) (engine.Control, error) {
 	p := s.find(kind)
 	if p == nil {
-		return nil, driver.Errorf(driver.NotConnected, "driver %s does not run", kind)
+		return nil, driver.Errorf(driver.NotConnected, "%w: driver %s does not run", driver.ErrNotSent, kind)
 	}
 	return p.control(link)
 }

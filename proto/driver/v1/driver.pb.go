@@ -339,7 +339,13 @@ type Fault struct {
 	Code  Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=fieldloom.driver.v1.Code" json:"code,omitempty"`
 	Text  string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// With CODE_BUSY: how long to wait; 0: as the engine sees fit.
-	AfterNs       int64 `protobuf:"varint,3,opt,name=after_ns,json=afterNs,proto3" json:"after_ns,omitempty"`
+	AfterNs int64 `protobuf:"varint,3,opt,name=after_ns,json=afterNs,proto3" json:"after_ns,omitempty"`
+	// Of a Write or a Read that failed, what the code does not say. not_sent: it was not sent
+	// to the device, and will not be. may_be_done: all of it or a part may have been done.
+	// Where neither is set, it may have been done if the code is CODE_INTERNAL,
+	// CODE_NOT_CONNECTED, CODE_TIMEOUT, CODE_PROTOCOL or CODE_LOST; the others refuse.
+	NotSent       bool `protobuf:"varint,4,opt,name=not_sent,json=notSent,proto3" json:"not_sent,omitempty"`
+	MayBeDone     bool `protobuf:"varint,5,opt,name=may_be_done,json=mayBeDone,proto3" json:"may_be_done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,6 +399,20 @@ func (x *Fault) GetAfterNs() int64 {
 		return x.AfterNs
 	}
 	return 0
+}
+
+func (x *Fault) GetNotSent() bool {
+	if x != nil {
+		return x.NotSent
+	}
+	return false
+}
+
+func (x *Fault) GetMayBeDone() bool {
+	if x != nil {
+		return x.MayBeDone
+	}
+	return false
 }
 
 // Value is one value; none of the fields: null.
@@ -1807,9 +1827,11 @@ type DeviceStatus struct {
 	Writes        uint64 `protobuf:"varint,10,opt,name=writes,proto3" json:"writes,omitempty"`
 	WriteFailures uint64 `protobuf:"varint,11,opt,name=write_failures,json=writeFailures,proto3" json:"write_failures,omitempty"`
 	// The last poll's duration, and how far after its due time it started.
-	LastPollNs    int64 `protobuf:"varint,12,opt,name=last_poll_ns,json=lastPollNs,proto3" json:"last_poll_ns,omitempty"`
-	LastLateNs    int64 `protobuf:"varint,13,opt,name=last_late_ns,json=lastLateNs,proto3" json:"last_late_ns,omitempty"`
-	MaxLateNs     int64 `protobuf:"varint,14,opt,name=max_late_ns,json=maxLateNs,proto3" json:"max_late_ns,omitempty"`
+	LastPollNs int64 `protobuf:"varint,12,opt,name=last_poll_ns,json=lastPollNs,proto3" json:"last_poll_ns,omitempty"`
+	LastLateNs int64 `protobuf:"varint,13,opt,name=last_late_ns,json=lastLateNs,proto3" json:"last_late_ns,omitempty"`
+	MaxLateNs  int64 `protobuf:"varint,14,opt,name=max_late_ns,json=maxLateNs,proto3" json:"max_late_ns,omitempty"`
+	// It sends by itself and is not polled.
+	Pushes        bool `protobuf:"varint,15,opt,name=pushes,proto3" json:"pushes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1940,6 +1962,13 @@ func (x *DeviceStatus) GetMaxLateNs() int64 {
 		return x.MaxLateNs
 	}
 	return 0
+}
+
+func (x *DeviceStatus) GetPushes() bool {
+	if x != nil {
+		return x.Pushes
+	}
+	return false
 }
 
 type ReadRequest struct {
@@ -3688,6 +3717,8 @@ type Gap struct {
 	FromUnixNs    int64  `protobuf:"varint,4,opt,name=from_unix_ns,json=fromUnixNs,proto3" json:"from_unix_ns,omitempty"`
 	ToUnixNs      int64  `protobuf:"varint,5,opt,name=to_unix_ns,json=toUnixNs,proto3" json:"to_unix_ns,omitempty"`
 	Cause         *Fault `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Whose samples were lost; none: it is not known.
+	Links         []*GapLink `protobuf:"bytes,7,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3764,22 +3795,104 @@ func (x *Gap) GetCause() *Fault {
 	return nil
 }
 
+func (x *Gap) GetLinks() []*GapLink {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+// GapLink is what was lost of one link, or of one device of it.
+type GapLink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Link  string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	// Empty: of any device of the link.
+	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	// Polls that were due in the gap by the configuration. 0: nothing is known of polls.
+	Polls uint64 `protobuf:"varint,3,opt,name=polls,proto3" json:"polls,omitempty"`
+	// Samples were lost too of which nobody knows how many: they come unasked, or of
+	// polls without a period.
+	Uncounted     bool `protobuf:"varint,4,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GapLink) Reset() {
+	*x = GapLink{}
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GapLink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GapLink) ProtoMessage() {}
+
+func (x *GapLink) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GapLink.ProtoReflect.Descriptor instead.
+func (*GapLink) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *GapLink) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *GapLink) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *GapLink) GetPolls() uint64 {
+	if x != nil {
+		return x.Polls
+	}
+	return 0
+}
+
+func (x *GapLink) GetUncounted() bool {
+	if x != nil {
+		return x.Uncounted
+	}
+	return false
+}
+
 // Event is a change of condition.
 type Event struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	TimeUnixNs int64                  `protobuf:"varint,1,opt,name=time_unix_ns,json=timeUnixNs,proto3" json:"time_unix_ns,omitempty"`
 	Link       string                 `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
 	// Empty: the link itself.
-	Device        string    `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
-	Condition     Condition `protobuf:"varint,4,opt,name=condition,proto3,enum=fieldloom.driver.v1.Condition" json:"condition,omitempty"`
-	Cause         *Fault    `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	Device    string    `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	Condition Condition `protobuf:"varint,4,opt,name=condition,proto3,enum=fieldloom.driver.v1.Condition" json:"condition,omitempty"`
+	Cause     *Fault    `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The device sends by itself and is not polled.
+	Pushes        bool `protobuf:"varint,6,opt,name=pushes,proto3" json:"pushes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3791,7 +3904,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3804,7 +3917,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Event) GetTimeUnixNs() int64 {
@@ -3842,6 +3955,13 @@ func (x *Event) GetCause() *Fault {
 	return nil
 }
 
+func (x *Event) GetPushes() bool {
+	if x != nil {
+		return x.Pushes
+	}
+	return false
+}
+
 // ServicesResponse is what the driver sends: a question.
 type ServicesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3859,7 +3979,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3871,7 +3991,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3884,7 +4004,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ServicesResponse) GetId() uint64 {
@@ -3976,7 +4096,7 @@ type StoreGet struct {
 
 func (x *StoreGet) Reset() {
 	*x = StoreGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4108,7 @@ func (x *StoreGet) String() string {
 func (*StoreGet) ProtoMessage() {}
 
 func (x *StoreGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4121,7 @@ func (x *StoreGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGet.ProtoReflect.Descriptor instead.
 func (*StoreGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StoreGet) GetLink() string {
@@ -4030,7 +4150,7 @@ type StorePut struct {
 
 func (x *StorePut) Reset() {
 	*x = StorePut{}
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +4162,7 @@ func (x *StorePut) String() string {
 func (*StorePut) ProtoMessage() {}
 
 func (x *StorePut) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +4175,7 @@ func (x *StorePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorePut.ProtoReflect.Descriptor instead.
 func (*StorePut) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StorePut) GetLink() string {
@@ -4087,7 +4207,7 @@ type GatewayGet struct {
 
 func (x *GatewayGet) Reset() {
 	*x = GatewayGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4219,7 @@ func (x *GatewayGet) String() string {
 func (*GatewayGet) ProtoMessage() {}
 
 func (x *GatewayGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4232,7 @@ func (x *GatewayGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayGet.ProtoReflect.Descriptor instead.
 func (*GatewayGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
 }
 
 type SecretGet struct {
@@ -4126,7 +4246,7 @@ type SecretGet struct {
 
 func (x *SecretGet) Reset() {
 	*x = SecretGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4138,7 +4258,7 @@ func (x *SecretGet) String() string {
 func (*SecretGet) ProtoMessage() {}
 
 func (x *SecretGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4151,7 +4271,7 @@ func (x *SecretGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretGet.ProtoReflect.Descriptor instead.
 func (*SecretGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SecretGet) GetLink() string {
@@ -4186,7 +4306,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4198,7 +4318,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4211,7 +4331,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ServicesRequest) GetId() uint64 {
@@ -4317,7 +4437,7 @@ type StoreGot struct {
 
 func (x *StoreGot) Reset() {
 	*x = StoreGot{}
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4329,7 +4449,7 @@ func (x *StoreGot) String() string {
 func (*StoreGot) ProtoMessage() {}
 
 func (x *StoreGot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4342,7 +4462,7 @@ func (x *StoreGot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGot.ProtoReflect.Descriptor instead.
 func (*StoreGot) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *StoreGot) GetValue() []byte {
@@ -4360,7 +4480,7 @@ type StoreDone struct {
 
 func (x *StoreDone) Reset() {
 	*x = StoreDone{}
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4372,7 +4492,7 @@ func (x *StoreDone) String() string {
 func (*StoreDone) ProtoMessage() {}
 
 func (x *StoreDone) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4385,7 +4505,7 @@ func (x *StoreDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreDone.ProtoReflect.Descriptor instead.
 func (*StoreDone) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
 }
 
 type Gateway struct {
@@ -4398,7 +4518,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4410,7 +4530,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4423,7 +4543,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Gateway) GetName() string {
@@ -4449,7 +4569,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4461,7 +4581,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4474,7 +4594,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Secret) GetValue() []byte {
@@ -4488,11 +4608,13 @@ var File_driver_v1_driver_proto protoreflect.FileDescriptor
 
 const file_driver_v1_driver_proto_rawDesc = "" +
 	"\n" +
-	"\x16driver/v1/driver.proto\x12\x13fieldloom.driver.v1\"e\n" +
+	"\x16driver/v1/driver.proto\x12\x13fieldloom.driver.v1\"\xa0\x01\n" +
 	"\x05Fault\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.fieldloom.driver.v1.CodeR\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x19\n" +
-	"\bafter_ns\x18\x03 \x01(\x03R\aafterNs\"\xa6\x01\n" +
+	"\bafter_ns\x18\x03 \x01(\x03R\aafterNs\x12\x19\n" +
+	"\bnot_sent\x18\x04 \x01(\bR\anotSent\x12\x1e\n" +
+	"\vmay_be_done\x18\x05 \x01(\bR\tmayBeDone\"\xa6\x01\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04bool\x18\x01 \x01(\bH\x00R\x04bool\x12\x16\n" +
 	"\x05int64\x18\x02 \x01(\x12H\x00R\x05int64\x12\x18\n" +
@@ -4602,7 +4724,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05cause\x18\x04 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\x12\x14\n" +
 	"\x05opens\x18\x05 \x01(\x04R\x05opens\x12#\n" +
 	"\ropen_failures\x18\x06 \x01(\x04R\fopenFailures\x12;\n" +
-	"\adevices\x18\a \x03(\v2!.fieldloom.driver.v1.DeviceStatusR\adevices\"\xe2\x03\n" +
+	"\adevices\x18\a \x03(\v2!.fieldloom.driver.v1.DeviceStatusR\adevices\"\xfa\x03\n" +
 	"\fDeviceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
 	"\tcondition\x18\x02 \x01(\x0e2\x1e.fieldloom.driver.v1.ConditionR\tcondition\x12\"\n" +
@@ -4621,7 +4743,8 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"lastPollNs\x12 \n" +
 	"\flast_late_ns\x18\r \x01(\x03R\n" +
 	"lastLateNs\x12\x1e\n" +
-	"\vmax_late_ns\x18\x0e \x01(\x03R\tmaxLateNs\"Q\n" +
+	"\vmax_late_ns\x18\x0e \x01(\x03R\tmaxLateNs\x12\x16\n" +
+	"\x06pushes\x18\x0f \x01(\bR\x06pushes\"Q\n" +
 	"\vReadRequest\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x16\n" +
@@ -4729,7 +4852,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x126\n" +
 	"\aquality\x18\x03 \x01(\x0e2\x1c.fieldloom.driver.v1.QualityR\aquality\x120\n" +
-	"\x05fault\x18\x04 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05fault\"\xdd\x01\n" +
+	"\x05fault\x18\x04 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05fault\"\x91\x02\n" +
 	"\x03Gap\x12\x18\n" +
 	"\asamples\x18\x01 \x01(\x04R\asamples\x12%\n" +
 	"\x0efirst_sequence\x18\x02 \x01(\x04R\rfirstSequence\x12#\n" +
@@ -4738,14 +4861,21 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"fromUnixNs\x12\x1c\n" +
 	"\n" +
 	"to_unix_ns\x18\x05 \x01(\x03R\btoUnixNs\x120\n" +
-	"\x05cause\x18\x06 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\"\xc5\x01\n" +
+	"\x05cause\x18\x06 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\x122\n" +
+	"\x05links\x18\a \x03(\v2\x1c.fieldloom.driver.v1.GapLinkR\x05links\"i\n" +
+	"\aGapLink\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
+	"\x05polls\x18\x03 \x01(\x04R\x05polls\x12\x1c\n" +
+	"\tuncounted\x18\x04 \x01(\bR\tuncounted\"\xdd\x01\n" +
 	"\x05Event\x12 \n" +
 	"\ftime_unix_ns\x18\x01 \x01(\x03R\n" +
 	"timeUnixNs\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\tR\x04link\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x12<\n" +
 	"\tcondition\x18\x04 \x01(\x0e2\x1e.fieldloom.driver.v1.ConditionR\tcondition\x120\n" +
-	"\x05cause\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\"\xaf\x02\n" +
+	"\x05cause\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\x12\x16\n" +
+	"\x06pushes\x18\x06 \x01(\bR\x06pushes\"\xaf\x02\n" +
 	"\x10ServicesResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12<\n" +
 	"\tstore_get\x18\x02 \x01(\v2\x1d.fieldloom.driver.v1.StoreGetH\x00R\bstoreGet\x12<\n" +
@@ -4855,7 +4985,7 @@ func file_driver_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_driver_v1_driver_proto_goTypes = []any{
 	(Code)(0),                // 0: fieldloom.driver.v1.Code
 	(Quality)(0),             // 1: fieldloom.driver.v1.Quality
@@ -4912,17 +5042,18 @@ var file_driver_v1_driver_proto_goTypes = []any{
 	(*Block)(nil),            // 52: fieldloom.driver.v1.Block
 	(*Exception)(nil),        // 53: fieldloom.driver.v1.Exception
 	(*Gap)(nil),              // 54: fieldloom.driver.v1.Gap
-	(*Event)(nil),            // 55: fieldloom.driver.v1.Event
-	(*ServicesResponse)(nil), // 56: fieldloom.driver.v1.ServicesResponse
-	(*StoreGet)(nil),         // 57: fieldloom.driver.v1.StoreGet
-	(*StorePut)(nil),         // 58: fieldloom.driver.v1.StorePut
-	(*GatewayGet)(nil),       // 59: fieldloom.driver.v1.GatewayGet
-	(*SecretGet)(nil),        // 60: fieldloom.driver.v1.SecretGet
-	(*ServicesRequest)(nil),  // 61: fieldloom.driver.v1.ServicesRequest
-	(*StoreGot)(nil),         // 62: fieldloom.driver.v1.StoreGot
-	(*StoreDone)(nil),        // 63: fieldloom.driver.v1.StoreDone
-	(*Gateway)(nil),          // 64: fieldloom.driver.v1.Gateway
-	(*Secret)(nil),           // 65: fieldloom.driver.v1.Secret
+	(*GapLink)(nil),          // 55: fieldloom.driver.v1.GapLink
+	(*Event)(nil),            // 56: fieldloom.driver.v1.Event
+	(*ServicesResponse)(nil), // 57: fieldloom.driver.v1.ServicesResponse
+	(*StoreGet)(nil),         // 58: fieldloom.driver.v1.StoreGet
+	(*StorePut)(nil),         // 59: fieldloom.driver.v1.StorePut
+	(*GatewayGet)(nil),       // 60: fieldloom.driver.v1.GatewayGet
+	(*SecretGet)(nil),        // 61: fieldloom.driver.v1.SecretGet
+	(*ServicesRequest)(nil),  // 62: fieldloom.driver.v1.ServicesRequest
+	(*StoreGot)(nil),         // 63: fieldloom.driver.v1.StoreGot
+	(*StoreDone)(nil),        // 64: fieldloom.driver.v1.StoreDone
+	(*Gateway)(nil),          // 65: fieldloom.driver.v1.Gateway
+	(*Secret)(nil),           // 66: fieldloom.driver.v1.Secret
 }
 var file_driver_v1_driver_proto_depIdxs = []int32{
 	0,  // 0: fieldloom.driver.v1.Fault.code:type_name -> fieldloom.driver.v1.Code
@@ -4958,7 +5089,7 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	44, // 30: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
 	49, // 31: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
 	50, // 32: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	55, // 33: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	56, // 33: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
 	46, // 34: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
 	48, // 35: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
 	50, // 36: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
@@ -4970,48 +5101,49 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	1,  // 42: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
 	5,  // 43: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
 	5,  // 44: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	4,  // 45: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 46: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	57, // 47: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	58, // 48: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	59, // 49: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	60, // 50: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
-	5,  // 51: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	62, // 52: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	63, // 53: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	64, // 54: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	65, // 55: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
-	7,  // 56: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 57: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 58: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 59: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	26, // 60: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	29, // 61: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	31, // 62: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	34, // 63: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	36, // 64: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	38, // 65: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
-	40, // 66: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
-	42, // 67: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	61, // 68: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 69: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 70: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 71: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 72: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	27, // 73: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	30, // 74: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	32, // 75: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	35, // 76: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	37, // 77: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	39, // 78: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
-	41, // 79: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
-	47, // 80: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	56, // 81: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	69, // [69:82] is the sub-list for method output_type
-	56, // [56:69] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	55, // 45: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
+	4,  // 46: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 47: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	58, // 48: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	59, // 49: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	60, // 50: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	61, // 51: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
+	5,  // 52: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	63, // 53: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	64, // 54: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	65, // 55: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	66, // 56: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
+	7,  // 57: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 58: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 59: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 60: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	26, // 61: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	29, // 62: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	31, // 63: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	34, // 64: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	36, // 65: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	38, // 66: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
+	40, // 67: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
+	42, // 68: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	62, // 69: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 70: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 71: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 72: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 73: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	27, // 74: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	30, // 75: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	32, // 76: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	35, // 77: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	37, // 78: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	39, // 79: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
+	41, // 80: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
+	47, // 81: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	57, // 82: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	70, // [70:83] is the sub-list for method output_type
+	57, // [57:70] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
@@ -5044,28 +5176,28 @@ func file_driver_v1_driver_proto_init() {
 		(*Frame_Batch)(nil),
 		(*Frame_Gap)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[51].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[52].OneofWrappers = []any{
 		(*ServicesResponse_StoreGet)(nil),
 		(*ServicesResponse_StorePut)(nil),
 		(*ServicesResponse_GatewayGet)(nil),
 		(*ServicesResponse_SecretGet)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[53].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[56].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[54].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{
 		(*ServicesRequest_Fault)(nil),
 		(*ServicesRequest_StoreGot)(nil),
 		(*ServicesRequest_StoreDone)(nil),
 		(*ServicesRequest_Gateway)(nil),
 		(*ServicesRequest_Secret)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_v1_driver_proto_rawDesc), len(file_driver_v1_driver_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   61,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
