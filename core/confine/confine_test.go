@@ -118,7 +118,7 @@ func TestOtherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, p, img, scene{}, "status")
-	for _, line := range []string{"Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534", "Groups:\t12345 65534 ", "CapEff:\t0000000000000000"} {
+	for _, line := range []string{"Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534", "Groups:\t12345 65534 ", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
 		if !strings.Contains(r.out, line+"\n") {
 			t.Errorf("no %q in %v\n%s\n%s", line, &r.report, r.out, r.errs)
 		}

@@ -26,8 +26,8 @@
 //     on is marked to be closed by the exec. First, so that nothing can be forgotten later.
 //  2. no_new_privs and Landlock. They need the gateway's identity, because the paths
 //     of the policy are opened here; the image's descriptor is unaffected.
-//  3. The groups, the user, then the capabilities: the bounding set while there are
-//     capabilities to drop it with, the others last.
+//  3. The bounding set, while there are capabilities to drop it with; the groups and the
+//     user, with which root's are lost; the other capabilities.
 //  4. The resource limits. As late as this because the shim is a Go program itself.
 //  5. The gateway's word that it knows the process.
 //  6. seccomp. Last, because it refuses all of the above.

@@ -87,15 +87,33 @@ func (p *Policy) groups() []uint32 {
 // lastCapability is as many as the kernel's interface has room for.
 const lastCapability = 63
 
-// dropCapabilities empties every set. The bounding set needs a capability to be
-// dropped; who has none cannot gain any either, because of no_new_privs.
-func dropCapabilities() error {
+// dropBounding empties the bounding set, out of which an executable with capabilities could
+// give some back. That takes a capability, which is lost with root's user: so it comes
+// before the change of the user. Who has none to do it with cannot gain any either, because of no_new_privs.
+func dropBounding() error {
 	for c := range lastCapability + 1 {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
-			return err
+		switch {
+		case errors.Is(err, unix.EINVAL): // this kernel does not have it
+		case errors.Is(err, unix.EPERM) && !may(unix.CAP_SETPCAP):
+			return nil
+		case err != nil:
+			return fmt.Errorf("bounding set: %w", err)
 		}
 	}
+	return nil
+}
+
+// may reports whether a capability is in force for this thread.
+func may(capability uint) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	err := unix.Capget(&header, &have[0])
+	return err == nil && have[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
+// dropCapabilities empties every set but the bounding one.
+func dropCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have, none [2]unix.CapUserData
 	if err := unix.Capget(&header, &have[0]); err == nil && have == none {

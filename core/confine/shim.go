@@ -130,10 +130,11 @@ func (o *order) confine(image *os.File, report *Report) error {
 	if err := o.Policy.restrictFiles(image, report); err != nil {
 		return err
 	}
+	bounding := dropBounding()
 	if err := o.changeIdentity(report); err != nil {
 		return err
 	}
-	if err := dropCapabilities(); err != nil {
+	if err := errors.Join(bounding, dropCapabilities()); err != nil {
 		report.needs(fmt.Sprintf("capabilities: %v", err))
 	} else {
 		report.has("capabilities dropped")
