@@ -34,17 +34,26 @@ func (g *gateway) openRunDir() (string, error) {
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
-	if len(dir) > maxRunDir || others { // nobody else passes through the data directory
-		name := sha256.Sum256([]byte(dataDir))
-		dir = filepath.Join(runtimeDir(), runDirFor+hex.EncodeToString(name[:8]))
-	}
-	if before := g.choices.get().RunDir; before != "" && !others && isPrivate(before, mode) == nil {
+	before := g.choices.get().RunDir
+	if before != "" && !others && isPrivate(before, mode) == nil {
 		return before, nil
 	}
-	if err := makePrivate(dir, mode); err != nil {
+	if len(dir) > maxRunDir || others { // nobody else passes through the data directory
+		name := sha256.Sum256([]byte(dataDir))
+		parent, shared := runtimeDir()
+		if shared {
+			dir, err = privateIn(parent, before)
+		} else {
+			dir = filepath.Join(parent, runDirFor+hex.EncodeToString(name[:8]))
+		}
+	}
+	if err == nil {
+		err = makePrivate(dir, mode)
+	}
+	if err != nil {
 		return "", err
 	}
-	if g.choices.get().RunDir == dir {
+	if before == dir {
 		return dir, nil
 	}
 	return dir, g.choices.change(func(c *choices) { c.RunDir = dir })
@@ -60,15 +69,30 @@ func otherUser(c *config.Config) string {
 	return ""
 }
 
-// runtimeDir is the user's directory for sockets, else that for temporary files.
-func runtimeDir() string {
+// runtimeDir is the user's directory for sockets, else that for temporary files, which
+// is shared: anybody makes files in it.
+func runtimeDir() (dir string, shared bool) {
 	if os.Geteuid() == 0 {
-		return "/run"
+		return "/run", false
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && len(dir) < maxRunDir-len(runDirFor)-16 {
-		return dir
+	dir = os.Getenv("XDG_RUNTIME_DIR")
+	if filepath.IsAbs(dir) && len(dir) < maxRunDir-len(runDirFor)-16 && isPrivate(dir, 0o700) == nil {
+		return dir, false
 	}
-	return os.TempDir()
+	return os.TempDir(), true
+}
+
+// privateIn is the directory that was used before, where it is still this user's, else one
+// of a new name: a name that is known beforehand could be taken by anybody, for ever.
+func privateIn(shared, before string) (string, error) {
+	if info, err := os.Lstat(before); err == nil && info.IsDir() && owned(info) && filepath.Dir(before) == shared {
+		return before, nil
+	}
+	dir, err := os.MkdirTemp(shared, runDirFor)
+	if err != nil {
+		return "", fmt.Errorf("run directory: %w", err)
+	}
+	return dir, nil
 }
 
 func makePrivate(dir string, mode fs.FileMode) error {

@@ -74,3 +74,32 @@ func TestRunDirOfAnotherIsRefused(t *testing.T) {
 		t.Errorf("a symbolic link to a directory of everybody's was taken: %s", dir)
 	}
 }
+
+// In a directory that everybody writes to, no name is known beforehand: whoever makes one first
+// keeps no gateway from its start, also where it was the gateway's before.
+func TestRunDirInASharedDirectory(t *testing.T) {
+	shared := t.TempDir()
+	first, err := privateIn(shared, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(first); err != nil || info.Mode() != os.ModeDir|0o700 {
+		t.Errorf("%s: %v, %v", first, info.Mode(), err)
+	}
+	if again, err := privateIn(shared, first); err != nil || again != first {
+		t.Errorf("%s, then %s, %v", first, again, err)
+	}
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/tmp", first); err != nil { // somebody took its name
+		t.Fatal(err)
+	}
+	other, err := privateIn(shared, first)
+	if err != nil || other == first || isPrivate(other, 0o700) != nil {
+		t.Errorf("the name that somebody took was %s, the next one is %s: %v", first, other, err)
+	}
+	if second, err := privateIn(shared, ""); err != nil || second == other {
+		t.Errorf("the name can be known: %s, %v", second, err)
+	}
+}
