@@ -299,3 +299,20 @@ func TestAnEncoderRepeatsNothing(t *testing.T) {
 		}
 	}
 }
+
+// What would be written as another number is refused.
+func TestValuesThatWouldBeOthers(t *testing.T) {
+	for _, text := range []string{"1e999", "-1e999", "1e-999", "-0.0000001e-400", "1e", "[1]", "{}"} {
+		if v, err := client.ValueOf([]byte(text)); err == nil {
+			t.Errorf("%s was taken as %v", text, v)
+		}
+	}
+	for text, want := range map[string]driver.Value{
+		"0": driver.Int64Value(0), "-0.0e10": driver.Float64Value(math.Copysign(0, -1)), "1e-300": driver.Float64Value(1e-300),
+		`"1e999"`: driver.StringValue("1e999"),
+	} {
+		if v, err := client.ValueOf([]byte(text)); err != nil || !v.Equal(want) {
+			t.Errorf("%s is %v, %v", text, v, err)
+		}
+	}
+}

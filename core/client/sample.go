@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -215,6 +216,21 @@ func ValueOf(raw json.RawMessage) (driver.Value, error) {
 	}
 	if !json.Valid(raw) {
 		return driver.Value{}, fmt.Errorf("value %.40s: is not JSON", raw)
+	}
+	if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' {
+		return numberOf(raw)
+	}
+	return driver.ParseValue(string(raw)), nil
+}
+
+// numberOf refuses what would be written as another number: none has its size.
+func numberOf(raw []byte) (driver.Value, error) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil {
+		return driver.Value{}, fmt.Errorf("value %.40s: is too large", raw)
+	}
+	if mantissa, _, _ := bytes.Cut(bytes.ToLower(raw), []byte("e")); f == 0 && bytes.ContainsAny(mantissa, "123456789") {
+		return driver.Value{}, fmt.Errorf("value %.40s: is so small that it would be written as 0", raw)
 	}
 	return driver.ParseValue(string(raw)), nil
 }

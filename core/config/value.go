@@ -198,8 +198,16 @@ func parseDuration(text string) (time.Duration, error) {
 		}
 		rest = after
 	}
-	return time.Duration(math.Round(sum)), nil
+	d := time.Duration(math.Round(sum))
+	if d == 0 && vanishes(text) {
+		return 0, fmt.Errorf("%q would be 0: the shortest is 1ns", shorten(text))
+	}
+	return d, nil
 }
+
+// vanishes reports whether a number's digits are not all zero, so that it must not become
+// 0, which means something else in most places.
+func vanishes(digits string) bool { return strings.ContainsAny(digits, "123456789") }
 
 // ParseDuration reads a duration as the configuration has it: 1m30s, 7d, 2w.
 func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
@@ -250,7 +258,11 @@ func parseSize(text string) (int64, error) {
 	case f*float64(u) > 1<<60:
 		return 0, fmt.Errorf("%q is too large", shorten(text))
 	}
-	return int64(f * float64(u)), nil
+	size := int64(f * float64(u))
+	if size == 0 && vanishes(digits) {
+		return 0, fmt.Errorf("%q would be 0: the smallest is 1B", shorten(text))
+	}
+	return size, nil
 }
 
 func formatSize(n int64) string {

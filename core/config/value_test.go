@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ func TestDurations(t *testing.T) {
 			t.Errorf("%q = %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "5", "s", "-1s", "+1s", "1 s", "1x", "1s ", "1e9s", "..s", "1.2.3s", "9999999999d", "1S", "NaNs", "Infs"} {
+	for _, text := range []string{"", "5", "s", "-1s", "+1s", "1 s", "1x", "1s ", "1e9s", "..s", "1.2.3s", "9999999999d", "1S", "NaNs", "Infs",
+		"0.0000001ms", "0.4ns", "0.0000000001s", "0." + strings.Repeat("0", 400) + "1d"} {
 		if got, err := config.ParseDuration(text); err == nil {
 			t.Errorf("%q = %v, want an error", text, got)
 		}
@@ -34,7 +36,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%q = %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "5", "GiB", "-1GiB", "1gib", "1GiB1B", "1  GiB", "99999999TiB", "NaNB", "1e3B", "1GiB "} {
+	for _, text := range []string{"", "5", "GiB", "-1GiB", "1gib", "1GiB1B", "1  GiB", "99999999TiB", "NaNB", "1e3B", "1GiB ", "0.1B", "0.0000000001GiB"} {
 		if got, err := config.ParseSize(text); err == nil {
 			t.Errorf("%q = %v, want an error", text, got)
 		}

@@ -207,5 +207,8 @@ func parseNumber(text string) (kind, string, error) {
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 		return kindNumber, "0", fmt.Errorf("%s is not a number that can be used: write a finite one, or put it in quotes as a text", text)
 	}
+	if mantissa, _, _ := strings.Cut(strings.ToLower(digits), "e"); f == 0 && vanishes(mantissa) {
+		return kindNumber, "0", fmt.Errorf("%s is so small that it would be 0: write 0, or a larger one", text)
+	}
 	return kindNumber, strconv.FormatFloat(f, 'g', -1, 64), nil
 }

@@ -245,6 +245,9 @@ func encodeFloat32(a Address, b []byte, v driver.Value) error {
 	if !ok || (!math.IsInf(f, 0) && math.IsInf(float64(float32(f)), 0)) {
 		return badValue(a, v, fmt.Sprintf("a number from %g to %g", -math.MaxFloat32, math.MaxFloat32))
 	}
+	if f != 0 && float32(f) == 0 {
+		return badValue(a, v, fmt.Sprintf("0, or a number from %g on: it would be written as 0", math.SmallestNonzeroFloat32))
+	}
 	binary.BigEndian.PutUint32(b, math.Float32bits(float32(f)))
 	return nil
 }

@@ -71,6 +71,7 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{"holding:0:int16", driver.Int64Value(-32769), "does not fit int16"},
 		{"holding:0:uint16", driver.Int64Value(-1), "-1 does not fit uint16, which takes a whole number from 0 to 65535"},
 		{"holding:0:uint16", u64(65536), "does not fit"},
+		{"holding:0:float32", f(1e-46), "it would be written as 0"},
 		{"holding:0:uint16", f(1.5), "1.5 does not fit uint16"},
 		{"holding:0:uint16", yes, "true does not fit"},
 		{"holding:0:uint16", text("12"), `"12" does not fit`},

@@ -67,6 +67,9 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("a time such as \"100ms\" expected, not %s", b)
 	}
 	v, err := time.ParseDuration(s)
+	if v == 0 && err == nil && strings.ContainsAny(s, "123456789") {
+		return fmt.Errorf("%q would be 0: the shortest time is 1ns", s)
+	}
 	*d = duration(v)
 	return err
 }

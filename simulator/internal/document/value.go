@@ -191,7 +191,7 @@ func (v Value) Number() float64 {
 func (v Value) Duration() time.Duration {
 	text := v.Text()
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
+	if err != nil || d < 0 || d == 0 && strings.ContainsAny(text, "123456789") { // it would be 0
 		v.Errorf("%q is no duration like 250ms, 10s or 1h30m", text)
 		return 0
 	}
