@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -10,10 +11,10 @@ import (
 
 var errClosed = &driver.Error{Code: driver.NotConnected, Text: "the engine is closed"}
 
-// Apply makes the state the one that runs. With faults it changes nothing.
-// Links and devices that are the same as before are not touched; a device that
-// changed is prepared anew on the open link. The engine keeps s: it must not be
-// changed afterwards.
+// Apply makes the state the one that runs, or with o.Part a part of it. With faults it
+// changes nothing. Links and devices that are the same as before are not touched; a
+// device that changed is prepared anew on the open link. The engine keeps s: it must not
+// be changed afterwards.
 func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigFault, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
@@ -25,27 +26,20 @@ func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigF
 	}
 	handed := e.readHandOff(o.HandOff)
 	tables := newTableCache(e.tables)
-	next := make(map[string]*link, len(s.Links))
-	var order []string
-	var fresh []*link
+	next, order, fresh := make(map[string]*link, len(s.Links)), []string(nil), []*link(nil)
+	if o.Part {
+		next, order = e.without(o.Remove)
+	}
 	old := e.links // only this goroutine changes it
 	for i := range s.Links {
-		spec := &s.Links[i]
-		order = append(order, spec.Name)
-		l := old[spec.Name]
-		if l != nil && l.same(spec) {
-			l.reconfigure(spec.Devices, tables)
-			next[spec.Name] = l
-			continue
+		l, isNew := e.linkFor(&s.Links[i], tables)
+		if isNew {
+			fresh = append(fresh, l)
 		}
-		var after <-chan struct{}
-		if l != nil {
-			after = l.done
+		if next[l.name] == nil {
+			order = append(order, l.name)
 		}
-		l = newLink(e, *spec, after)
-		l.reconfigure(spec.Devices, tables)
-		next[spec.Name] = l
-		fresh = append(fresh, l)
+		next[l.name] = l
 	}
 	e.mu.Lock()
 	e.links, e.order = next, order
@@ -58,13 +52,48 @@ func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigF
 	for _, l := range fresh {
 		l.start()
 	}
+	held := setOf(o.Hold)
 	for i := range s.Links {
 		spec := &s.Links[i]
-		next[spec.Name].want(o.Standby || slices.Contains(o.Hold, spec.Name), spec.Offline, handed[spec.Name])
+		next[spec.Name].want(o.Standby || held[spec.Name], spec.Offline, handed[spec.Name])
 	}
 	e.meters.keep(next)
-	e.keepTables(tables)
+	e.keepTables()
 	return nil, nil
+}
+
+// without copies the links but for some.
+func (e *Engine) without(names []string) (map[string]*link, []string) {
+	left, gone := maps.Clone(e.links), setOf(names)
+	for name := range gone {
+		delete(left, name)
+	}
+	return left, slices.DeleteFunc(slices.Clone(e.order), func(name string) bool { return gone[name] })
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// linkFor is the link of a spec: the one that there is, where nothing of the link itself
+// has changed, else a new one.
+func (e *Engine) linkFor(spec *Link, tables *tableCache) (l *link, isNew bool) {
+	l = e.links[spec.Name]
+	if l != nil && l.same(spec) {
+		l.reconfigure(spec.Devices, tables)
+		return l, false
+	}
+	var after <-chan struct{}
+	if l != nil {
+		after = l.done
+	}
+	l = newLink(e, *spec, after)
+	l.reconfigure(spec.Devices, tables)
+	return l, true
 }
 
 // want holds the link, or not, and takes it off line, or not.
@@ -83,7 +112,7 @@ func (e *Engine) isClosed() bool {
 }
 
 // keepTables remembers the compiled tables in use for the next state.
-func (e *Engine) keepTables(c *tableCache) {
+func (e *Engine) keepTables() {
 	used := map[*table]bool{}
 	e.tables = e.tables[:0]
 	for _, l := range e.links {

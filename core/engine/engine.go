@@ -99,7 +99,7 @@ func (e *Engine) Progress() uint64 { return e.progress.Load() }
 
 // Describe tells what the driver is.
 func (e *Engine) Describe(context.Context) (Description, error) {
-	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links"}}
+	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts"}}
 	if e.checker != nil {
 		d.Abilities = append(d.Abilities, "check")
 	}
@@ -165,11 +165,34 @@ func (e *Engine) snapshot() []*link {
 
 // Status is the state and the counters of everything.
 func (e *Engine) Status(context.Context) (*Status, error) {
-	s := &Status{Ring: e.ring.status(), Meters: e.meters.read()}
-	for _, l := range e.snapshot() {
-		s.Links = append(s.Links, l.status())
-	}
+	s, _ := e.StatusPage(0, 0)
 	return s, nil
+}
+
+// StatusPage is the part of Status with the links from the index first on, at most limit
+// of them and 0 for all, and how many links there are. Meters of no link are in the first.
+func (e *Engine) StatusPage(first, limit int) (s *Status, total int) {
+	links := e.snapshot()
+	total = len(links)
+	links = links[min(first, total):]
+	if limit > 0 {
+		links = links[:min(limit, len(links))]
+	}
+	s = &Status{Ring: e.ring.Status(), Links: make([]LinkStatus, len(links))}
+	for i, l := range links {
+		s.Links[i] = l.status()
+	}
+	if len(links) == total {
+		s.Meters = e.meters.read()
+		return s, total
+	}
+	for i, l := range links {
+		if i == 0 && first == 0 {
+			s.Meters = e.meters.readOf(s.Meters, "")
+		}
+		s.Meters = e.meters.readOf(s.Meters, l.name)
+	}
+	return s, total
 }
 
 // Conditions is the present condition of every link and device, as events.

@@ -92,7 +92,6 @@ func (r TestRing) PushWith(n int, stored func()) {
 }
 
 // Status is the ring's.
-func (r TestRing) Status() RingStatus { return r.status() }
 
 // SetSkew moves an engine's grid away from the wall clock, as a step of the latter
 // does. It must have no links.

@@ -17,9 +17,13 @@ const (
 	// and still go on as if it had not been: after that, due times and what the
 	// deadbands compare with say nothing any more.
 	maxSwitch = 30 * time.Second
-	// maxHandOff bounds what all links of one Drain hand over beside their due times,
-	// so that the answer fits a message.
+	// maxHandOff bounds what all links of one Drain hand over, so that the answer fits a
+	// message.
 	maxHandOff = 5 << 20
+	// handLinkSize and handDeviceSize are about what a link and a device take beside texts
+	// and bytes.
+	handLinkSize   = 64
+	handDeviceSize = 160
 	// maxHandValue is the longest value that a deadband is handed: a longer one is
 	// sent once more.
 	maxHandValue = 4 << 10
@@ -133,7 +137,7 @@ func (l *handLink) device(name string) *handDevice {
 func (e *Engine) handOver(links []*link) ([]byte, error) {
 	h := handOff{Skew: e.clock.skew(), Links: make([]handLink, 0, len(links))}
 	whole := !e.ring.owesGap()
-	size := 0
+	size, left := 0, 0
 	for _, l := range links {
 		part, err := l.handOver()
 		if err != nil {
@@ -144,11 +148,13 @@ func (e *Engine) handOver(links []*link) ([]byte, error) {
 			out = out.without()
 		}
 		if size += out.size(); size > maxHandOff {
-			e.log.Warn("the hand-off is too long: what is kept of a link is left out", "driver", e.info.Name, "link", l.name)
-			out = out.without()
-			out.Kept = nil
+			left++
+			continue
 		}
 		h.Links = append(h.Links, out)
+	}
+	if left > 0 {
+		e.log.Warn("the hand-off is too long: what is kept of some links is left out", "driver", e.info.Name, "links", left)
 	}
 	data, err := json.Marshal(&h)
 	if err != nil {
@@ -168,11 +174,18 @@ func (l *handLink) without() handLink {
 }
 
 func (l *handLink) size() int {
-	n := len(l.Kept)
+	n := handLinkSize + len(l.Name) + len(l.Kept)*4/3 // as JSON has it
 	for i := range l.Devices {
-		n += len(l.Devices[i].Last)
+		d := &l.Devices[i]
+		n += handDeviceSize + len(d.Name) + len(d.Last)*4/3
+		for class := range d.Due {
+			n += len(class) + 24
+		}
+		if d.Probe != nil {
+			n += handDeviceSize + len(d.Probe.Text)
+		}
 	}
-	return n * 4 / 3 // as JSON has it
+	return n
 }
 
 // appendSent appends what the deadband of a point compares with: the number of

@@ -31,7 +31,7 @@ func (e *Engine) Drain(ctx context.Context, names []string) (Drained, error) {
 	if err != nil {
 		return Drained{}, err
 	}
-	return Drained{LastSequence: e.ring.status().NextSequence - 1, HandOff: handed}, nil
+	return Drained{LastSequence: e.ring.Status().NextSequence - 1, HandOff: handed}, nil
 }
 
 // hold has links closed. Without names it is all, and those removed lately too.
@@ -48,7 +48,11 @@ func (e *Engine) hold(names []string) (links, removed []*link, err error) {
 		l.hold()
 	}
 	if len(names) == 0 {
-		removed = slices.DeleteFunc(e.all(), func(l *link) bool { return slices.Contains(links, l) })
+		here := make(map[*link]bool, len(links))
+		for _, l := range links {
+			here[l] = true
+		}
+		removed = slices.DeleteFunc(e.all(), func(l *link) bool { return here[l] })
 	}
 	return links, removed, nil
 }

@@ -60,6 +60,18 @@ func (m *meters) read() []Meter {
 	return all
 }
 
+// readOf appends the numbers of one link, in the order of their names.
+func (m *meters) readOf(all []Meter, link string) []Meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.links[link] == nil {
+		return all
+	}
+	own := m.links[link].read(nil, link)
+	slices.SortFunc(own, func(a, b Meter) int { return cmp.Compare(a.Name, b.Name) })
+	return append(all, own...)
+}
+
 // meter is driver.Env.Meter of one link. A number that exists is changed without a
 // lock.
 type meter struct {

@@ -376,7 +376,8 @@ func (r *Ring) settle(receipts []*receipt) {
 	}
 }
 
-func (r *Ring) status() RingStatus {
+// Status is how much the ring holds, and has held.
+func (r *Ring) Status() RingStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := RingStatus{
@@ -392,7 +393,7 @@ func (r *Ring) status() RingStatus {
 
 // String is for logs and tests.
 func (r *Ring) String() string {
-	s := r.status()
+	s := r.Status()
 	return fmt.Sprintf("ring: next %d, acked %d, %d of %d bytes, %d samples, %d dropped",
 		s.NextSequence, s.AckedSequence, s.Bytes, s.MaxBytes, s.Samples, s.Dropped)
 }

@@ -89,6 +89,10 @@ type ApplyOptions struct {
 	Standby bool     // prepare everything, open nothing until Activate
 	HandOff []byte   // what another process's Drain answered
 	Hold    []string // links to leave closed, although the rest is open, until Activate
+	// Part says that the State has only links that are new or changed, and Remove names
+	// those that are gone: all others stay as they are.
+	Part   bool
+	Remove []string
 }
 
 // ActivateOptions go with an Activate: what is known of who had the links before.

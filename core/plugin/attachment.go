@@ -69,6 +69,10 @@ type Handler interface {
 // for their acknowledgement.
 type Flusher interface{ Flush(patient bool) }
 
+// A RingHandler is a Handler that wants the counters of the process's ring, of which
+// heartbeats may tell.
+type RingHandler interface{ Ring(r engine.RingStatus) }
+
 type attachClient = grpc.BidiStreamingClient[driverv1.AttachRequest, driverv1.AttachResponse]
 
 // An Attachment is the data plane of a process. It ends with the process, when
@@ -256,6 +260,9 @@ func (a *Attachment) handle(m *attachMessage, last uint64) (uint64, error) {
 	case *driverv1.AttachResponse_Event:
 		a.to.Event(eventFromWire(other.Event))
 	case *driverv1.AttachResponse_Heartbeat:
+		if to, ok := a.to.(RingHandler); ok && other.Heartbeat.GetRing() != nil {
+			to.Ring(ringFromWire(other.Heartbeat.GetRing()))
+		}
 		a.to.Heartbeat(other.Heartbeat.GetProgress())
 	}
 	return last, nil

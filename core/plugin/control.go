@@ -17,10 +17,26 @@ func (p *Process) Describe(ctx context.Context) (engine.Description, error) {
 	return descriptionFromWire(r), err
 }
 
-// Validate has the driver check a state.
-func (p *Process) Validate(ctx context.Context, s *engine.State) ([]engine.ConfigFault, error) {
-	r, err := call(ctx, p, "validate", p.rpc.Validate, &driverv1.ValidateRequest{State: stateToWire(s)})
-	return faultsFromWire(r.GetFaults()), err
+const (
+	// stepLinks is how many links one call is about, of those that can be about some at a
+	// time: so that its time and its messages do not grow with the plant.
+	stepLinks = 500
+	// maxPages bounds the answers to one Status: a driver may tell any number of links.
+	maxPages = 1000
+)
+
+// Validate has the driver check a state, some hundred links at a time. Where ctx has no
+// deadline, each step has one.
+func (p *Process) Validate(ctx context.Context, s *engine.State) (faults []engine.ConfigFault, err error) {
+	for part := range slices.Chunk(s.Links, stepLinks) {
+		r, err := call(ctx, p, "validate", p.rpc.Validate,
+			&driverv1.ValidateRequest{State: stateToWire(&engine.State{Revision: s.Revision, Links: part})})
+		if err != nil {
+			return nil, err
+		}
+		faults = append(faults, faultsFromWire(r.GetFaults())...)
+	}
+	return faults, nil
 }
 
 // Apply sets the driver's desired state.
@@ -28,19 +44,33 @@ func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOpti
 	if err := p.mustKnowLinks("hold", o.Hold); err != nil {
 		return nil, err
 	}
+	if o.Part && !slices.Contains(p.described.Abilities, abilityParts) {
+		return nil, driver.Errorf(driver.Unsupported, "apply a part: driver %s %s takes its whole state at once", p.command.Name, p.described.Version)
+	}
 	r, err := call(ctx, p, "apply", p.rpc.Apply, &driverv1.ApplyRequest{
-		State: stateToWire(p.known(s)), Standby: o.Standby, HandOff: o.HandOff, Hold: o.Hold,
+		State: stateToWire(p.known(s)), Standby: o.Standby, HandOff: o.HandOff, Hold: o.Hold, Part: o.Part, Remove: o.Remove,
 	})
 	return faultsFromWire(r.GetFaults()), err
 }
 
-// Status asks for all conditions and counters.
+// Status asks for all conditions and counters, some hundred links at a time. Where ctx
+// has no deadline, each step has one.
 func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
-	r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{})
-	if err != nil {
-		return nil, err
+	whole := new(engine.Status)
+	for range maxPages {
+		r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{First: uint32(len(whole.Links)), Limit: stepLinks})
+		if err != nil {
+			return nil, err
+		}
+		page := statusFromWire(r)
+		whole.Ring = page.Ring
+		whole.Links = append(whole.Links, page.Links...)
+		whole.Meters = append(whole.Meters, page.Meters...)
+		if len(whole.Links) >= int(r.GetTotal()) || len(page.Links) == 0 {
+			return whole, nil
+		}
 	}
-	return statusFromWire(r), nil
+	return nil, driver.Errorf(driver.Internal, "status: driver %s tells more than %d links", p.command.Name, maxPages*stepLinks)
 }
 
 // Read reads points of one device. Its error says, as that of Write, whether the device may
@@ -127,8 +157,12 @@ func (p *Process) mustKnowLinks(what string, links []string) error {
 
 func (p *Process) knowsLinks() bool { return slices.Contains(p.described.Abilities, abilityLinks) }
 
-// abilityLinks is what a driver announces that takes its links one by one.
-const abilityLinks = "links"
+const (
+	// abilityLinks is what a driver announces that takes its links one by one,
+	// and abilityParts that its state may come in parts.
+	abilityLinks = "links"
+	abilityParts = "parts"
+)
 
 // known is the state without what is off line, for a driver that would not
 // know that it is.

@@ -40,6 +40,12 @@ func newFakeRing(last uint64) *fakeRing {
 	}
 }
 
+func (r *fakeRing) Status() engine.RingStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return engine.RingStatus{NextSequence: r.made + 1, Samples: r.made * batchPoints}
+}
+
 func (r *fakeRing) Attach(resumeAfter uint64) uint64 {
 	r.Ack(resumeAfter)
 	r.mu.Lock()

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type telemetry interface {
 	Next(ctx context.Context) (engine.Frame, error)
 	TryNext() (engine.Frame, bool)
 	Ack(sequence uint64)
+	Status() engine.RingStatus
 }
 
 // backend is the engine as the data plane sees it.
@@ -82,17 +84,31 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 	if err != nil {
 		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
 	}
-	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold()})
+	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold(),
+		Part: r.GetPart(), Remove: r.GetRemove()})
 	if err != nil {
 		return nil, statusOf(err)
 	}
 	if len(faults) == 0 {
-		s.applied.Store(len(state.Links) > 0)
+		s.applied.Store(len(state.Links) > 0 || r.GetPart() && s.applied.Load())
 	}
 	return &driverv1.ApplyResponse{Faults: faultsToWire(faults)}, nil
 }
 
-func (s *server) Status(ctx context.Context, _ *driverv1.StatusRequest) (*driverv1.StatusResponse, error) {
+// pager is a Control that can tell a part of its status.
+type pager interface {
+	StatusPage(first, limit int) (s *engine.Status, total int)
+}
+
+var _ pager = (*engine.Engine)(nil)
+
+func (s *server) Status(ctx context.Context, r *driverv1.StatusRequest) (*driverv1.StatusResponse, error) {
+	if pages, ok := s.control.(pager); ok {
+		page, total := pages.StatusPage(int(min(r.GetFirst(), math.MaxInt32)), int(min(r.GetLimit(), math.MaxInt32)))
+		wire := statusToWire(page)
+		wire.Total = uint32(total)
+		return wire, nil
+	}
 	status, err := s.control.Status(ctx)
 	if err != nil {
 		return nil, statusOf(err)

@@ -370,7 +370,7 @@ func (a *session) beat(stream attachServer) error {
 		return status.Error(codes.DeadlineExceeded, fmt.Sprintf("no heartbeat from the core for %v", silenceLimit))
 	}
 	return a.send(stream, &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Heartbeat{
-		Heartbeat: &driverv1.Heartbeat{Progress: a.server.progress()},
+		Heartbeat: &driverv1.Heartbeat{Progress: a.server.progress(), Ring: ringToWire(a.server.ring.Status())},
 	}})
 }
 

@@ -34,15 +34,23 @@ func descriptionFromWire(wire *driverv1.DescribeResponse) engine.Description {
 	}
 }
 
-func statusToWire(s *engine.Status) *driverv1.StatusResponse {
-	r := s.Ring
-	wire := &driverv1.StatusResponse{
-		Links: make([]*driverv1.LinkStatus, len(s.Links)),
-		Ring: &driverv1.RingStatus{
-			NextSequence: r.NextSequence, AckedSequence: r.AckedSequence, Bytes: r.Bytes, MaxBytes: r.MaxBytes,
-			Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed, SpillBytes: r.SpillBytes, MaxSpillBytes: r.MaxSpillBytes,
-		},
+func ringToWire(r engine.RingStatus) *driverv1.RingStatus {
+	return &driverv1.RingStatus{
+		NextSequence: r.NextSequence, AckedSequence: r.AckedSequence, Bytes: r.Bytes, MaxBytes: r.MaxBytes,
+		Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed, SpillBytes: r.SpillBytes, MaxSpillBytes: r.MaxSpillBytes,
 	}
+}
+
+func ringFromWire(r *driverv1.RingStatus) engine.RingStatus {
+	return engine.RingStatus{
+		NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
+		MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
+		SpillBytes: r.GetSpillBytes(), MaxSpillBytes: r.GetMaxSpillBytes(),
+	}
+}
+
+func statusToWire(s *engine.Status) *driverv1.StatusResponse {
+	wire := &driverv1.StatusResponse{Links: make([]*driverv1.LinkStatus, len(s.Links)), Ring: ringToWire(s.Ring)}
 	for _, m := range s.Meters {
 		wire.Meters = append(wire.Meters, &driverv1.Meter{
 			Link: m.Link, Name: validText(m.Name), Value: m.Value, Counter: m.Counter,
@@ -73,15 +81,7 @@ func deviceStatusToWire(d *engine.DeviceStatus) *driverv1.DeviceStatus {
 }
 
 func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
-	r := wire.GetRing()
-	s := &engine.Status{
-		Links: make([]engine.LinkStatus, len(wire.GetLinks())),
-		Ring: engine.RingStatus{
-			NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
-			MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
-			SpillBytes: r.GetSpillBytes(), MaxSpillBytes: r.GetMaxSpillBytes(),
-		},
-	}
+	s := &engine.Status{Links: make([]engine.LinkStatus, len(wire.GetLinks())), Ring: ringFromWire(wire.GetRing())}
 	for _, m := range wire.GetMeters() {
 		if math.IsNaN(m.GetValue()) || math.IsInf(m.GetValue(), 0) {
 			continue // JSON has no such numbers, and the status of all drivers is one text of it

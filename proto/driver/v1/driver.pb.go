@@ -609,7 +609,8 @@ type DescribeResponse struct {
 	// What the driver can do beyond the minimum. "check": it can judge a configuration
 	// without connecting. "links": it knows DrainRequest.links, ActivateRequest,
 	// ApplyRequest.hold and offline; of one that does not, the core drains all links or
-	// none, and leaves out of its state what is off line.
+	// none, and leaves out of its state what is off line. "parts": it knows
+	// ApplyRequest.part and remove, and is given the links only that it may have to open.
 	Abilities []string `protobuf:"bytes,6,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	// A random number that is new at every start of the process.
 	ProcessEpoch  uint64 `protobuf:"varint,7,opt,name=process_epoch,json=processEpoch,proto3" json:"process_epoch,omitempty"`
@@ -1334,7 +1335,12 @@ type ApplyRequest struct {
 	// What another process's Drain handed over; empty: nothing.
 	HandOff []byte `protobuf:"bytes,3,opt,name=hand_off,json=handOff,proto3" json:"hand_off,omitempty"`
 	// Links to leave closed although the rest is open, until Activate.
-	Hold          []string `protobuf:"bytes,4,rep,name=hold,proto3" json:"hold,omitempty"`
+	Hold []string `protobuf:"bytes,4,rep,name=hold,proto3" json:"hold,omitempty"`
+	// The state has only links that are new or changed, and those named in remove are to be
+	// closed and forgotten: all others stay as they are. For drivers with the ability
+	// "parts": thousands of links come in steps.
+	Part          bool     `protobuf:"varint,5,opt,name=part,proto3" json:"part,omitempty"`
+	Remove        []string `protobuf:"bytes,6,rep,name=remove,proto3" json:"remove,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1397,6 +1403,20 @@ func (x *ApplyRequest) GetHold() []string {
 	return nil
 }
 
+func (x *ApplyRequest) GetPart() bool {
+	if x != nil {
+		return x.Part
+	}
+	return false
+}
+
+func (x *ApplyRequest) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Faults        []*ConfigFault         `protobuf:"bytes,1,rep,name=faults,proto3" json:"faults,omitempty"`
@@ -1441,8 +1461,12 @@ func (x *ApplyResponse) GetFaults() []*ConfigFault {
 	return nil
 }
 
+// StatusRequest asks for the links from the one with the index first on, at most limit
+// of them; 0: all. A driver that knows no pages answers all.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1477,12 +1501,29 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_driver_v1_driver_proto_rawDescGZIP(), []int{15}
 }
 
+func (x *StatusRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *StatusRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Links []*LinkStatus          `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
 	Ring  *RingStatus            `protobuf:"bytes,2,opt,name=ring,proto3" json:"ring,omitempty"`
-	// The driver's own counters and gauges.
-	Meters        []*Meter `protobuf:"bytes,3,rep,name=meters,proto3" json:"meters,omitempty"`
+	// The driver's own counters and gauges: of the links in this answer, and in the first
+	// also those of no link.
+	Meters []*Meter `protobuf:"bytes,3,rep,name=meters,proto3" json:"meters,omitempty"`
+	// How many links there are; 0: this is all.
+	Total         uint32 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1536,6 +1577,13 @@ func (x *StatusResponse) GetMeters() []*Meter {
 		return x.Meters
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
 }
 
 // Meter is a number that the driver itself keeps.
@@ -3086,7 +3134,10 @@ func (x *Ack) GetCredit() *Credit {
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Driver to core: grows while the engine makes progress, even when nothing is due.
-	Progress      uint64 `protobuf:"varint,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress uint64 `protobuf:"varint,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Driver to core: so that the core knows the counters of a process that is too busy to
+	// answer Status. A driver need not tell it.
+	Ring          *RingStatus `protobuf:"bytes,2,opt,name=ring,proto3" json:"ring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3126,6 +3177,13 @@ func (x *Heartbeat) GetProgress() uint64 {
 		return x.Progress
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetRing() *RingStatus {
+	if x != nil {
+		return x.Ring
+	}
+	return nil
 }
 
 type AttachResponse struct {
@@ -4686,19 +4744,24 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
 	"\x05point\x18\x03 \x01(\tR\x05point\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\x89\x01\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\xb5\x01\n" +
 	"\fApplyRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.fieldloom.driver.v1.StateR\x05state\x12\x18\n" +
 	"\astandby\x18\x02 \x01(\bR\astandby\x12\x19\n" +
 	"\bhand_off\x18\x03 \x01(\fR\ahandOff\x12\x12\n" +
-	"\x04hold\x18\x04 \x03(\tR\x04hold\"I\n" +
+	"\x04hold\x18\x04 \x03(\tR\x04hold\x12\x12\n" +
+	"\x04part\x18\x05 \x01(\bR\x04part\x12\x16\n" +
+	"\x06remove\x18\x06 \x03(\tR\x06remove\"I\n" +
 	"\rApplyResponse\x128\n" +
-	"\x06faults\x18\x01 \x03(\v2 .fieldloom.driver.v1.ConfigFaultR\x06faults\"\x0f\n" +
-	"\rStatusRequest\"\xb0\x01\n" +
+	"\x06faults\x18\x01 \x03(\v2 .fieldloom.driver.v1.ConfigFaultR\x06faults\";\n" +
+	"\rStatusRequest\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\xc6\x01\n" +
 	"\x0eStatusResponse\x125\n" +
 	"\x05links\x18\x01 \x03(\v2\x1f.fieldloom.driver.v1.LinkStatusR\x05links\x123\n" +
 	"\x04ring\x18\x02 \x01(\v2\x1f.fieldloom.driver.v1.RingStatusR\x04ring\x122\n" +
-	"\x06meters\x18\x03 \x03(\v2\x1a.fieldloom.driver.v1.MeterR\x06meters\"_\n" +
+	"\x06meters\x18\x03 \x03(\v2\x1a.fieldloom.driver.v1.MeterR\x06meters\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\rR\x05total\"_\n" +
 	"\x05Meter\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -4809,9 +4872,10 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"V\n" +
 	"\x03Ack\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x123\n" +
-	"\x06credit\x18\x02 \x01(\v2\x1b.fieldloom.driver.v1.CreditR\x06credit\"'\n" +
+	"\x06credit\x18\x02 \x01(\v2\x1b.fieldloom.driver.v1.CreditR\x06credit\"\\\n" +
 	"\tHeartbeat\x12\x1a\n" +
-	"\bprogress\x18\x01 \x01(\x04R\bprogress\"\xb4\x02\n" +
+	"\bprogress\x18\x01 \x01(\x04R\bprogress\x123\n" +
+	"\x04ring\x18\x02 \x01(\v2\x1f.fieldloom.driver.v1.RingStatusR\x04ring\"\xb4\x02\n" +
 	"\x0eAttachResponse\x128\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1c.fieldloom.driver.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\x05frame\x18\x02 \x01(\v2\x1a.fieldloom.driver.v1.FrameH\x00R\x05frame\x122\n" +
@@ -5087,63 +5151,64 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	46, // 28: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
 	44, // 29: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
 	44, // 30: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
-	49, // 31: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
-	50, // 32: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	56, // 33: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
-	46, // 34: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	48, // 35: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
-	50, // 36: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
-	51, // 37: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
-	54, // 38: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
-	52, // 39: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
-	2,  // 40: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
-	53, // 41: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
-	1,  // 42: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 43: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
-	5,  // 44: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	55, // 45: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
-	4,  // 46: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 47: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	58, // 48: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	59, // 49: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	60, // 50: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	61, // 51: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
-	5,  // 52: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	63, // 53: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	64, // 54: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	65, // 55: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	66, // 56: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
-	7,  // 57: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 58: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 59: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 60: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	26, // 61: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	29, // 62: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	31, // 63: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	34, // 64: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	36, // 65: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	38, // 66: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
-	40, // 67: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
-	42, // 68: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	62, // 69: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 70: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 71: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 72: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 73: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	27, // 74: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	30, // 75: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	32, // 76: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	35, // 77: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	37, // 78: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	39, // 79: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
-	41, // 80: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
-	47, // 81: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	57, // 82: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	70, // [70:83] is the sub-list for method output_type
-	57, // [57:70] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	23, // 31: fieldloom.driver.v1.Heartbeat.ring:type_name -> fieldloom.driver.v1.RingStatus
+	49, // 32: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
+	50, // 33: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
+	56, // 34: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	46, // 35: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	48, // 36: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
+	50, // 37: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
+	51, // 38: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
+	54, // 39: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
+	52, // 40: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
+	2,  // 41: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
+	53, // 42: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
+	1,  // 43: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 44: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
+	5,  // 45: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
+	55, // 46: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
+	4,  // 47: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 48: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	58, // 49: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	59, // 50: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	60, // 51: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	61, // 52: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
+	5,  // 53: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	63, // 54: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	64, // 55: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	65, // 56: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	66, // 57: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
+	7,  // 58: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 59: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 60: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 61: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	26, // 62: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	29, // 63: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	31, // 64: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	34, // 65: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	36, // 66: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	38, // 67: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
+	40, // 68: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
+	42, // 69: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	62, // 70: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 71: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 72: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 73: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 74: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	27, // 75: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	30, // 76: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	32, // 77: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	35, // 78: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	37, // 79: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	39, // 80: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
+	41, // 81: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
+	47, // 82: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	57, // 83: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	71, // [71:84] is the sub-list for method output_type
+	58, // [58:71] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
