@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,8 +91,8 @@ func driverGrid(st *client.Status, now time.Time) *grid {
 	g.add(bold, "DRIVER", "STATE", "SINCE", "VERSION", "PID", "RESTARTS", "SAMPLES", "PER S", "GAPS", "RING", "CAUSE")
 	for i := range st.Drivers {
 		d := &st.Drivers[i]
-		g.add(stateColour(d.State), d.Name, d.State, ago(d.Since, now), versionText(d), pidText(d.PID), fmt.Sprint(d.Restarts), fmt.Sprint(d.Samples),
-			rate(d.Rate), fmt.Sprint(d.Gaps), ringText(d), d.Cause)
+		g.add(stateColour(d.State), d.Name, d.State, ago(d.Since, now), versionText(d), pidText(d.PID), fmt.Sprint(d.Restarts), counter(d.Samples, d.Uncounted),
+			rateOf(d.Rate, d.Uncounted), fmt.Sprint(d.Gaps), ringText(d), d.Cause)
 		if u := d.Upgrade; u != nil {
 			g.add(yellow, "", "", "", "", "", "", "", "", "", "", fmt.Sprintf("upgrade to %s for %s, %d of %d links: %s", u.Version, ago(u.Since, now), u.Done, u.Of, u.Text))
 		}
@@ -158,6 +159,9 @@ func processCause(p *client.Process, now time.Time) string {
 	cause := p.Cause
 	if p.Adopted && cause == "" {
 		cause = "adopted from an earlier gateway"
+	}
+	if p.Unanswered > 0 {
+		cause = joined(fmt.Sprintf("busy: has not told its counters for %s", seconds(p.Unanswered)), cause)
 	}
 	if p.Retry.After(now) {
 		cause = fmt.Sprintf("next start in %s; %s", p.Retry.Sub(now).Round(100*time.Millisecond), cause)
@@ -239,8 +243,8 @@ func linkGrid(st *client.Status, now time.Time) *grid {
 	g.add(bold, "LINK", "DRIVER", "STATE", "SINCE", "DEVICES", "OPENED", "FAILED", "PER S", "CAUSE")
 	for i := range st.Links {
 		l := &st.Links[i]
-		g.add(stateColour(l.State), l.Name, l.Driver, l.State, ago(l.Since, now), fmt.Sprint(len(l.Devices)), fmt.Sprint(l.Opens),
-			fmt.Sprint(l.OpenFailures), rate(l.Rate), causeText(l.Cause))
+		g.add(stateColour(l.State), l.Name, l.Driver, l.State, ago(l.Since, now), fmt.Sprint(len(l.Devices)), counter(l.Opens, l.Uncounted),
+			counter(l.OpenFailures, l.Uncounted), rateOf(l.Rate, l.Uncounted), joined(ageText(l), causeText(l.Cause)))
 	}
 	return g
 }
@@ -250,9 +254,9 @@ func deviceGrid(st *client.Status, now time.Time) *grid {
 	g.add(bold, "DEVICE", "STATE", "SINCE", "POLLS", "FAILED", "OVERRUN", "SAMPLES", "BAD", "PER S", "POLL MS", "LATE MS", "CAUSE")
 	for i := range st.Links {
 		for j := range st.Links[i].Devices {
-			d := &st.Links[i].Devices[j]
-			g.add(stateColour(d.State), st.Links[i].Name+"/"+d.Name, d.State, ago(d.Since, now), fmt.Sprint(d.Polls), fmt.Sprint(d.Failures),
-				fmt.Sprint(d.Overruns), fmt.Sprint(d.Samples), fmt.Sprint(d.BadSamples), rate(d.Rate),
+			d, never := &st.Links[i].Devices[j], st.Links[i].Uncounted
+			g.add(stateColour(d.State), st.Links[i].Name+"/"+d.Name, d.State, ago(d.Since, now), counter(d.Polls, never), counter(d.Failures, never),
+				counter(d.Overruns, never), counter(d.Samples, never), counter(d.BadSamples, never), rateOf(d.Rate, never),
 				fmt.Sprintf("%.1f", d.LastPoll), fmt.Sprintf("%.1f", d.LastLate), causeText(d.Cause))
 		}
 	}
@@ -274,6 +278,37 @@ func causeText(f *client.Fault) string {
 		return ""
 	}
 	return f.String()
+}
+
+// counter is a number, or a dash where its process has never told it.
+func counter(n uint64, never bool) string {
+	if never {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func rateOf(f float64, never bool) string {
+	if never {
+		return "-"
+	}
+	return rate(f)
+}
+
+// ageText says how old the counters of a link are whose process is too busy to tell them.
+func ageText(l *client.Link) string {
+	if l.Unanswered == 0 || l.Uncounted {
+		return ""
+	}
+	return fmt.Sprintf("counters of %s ago", seconds(l.Unanswered))
+}
+
+func seconds(f float64) string {
+	return time.Duration(f * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+func joined(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "; ")
 }
 
 func rate(f float64) string { return fmt.Sprintf("%.1f", f) }

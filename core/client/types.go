@@ -74,6 +74,7 @@ type Driver struct {
 	Ring      uint64    `json:"ring_bytes" doc:"Bytes not yet acknowledged"`
 	RingMax   uint64    `json:"ring_max_bytes"`
 	Rate      float64   `json:"samples_per_s"`
+	Uncounted bool      `json:"uncounted,omitempty" doc:"A process of it has never told its counters: they are not known, and not 0"`
 	Spill     uint64    `json:"spill_bytes,omitempty" doc:"Bytes not yet acknowledged that are on disk"`
 	SpillMax  uint64    `json:"spill_max_bytes,omitempty" doc:"How many may be, by processes.NAME.spill"`
 	Instances int       `json:"instances"`
@@ -103,6 +104,7 @@ type Process struct {
 	Adopted     bool         `json:"adopted,omitempty" doc:"An earlier gateway started it"`
 	Confinement *Confinement `json:"confinement,omitempty"`
 	Stderr      []string     `json:"stderr,omitempty" doc:"The last lines of the process that died"`
+	Unanswered  float64      `json:"unanswered_s,omitempty" doc:"For how many seconds it has not told its counters although it was asked: those of its links are from then; absent: they are current"`
 }
 
 // UpgradeStatus is an upgrade in hand.
@@ -139,6 +141,8 @@ type Link struct {
 	Opens        uint64    `json:"opens"`
 	OpenFailures uint64    `json:"open_failures"`
 	Rate         float64   `json:"samples_per_s"`
+	Unanswered   float64   `json:"unanswered_s,omitempty" doc:"For how many seconds its process has not told its counters, which are those of then; absent: they are current. Its state is the present one"`
+	Uncounted    bool      `json:"uncounted,omitempty" doc:"Its process has never told its counters: they are not known, and not 0"`
 	Devices      []Device  `json:"devices"`
 }
 

@@ -50,7 +50,11 @@ func (r *rates) fill(s *client.Status, now time.Time) {
 		l := &s.Links[i]
 		for j := range l.Devices {
 			d := &l.Devices[j]
-			d.Rate = r.base.rate(now, started[l.Driver], d.Samples, func(c *counters) (uint64, bool) { n, ok := c.devices[deviceKey{l.Name, d.Name}]; return n, ok })
+			base, at := r.base, now
+			if l.Unanswered > 0 { // of counters from before only the mean until then is known
+				base, at = nil, now.Add(-time.Duration(l.Unanswered*float64(time.Second)))
+			}
+			d.Rate = base.rate(at, started[l.Driver], d.Samples, func(c *counters) (uint64, bool) { n, ok := c.devices[deviceKey{l.Name, d.Name}]; return n, ok })
 			l.Rate += d.Rate
 		}
 	}
@@ -105,6 +109,9 @@ func count(s *client.Status, now time.Time) *counters {
 		c.drivers[s.Drivers[i].Name] = s.Drivers[i].Samples
 	}
 	for i := range s.Links {
+		if s.Links[i].Unanswered > 0 {
+			continue
+		}
 		for j := range s.Links[i].Devices {
 			c.devices[deviceKey{s.Links[i].Name, s.Links[i].Devices[j].Name}] = s.Links[i].Devices[j].Samples
 		}

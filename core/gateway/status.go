@@ -12,8 +12,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
-// statusLimit is how long a driver may take to tell its counters.
-const statusLimit = 3 * time.Second
+// statusLimit is how long a status waits for a driver to tell its counters: of one that is
+// busy for longer, those that it told last are shown, and how old they are.
+const statusLimit = 2 * time.Second
 
 // Status implements api.Gateway.
 func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
@@ -41,6 +42,9 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	}
 	for _, l := range g.inForce.Load().Links {
 		ls := linkStatus(l, known[l.Name], drivers[l.Driver])
+		if d := drivers[l.Driver]; d != nil {
+			ls.Unanswered, ls.Uncounted = unanswered(d.LateLink[l.Name], time.Now())
+		}
 		chosen.show(&ls)
 		s.Links = append(s.Links, ls)
 	}
@@ -62,6 +66,7 @@ func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
 		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps,
 		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
+	_, s.Uncounted = unanswered(d.Late, time.Now())
 	if d.Engine != nil {
 		r := d.Engine.Ring
 		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax, s.Spill, s.SpillMax = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes, r.MaxSpillBytes
@@ -86,11 +91,21 @@ func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 func (g *gateway) processStatus(p *supervise.ProcessStatus) client.Process {
 	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: causeOf(p.Cause, p.Over), Retry: p.Retry,
 		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
+	s.Unanswered, _ = unanswered(p.Late, time.Now())
 	if live := g.fleet.find(p.PID); live != nil {
 		r := &live.Confinement
 		s.Confinement = &client.Confinement{Mode: r.Mode.String(), InForce: append([]string{}, r.InForce...), Missing: r.Missing}
 	}
 	return s
+}
+
+// unanswered is for how many seconds a process has not told its counters, and whether it
+// never has. late may be nil: it has just told them.
+func unanswered(late *supervise.Late, now time.Time) (seconds float64, never bool) {
+	if late == nil {
+		return 0, false
+	}
+	return max(0.001, now.Sub(late.Since).Seconds()), late.At.IsZero()
 }
 
 // causeOf tells the cause of trouble that is over for what it is.
@@ -161,8 +176,6 @@ func unknown(d *supervise.Status) (state string, since time.Time, cause *client.
 		return engine.NotStarted.String(), time.Time{}, nil
 	case d.Down != nil:
 		return engine.Down.String(), d.Lost, client.FaultOf(d.Down)
-	case d.Engine == nil && d.State == supervise.Active:
-		return engine.Down.String(), d.Since, &client.Fault{Code: driver.Timeout.String(), Text: "driver " + d.Kind + " does not answer"}
 	default: // just configured, or just started: the process has not taken it yet
 		return engine.NotStarted.String(), d.Since, nil
 	}

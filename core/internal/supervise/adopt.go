@@ -119,9 +119,10 @@ func (l *life) claim(s *engine.Status) {
 		if ln == nil {
 			ln = &link{name: name}
 			p.links[name] = ln
+			p.unwanted++
 		}
 		if ln.holder == nil {
-			ln.holder = l // else two have it open, and the next Apply closes it in this one
+			ln.give(l) // else two have it open, and the next Apply closes it in this one
 		}
 	}
 }

@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"log/slog"
-	"slices"
 
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -42,6 +41,7 @@ func (p *pool) note(from *intake, e engine.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ln := p.links[e.Link]; ln != nil && ln.holder != nil && &ln.holder.intake == from {
+		ln.tell(e)
 		p.tracker.note(e, p)
 	}
 }
@@ -51,15 +51,8 @@ func (p *pool) knows(at place) bool {
 	if at.device == "" {
 		return p.links[at.link] != nil
 	}
-	if p.desired.State == nil {
-		return false
-	}
-	for i := range p.desired.State.Links {
-		if l := &p.desired.State.Links[i]; l.Name == at.link {
-			return slices.ContainsFunc(l.Devices, func(d engine.Device) bool { return d.Name == at.device })
-		}
-	}
-	return false
+	ln := p.links[at.link]
+	return ln != nil && ln.device(at.device) >= 0
 }
 
 // note logs e: trouble and its end for people to see, the rest for debugging. The

@@ -30,8 +30,9 @@ type fakeProcess struct {
 	beats         bool
 	granted       int // bytes of its record
 	frozen, stuck atomic.Bool
-	named         atomic.Bool // it was asked for single links
-	hangs         atomic.Bool // in Drain
+	named         atomic.Bool  // it was asked for single links
+	hangs         atomic.Bool  // in Drain
+	late          atomic.Int64 // nanoseconds that an answer to Status takes
 	done          chan struct{}
 	attached      chan *fakeAttachment // every attachment, as it is made
 
@@ -171,7 +172,14 @@ func (p *fakeProcess) applies() []*engine.State {
 	return append([]*engine.State(nil), p.applied...)
 }
 
-func (p *fakeProcess) Status(context.Context) (*engine.Status, error) {
+func (p *fakeProcess) Status(ctx context.Context) (*engine.Status, error) {
+	if late := p.late.Load(); late > 0 {
+		select {
+		case <-time.After(time.Duration(late)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.statusErr != nil {

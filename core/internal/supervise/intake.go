@@ -35,6 +35,8 @@ type intake struct {
 	stalled  atomic.Int32  // heartbeats without progress
 	moved    chan struct{} // last or stored has grown
 
+	counters counted // has a lock of its own
+
 	mu     sync.Mutex
 	acks   Attachment // takes acks; nil while not attached
 	stored uint64     // the highest sequence stored

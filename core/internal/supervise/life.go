@@ -63,6 +63,7 @@ type life struct {
 
 	recording bool // the first attempt to write the record is in hand
 
+	holds   int // links; see link.give
 	applied *engine.State
 	has     map[string]bool // the links of the state that it accepted last
 	refused string          // why it refused the state that it was given last
@@ -108,15 +109,7 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 }
 
 // held is how many links the life holds.
-func (l *life) held() int {
-	n := 0
-	for _, ln := range l.m.pool.links {
-		if ln.holder == l {
-			n++
-		}
-	}
-	return n
-}
+func (l *life) held() int { return l.holds }
 
 // apply gives the process the desired state. What it does not hold stays closed:
 // moveLinks activates it, where it belongs to it.
@@ -126,7 +119,7 @@ func (l *life) apply() {
 	for i := range want.Links {
 		ln := l.m.pool.links[want.Links[i].Name]
 		if l.whole && ln.holder == nil && l.held() > 0 {
-			ln.holder = l // it opens what is new by itself
+			ln.give(l) // it opens what is new by itself
 		}
 		if ln.holder == l {
 			o.Standby = false

@@ -23,6 +23,10 @@ type link struct {
 	holder  *life    // nil: it is closed everywhere
 	moving  bool     // its holder drains it
 	handOff *handOff // of the last holder, for the next; nil: none
+
+	spec    *engine.Link // of the desired state; nil: it is not in it any more
+	told    told         // by its holder; zero: nothing yet
+	devices []told       // of spec's devices, in their order; nil: nothing yet
 }
 
 // handOff is what a process answered when it drained links.
@@ -31,13 +35,23 @@ type handOff struct{ data []byte }
 // setLinks makes the table fit the desired state. What the state has no more stays
 // until its holder has closed it.
 func (p *pool) setLinks() {
+	wanted := make(map[string]bool)
 	if p.desired.State != nil {
 		p.tracker.forget(p.desired.State)
 		for i := range p.desired.State.Links {
-			name := p.desired.State.Links[i].Name
-			if p.links[name] == nil {
-				p.links[name] = &link{name: name}
+			spec := &p.desired.State.Links[i]
+			wanted[spec.Name] = true
+			if p.links[spec.Name] == nil {
+				p.links[spec.Name] = &link{name: spec.Name}
 			}
+			p.links[spec.Name].want(spec)
+		}
+	}
+	p.unwanted = 0
+	for name, ln := range p.links {
+		if !wanted[name] {
+			ln.want(nil)
+			p.unwanted++
 		}
 	}
 	p.prune(nil)
@@ -47,14 +61,16 @@ func (p *pool) setLinks() {
 // prune forgets links that are not desired any more and closed, or held by a life that
 // has just been given the desired state.
 func (p *pool) prune(l *life) {
-	wanted := make(map[string]bool)
-	if p.desired.State != nil {
-		for i := range p.desired.State.Links {
-			wanted[p.desired.State.Links[i].Name] = true
-		}
+	if p.unwanted == 0 {
+		return
 	}
-	maps.DeleteFunc(p.links, func(name string, ln *link) bool {
-		return !wanted[name] && !ln.moving && (ln.holder == nil || ln.holder == l)
+	maps.DeleteFunc(p.links, func(_ string, ln *link) bool {
+		if ln.spec != nil || ln.moving || ln.holder != nil && ln.holder != l {
+			return false
+		}
+		ln.give(nil)
+		p.unwanted--
+		return true
 	})
 }
 
@@ -209,7 +225,8 @@ func (l *life) activate(links []*link, by *handOff) {
 	}
 	names := make([]string, len(links))
 	for i, ln := range links {
-		ln.holder, ln.handOff, names[i] = l, nil, ln.name
+		ln.give(l)
+		ln.handOff, names[i] = nil, ln.name
 	}
 	o := engine.ActivateOptions{Since: p.giveLosses(l, names)}
 	if by != nil {
@@ -255,7 +272,8 @@ func (l *life) drain(links []*link) {
 		for _, ln := range links {
 			ln.moving = false
 			if err == nil {
-				ln.holder, ln.handOff = nil, h
+				ln.give(nil)
+				ln.handOff = h
 			}
 		}
 		p.prune(nil)
@@ -269,7 +287,8 @@ func (l *life) drain(links []*link) {
 func (p *pool) free(l *life) {
 	for _, ln := range p.links {
 		if ln.holder == l {
-			ln.holder, ln.handOff, ln.moving = nil, nil, false
+			ln.give(nil)
+			ln.handOff, ln.moving = nil, false
 		}
 	}
 	p.prune(nil)

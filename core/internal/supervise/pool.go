@@ -45,16 +45,17 @@ type pool struct {
 	version  string // of the image that new processes are made of; "": the active one
 	image    Image  // the last that was launched
 
-	shards  []*shard
-	members []*member // with those that are not needed any more, until they have stopped
-	dying   int       // lives that are over and of which something is left
-	numbers int       // of members made
-	links   map[string]*link
-	losses  []*loss
-	tracker tracker
-	sluice  sluice   // of what the driver causes to be logged; it has a lock of its own
-	upgrade *upgrade // nil: none
-	history []Event
+	shards   []*shard
+	members  []*member // with those that are not needed any more, until they have stopped
+	dying    int       // lives that are over and of which something is left
+	numbers  int       // of members made
+	links    map[string]*link
+	unwanted int // of links: those that are not in the desired state any more
+	losses   []*loss
+	tracker  tracker
+	sluice   sluice   // of what the driver causes to be logged; it has a lock of its own
+	upgrade  *upgrade // nil: none
+	history  []Event
 }
 
 // A shard is a share of the links.

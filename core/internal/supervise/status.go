@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -39,6 +38,15 @@ type Status struct {
 	Processes []ProcessStatus
 	History   []Event // the latest transitions, oldest first
 	Upgrade   *UpgradeStatus
+
+	Late     *Late            // set: Engine's counters of no link are from before
+	LateLink map[string]*Late // of links whose counters in Engine are from before; their conditions are not
+}
+
+// Late tells that a process has been asked for its counters and has not told them yet.
+type Late struct {
+	At    time.Time // those that are known are from then; zero: none are known
+	Since time.Time // when it was launched, or told them last
 }
 
 // ProcessStatus is one process's.
@@ -56,47 +64,96 @@ type ProcessStatus struct {
 	Hash     string
 	Started  time.Time
 	Restarts uint64
-	Links    int // that it holds
+	Links    int   // that it holds
+	Late     *Late // set: it has not told its counters, those of its links are from before
 	Detached bool
 	Adopted  bool // from an earlier run of the gateway
 	Stderr   []string
 }
 
-// status puts together what all processes say.
+// status puts together what all processes say. Of one that has not answered when ctx is
+// done it is what is known: what it answered last, and the conditions and counters that it
+// has sent since.
 func (p *pool) status(ctx context.Context) Status {
+	began := time.Now()
 	p.mu.Lock()
 	s, lives := p.know()
-	holders := make(map[string]*life, len(p.links))
-	for name, ln := range p.links {
-		holders[name] = ln.holder
-	}
-	missing := p.missingLinks(holders)
-	p.mu.Unlock()
-	answers := make([]*engine.Status, len(lives))
-	var wg sync.WaitGroup
-	for i, l := range lives {
-		wg.Go(func() { answers[i], _ = l.proc.Status(ctx) }) // a process that hangs is found by its heartbeats
-	}
-	wg.Wait()
-	for i, a := range answers {
-		if a == nil {
-			continue
+	var questions []<-chan struct{}
+	if !p.ending {
+		for _, l := range lives {
+			questions = append(questions, l.ask())
 		}
+	}
+	p.mu.Unlock()
+	for _, over := range questions {
+		select {
+		case <-over:
+		case <-ctx.Done():
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range lives {
 		if s.Engine == nil {
 			s.Engine = new(engine.Status)
 		}
-		s.Engine.Ring = sum(s.Engine.Ring, a.Ring)
-		for _, ls := range a.Links {
-			if holder, known := holders[ls.Name]; holder == lives[i] || !known {
-				s.Engine.Links = append(s.Engine.Links, ls)
-			}
+		if !l.over {
+			p.addKnown(&s, l, began)
 		}
-		s.Engine.Meters = append(s.Engine.Meters, a.Meters...)
 	}
 	if s.Engine != nil {
-		s.Engine.Links = append(s.Engine.Links, missing...)
+		s.Engine.Links = append(s.Engine.Links, p.missingLinks()...)
 	}
 	return s
+}
+
+// addKnown adds what is known of a process. The caller holds mu.
+func (p *pool) addKnown(s *Status, l *life, began time.Time) {
+	a := l.counters.answer(began)
+	last, at := a.last, a.at
+	s.Engine.Ring = sum(s.Engine.Ring, a.ring)
+	if last == nil {
+		last = new(engine.Status)
+	}
+	s.Engine.Meters = append(s.Engine.Meters, last.Meters...)
+	if a.fresh {
+		for i := range last.Links {
+			if ln := p.links[last.Links[i].Name]; ln == nil || ln.holder == l {
+				s.Engine.Links = append(s.Engine.Links, last.Links[i])
+			}
+		}
+		return
+	}
+	late := &Late{At: at, Since: at}
+	if at.IsZero() {
+		late.Since = l.started
+	}
+	if !a.knowsRing {
+		s.Late = late
+	}
+	for i := range s.Processes {
+		if s.Processes[i].Member == l.m.number {
+			s.Processes[i].Late = late
+		}
+	}
+	if s.LateLink == nil {
+		s.LateLink = make(map[string]*Late)
+	}
+	before := make(map[string]*engine.LinkStatus, len(last.Links))
+	for i := range last.Links {
+		before[last.Links[i].Name] = &last.Links[i]
+	}
+	never := &Late{Since: late.Since}
+	for name, ln := range p.links {
+		if ln.holder != l {
+			continue
+		}
+		if known := before[name]; known != nil {
+			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(*known)), late
+		} else {
+			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(engine.LinkStatus{})), never
+		}
+	}
 }
 
 // know is what is known without asking a process, and which to ask. The caller
@@ -189,15 +246,15 @@ func (m *member) isOver() bool { return m.state == Active || m.state == Standby 
 
 // missingLinks is the condition of links that no process speaks for, because the one
 // that had them is down while others run.
-func (p *pool) missingLinks(holders map[string]*life) []engine.LinkStatus {
+func (p *pool) missingLinks() []engine.LinkStatus {
 	if p.desired.State == nil {
 		return nil
 	}
 	var list []engine.LinkStatus
 	for i := range p.desired.State.Links {
 		ln := &p.desired.State.Links[i]
-		sh := p.shardOf(p.links[ln.Name])
-		if holders[ln.Name] != nil && !holders[ln.Name].over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
+		holder, sh := p.links[ln.Name].holder, p.shardOf(p.links[ln.Name])
+		if holder != nil && !holder.over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
 			continue
 		}
 		m := sh.primary
