@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway"
@@ -33,6 +34,8 @@ type checkResult struct {
 	Links    int      `json:"links"`
 	Devices  int      `json:"devices"`
 	Points   int      `json:"points"`
+	// LastGood is the copy of the configuration that is used in place of a wrong one.
+	LastGood string `json:"last_good,omitempty"`
 }
 
 // Run checks the configuration.
@@ -63,14 +66,25 @@ func (w *checkWord) failed(s *screen, err error) error {
 	if !ok {
 		return err
 	}
+	good := gateway.LastGood(w.Config)
 	if w.JSON {
-		if err := printJSON(s.out, checkResult{Errors: wrong.Lines(), Drivers: []string{}}); err != nil {
+		r := checkResult{Errors: wrong.Lines(), Drivers: []string{}}
+		if good != nil {
+			r.LastGood = good.Path
+		}
+		if err := printJSON(s.out, r); err != nil {
 			return err
 		}
 		return &silentError{wrong}
 	}
 	for _, line := range wrong.Lines() {
 		if _, err := fmt.Fprintln(s.out, s.paint(red, line)); err != nil {
+			return err
+		}
+	}
+	if good != nil {
+		if _, err := fmt.Fprintf(s.out, "until this is mended a gateway uses what was good last, %s of %s: of a link file that is wrong its earlier version, of any other file all\n",
+			good.Path, good.Saved.Local().Format(time.DateTime)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
 // remote is the flags of the words that talk to a running gateway.
@@ -54,6 +55,11 @@ type places struct{ Data, Socket string }
 func (r *remote) read() (keys places, err error) {
 	path := filepath.Join(r.Config, "fieldloom.yaml")
 	text, err := os.ReadFile(path)
+	if good := gateway.LastGood(r.Config); good != nil && (err != nil || yaml.Unmarshal(text, &keys) != nil) {
+		if c, err := good.Config(r.Config); err == nil { // a gateway runs with that
+			return places{c.DataDir, c.Socket}, nil
+		}
+	}
 	if err != nil {
 		return keys, &usageError{fmt.Sprintf("%v: name the gateway's directory with --config, or its socket with --socket", err)}
 	}

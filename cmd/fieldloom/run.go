@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -21,7 +20,7 @@ type runWord struct {
 // Help has the examples.
 func (*runWord) Help() string {
 	return `Reads fieldloom.yaml and links/*.yaml, starts the drivers and stores what they send. SIGHUP and changed files reload: only
-what changed restarts, and a wrong configuration leaves the old one in force. Ctrl-C or SIGTERM stops, after everything is stored.
+what changed restarts, and a wrong configuration leaves the old one in force, also at the next start. Ctrl-C or SIGTERM stops, after everything is stored.
 
   fieldloom run --config /etc/fieldloom
   systemctl kill -s HUP fieldloom          reload now`
@@ -30,10 +29,11 @@ what changed restarts, and a wrong configuration leaves the old one in force. Ct
 // Run runs the gateway until a signal.
 func (w *runWord) Run(ctx context.Context, s *screen) error {
 	joinWakeUps()
-	c, err := config.Load(w.Config)
+	start, err := gateway.Load(w.Config)
 	if err != nil {
-		return &gateway.ConfigError{Faults: []error{err}}
+		return err
 	}
+	c := start.Config
 	tune()
 	level := new(slog.LevelVar)
 	level.Set(c.Log.Level)
@@ -43,7 +43,7 @@ func (w *runWord) Run(ctx context.Context, s *screen) error {
 	if err != nil {
 		return &usageError{err.Error()}
 	}
-	return gateway.Run(ctx, gateway.Options{Config: c, Version: version(), Log: newLog(s.err, c.Log.Format, level), Level: level, Reload: hup, Alone: true, Attach: attach})
+	return gateway.Run(ctx, gateway.Options{Start: start, Version: version(), Log: newLog(s.err, c.Log.Format, level), Level: level, Reload: hup, Alone: true, Attach: attach})
 }
 
 // tune keeps the process small: the core allocates little, so collecting more often

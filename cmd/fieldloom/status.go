@@ -50,6 +50,12 @@ func printStatus(s *screen, st *client.Status, now time.Time, events bool) error
 	for _, line := range st.Config.Errors {
 		head.add(red, "", "refused", line)
 	}
+	if at := st.Config.LastGood; !at.IsZero() {
+		head.add(red, "", "last good", "the files are refused: in force is the copy of what was good last, of "+at.Local().Format(time.DateTime))
+	}
+	for _, line := range st.Config.Aside {
+		head.add(red, "", "set aside", line)
+	}
 	head.add("", "spool", size(st.Spool.Bytes), spoolText(&st.Spool, now))
 	if st.Spool.Fault != "" {
 		head.add(red, "", "fault", st.Spool.Fault)

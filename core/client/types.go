@@ -35,6 +35,8 @@ type ConfigStatus struct {
 	Loaded   time.Time `json:"loaded" doc:"When the configuration in force was loaded"`
 	Refused  time.Time `json:"refused,omitzero" doc:"When a newer one was refused; absent when the files are in force"`
 	Errors   []string  `json:"errors,omitempty" doc:"Why a newer one was refused, with file, line and column"`
+	LastGood time.Time `json:"last_good,omitzero" doc:"The files were refused at the start: in force is the copy of the configuration that was good last, of this time"`
+	Aside    []string  `json:"aside,omitempty" doc:"Link files that are wrong, and what became of their links; everything else is in force"`
 }
 
 // SpoolStatus is the state of the samples on disk.

@@ -111,13 +111,7 @@ func Load(dir string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.DriversDir == "" {
-		c.DriversDir = besideExecutable("drivers")
-	}
-	if c.TrustFile == "" {
-		c.TrustFile = findTrust(dir)
-	}
-	return c, nil
+	return located(c), nil
 }
 
 // Parse reads a configuration from memory: files by their names in the

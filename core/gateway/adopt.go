@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -53,18 +54,91 @@ type refusal struct {
 // start puts the first configuration in force. A driver that does not start does
 // not hold up the others: the supervisor tries it again, and the API says so.
 func (g *gateway) start(ctx context.Context) error {
-	first := g.inForce.Load()
-	v := g.vetting(first.Config)
-	v.start, v.known = firstStart, func(string) bool { return true } // one that is missing now may come
-	unready, err := v.vet(ctx)
+	next := g.inForce.Load().Config
+	first := g.o.Start
+	if first == nil {
+		first = &Start{Config: next}
+	}
+	defer g.vetted.Store(nil)
+	unready, err := g.vetDraft(ctx, first.draft, lastGoodConfig(next.Dir), &next, func(v *vetting) {
+		v.start, v.known = firstStart, func(string) bool { return true } // one that is missing now may come
+	})
 	if err != nil {
 		return err
 	}
 	for _, fault := range sorted(unready) {
 		g.o.Log.Error("configuration is not checked by its driver", "err", fault)
 	}
-	_, err = g.adopt(first.Config, unready)
-	return err
+	if first.why != nil {
+		g.refusal.Store(&refusal{at: g.started, lines: first.why.Lines()})
+		g.o.Log.Error("configuration refused, the last good one is in force", "saved", first.good.Saved, "copy", first.good.Path, "err", first.why)
+	}
+	_, err = g.adopt(next, unready)
+	if err != nil {
+		return err
+	}
+	g.keep(first.draft, first.good)
+	g.warnSecrets()
+	return nil
+}
+
+// vetDraft lets the drivers check a configuration. Link files with what they refuse are set
+// aside, and the configuration is then another one; no link of old may go with that. draft
+// and old may be nil.
+func (g *gateway) vetDraft(ctx context.Context, draft *config.Draft, old *config.Config, c **config.Config, change func(*vetting)) (unready map[string]error, err error) {
+	for {
+		if *c != g.inForce.Load().Config {
+			g.vetted.Store(*c)
+		}
+		v := g.vetting(*c)
+		change(v)
+		unready, err = v.vet(ctx)
+		var refused *ConfigError
+		if err == nil || draft == nil || !errors.As(err, &refused) || !draft.SetAside(refused.located()) {
+			return unready, err
+		}
+		next, loadErr := draft.Load()
+		if loadErr != nil {
+			return nil, err // with the places where it began
+		}
+		*c = next
+		if gone := vanished(draft, old, next); gone != nil {
+			return nil, gone
+		}
+	}
+}
+
+// located are the faults that have a place in a file.
+func (e *ConfigError) located() (list config.Errors) {
+	for _, fault := range e.Faults {
+		var at *config.Error
+		if errors.As(fault, &at) {
+			list = append(list, at)
+		}
+	}
+	return list
+}
+
+// keep notes what of the files is not in force, and keeps a copy of what is.
+func (g *gateway) keep(draft *config.Draft, good *GoodConfig) {
+	a := *g.inForce.Load()
+	a.aside, a.wrong, a.good = nil, nil, time.Time{}
+	if good != nil {
+		a.good = good.Saved
+	}
+	if draft != nil {
+		a.aside = asideOf(draft)
+		for _, fault := range draft.Faults() {
+			a.wrong = append(a.wrong, fault.Error())
+		}
+		if err := saveGood(a.DataDir, a.Dir, draft.Files(), time.Now()); err != nil {
+			g.o.Log.Warn("keep a copy of the configuration: after a restart an error in the files would stop everything", "err", err)
+		}
+	}
+	for _, text := range a.aside {
+		g.o.Log.Error("link file is wrong", "file", text, "err", strings.Join(a.wrong, "; "))
+	}
+	g.inForce.Store(&a)
 }
 
 // vetting checks c, of which only what is new must have its driver there.
@@ -79,7 +153,8 @@ func (g *gateway) vetting(c *config.Config) *vetting {
 func (g *gateway) reload(ctx context.Context) error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	changed, err := g.tryReload(ctx)
+	draft := config.ReadDraft(g.inForce.Load().Dir, keptOf(g.inForce.Load().Dir))
+	changed, err := g.tryReload(ctx, draft)
 	if err != nil {
 		refused := configError(err)
 		g.refusal.Store(&refusal{at: time.Now(), lines: refused.Lines()})
@@ -92,14 +167,19 @@ func (g *gateway) reload(ctx context.Context) error {
 	if !changed {
 		text = "configuration reloaded: links, devices and points are as before"
 	}
+	g.keep(draft, nil)
+	g.warnSecrets()
 	g.o.Log.Info(text, "revision", g.inForce.Load().revision)
 	return nil
 }
 
-func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
+func (g *gateway) tryReload(ctx context.Context, files *config.Draft) (changed bool, err error) {
 	old := g.inForce.Load()
-	next, err := config.Load(old.Dir)
+	next, err := files.Load()
 	if err != nil {
+		return false, err
+	}
+	if err := vanished(files, old.Config, next); err != nil {
 		return false, err
 	}
 	stranded := otherUser(next)
@@ -109,9 +189,8 @@ func (g *gateway) tryReload(ctx context.Context) (changed bool, err error) {
 	if err := fixed(old.Config, next, stranded); err != nil {
 		return false, err
 	}
-	g.vetted.Store(next)
 	defer g.vetted.Store(nil)
-	unready, err := g.vetting(next).vet(ctx)
+	unready, err := g.vetDraft(ctx, files, old.Config, &next, func(*vetting) {})
 	if err != nil {
 		return false, err
 	}
@@ -175,7 +254,8 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 		changed = true
 	}
 	changed = changed || len(states) != len(old.states)
-	a := &adopted{Config: next, states: states, unready: unready, revision: old.revision, loaded: time.Now()}
+	a := &adopted{Config: next, states: states, unready: unready, revision: old.revision, loaded: time.Now(),
+		aside: old.aside, wrong: old.wrong, good: old.good}
 	if next == old.Config && old.states != nil {
 		a.loaded = old.loaded
 	}
@@ -241,12 +321,19 @@ func (g *gateway) Reload(ctx context.Context) (client.ConfigStatus, error) {
 		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
 			Detail: "the configuration is refused, the old one stays in force", Errors: refused.Lines()}
 	}
+	if wrong := g.inForce.Load().wrong; err == nil && wrong != nil {
+		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
+			Detail: "link files are wrong and not in force, everything else is: " + strings.Join(g.inForce.Load().aside, "; "), Errors: wrong}
+	}
 	return g.configStatus(), err
 }
 
 func (g *gateway) configStatus() client.ConfigStatus {
 	a := g.inForce.Load()
-	s := client.ConfigStatus{Dir: a.Dir, Revision: a.revision, Loaded: a.loaded}
+	s := client.ConfigStatus{Dir: a.Dir, Revision: a.revision, Loaded: a.loaded, LastGood: a.good, Aside: a.aside}
+	if a.wrong != nil {
+		s.Refused, s.Errors = a.loaded, a.wrong
+	}
 	if r := g.refusal.Load(); r != nil {
 		s.Refused, s.Errors = r.at, r.lines
 	}

@@ -60,7 +60,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
 	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
 	defer drivers.Close(false)
-	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit}
+	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit, secrets: true}
 	unready, err := v.vet(ctx)
 	if err != nil {
 		return nil, err
@@ -121,6 +121,7 @@ type vetting struct {
 	start    time.Duration          // how long a driver may take to start
 	known    func(kind string) bool // a driver that need not be there; nil: none
 	attached map[string]string      // drivers that were started by hand
+	secrets  bool                   // one that cannot be had is a fault; else it stops the links that name it
 
 	mu        sync.Mutex
 	running   map[string]supervise.Process
@@ -136,7 +137,9 @@ func (v *vetting) vet(ctx context.Context) (unready map[string]error, err error)
 	ctx, cancel := context.WithTimeout(ctx, vetLimit)
 	defer cancel()
 	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]engine.Description), make(map[string]error)
-	v.faults = checkSecrets(v.config)
+	if v.secrets {
+		v.faults = checkSecrets(v.config)
+	}
 	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := v.config.Check(v.described); err != nil {
 		v.faults = append(v.faults, configError(err).Faults...)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ import (
 // Options make a gateway.
 type Options struct {
 	Config  *config.Config  // as loaded from its directory; later versions are loaded from there
+	Start   *Start          // what Load made of the directory, in the place of Config; may be nil
 	Version string          // of fieldloom
 	Log     *slog.Logger    // nil: silent
 	Level   *slog.LevelVar  // set to the configuration's level at every reload; may be nil
@@ -52,6 +54,28 @@ func Run(ctx context.Context, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Start != nil {
+		o.Config = o.Start.Config
+	}
+	err := runOnce(ctx, o)
+	var refused *ConfigError
+	if o.Start == nil || ctx.Err() != nil || !errors.As(err, &refused) {
+		return err
+	}
+	if o.Start.draft != nil { // its drivers refuse it
+		next, noneErr := fallBack(o.Config.Dir, refused)
+		if noneErr != nil {
+			return err
+		}
+		o.Start, o.Config = next, next.Config
+		if err = runOnce(ctx, o); !errors.As(err, &refused) {
+			return err
+		}
+	}
+	return &ConfigError{Faults: append(slices.Clone(o.Start.why.Faults), refused.Faults...)}
+}
+
+func runOnce(ctx context.Context, o Options) error {
 	g, err := open(o)
 	if err != nil {
 		return err
@@ -96,6 +120,9 @@ type adopted struct {
 	unready  map[string]error         // drivers that could not check their part
 	revision uint64
 	loaded   time.Time
+	aside    []string  // what became of the link files that are wrong
+	wrong    []string  // what is wrong with them
+	good     time.Time // since when it is the last good configuration; zero: it is that of the files
 }
 
 func open(o Options) (g *gateway, err error) {

@@ -136,7 +136,7 @@ func (g *gateway) takePackages(ctx context.Context) error {
 		select {
 		case <-g.depot.Changed():
 			g.drivers.Refresh()
-			if g.refusal.Load() != nil {
+			if g.refusal.Load() != nil || g.inForce.Load().wrong != nil {
 				_ = g.reload(ctx) // logged, and in the status
 			}
 		case now := <-look.C:

@@ -91,6 +91,21 @@ func private(f *os.File, dir string) error {
 	return nil
 }
 
+// warnSecrets logs the secrets that cannot be had: the links that name them do not open.
+func (g *gateway) warnSecrets() {
+	for _, fault := range g.secretFaults() {
+		g.o.Log.Error("a secret cannot be had: the links that name it do not open", "err", fault)
+	}
+}
+
+// secretFaults is what warnSecrets logs, as texts.
+func (g *gateway) secretFaults() (list []string) {
+	for _, fault := range checkSecrets(g.inForce.Load().Config) {
+		list = append(list, fault.Error())
+	}
+	return list
+}
+
 // checkSecrets finds the secrets that links name and that cannot be had, at the places
 // where they are named.
 func checkSecrets(c *config.Config) []error {
