@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/confine"
@@ -318,6 +319,39 @@ func TestStale(t *testing.T) {
 	if stale := r.report.Stale(); len(stale) != 2 {
 		t.Errorf("stale %v, want both", stale)
 	}
+}
+
+// A device that goes and comes again is another one, though it has the name and the
+// number of the one before.
+func TestStaleAfterAnInodeIsUsedAgain(t *testing.T) {
+	open := func() (path string, inode uint64, leave func()) {
+		master, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s unix.Stat_t
+		if err := unix.Fstat(int(tty.Fd()), &s); err != nil {
+			t.Fatal(err)
+		}
+		return tty.Name(), s.Ino, func() { tty.Close(); master.Close() }
+	}
+	for range 100 { // another process may take the number in between
+		path, inode, leave := open()
+		r := start(t, confine.Policy{Mode: confine.Required, Devices: []string{path}}, image(t), scene{}, "breathe")
+		before := r.report.Stale()
+		leave()
+		again, same, leaveAgain := open()
+		stale := r.report.Stale()
+		leaveAgain()
+		if again != path || same != inode {
+			continue
+		}
+		if len(before) != 0 || len(stale) != 1 || stale[0].Path != path {
+			t.Errorf("stale are %v, and after the terminal was replaced %v", before, stale)
+		}
+		return
+	}
+	t.Error("no number was used again")
 }
 
 // A gateway that is itself in a container whose filter forbids another filter: required

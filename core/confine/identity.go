@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -45,7 +46,10 @@ func (p *Policy) changeIdentity(report *Report) error {
 		return nil
 	}
 	// By system calls, because Go's functions change every thread, by signals.
-	groups := p.groups()
+	var groups []uint32
+	for _, group := range p.AllGroups() {
+		groups = append(groups, uint32(group))
+	}
 	_, _, errno := unix.Syscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
 	if errno == unix.EPERM {
 		report.needs(fmt.Sprintf("uid %d: the gateway is not root", p.UID))
@@ -64,13 +68,11 @@ func (p *Policy) changeIdentity(report *Report) error {
 	return nil
 }
 
-// groups are the further groups: those asked for, and of each device the group that
-// it is shared with (dialout, in most places), except root's.
-func (p *Policy) groups() []uint32 {
-	groups := []uint32{uint32(p.GID)}
-	for _, g := range p.Groups {
-		groups = append(groups, uint32(g))
-	}
+// AllGroups are the groups of a process that is started now and has a user of its own: the
+// user's, those asked for, and of each device the group that it is shared with (dialout, in
+// most places), except root's.
+func (p *Policy) AllGroups() []int {
+	groups := append([]int{p.GID}, p.Groups...)
 	for _, path := range p.Devices {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -78,10 +80,32 @@ func (p *Policy) groups() []uint32 {
 		}
 		s, ok := info.Sys().(*syscall.Stat_t)
 		if ok && s.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
-			groups = append(groups, s.Gid)
+			groups = append(groups, int(s.Gid))
 		}
 	}
 	return groups
+}
+
+// GroupsOf are the groups that a process is in; see proc(5).
+func GroupsOf(pid int) ([]int, error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return nil, fmt.Errorf("confine: groups of process %d: %w", pid, err)
+	}
+	var groups []int
+	for line := range strings.Lines(string(status)) {
+		list, ok := strings.CutPrefix(line, "Groups:")
+		if own, isOwn := strings.CutPrefix(line, "Gid:"); isOwn {
+			list, ok = own, true
+		}
+		for _, word := range strings.Fields(list) {
+			group, err := strconv.Atoi(word)
+			if ok && err == nil {
+				groups = append(groups, group)
+			}
+		}
+	}
+	return groups, nil
 }
 
 // lastCapability is as many as the kernel's interface has room for.

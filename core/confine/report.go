@@ -2,9 +2,9 @@ package confine
 
 import (
 	"errors"
-	"os"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Report says how a process is confined, in words for an operator.
@@ -28,6 +28,15 @@ type Granted struct {
 	Path   string `json:"path"`
 	Device uint64 `json:"device,omitempty"`
 	Inode  uint64 `json:"inode,omitempty"`
+	// Born is when the file came to be, in ns since 1970: the number of an inode is used
+	// again, at once for a pseudo terminal or an adapter that is plugged in again. Zero:
+	// not known.
+	Born int64 `json:"born,omitempty"`
+}
+
+// is reports whether both are the same file, as far as is known.
+func (g Granted) is(other Granted) bool {
+	return g.Device == other.Device && g.Inode == other.Inode && (g.Born == other.Born || g.Born == 0 || other.Born == 0)
 }
 
 func (r *Report) has(what string) { r.InForce = append(r.InForce, what) }
@@ -63,15 +72,15 @@ func (r *Report) String() string {
 }
 
 // Stale lists the files and devices that are there now and that the process does not
-// have: they were missing when it started, or were replaced since, as an adapter that
-// is plugged in again and a resolv.conf that is written anew are. Only a new process
-// can be given them.
-func (r *Report) Stale() []string {
-	var stale []string
+// have, as they are now: they were missing when it started, or were replaced since, as an
+// adapter that is plugged in again and a resolv.conf that is written anew are. Only a new
+// process can be given them.
+func (r *Report) Stale() []Granted {
+	var stale []Granted
 	for _, g := range r.Granted {
 		now := look(g.Path)
-		if now.Inode != 0 && now != g {
-			stale = append(stale, g.Path)
+		if now.Inode != 0 && !now.is(g) {
+			stale = append(stale, now)
 		}
 	}
 	return stale
@@ -80,10 +89,25 @@ func (r *Report) Stale() []string {
 // look identifies the file at path.
 func look(path string) Granted {
 	g := Granted{Path: path}
-	if info, err := os.Stat(path); err == nil {
-		if s, ok := info.Sys().(*syscall.Stat_t); ok {
-			g.Device, g.Inode = s.Dev, s.Ino
-		}
+	var s unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &s) == nil {
+		g.Device, g.Inode, g.Born = unix.Mkdev(s.Dev_major, s.Dev_minor), s.Ino, born(&s)
 	}
 	return g
+}
+
+// born is the time of birth where the file system keeps one. That of pseudo terminals does
+// not: there the last change of what is not its content stands for it, of a device, which
+// using it does not change. A change of its mode or group is one too, after which a process
+// should have another look.
+func born(s *unix.Statx_t) int64 {
+	at := s.Btime
+	switch {
+	case s.Mask&unix.STATX_BTIME != 0:
+	case s.Mode&unix.S_IFMT == unix.S_IFCHR:
+		at = s.Ctime
+	default:
+		return 0
+	}
+	return at.Sec*1e9 + int64(at.Nsec)
 }

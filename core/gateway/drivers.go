@@ -38,7 +38,7 @@ func (g *gateway) showRuns(p *client.Package) {
 		}
 		p.Processes++
 		p.Holds += r.Links
-		if err != nil || !(image{of: of}).isOf(r.Hash) {
+		if err != nil || !(image{of: of}).IsOf(r.Hash) {
 			p.Stale = true
 		}
 	}

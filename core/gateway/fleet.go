@@ -55,18 +55,27 @@ type fleet struct {
 // process is a *plugin.Process behind package supervise's interface.
 type process struct {
 	*plugin.Process
-	kind string
+	kind    string
+	adopted bool // an earlier gateway has started it
 	*shipped
 }
 
 var _ supervise.Process = (*process)(nil)
 
-// add takes a process into the fleet. The dead leave it by that.
+// add takes a process into the fleet, and adopt one that an earlier gateway has started.
 func (f *fleet) add(kind string, p *plugin.Process, s *shipped) *process {
-	if s == nil {
-		s = new(shipped)
+	return f.insert(&process{Process: p, kind: kind, shipped: s})
+}
+
+func (f *fleet) adopt(kind string, p *plugin.Process, s *shipped) *process {
+	return f.insert(&process{Process: p, kind: kind, shipped: s, adopted: true})
+}
+
+// insert makes a process known. The dead leave the fleet by that.
+func (f *fleet) insert(added *process) *process {
+	if added.shipped == nil {
+		added.shipped = new(shipped)
 	}
-	added := &process{Process: p, kind: kind, shipped: s}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.list = append(slices.DeleteFunc(f.list, (*process).isDead), added)

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,7 +49,19 @@ type knownPolicy struct {
 	config *config.Config
 	image  *depot.Image
 	policy confine.Policy
+	absent []string // paths that links name, and that were not there
 	err    error
+}
+
+// isOld reports whether the policy is to be made again: of something else, or because
+// there is something now where there was nothing.
+func (k *knownPolicy) isOld(c *config.Config, of *depot.Image) bool {
+	return k.config != c || k.image != of || slices.ContainsFunc(k.absent, isThere)
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // image is an image as package supervise sees it: what is executed, as which version, and
@@ -64,8 +78,8 @@ func (i image) Version() string { return i.of.Version }
 
 func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + "-" + i.of.Version + i.rights }
 
-// isOf reports whether hash is that of a process of this executable, whatever its rights.
-func (i image) isOf(hash string) bool { return strings.HasPrefix(hash, image{of: i.of}.Hash()) }
+// IsOf reports whether hash is that of a process of this executable, whatever its rights.
+func (i image) IsOf(hash string) bool { return strings.HasPrefix(hash, image{of: i.of}.Hash()) }
 
 // policy is what the processes of a driver may do by the configuration in force.
 func (l *launcher) policy(kind string) (confine.Policy, error) {
@@ -84,9 +98,9 @@ func (l *launcher) policyFor(kind string, of *depot.Image) (confine.Policy, erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.policies[kind]
-	if k.config != configs[0] || k.image != of {
+	if k.isOld(configs[0], of) {
 		k = knownPolicy{config: configs[0], image: of}
-		k.policy, k.err = policyOf(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
+		k.policy, k.absent, k.err = policyAndAbsent(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
 		if l.policies == nil {
 			l.policies = make(map[string]knownPolicy)
 		}
@@ -121,9 +135,10 @@ func (l *launcher) renewed(kind, hash string) {
 	l.renewals[kind] = max(l.renewals[kind], n)
 }
 
-// digest is a short hash of a policy.
+// digest is a short hash of a policy: the same of two that allow the same, in whatever
+// order their lists came to be.
 func digest(p *confine.Policy) string {
-	text, _ := json.Marshal(p) // numbers, texts and lists always marshal
+	text, _ := json.Marshal(ordered(*p)) // numbers, texts and lists always marshal
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }
@@ -149,6 +164,8 @@ type byHand struct{}
 func (byHand) Version() string { return "by hand" }
 
 func (byHand) Hash() string { return "" }
+
+func (byHand) IsOf(string) bool { return false }
 
 // image finds what is to be launched: of the active version, where version is empty.
 func (l *launcher) image(kind, version string) (supervise.Image, error) {
@@ -268,7 +285,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 	p, err := plugin.Reattach(ctx, record, command)
 	if err == nil {
 		l.renewed(r.Kind, r.Hash)
-		return l.fleet.add(r.Kind, p, shipped), nil
+		return l.fleet.adopt(r.Kind, p, shipped), nil
 	}
 	if record.Hand || errors.Is(err, plugin.ErrGone) {
 		return nil, err

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -31,6 +32,13 @@ const bareProcesses = 32
 // given while one of them is only looked at. A bare executable, which has no manifest of
 // its own, may be a script or need libraries, and is given those of the system.
 func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
+	p, _, err := policyAndAbsent(kind, m, bare, how, configs...)
+	return p, err
+}
+
+// policyAndAbsent is policyOf, and which paths the links name that are not there: what
+// they would give can be told when they are.
+func policyAndAbsent(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (_ confine.Policy, absent []string, _ error) {
 	p := confine.Policy{
 		Mode: confineModes[how.Confine], UDP: m.Wants.UDP, Unix: m.Wants.Unix,
 		Read: slices.Clone(m.Wants.Files), Write: slices.Clone(m.Wants.Write),
@@ -44,7 +52,7 @@ func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, conf
 		p.Memory = how.Memory
 	}
 	if err := p.User(how.User); err != nil {
-		return p, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
+		return p, nil, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
 	}
 	if len(m.Wants.TCP.List) > 0 {
 		p.ConnectTCP = slices.Clone(m.Wants.TCP.List)
@@ -64,14 +72,41 @@ func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, conf
 	if p.UID != 0 {
 		p.UserTasks = userTasks(kind, configs, fileLimit())
 	}
-	return p, nil
+	return ordered(p), w.absent, nil
+}
+
+// ordered is the policy with each list in order and without repetition: settings are
+// looked through in any order.
+func ordered(p confine.Policy) confine.Policy {
+	for _, list := range []*[]string{&p.Read, &p.Write, &p.Execute, &p.Devices} {
+		*list = inOrder(*list)
+	}
+	for _, list := range []*[]uint16{&p.ConnectTCP, &p.BindTCP, &p.ConnectUDP} {
+		*list = inOrder(*list)
+	}
+	p.Groups = inOrder(p.Groups)
+	return p
+}
+
+func inOrder[T cmp.Ordered](list []T) []T {
+	if len(list) == 0 {
+		return nil // as it is without a list
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // wants gathers what the settings of links name.
 type wants struct {
 	policy *confine.Policy
 	of     *pack.Wants
+	absent []string
 }
+
+// maxAbsent bounds how many paths are looked at again and again. Not every text that
+// begins with a slash is one.
+const maxAbsent = 100
 
 func (w *wants) gather(kind string, c *config.Config) {
 	var before *byte // devices of one make share their settings
@@ -120,6 +155,9 @@ func (w *wants) value(value any) {
 func (w *wants) text(text string) {
 	switch {
 	case filepath.IsAbs(text):
+		if len(w.absent) < maxAbsent && !isThere(text) && !slices.Contains(w.absent, text) {
+			w.absent = append(w.absent, text)
+		}
 		if w.of.Serial || !isDevice(text) {
 			w.policy.AddValue(text, 0)
 		}

@@ -1,17 +1,20 @@
 package gateway
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
 
@@ -95,6 +98,107 @@ func TestPolicyOfTheOperator(t *testing.T) {
 		if _, err := policyOf("acme", m, false, config.Process{User: user}, c); err == nil || !strings.Contains(err.Error(), "processes.acme.user") {
 			t.Errorf("user %s: %v", user, err)
 		}
+	}
+}
+
+// The rights of a driver do not depend on the order in which its settings are looked
+// through, nor on what another gateway has written of them.
+func TestPolicyIsTheSameEveryTime(t *testing.T) {
+	c := parsed(t, `
+links:
+  c: {driver: mqtt, brokers: ["mqtts://broker.example:8884", "tcp://192.0.2.9:1"], tls: {ca: /etc/hosts, cert: /etc/passwd, key: /etc/group},
+      will: {url: "tcp://192.0.2.9:7"}, one: "tcp://192.0.2.9:11", two: "tcp://192.0.2.9:5", three: "https://192.0.2.3/x"}
+`)
+	digests := make(map[string]confine.Policy)
+	for range 200 {
+		p, err := policyOf("mqtt", &pack.Manifest{Wants: pack.Wants{TCP: pack.Ports{FromLinks: true}}}, false, config.Process{Confine: config.ConfineRequired}, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests[digest(&p)] = p
+		if p.ConnectTCP = slices.Clone(p.ConnectTCP); len(p.ConnectTCP) < 5 {
+			t.Fatal(p.ConnectTCP)
+		}
+		slices.Reverse(p.ConnectTCP)
+		p.Read = append(slices.Clone(p.Read), p.Read...)
+		p.Devices = []string{}
+		digests[digest(&p)] = p
+	}
+	if len(digests) != 1 {
+		t.Errorf("200 looks at one configuration give %d digests: %v", len(digests), digests)
+	}
+}
+
+// A file that a link names and that comes later is given to the driver then, and one that
+// goes takes nothing from it.
+func TestPolicyFollowsWhatComesLater(t *testing.T) {
+	dir := t.TempDir()
+	ca, link := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "tty")
+	c := parsed(t, `links: {a: {driver: serial, port: `+link+`, tls: {ca: `+ca+`}}}`)
+	of := &depot.Image{Manifest: &pack.Manifest{Wants: pack.Wants{Serial: true}}}
+	l := &launcher{configs: func() []*config.Config { return []*config.Config{c} }}
+	look := func() confine.Policy {
+		t.Helper()
+		p, err := l.policyFor("serial", of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := look(); len(p.Read) > 0 || len(p.Devices) > 0 {
+		t.Errorf("of what is not there: %+v", p)
+	}
+	if err := errors.Join(os.WriteFile(ca, nil, 0o600), os.Symlink("/dev/null", link)); err != nil {
+		t.Fatal(err)
+	}
+	p := look()
+	if !slices.Contains(p.Read, ca) || !slices.Contains(p.Devices, link) {
+		t.Errorf("of what has come: %+v", p)
+	}
+	if err := errors.Join(os.Remove(ca), os.Remove(link)); err != nil {
+		t.Fatal(err)
+	}
+	if again := look(); digest(&again) != digest(&p) {
+		t.Errorf("of what has gone: %+v", again)
+	}
+}
+
+// New processes are given at once for a new reason, and more and more seldom for one that
+// they do not mend.
+func TestRefitPauses(t *testing.T) {
+	var u upgrades
+	now := time.Now()
+	may := func(after time.Duration, why string, want bool) {
+		t.Helper()
+		now = now.Add(after)
+		if got := u.mayRefit("serial", why, now); got != want {
+			t.Errorf("after %v, %s: %v", after, why, got)
+		}
+	}
+	may(0, "a port", true)
+	may(2*time.Second, "another port", false)
+	may(4*time.Second, "another port", true)
+	may(30*time.Second, "another port", false)
+	may(30*time.Second, "another port", true)
+	may(time.Minute, "another port", false)
+	may(time.Minute, "another port", true)
+	may(6*time.Second, "a port", true)
+	u.forgetRefit("serial")
+	may(0, "a port", true)
+	if !u.mayRefit("modbus", "a port", now) {
+		t.Error("another driver waits too")
+	}
+}
+
+// A process that outlives its gateway lacks the groups that the next one has.
+func TestLackedGroups(t *testing.T) {
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := confine.GroupsOf(os.Getpid())
+	if err != nil || len(have) == 0 || slices.ContainsFunc(groups, func(g int) bool { return !slices.Contains(have, g) }) {
+		t.Errorf("groups %v, read as %v, %v", groups, have, err)
 	}
 }
 

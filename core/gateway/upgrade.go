@@ -19,7 +19,7 @@ type upgrades struct {
 
 	mu    sync.Mutex
 	over  bool
-	refit map[string]time.Time // when a driver may be given a new process again
+	refit map[string]refitted // the last attempt to give a driver new processes
 }
 
 // begin makes the gateway wait for a piece of work, until done is called. It is false

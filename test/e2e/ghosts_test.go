@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,13 +27,14 @@ func TestKilledStartsLeaveNoGhost(t *testing.T) {
 	k := &killedStarts{t: t, bins: bins, sim: sim, dir: t.TempDir(), devices: devices, random: rand.New(rand.NewPCG(7, ghostKills))}
 	bins.WriteConfig(t, k.dir, "detach: true\n"+templates, fleetLinks(sim, devices, "50ms"))
 	defer k.end()
+	k.measure()
 	for range ghostKills {
 		k.round()
 		if t.Failed() {
 			break
 		}
 	}
-	t.Logf("%d kills: %d while the driver had not begun, %d beside a driver; %d drivers were killed before; %d polls", ghostKills, k.without, k.beside, k.drivers, k.polls())
+	t.Logf("%d kills: %d while the driver had not begun, %d beside a driver; %d drivers were killed before; %d polls; killed within %v", ghostKills, k.without, k.beside, k.drivers, k.polls(), k.window.Round(time.Millisecond))
 	g := bins.Start(t, k.dir)
 	plant.Eventually(t, patience, func() error {
 		_, err := g.Status()
@@ -61,8 +63,35 @@ type killedStarts struct {
 	dir     string
 	devices int
 	random  *rand.Rand
+	window  time.Duration // in which the cores are killed: twice what a driver takes until it runs
 
 	without, beside, drivers int // cores killed before a driver ran, and after; drivers killed
+}
+
+// measure takes the time that a driver takes until it runs, on this machine as it is.
+func (k *killedStarts) measure() {
+	k.t.Helper()
+	began := time.Now()
+	core := k.start()
+	plant.Eventually(k.t, patience, func() error {
+		if len(k.running()) == 0 {
+			return errors.New("no driver runs")
+		}
+		return nil
+	})
+	k.window = 2 * time.Since(began)
+	_ = core.Process.Kill()
+	_ = core.Wait()
+}
+
+func (k *killedStarts) start() *exec.Cmd {
+	k.t.Helper()
+	core := exec.Command(filepath.Join(string(k.bins), "fieldloom"), "run", "--config", k.dir)
+	core.Stderr = io.Discard
+	if err := core.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	return core
 }
 
 // round kills what an earlier core has left, mostly, so that there is a start; starts a
@@ -72,15 +101,11 @@ func (k *killedStarts) round() {
 	if k.random.IntN(4) > 0 {
 		k.killDrivers()
 	}
-	core := exec.Command(filepath.Join(string(k.bins), "fieldloom"), "run", "--config", k.dir)
-	core.Stderr = io.Discard
-	if err := core.Start(); err != nil {
-		k.t.Fatal(err)
-	}
-	<-time.After(time.Duration(k.random.Int64N(int64(600 * time.Millisecond))))
+	core := k.start()
+	<-time.After(time.Duration(k.random.Int64N(int64(k.window))))
 	if k.random.IntN(8) == 0 {
 		k.killDrivers() // and so a start by a core that has been up for a while
-		<-time.After(time.Duration(k.random.Int64N(int64(200 * time.Millisecond))))
+		<-time.After(time.Duration(k.random.Int64N(int64(k.window))))
 	}
 	if err := core.Process.Kill(); err != nil {
 		k.t.Fatal(err)

@@ -48,7 +48,10 @@ type Spool interface {
 // restart and every member.
 type Image interface {
 	Version() string
-	Hash() string
+	Hash() string // tells two images apart, also of one executable with other rights
+	// IsOf reports whether a process of an image of this hash executes the same,
+	// whatever its rights.
+	IsOf(hash string) bool
 }
 
 // Desired is what one driver should do.

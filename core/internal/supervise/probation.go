@@ -68,6 +68,9 @@ func (u *upgrade) probation(ctx context.Context) error {
 	limit := p.desired.Probation
 	p.mu.Unlock()
 	switch {
+	case !slices.ContainsFunc(u.turns, func(t *turn) bool { return !t.renews }):
+		u.tell("", "the new processes have all links; they execute what was proved before, so there is no probation")
+		return nil
 	case limit < 0:
 		u.tell("", "the new version has all links, without a probation")
 		return nil

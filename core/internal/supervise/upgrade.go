@@ -55,6 +55,7 @@ type upgrade struct {
 type turn struct {
 	shard     *shard
 	old, next *member
+	renews    bool   // both execute the same, with other rights
 	before    health // of old's links
 	mute      int    // how often next did not tell its status, in a row
 }
@@ -62,7 +63,8 @@ type turn struct {
 // Upgrade puts a version in the place of the one that runs: member by member, and
 // link by link. It waits until the new version has been well for the probation
 // time. If it does not get so far, or ctx ends, the old version has all links
-// back, and the error says why. step, which may be nil, hears of every step. While
+// back, and the error says why. Processes of the same executable, which get other
+// rights, need no probation. step, which may be nil, hears of every step. While
 // one upgrade of a driver runs, another is refused.
 func (s *Supervisor) Upgrade(ctx context.Context, kind, version string, step func(Step)) error {
 	p := s.find(kind)
@@ -248,7 +250,7 @@ func (u *upgrade) nextTurn() (t *turn) {
 			}
 			next := p.newMember()
 			next.candidate, next.image, next.index = true, u.image, sh.index
-			t = &turn{shard: sh, old: m, next: next}
+			t = &turn{shard: sh, old: m, next: next, renews: m.ran != "" && u.image.IsOf(m.ran)}
 			u.turns = append(u.turns, t)
 			return
 		}

@@ -21,6 +21,13 @@ type image string
 func (i image) Version() string { return string(i) }
 func (i image) Hash() string    { return "hash of " + string(i) }
 
+// IsOf takes what follows a plus for rights.
+func (i image) IsOf(hash string) bool {
+	own, _, _ := strings.Cut(i.Hash(), "+")
+	other, _, _ := strings.Cut(hash, "+")
+	return own == other
+}
+
 // shelf is the versions that there are.
 type shelf struct {
 	mu     sync.Mutex
@@ -489,6 +496,37 @@ func TestNoProbation(t *testing.T) {
 		time.Sleep(time.Second)
 		if runs := r.s.Runs("fake"); len(runs) != 1 || runs[0].Version != "2.0" || runs[0].Links != 1 {
 			t.Errorf("there run %v", runs)
+		}
+	})
+}
+
+// Processes that get other rights and execute what ran before are not on probation, so
+// that the next that need others do not wait for its end.
+func TestOtherRightsNeedNoProbation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.want(supervise.Desired{State: state(1, names(5)...), Probation: time.Hour})
+		time.Sleep(time.Second)
+		began := time.Now()
+		for _, version := range []string{"1.0+tty", "1.0+another tty", "1.0"} {
+			if err := r.s.Upgrade(t.Context(), "fake", version, nil); err != nil {
+				t.Fatalf("%s: %v", version, err)
+			}
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("three times other rights took %v", took)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- r.s.Upgrade(t.Context(), "fake", "1.1", nil) }()
+		time.Sleep(30 * time.Minute)
+		select {
+		case err := <-ended:
+			t.Errorf("another executable was on no probation: %v", err)
+		default:
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }
