@@ -1,0 +1,5 @@
+//go:build chaos
+
+package state_test
+
+const chaos = true

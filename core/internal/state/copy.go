@@ -1,0 +1,88 @@
+package state
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// copyLoop makes a copy after changes, and at the end. Its first is made at once, where
+// there is none.
+func (d *DB) copyLoop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if _, err := os.Stat(d.path + copySuffix); err == nil {
+		timer.Stop()
+	}
+	waiting := false
+	for {
+		select {
+		case <-d.changed:
+			if !waiting {
+				timer.Reset(max(copyAfter, time.Until(d.copied.Add(copyEvery))))
+			}
+			waiting = true
+		case <-timer.C:
+			waiting = false
+			d.copy()
+		case <-d.closing:
+			d.copy()
+			return
+		}
+	}
+}
+
+// copy replaces the copy by what is stored now, if that is whole. A disk that takes
+// nothing keeps the copy of before.
+func (d *DB) copy() {
+	d.copied = time.Now()
+	var b bytes.Buffer
+	err := d.View(func(tx *bolt.Tx) error {
+		_, err := tx.WriteTo(&b)
+		return err
+	})
+	if err == nil {
+		settle(b.Bytes())
+		var im *image
+		if im, err = readImage(b.Bytes()); err == nil {
+			_, err = im.check()
+		}
+	}
+	if err == nil {
+		err = writeFile(d.path+copySuffix, b.Bytes())
+	}
+	if err != nil {
+		d.log.Error("the copy of the state is not made", "file", d.path+copySuffix, "err", err)
+	}
+}
+
+// writeFile puts content in the place of a file, durably and at once.
+func writeFile(path string, content []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // a rest of it would only take room
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
