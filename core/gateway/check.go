@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -101,7 +99,7 @@ func chosenVersions(ctx context.Context, c *config.Config) map[string]string {
 		}
 		return versions
 	}
-	db, err := bbolt.Open(filepath.Join(c.DataDir, stateFile), 0, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	db, err := state.ReadOnly(filepath.Join(c.DataDir, stateFile))
 	if err != nil {
 		return nil
 	}

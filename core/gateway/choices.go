@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
 var choicesKey = []byte("choices")
@@ -41,13 +43,13 @@ func copied[V any](m map[string]V) map[string]V {
 
 // choiceBook keeps the choices. Its methods may be called concurrently.
 type choiceBook struct {
-	db *bbolt.DB
+	db state.Store
 
 	mu  sync.Mutex
 	now *choices // never changed; replaced
 }
 
-func openChoices(db *bbolt.DB) (*choiceBook, error) {
+func openChoices(db state.Store) (*choiceBook, error) {
 	b := &choiceBook{db: db, now: (&choices{}).clone()}
 	err := db.View(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(gatewayBucket)

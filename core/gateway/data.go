@@ -6,19 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
 // data is an open data directory: it belongs to this process until close.
 type data struct {
 	lock  *os.File
-	db    *bbolt.DB
+	db    *state.DB
 	epoch uint64 // grows with every opening
 	owner string // the mark of the driver processes that belong to this directory
 }
@@ -35,7 +37,7 @@ var (
 )
 
 // openData makes dir, private to its user, where it is not there, and takes it.
-func openData(dir string) (*data, error) {
+func openData(dir string, log *slog.Logger) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the data directory: %w: set `data:` to a directory that can be made and written", err)
 	}
@@ -45,9 +47,8 @@ func openData(dir string) (*data, error) {
 	}
 	d := &data{lock: lock}
 	path := filepath.Join(dir, stateFile)
-	d.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), lock.Close())
+	if d.db, err = state.Open(path, log); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	if d.epoch, err = d.count(epochKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())

@@ -128,7 +128,7 @@ type adopted struct {
 func open(o Options) (g *gateway, err error) {
 	g = &gateway{o: o, started: time.Now()}
 	g.inForce.Store(&adopted{Config: o.Config, loaded: g.started})
-	if g.data, err = openData(o.Config.DataDir); err != nil {
+	if g.data, err = openData(o.Config.DataDir, o.Log); err != nil {
 		return nil, err
 	}
 	defer func() {

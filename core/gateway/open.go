@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
@@ -19,7 +17,7 @@ import (
 
 // openDepot opens the drivers directory. Without a database nothing is remembered but
 // the versions that are chosen.
-func openDepot(c func() *config.Config, db *bbolt.DB, chosen map[string]string, log *slog.Logger) (*depot.Depot, error) {
+func openDepot(c func() *config.Config, db depot.Store, chosen map[string]string, log *slog.Logger) (*depot.Depot, error) {
 	return depot.Open(depot.Options{
 		Dir:   func() string { return c().DriversDir },
 		Trust: func() string { return c().TrustFile },

@@ -18,7 +18,7 @@ import (
 // does. An error of each ends the replay and is returned. The sample is only valid
 // during the call.
 func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Logger, each func(*client.Sample) error) (err error) {
-	d, err := openData(c.DataDir)
+	d, err := openData(c.DataDir, log)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 	if key == "" || len(key) > maxStoreKey || len(value) > maxStoreValue {
 		return driver.Errorf(driver.BadValue, "store of link %s: a key has 1 to %d bytes and a value at most %d", link, maxStoreKey, maxStoreValue)
 	}
-	err := s.g.data.db.Update(func(tx *bbolt.Tx) error {
+	err := s.g.data.db.UpdateIn(s.path(link), func(tx *bbolt.Tx) error {
 		b := s.bucket(tx, link)
 		switch {
 		case b == nil && value == nil:

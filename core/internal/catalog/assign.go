@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -38,6 +39,9 @@ func (c *Catalog) States(cfg *config.Config, revision uint64) (map[string]*engin
 		}
 		s.Links = append(s.Links, link)
 	}
+	if err := c.keepNames(a); err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
 	if err := a.store(c.db); err != nil {
 		return nil, fmt.Errorf("catalog: store handles: %w", err)
 	}
@@ -64,7 +68,7 @@ type hashes struct{ names, units hash }
 
 func newAssignment(old *view) *assignment {
 	a := &assignment{
-		view:    &view{blocks: slices.Clone(old.blocks), tables: map[hash]*table{}, units: map[hash][]string{}},
+		view:    &view{blocks: slices.Clone(old.blocks), floor: old.floor, tables: map[hash]*table{}, units: map[hash][]string{}},
 		known:   make(map[blockKey]int, len(old.blocks)),
 		hashes:  map[*engine.Table]hashes{},
 		strings: map[hash][]byte{},
@@ -93,7 +97,7 @@ func (a *assignment) handles(d device, t *engine.Table) (uint32, error) {
 	if !known {
 		next := a.view.next()
 		if next+uint64(len(t.Points)) > math.MaxUint32+1 {
-			return 0, fmt.Errorf("all handles are used up: move state.db and the spool away together to begin anew")
+			return 0, fmt.Errorf("all handles are used up: move the data directory away to begin anew")
 		}
 		i = len(a.view.blocks)
 		a.view.blocks = append(a.view.blocks, block{device: d, first: uint32(next), table: a.view.tables[h.names], namesHash: h.names})
@@ -135,28 +139,59 @@ func (a *assignment) table(t *engine.Table) hashes {
 }
 
 // store writes what is new in one transaction.
-func (a *assignment) store(db *bolt.DB) error {
+func (a *assignment) store(db Store) error {
 	if len(a.changed) == 0 {
 		return nil
 	}
 	return db.Update(func(tx *bolt.Tx) error {
 		root := tx.Bucket(rootBucket)
-		stored, blocks := root.Bucket(stringsBucket), root.Bucket(blocksBucket)
+		stored := root.Bucket(stringsBucket)
 		for h, record := range a.strings {
 			if err := stored.Put(h[:], record); err != nil {
 				return err
 			}
 		}
-		blocks.FillPercent = 1 // keys only ever grow
 		for _, i := range a.changed {
-			b := &a.view.blocks[i]
-			r := blockRecord{
-				count: uint32(len(b.table.names)), names: b.namesHash, units: b.unitsHash, link: b.link, device: b.name,
-			}
-			if err := blocks.Put(binary.BigEndian.AppendUint32(nil, b.first), r.encode()); err != nil {
+			if err := a.view.blocks[i].putRecord(root); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// put stores a block with its strings.
+func (b *block) put(root *bolt.Bucket) error {
+	stored := root.Bucket(stringsBucket)
+	for h, list := range map[hash][]string{b.namesHash: b.table.names, b.unitsHash: b.units} {
+		if err := stored.Put(h[:], encodeStrings(list)); err != nil {
+			return err
+		}
+	}
+	return b.putRecord(root)
+}
+
+func (b *block) putRecord(root *bolt.Bucket) error {
+	blocks := root.Bucket(blocksBucket)
+	blocks.FillPercent = 1 // keys only ever grow
+	r := blockRecord{
+		count: uint32(len(b.table.names)), names: b.namesHash, units: b.unitsHash, link: b.link, device: b.name,
+	}
+	return blocks.Put(binary.BigEndian.AppendUint32(nil, b.first), r.encode())
+}
+
+// keepNames writes what is new to the file of names, before anybody gets a handle of it.
+func (c *Catalog) keepNames(a *assignment) error {
+	if c.names == nil {
+		return nil
+	}
+	w := nameLines{have: maps.Clone(c.names.have)}
+	for _, i := range a.changed {
+		w.block(c.identity.id, &a.view.blocks[i])
+	}
+	if err := c.names.append(&w); err != nil {
+		return err
+	}
+	c.names.have = w.have
+	return nil
 }

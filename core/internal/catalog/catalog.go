@@ -21,11 +21,20 @@ var (
 	stringsBucket = []byte("strings") // hash -> names or units
 )
 
+// A Store is the database that a catalog is kept in; *bbolt.DB is one.
+type Store interface {
+	View(func(*bolt.Tx) error) error
+	Update(func(*bolt.Tx) error) error
+}
+
 // A Catalog may be used concurrently.
 type Catalog struct {
-	db   *bolt.DB
-	mu   sync.Mutex // held by whoever assigns
-	view atomic.Pointer[view]
+	db       Store
+	names    *nameFile // nil: names are kept in db alone
+	identity identity
+	others   map[ID]*Catalog // of which what is stored has handles too
+	mu       sync.Mutex      // held by whoever assigns
+	view     atomic.Pointer[view]
 }
 
 // A Path names a point, and the unit to show its values in.
@@ -33,7 +42,18 @@ type Path struct{ Link, Device, Point, Unit string }
 
 // Open reads the catalog that is stored in db. The caller keeps db open as long
 // as the catalog is used, and closes it.
-func Open(db *bolt.DB) (*Catalog, error) {
+func Open(db Store) (*Catalog, error) {
+	c, v, err := load(db)
+	if err != nil {
+		return nil, err
+	}
+	c.identity.id = c.identity.legacy // nothing is stored under another ID
+	v.index()
+	c.view.Store(v)
+	return c, nil
+}
+
+func load(db Store) (*Catalog, *view, error) {
 	err := db.Update(func(tx *bolt.Tx) error {
 		root, err := tx.CreateBucketIfNotExists(rootBucket)
 		if err != nil {
@@ -46,21 +66,22 @@ func Open(db *bolt.DB) (*Catalog, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("catalog: create buckets: %w", err)
+		return nil, nil, fmt.Errorf("catalog: create buckets: %w", err)
 	}
 	c := &Catalog{db: db}
 	v := &view{}
 	if err := db.View(v.load); err != nil {
-		return nil, fmt.Errorf("catalog: %w: restore state.db from a copy, or move it and the spool away together to begin anew", err)
+		return nil, nil, fmt.Errorf("catalog: %w: restore state.db from a copy, or move the data directory away to begin anew", err)
 	}
-	v.index()
-	c.view.Store(v)
-	return c, nil
+	_ = db.View(func(tx *bolt.Tx) error { c.identity = loadIdentity(tx); return nil })
+	v.floor = c.identity.floor
+	return c, v, nil
 }
 
 // A view is the whole catalog at one time. It is never changed.
 type view struct {
 	blocks  []block // by first
+	floor   uint64  // the lowest handle to give out next
 	tables  map[hash]*table
 	units   map[hash][]string
 	current map[device]int // the index of the block that a device has
@@ -108,9 +129,9 @@ func (b *block) end() uint64 { return uint64(b.first) + uint64(len(b.table.names
 
 func (v *view) next() uint64 {
 	if len(v.blocks) == 0 {
-		return 1 // 0 is no handle
+		return max(1, v.floor) // 0 is no handle
 	}
-	return v.blocks[len(v.blocks)-1].end()
+	return max(v.floor, v.blocks[len(v.blocks)-1].end())
 }
 
 func (v *view) load(tx *bolt.Tx) error {
@@ -126,7 +147,7 @@ func (v *view) load(tx *bolt.Tx) error {
 			return fmt.Errorf("block of handle %d: %w", first, err)
 		}
 		b.first = first
-		if uint64(first) < v.next() || b.end() > math.MaxUint32+1 {
+		if n := len(v.blocks); first == 0 || n > 0 && uint64(first) < v.blocks[n-1].end() || b.end() > math.MaxUint32+1 {
 			return fmt.Errorf("block of handle %d: overlaps another", first)
 		}
 		v.blocks = append(v.blocks, *b)

@@ -42,13 +42,19 @@ func (p Policy) String() string {
 	return "deny"
 }
 
+// Store is the database that the ledger is kept in; *bbolt.DB is one.
+type Store interface {
+	View(func(*bbolt.Tx) error) error
+	Update(func(*bbolt.Tx) error) error
+}
+
 // Options make a depot. The functions are asked at every scan, so what they answer
 // may change.
 type Options struct {
 	Dir     func() string     // the drivers directory
 	Trust   func() string     // path of the trust file; nil or "": nobody is trusted
 	Policy  func() Policy     // nil: Deny
-	DB      *bbolt.DB         // keeps the ledger; nil: it is kept in memory only
+	DB      Store             // keeps the ledger; nil: it is kept in memory only
 	Chosen  map[string]string // by driver, versions that are chosen in another ledger; usually nil
 	Private string            // directory for private copies where files in memory cannot be executed; "": for temporary files
 	API     int               // version of the driver protocol that this gateway speaks; 0: 1

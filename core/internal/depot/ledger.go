@@ -16,7 +16,7 @@ var ledgerBucket = []byte("depot")
 
 // A ledger remembers what was accepted. Its owner serialises the calls.
 type ledger struct {
-	db      *bbolt.DB
+	db      Store
 	drivers map[string]*history
 }
 
@@ -38,7 +38,7 @@ type record struct {
 }
 
 // openLedger reads the ledger; db may be nil.
-func openLedger(db *bbolt.DB) (*ledger, error) {
+func openLedger(db Store) (*ledger, error) {
 	l := &ledger{db: db, drivers: map[string]*history{}}
 	if db == nil {
 		return l, nil
@@ -162,7 +162,7 @@ func (l *ledger) chose(driver, version string) {
 
 // Chosen reads the version that the operator chose of each driver, or that a gateway
 // pinned, from its database.
-func Chosen(db *bbolt.DB) (map[string]string, error) {
+func Chosen(db Store) (map[string]string, error) {
 	l, err := openLedger(db)
 	if err != nil {
 		return nil, err
