@@ -288,9 +288,9 @@ func (s *Spool) create(rest *queue) error {
 	for rest.items[i].size == 0 {
 		i++
 	}
-	f := newFile(s.dir, rest.items[i].position, rest.items[i].time)
-	head := appendEntry(nil, kindMarks, f.first, &Record{Stored: f.since, Data: s.stored.encode()})
-	seal(head, f.tag, 0)
+	f := newFile(s.dir, rest.items[i].position, 0, rest.items[i].time)
+	f.names, f.lived, f.sum = s.o.Names, s.lived(), &summary{}
+	head := s.head(f)
 	s.retain(int64(len(head) + rest.items[i].size))
 	if err := s.o.inject("create"); err != nil {
 		return err
@@ -310,6 +310,23 @@ func (s *Spool) create(rest *queue) error {
 	s.files = append(s.files, f)
 	s.mu.Unlock()
 	return nil
+}
+
+// head encodes the marks, and what is known of the file before.
+func (s *Spool) head(f *file) []byte {
+	a := about{names: f.names, lived: f.lived}
+	if len(s.files) > 0 {
+		s.mu.Lock()
+		if before := s.tail(); before.sum != nil {
+			a.of, a.sum = before.tag, before.sum.clone()
+		}
+		s.mu.Unlock()
+	}
+	marks := appendEntry(nil, kindMarks, f.first, &Record{Stored: f.since, Data: s.stored.encode()})
+	seal(marks, f.tag, 0)
+	more := appendEntry(nil, kindAbout, f.first, &Record{Stored: f.since, Data: a.encode()})
+	seal(more, f.tag, 0)
+	return append(marks, more...)
 }
 
 func (s *Spool) begin(h *os.File, head []byte) error {
@@ -370,17 +387,28 @@ func (s *Spool) abandon(f *file) {
 	_ = os.Remove(f.path) // nothing in it was acknowledged
 }
 
+// account counts what is stored of a driver; mu is held.
+func (s *Spool) account(it *item) {
+	if sum := s.tail().sum; sum != nil {
+		sum.add(it.driver, it.size, it.time.UnixNano())
+	}
+	s.count.written[it.driver] += uint64(it.size)
+}
+
 // publish makes synced items visible to readers and then tells who waits.
 func (s *Spool) publish(items []item, size int) {
+	lived := s.lived()
 	s.mu.Lock()
 	s.queued -= size + len(items)*itemCost
 	for i := range items {
 		if it := &items[i]; it.size > 0 {
 			s.stored.raise(it.driver, it.epoch, it.sequence)
 			s.last, s.newest = it.position+1, it.time
+			s.account(it)
 		}
 	}
 	if size > 0 {
+		s.newestLived = lived
 		s.tail().size += int64(size)
 		s.count.syncs++
 		s.wake()
@@ -389,7 +417,7 @@ func (s *Spool) publish(items []item, size int) {
 	end := s.last
 	s.mu.Unlock()
 	if size > 0 {
-		s.writeEnd(end)
+		s.writeEnd(end, lived)
 	}
 	for _, it := range items {
 		call(it.stored, it.err)

@@ -20,7 +20,7 @@ import (
 // childEnv names the work that this test binary does when it runs itself.
 const childEnv = "SPOOL_TEST_CHILD"
 
-var children = map[string]func(){"append": appendForEver}
+var children = map[string]func(){"append": func() { asGateway(smallFiles, appendForEver) }, "flood": func() { asGateway(thinFiles, floodForEver) }}
 
 // rounds is how often a fault is tried: often with the build tag chaos.
 func rounds(quick, often int) int {
@@ -36,8 +36,32 @@ var smallFiles = spool.Options{FileBytes: 16 << 10}
 
 // appendForEver is a gateway: it appends what its driver has, from the given
 // sequence on, and acknowledges each stored record on its standard output.
-func appendForEver() {
-	s, err := spool.Open(os.Getenv("SPOOL_TEST_DIR"), smallFiles)
+func appendForEver(s *spool.Spool, from uint64) {
+	for n := from; ; n++ {
+		s.Append(record("modbus", n), acknowledge(n))
+		switch { // all ways to the disk; the last is the committer's own time
+		case n%7 == 0:
+			s.Commit()
+		case n%11 == 0:
+			s.Gather()
+		}
+	}
+}
+
+func acknowledge(n uint64) func(error) {
+	return func(err error) {
+		if err == nil {
+			_, err = os.Stdout.Write(binary.BigEndian.AppendUint64(nil, n))
+		}
+		if err != nil {
+			os.Exit(1)
+		}
+	}
+}
+
+// asGateway opens the spool that the parent named and does the work.
+func asGateway(o spool.Options, work func(s *spool.Spool, from uint64)) {
+	s, err := spool.Open(os.Getenv("SPOOL_TEST_DIR"), o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -47,22 +71,7 @@ func appendForEver() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	for n := from; ; n++ {
-		s.Append(record("modbus", n), func(err error) {
-			if err == nil {
-				_, err = os.Stdout.Write(binary.BigEndian.AppendUint64(nil, n))
-			}
-			if err != nil {
-				os.Exit(1)
-			}
-		})
-		switch { // all ways to the disk; the last is the committer's own time
-		case n%7 == 0:
-			s.Commit()
-		case n%11 == 0:
-			s.Gather()
-		}
-	}
+	work(s, from)
 }
 
 // child is a gateway in a process of its own.
@@ -73,14 +82,14 @@ type child struct {
 	last uint64 // acknowledged
 }
 
-func startChild(t *testing.T, dir string, from uint64) *child {
+func startChild(t *testing.T, dir string, from uint64, work string) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{cmd: exec.Command(exe), last: from - 1}
-	c.cmd.Env = append(os.Environ(), childEnv+"=append", "SPOOL_TEST_DIR="+dir, fmt.Sprintf("SPOOL_TEST_FROM=%d", from))
+	c.cmd.Env = append(os.Environ(), childEnv+"="+work, "SPOOL_TEST_DIR="+dir, fmt.Sprintf("SPOOL_TEST_FROM=%d", from))
 	c.cmd.Stderr = os.Stderr
 	pipe, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -122,7 +131,7 @@ func TestFaultKill(t *testing.T) {
 	var acked, unacked uint64
 	n := rounds(20, 300)
 	for range n {
-		c := startChild(t, dir, acked+1)
+		c := startChild(t, dir, acked+1, "append")
 		c.read(t, 1+rand.IntN(400))
 		c.kill(t)
 		c.read(t, 1<<30)

@@ -20,6 +20,7 @@ type Record struct {
 	Sequence uint64 // 0: not numbered, so never a duplicate
 	Stored   time.Time
 	Data     []byte
+	Names    NamesID // set by a Reader: whose names the data refers to
 }
 
 // MaxRecord bounds the data of one record, in bytes.
@@ -49,8 +50,10 @@ const (
 )
 
 const (
-	kindRecord byte = 1
-	kindMarks  byte = 2 // the first entry of every file: the marks before it
+	kindRecord  byte = 1
+	kindMarks   byte = 2 // the first entry of every file: the marks before it
+	kindAbout   byte = 3 // the second: what is known of this file, or of the one before
+	kindRetired byte = 4 // in the place of records that retention took out
 )
 
 type tag [8]byte

@@ -2,7 +2,7 @@ package spool
 
 import (
 	"crypto/rand"
-	"encoding/hex"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,31 +24,50 @@ type file struct {
 	first Position
 	size  int64     // bytes that are stored; what lies behind is not acknowledged
 	since time.Time // when its first record was stored
+	end   Position  // of a file that retention has rewritten, one behind what it stands for; otherwise 0
+	names NamesID
+	lived time.Duration // how long the spool had run when it was begun
+	sum   *summary      // nil: not known yet; mu guards it
 }
 
-const fileSuffix = ".log"
+const (
+	fileSuffix = ".log"
+	newSuffix  = ".new" // of a file that is not there yet
+)
 
-func newFile(dir string, first Position, since time.Time) *file {
-	f := &file{first: first, since: since}
+// newFile makes a file that begins at a position, and where end is not 0 stands for all
+// files up to there.
+func newFile(dir string, first, end Position, since time.Time) *file {
+	f := &file{first: first, since: since, end: end}
 	rand.Read(f.tag[:])
-	f.path = filepath.Join(dir, fmt.Sprintf("%016x-%x%s", uint64(first), f.tag, fileSuffix))
+	name := fmt.Sprintf("%016x-%x", uint64(first), f.tag)
+	if end > 0 {
+		name += fmt.Sprintf("-%016x", uint64(end))
+	}
+	f.path = filepath.Join(dir, name+fileSuffix)
 	return f
 }
 
 // parseFile reads a file's name; ok is false when it is not one of ours.
 func parseFile(dir, name string) (f *file, ok bool) {
-	first, t, found := strings.Cut(strings.TrimSuffix(name, fileSuffix), "-")
-	if !found || len(name) != 16+1+16+len(fileSuffix) || !strings.HasSuffix(name, fileSuffix) {
+	parts := strings.Split(strings.TrimSuffix(name, fileSuffix), "-")
+	if !strings.HasSuffix(name, fileSuffix) || len(parts) < 2 || len(parts) > 3 {
 		return nil, false
 	}
-	p, err := strconv.ParseUint(first, 16, 64)
-	if err != nil || p == 0 {
+	f = &file{path: filepath.Join(dir, name)}
+	var numbers [3]uint64
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 16, 64)
+		if err != nil || len(part) != 16 {
+			return nil, false
+		}
+		numbers[i] = n
+	}
+	f.first, f.end = Position(numbers[0]), Position(numbers[2])
+	if f.first == 0 || len(parts) == 3 && f.end <= f.first {
 		return nil, false
 	}
-	f = &file{path: filepath.Join(dir, name), first: Position(p)}
-	if _, err := hex.Decode(f.tag[:], []byte(t)); err != nil {
-		return nil, false
-	}
+	binary.BigEndian.PutUint64(f.tag[:], numbers[1])
 	return f, true
 }
 
@@ -70,12 +89,30 @@ func (f *file) head(size int64) (m marks, since time.Time, ok bool) {
 	return m, time.Unix(0, e.stored), err == nil
 }
 
-// listFiles gives the files of a directory by their first position. Of two files
-// with one first position the larger counts; that needs a foreign hand.
-func listFiles(dir string) ([]*file, error) {
+// about reads what stands behind the marks; ok is false where that is damaged, or of a
+// version that did not write it.
+func (f *file) about(size int64) (a about, ok bool) {
+	sc := f.scan(size)
+	sc.chunk = pageSize
+	for range 2 {
+		e, found := sc.next()
+		if !found || sc.skipped > 0 && e.kind != kindAbout {
+			return a, false
+		}
+		if e.kind == kindAbout {
+			return decodeAbout(e.data)
+		}
+	}
+	return a, false
+}
+
+// listFiles gives the files of a directory by their first position, and those that a
+// rewritten one stands for, which a crash may have left. Of two files with one first
+// position the larger counts; that needs a foreign hand.
+func listFiles(dir string) (files, replaced []*file, err error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("spool: list %s: %w", dir, err)
+		return nil, nil, fmt.Errorf("spool: list %s: %w", dir, err)
 	}
 	var list []*file
 	for _, n := range names {
@@ -88,24 +125,50 @@ func listFiles(dir string) ([]*file, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("spool: list %s: %w", dir, err)
+			return nil, nil, fmt.Errorf("spool: list %s: %w", dir, err)
 		}
 		f.size, f.since = info.Size(), info.ModTime()
 		list = append(list, f)
 	}
+	list, replaced = settle(list)
 	sort.Slice(list, func(i, j int) bool {
 		if list[i].first != list[j].first {
 			return list[i].first < list[j].first
 		}
 		return list[i].size > list[j].size
 	})
-	var out []*file
 	for _, f := range list {
-		if len(out) == 0 || out[len(out)-1].first != f.first {
-			out = append(out, f)
+		if len(files) == 0 || files[len(files)-1].first != f.first {
+			files = append(files, f)
 		}
 	}
-	return out, nil
+	return files, replaced, nil
+}
+
+// settle takes the files out of a list for which a rewritten one stands. One whose head is
+// damaged stands for nothing while those are there.
+func settle(list []*file) (stay, replaced []*file) {
+	gone := map[*file]bool{}
+	for _, n := range list {
+		if _, whole := n.about(n.size); n.end == 0 || gone[n] || !whole {
+			continue
+		}
+		for _, f := range list {
+			within := f.first >= n.first && f.first < n.end && f.end <= n.end
+			if f == n || !within || f.end == n.end && f.first == n.first && f.size < n.size {
+				continue
+			}
+			gone[f] = true
+		}
+	}
+	for _, f := range list {
+		if gone[f] {
+			replaced = append(replaced, f)
+		} else {
+			stay = append(stay, f)
+		}
+	}
+	return stay, replaced
 }
 
 // after gives the index of the first file that begins behind p.

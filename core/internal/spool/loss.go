@@ -141,6 +141,8 @@ func (s *Spool) verify(ctx context.Context, f *file) {
 			v.begin(e.data)
 		case kindRecord:
 			v.record(&e)
+		case kindRetired:
+			v.retired(&e)
 		}
 	}
 	if ctx.Err() != nil {
@@ -205,6 +207,22 @@ func (v *verifier) record(e *entry) {
 	}
 }
 
+// retired steps over what retention took out. Of whom it was the sequences tell nothing
+// until the next record.
+func (v *verifier) retired(e *entry) {
+	gone, ok := decodeRetired(e.data)
+	if !ok || e.position < v.expected {
+		return
+	}
+	v.hole(e.position)
+	v.expected = e.position + Position(gone.count)
+	for k := range v.seen {
+		if slices.ContainsFunc(gone.uses, func(u use) bool { return u.driver == k.driver }) {
+			delete(v.seen, k)
+		}
+	}
+}
+
 // hole notes that everything before p is missing.
 func (v *verifier) hole(p Position) {
 	if p > v.expected {
@@ -254,6 +272,7 @@ func (s *Spool) scrub(ctx context.Context, files []*file) {
 		}
 		if !s.retired(f) {
 			s.verify(ctx, f)
+			s.measure(f)
 		}
 		pause.Reset(scrubPause)
 	}

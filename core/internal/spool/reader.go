@@ -45,11 +45,42 @@ func (r *Reader) Next() (Record, Position, error) {
 		r.held = e
 		return Record{}, r.next, r.lost(e.position)
 	}
+	if e.kind == kindRetired {
+		return Record{}, r.next, r.retired(e)
+	}
 	r.next = e.position + 1
 	return Record{
 		Driver: r.names.of(e.name), Epoch: e.epoch, Sequence: e.sequence,
-		Stored: time.Unix(0, e.stored), Data: e.data,
+		Stored: time.Unix(0, e.stored), Data: e.data, Names: r.file.names,
 	}, e.position, nil
+}
+
+// retired steps over records that retention has taken out of a file.
+func (r *Reader) retired(e *entry) error {
+	gone, _ := decodeRetired(e.data)
+	from, to := r.next, e.position+Position(gone.count)
+	l := Loss{From: from, To: to, Records: uint64(to - from), Cause: Retired, Found: time.Now()}
+	if from == e.position || len(gone.uses) == 1 {
+		l.Drivers = gone.drivers()
+		for driver := range l.Drivers {
+			l.Drivers[driver] = min(l.Drivers[driver], l.Records)
+		}
+	}
+	r.next = to
+	return &LossError{l}
+}
+
+// behind gives the position behind what an entry stands for; 0 where it stands for none.
+func (e *entry) behind() Position {
+	switch e.kind {
+	case kindRecord:
+		return e.position + 1
+	case kindRetired:
+		if gone, ok := decodeRetired(e.data); ok {
+			return e.position + Position(gone.count)
+		}
+	}
+	return 0
 }
 
 // entry finds the first record at or behind the next position.
@@ -65,9 +96,13 @@ func (r *Reader) entry() (*entry, error) {
 			}
 		}
 		if e, ok := r.scan.next(); ok {
-			if e.kind == kindRecord && e.position >= r.next {
+			if e.behind() > r.next {
 				return &e, nil
 			}
+			continue
+		}
+		if r.s.retired(r.file) {
+			r.file = nil // and where it was rewritten, another has what is left
 			continue
 		}
 		size, follower, end := r.s.extent(r.file)
@@ -153,33 +188,42 @@ func (s *Spool) extentLocked(f *file) (size int64, follower *file, end Position)
 	return f.size, follower, s.last
 }
 
-// Seek gives the position of the first record stored at t or later, or End. It
-// goes by the clock of the gateway: where that was set back, it gives the first
-// such record of the file that it finds.
+// Seek gives the position of the first record stored at t or later, or End. It goes by the
+// clock of the gateway, which may have been set: no record before that position has such a
+// time, but later ones may have earlier times.
 func (s *Spool) Seek(t time.Time) Position {
 	s.mu.Lock()
-	files, last, newest := s.files, s.last, s.newest
+	files, last := s.files, s.last
 	s.mu.Unlock()
-	if newest.Before(t) {
-		return last
+	if t.Before(time.Unix(0, 0)) {
+		return s.First()
 	}
-	i := len(files) - 1
-	for i > 0 && files[i].since.After(t) {
-		i--
-	}
-	if i < 0 {
-		return last
-	}
-	size, follower, _ := s.extent(files[i])
-	sc := files[i].scan(size)
-	sc.reuse = true
-	for e, ok := sc.next(); ok; e, ok = sc.next() {
-		if e.kind == kindRecord && e.stored >= t.UnixNano() {
-			return e.position
+	for _, f := range files {
+		p, ok := s.seekIn(f, t.UnixNano())
+		switch {
+		case ok:
+			return p
+		case s.retired(f): // it was removed or rewritten meanwhile
+			return s.Seek(t)
 		}
 	}
-	if follower != nil {
-		return follower.first
-	}
 	return last
+}
+
+// seekIn looks for the first record of a file that was stored at a time or later.
+func (s *Spool) seekIn(f *file, at int64) (p Position, ok bool) {
+	s.mu.Lock()
+	older, size := f.sum != nil && f.sum.newest < at, f.size
+	s.mu.Unlock()
+	if older {
+		return 0, false
+	}
+	sc := f.scan(size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok; e, ok = sc.next() {
+		if e.kind == kindRecord && e.stored >= at {
+			return e.position, true
+		}
+	}
+	return 0, false
 }

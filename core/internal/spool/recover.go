@@ -7,16 +7,18 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 // recover reads what the directory holds. Only the last file, and those before it
 // up to one whose marks are whole, are read in full here; scrub reads the others.
 func (s *Spool) recover() error {
-	files, err := listFiles(s.dir)
+	files, replaced, err := listFiles(s.dir)
 	if err != nil {
 		return err
 	}
+	s.sweep(replaced)
 	if err := s.openEnd(); err != nil {
 		return err
 	}
@@ -24,14 +26,17 @@ func (s *Spool) recover() error {
 		return err
 	}
 	s.files, s.stored, s.last = files, marks{}, 1
-	synced := max(s.readEnd(), s.furthestCursor())
+	end, lived := s.readEnd()
+	synced := max(end, s.furthestCursor())
 	start := 0
 	for i, f := range files {
 		m, since, ok := f.head(f.size)
 		if ok {
 			s.stored, start, f.since = m, i, since
 		}
+		synced = max(synced, f.end)
 	}
+	s.recoverAbout(lived)
 	for i := start; i < len(files)-1; i++ {
 		s.recoverMarks(files[i], files[i+1].first)
 	}
@@ -44,8 +49,9 @@ func (s *Spool) recover() error {
 	}
 	s.last = max(s.last, synced)
 	s.accepted, s.next = s.stored.clone(), s.last
-	if s.last != s.readEnd() {
-		s.writeEnd(s.last)
+	s.beginUptime()
+	if s.last != end {
+		s.writeEnd(s.last, s.lived())
 	}
 	if synced == 0 {
 		_ = s.end.Sync() // so that a power cut does not take the file itself; its content is a hint
@@ -63,6 +69,61 @@ func (s *Spool) recoverMarks(f *file, follower Position) {
 		t.add(&e, 0)
 	}
 	t.prove(follower)
+	if f.sum == nil && f.end == 0 {
+		f.sum = t.sum
+	}
+}
+
+// sweep removes what a crash in the midst of a retention left.
+func (s *Spool) sweep(replaced []*file) {
+	s.unlink(replaced)
+	left, _ := filepath.Glob(filepath.Join(s.dir, "*"+fileSuffix+newSuffix))
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			s.log.Warn("spool cannot remove a file that was never finished", "file", path, "err", err)
+		}
+	}
+}
+
+// recoverAbout takes what the heads say of files. For one whose head does not say when it
+// was begun the times of the records around it do.
+func (s *Spool) recoverAbout(lived time.Duration) {
+	known := make([]bool, len(s.files))
+	for i, f := range s.files {
+		a, ok := f.about(f.size)
+		if !ok {
+			continue
+		}
+		f.names, f.lived, known[i] = a.names, a.lived, true
+		lived = max(lived, a.lived)
+		switch {
+		case a.of == f.tag:
+			f.sum = a.sum
+		case i > 0 && a.of == s.files[i-1].tag && s.files[i-1].end == 0:
+			s.files[i-1].sum = a.sum
+		}
+	}
+	for i, f := range slices.Backward(s.files) {
+		switch {
+		case known[i]:
+		case i == len(s.files)-1:
+			f.lived = lived
+		default:
+			f.lived = s.files[i+1].lived - max(0, s.files[i+1].since.Sub(f.since))
+		}
+		if !known[i] && i > 0 { // it may hold anything: a file is not appended to under another name
+			f.names = s.files[i-1].names
+		}
+	}
+	s.uptime.before, s.newestLived = lived, lived
+}
+
+// beginUptime goes on counting where the last process ended.
+func (s *Spool) beginUptime() {
+	s.uptime.opened = time.Now()
+	if !s.newest.IsZero() {
+		s.uptime.closed = max(0, s.uptime.opened.Sub(s.newest))
+	}
 }
 
 // recoverLast takes the marks from the last file and decides where the log ends:
@@ -86,11 +147,14 @@ func (s *Spool) recoverLast(f *file, synced Position) (kept bool, err error) {
 		}
 		s.last++ // it is all damage, so there was at least one record
 	}
+	if f.end == 0 {
+		f.sum = t.sum
+	}
 	if at := t.unfinished(s.last, f.size); at < f.size {
 		s.log.Warn("spool drops an unfinished write", "file", f.path, "bytes", f.size-at)
 		f.size, damaged = at, t.skipped > 0
 	}
-	whole := t.whole == s.last && !t.holes && !damaged
+	whole := t.whole == s.last && !t.holes && !damaged && f.end == 0 && f.names == s.o.Names
 	return true, s.resume(f, s.last > synced, whole && f.size < s.o.FileBytes)
 }
 
@@ -130,7 +194,7 @@ func (s *Spool) settle(e *seen) {
 }
 
 func (s *Spool) newTailScan(f *file, proven Position) *tailScan {
-	return &tailScan{proven: proven, expected: f.first, whole: f.first, settle: s.settle, names: names{}}
+	return &tailScan{proven: proven, expected: f.first, whole: f.first, settle: s.settle, names: names{}, sum: &summary{}}
 }
 
 // seen is what recovery keeps of a record.
@@ -153,6 +217,7 @@ type tailScan struct {
 	tail     []seen
 	settle   func(*seen)
 	names    names
+	sum      *summary // of what stays
 	whole    Position // one behind the last record that stays
 	wholeAt  int64    // where it ends
 	skipped  int64    // damaged bytes before it
@@ -183,6 +248,7 @@ func (t *tailScan) prove(p Position) {
 
 func (t *tailScan) keep(e *seen) {
 	t.settle(e)
+	t.sum.add(e.driver, int(e.end-e.start), e.stored.UnixNano())
 	t.holes = t.holes || t.whole != e.position
 	t.whole, t.wholeAt, t.skipped = e.position+1, e.end, e.skipped
 }
@@ -214,8 +280,12 @@ func (t *tailScan) unfinished(end Position, size int64) int64 {
 // The file "end" holds the position behind the last acknowledged record. It is
 // written after each group but not synced: after a crash of the gateway it is
 // exact, after a power cut a lower bound. It tells a tail that was cut off from
-// one that was never finished.
-const endSize = 20
+// one that was never finished. Behind it stands how long the spool had run, with a
+// checksum of its own: an earlier version did not write it.
+const (
+	endSize   = 20
+	livedSize = 12
+)
 
 var endMagic = [8]byte{'f', 'l', 's', 'p', 'l', 'e', 'n', 'd'}
 
@@ -230,20 +300,25 @@ func (s *Spool) openEnd() error {
 }
 
 // readEnd gives 0 when the file says nothing.
-func (s *Spool) readEnd() Position {
-	var b [endSize]byte
+func (s *Spool) readEnd() (p Position, lived time.Duration) {
+	var b [endSize + livedSize]byte
 	n, _ := s.end.ReadAt(b[:], 0)
-	if n < endSize || [8]byte(b[:8]) != endMagic || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
-		return 0
+	if n >= endSize && [8]byte(b[:8]) == endMagic && binary.LittleEndian.Uint32(b[16:]) == crc32.Checksum(b[:16], castagnoli) {
+		p = Position(binary.LittleEndian.Uint64(b[8:]))
 	}
-	return Position(binary.LittleEndian.Uint64(b[8:]))
+	if v := b[endSize:]; n == len(b) && binary.LittleEndian.Uint32(v[8:]) == crc32.Checksum(v[:8], castagnoli) {
+		lived = time.Duration(max(0, int64(binary.LittleEndian.Uint64(v))))
+	}
+	return p, lived
 }
 
-func (s *Spool) writeEnd(p Position) {
-	b := make([]byte, 0, endSize)
+func (s *Spool) writeEnd(p Position, lived time.Duration) {
+	b := make([]byte, 0, endSize+livedSize)
 	b = append(b, endMagic[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(p))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = binary.LittleEndian.AppendUint64(b, uint64(lived))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[endSize:], castagnoli))
 	err := s.o.inject("end")
 	if err == nil {
 		_, err = s.end.WriteAt(b, 0)

@@ -46,6 +46,9 @@ func (sc *scanner) next() (e entry, ok bool) {
 	return entry{}, false
 }
 
+// at gives the bytes of the entry that next gave last.
+func (sc *scanner) at(e *entry) []byte { return sc.buf[e.start-sc.bufAt : e.end-sc.bufAt] }
+
 // grow goes on when more is stored than before.
 func (sc *scanner) grow(limit int64) bool {
 	if limit <= sc.limit {

@@ -14,7 +14,8 @@ import (
 type Options struct {
 	MaxBytes    int64         // of all files together; default 2 GiB
 	MaxAge      time.Duration // of a record; 0 keeps by MaxBytes alone
-	FileBytes   int64         // of one file; default 64 MiB, at most a quarter of MaxBytes
+	FileBytes   int64         // of one file; default 64 MiB, at most a sixteenth of MaxBytes
+	Names       NamesID       // whose names the data of the records refers to
 	QueueBytes  int           // what may wait to be stored; default 4 MiB
 	CommitEvery time.Duration // how long the first record of a group waits for others or for Commit; default 5 ms; negative: for Commit or Gather alone
 	Log         *slog.Logger
@@ -36,7 +37,7 @@ func (o Options) defaults() Options {
 	if o.FileBytes <= 0 {
 		o.FileBytes = defaultFileBytes
 	}
-	o.FileBytes = min(o.FileBytes, max(o.MaxBytes/4, 1))
+	o.FileBytes = min(o.FileBytes, max(o.MaxBytes/16, 1))
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = defaultQueueBytes
 	}
@@ -73,6 +74,11 @@ type Spool struct {
 	wait    sync.WaitGroup
 	timer   *time.Timer
 
+	crowded  chan struct{} // room is to be made before it is needed
+	thinning sync.Mutex    // held by whoever takes files off the list or rewrites them; taken after committing and before mu
+	living   sync.Mutex
+	uptime   uptime
+
 	committing sync.Mutex // held by whoever commits; taken before mu, and guards:
 	group      queue      // what was taken off the queue last; its buffers
 	rest       queue      // what of it is not stored yet
@@ -95,15 +101,16 @@ type Spool struct {
 	accepted marks
 	next     Position // of the next record appended
 
-	stored  marks
-	files   []*file
-	last    Position // one behind the last stored record
-	newest  time.Time
-	grown   chan struct{} // closed when last grows; nil while nobody waits
-	cursors map[string]Position
-	losses  []Loss
-	count   counters
-	fault   *Fault
+	stored      marks
+	files       []*file
+	last        Position // one behind the last stored record
+	newest      time.Time
+	newestLived time.Duration // when that was stored, by lived
+	grown       chan struct{} // closed when last grows; nil while nobody waits
+	cursors     map[string]Position
+	losses      []Loss
+	count       counters
+	fault       *Fault
 }
 
 // Open opens the directory, makes it when there is none, and takes it for this
@@ -122,8 +129,10 @@ func Open(dir string, o Options) (*Spool, error) {
 		dir: dir, o: o, log: o.Log, lock: lock,
 		full:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
+		crowded: make(chan struct{}, 1),
 		timer:   time.NewTimer(time.Hour),
 	}
+	s.count.written = map[string]uint64{}
 	s.timer.Stop()
 	s.room.L = &s.mu
 	if err := s.recover(); err != nil {
@@ -135,6 +144,7 @@ func Open(dir string, o Options) (*Spool, error) {
 	sealed := s.files[:max(0, len(s.files)-1)]
 	s.wait.Go(s.commitLoop)
 	s.wait.Go(func() { s.scrub(ctx, sealed) })
+	s.wait.Go(func() { s.thinLoop(ctx) })
 	return s, nil
 }
 

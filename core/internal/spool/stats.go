@@ -1,9 +1,15 @@
 package spool
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 type counters struct {
 	duplicates, lost, retired, syncs uint64
+	written                          map[string]uint64 // bytes, by driver
 }
 
 // Stats is the state of a spool at one moment.
@@ -21,6 +27,43 @@ type Stats struct {
 	Fault      error     // a *Fault while nothing can be stored
 }
 
+// Share is what the spool holds of one driver.
+type Share struct {
+	Driver  string
+	Bytes   uint64 // that its records take
+	Records uint64
+	First   time.Time // when the oldest of them was stored
+	Written uint64    // bytes stored since the spool was opened
+}
+
+// Shares tells what the spool holds of each driver, and what it has stored of each, by
+// their names.
+func (s *Spool) Shares() []Share {
+	s.mu.Lock()
+	files, written := s.files, maps.Clone(s.count.written)
+	s.mu.Unlock()
+	shares := make(map[string]Share, len(written))
+	for driver, n := range written {
+		shares[driver] = Share{Driver: driver, Written: n}
+	}
+	for _, f := range files {
+		for _, u := range s.measure(f).uses {
+			sh := shares[u.driver]
+			sh.Driver = u.driver
+			if u.records > 0 && sh.Records == 0 {
+				sh.First = time.Unix(0, u.first)
+			}
+			sh.Bytes, sh.Records = sh.Bytes+u.bytes, sh.Records+u.records
+			shares[u.driver] = sh
+		}
+	}
+	return slices.SortedFunc(maps.Values(shares), func(a, b Share) int { return strings.Compare(a.Driver, b.Driver) })
+}
+
+// Limits gives what the spool keeps at most: bytes, and how long; 0: as long as there is
+// room.
+func (s *Spool) Limits() (bytes int64, age time.Duration) { return s.highWater(), s.o.MaxAge }
+
 // Stats tells the present state.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
@@ -32,6 +75,9 @@ func (s *Spool) Stats() Stats {
 	}
 	for _, f := range s.files {
 		st.Bytes += uint64(f.size)
+		if f.sum != nil {
+			st.Records -= min(f.sum.retired, st.Records)
+		}
 	}
 	if len(s.files) > 0 {
 		st.First = s.files[0].since
