@@ -18,6 +18,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/state"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )

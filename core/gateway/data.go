@@ -3,17 +3,21 @@ package gateway
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
@@ -21,8 +25,10 @@ import (
 type data struct {
 	lock  *os.File
 	db    *state.DB
-	epoch uint64 // grows with every opening
-	owner string // the mark of the driver processes that belong to this directory
+	epoch uint64   // grows with every opening
+	owner string   // the mark of the driver processes that belong to this directory
+	found []string // what was found wrong with it now
+	lost  []string // what was found wrong with it of late, and what is lost with that
 }
 
 // stateFile is the database in the data directory.
@@ -33,11 +39,12 @@ var (
 	storeBucket   = []byte("store")
 	epochKey      = []byte("epoch")
 	ownerKey      = []byte("owner")
+	lostKey       = []byte("lost")
 	revisionKey   = []byte("revision")
 )
 
 // openData makes dir, private to its user, where it is not there, and takes it.
-func openData(dir string, log *slog.Logger) (*data, error) {
+func openData(dir string) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the data directory: %w: set `data:` to a directory that can be made and written", err)
 	}
@@ -47,16 +54,82 @@ func openData(dir string, log *slog.Logger) (*data, error) {
 	}
 	d := &data{lock: lock}
 	path := filepath.Join(dir, stateFile)
-	if d.db, err = state.Open(path, log); err != nil {
+	if d.db, err = state.Open(path); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if d.epoch, err = d.count(epochKey); err != nil {
+	if d.epoch, err = d.nextEpoch(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
 	}
-	if d.owner, err = d.mark(); err != nil {
+	d.found = append(d.found, d.db.Findings()...)
+	if d.owner, err = d.mark(); err == nil {
+		err = d.noteFindings()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
 	}
 	return d, nil
+}
+
+// lostFor is how long it is told what was lost.
+const lostFor = 7 * 24 * time.Hour
+
+// lossNote is what is kept of a finding: whoever opens the directory next may be a command,
+// and the gateway has to tell of it too.
+type lossNote struct {
+	Time time.Time `json:"time"`
+	Text string    `json:"text"`
+}
+
+// noteFindings keeps what was found now, and makes lost what was found of late.
+func (d *data) noteFindings() error {
+	var notes []lossNote
+	err := d.db.View(func(tx *bbolt.Tx) error {
+		if text := tx.Bucket(gatewayBucket).Get(lostKey); text != nil {
+			return json.Unmarshal(text, &notes)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	had := len(notes)
+	notes = slices.DeleteFunc(notes, func(n lossNote) bool { return time.Since(n.Time).Abs() > lostFor })
+	changed := len(notes) != had
+	for _, text := range d.found {
+		notes, changed = append(notes, lossNote{time.Now().UTC().Truncate(time.Second), text}), true
+	}
+	d.found, d.lost = nil, nil
+	for _, n := range notes {
+		d.lost = append(d.lost, n.Time.Local().Format(time.DateTime)+": "+n.Text)
+	}
+	if !changed {
+		return nil
+	}
+	text, err := json.Marshal(notes)
+	if err != nil {
+		return err
+	}
+	return d.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(gatewayBucket).Put(lostKey, text) })
+}
+
+// openCatalog opens the catalog with the names that lie beside what is stored in dir.
+func (d *data) openCatalog(dir string, log *slog.Logger) (*catalog.Catalog, error) {
+	beside := filepath.Join(dir, "spool")
+	if err := os.MkdirAll(beside, 0o700); err != nil {
+		return nil, fmt.Errorf("open the spool: %w", err)
+	}
+	processes, _ := os.ReadDir(filepath.Join(dir, "run")) // of detached drivers: they have handles
+	c, err := catalog.OpenBeside(d.db, catalog.Beside{
+		Path: filepath.Join(beside, "names"), Restored: d.db.Restored(), Used: len(processes) > 0, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if text := c.Finding(); text != "" {
+		d.found = append(d.found, d.db.Path()+" "+text)
+		err = d.noteFindings()
+	}
+	return c, err
 }
 
 // mark returns the directory's own mark, which it makes the first time.
@@ -108,6 +181,33 @@ func writePID(f *os.File) error {
 	}
 	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	return err
+}
+
+// nextEpoch counts the openings. Where the count was lost it goes on from the present
+// time: drivers that outlived an earlier gateway refuse a lower epoch than they have seen.
+func (d *data) nextEpoch(dir string) (epoch uint64, err error) {
+	used, _ := filepath.Glob(filepath.Join(dir, "spool", "*.log"))
+	processes, _ := os.ReadDir(filepath.Join(dir, "run"))
+	if epoch, err = d.count(epochKey); err != nil {
+		return 0, err
+	}
+	if epoch == 1 && len(used)+len(processes) > 0 && !d.db.Restored() {
+		d.found = append(d.found, d.db.Path()+" "+state.Missing)
+	}
+	if d.db.Restored() || len(d.found) > 0 {
+		return d.raiseEpoch(epoch, uint64(max(0, time.Now().Unix())))
+	}
+	return epoch, nil
+}
+
+// raiseEpoch makes the epoch at least as high as least.
+func (d *data) raiseEpoch(epoch, least uint64) (uint64, error) {
+	if epoch >= least {
+		return epoch, nil
+	}
+	return least, d.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(gatewayBucket).Put(epochKey, binary.BigEndian.AppendUint64(nil, least))
+	})
 }
 
 // count adds one to a durable counter and returns it.

@@ -230,7 +230,7 @@ func (g *gateway) warn() {
 
 // warnings are what is loosened and should not stay so.
 func (g *gateway) warnings() []string {
-	var list []string
+	list := slices.Clone(g.data.lost)
 	a := g.inForce.Load()
 	if a.AllowDev {
 		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")

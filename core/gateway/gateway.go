@@ -128,7 +128,7 @@ type adopted struct {
 func open(o Options) (g *gateway, err error) {
 	g = &gateway{o: o, started: time.Now()}
 	g.inForce.Store(&adopted{Config: o.Config, loaded: g.started})
-	if g.data, err = openData(o.Config.DataDir, o.Log); err != nil {
+	if g.data, err = openData(o.Config.DataDir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -136,14 +136,28 @@ func open(o Options) (g *gateway, err error) {
 			err = errors.Join(err, g.close())
 		}
 	}()
-	if g.catalog, err = catalog.Open(g.data.db); err != nil {
+	g.data.db.LogTo(o.Log)
+	for _, text := range g.data.db.Remarks() {
+		o.Log.Warn("the copy of the state was not whole", "err", errors.New(text))
+	}
+	if g.catalog, err = g.data.openCatalog(o.Config.DataDir, o.Log); err != nil {
 		return nil, err
 	}
+	for _, text := range g.data.lost {
+		o.Log.Error("the state was not whole", "err", errors.New(text))
+	}
 	if g.spool, err = spool.Open(filepath.Join(o.Config.DataDir, "spool"), spool.Options{
-		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log,
+		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log, Names: spool.NamesID(g.catalog.ID()),
 		CommitEvery: -1, // supervise commits when a message is over: a driver gathers what belongs together
 	}); err != nil {
 		return nil, err
+	}
+	// The gateway's own records are numbered by its epoch: one that came again would make
+	// them look stored already.
+	if stored, _ := g.spool.Mark(""); stored >= g.data.epoch {
+		if g.data.epoch, err = g.data.raiseEpoch(g.data.epoch, stored+1); err != nil {
+			return nil, err
+		}
 	}
 	return g, g.openDrivers()
 }

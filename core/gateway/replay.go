@@ -9,7 +9,6 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
@@ -18,16 +17,16 @@ import (
 // does. An error of each ends the replay and is returned. The sample is only valid
 // during the call.
 func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Logger, each func(*client.Sample) error) (err error) {
-	d, err := openData(c.DataDir, log)
+	d, err := openData(c.DataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	points, err := catalog.Open(d.db)
+	points, err := d.openCatalog(c.DataDir, log)
 	if err != nil {
 		return err
 	}
-	s, err := spool.Open(filepath.Join(c.DataDir, "spool"), spool.Options{MaxBytes: c.Spool.MaxBytes, MaxAge: c.Spool.MaxAge, Log: log})
+	s, err := spool.Open(filepath.Join(c.DataDir, "spool"), spool.Options{MaxBytes: c.Spool.MaxBytes, MaxAge: c.Spool.MaxAge, Log: log, Names: spool.NamesID(points.ID())})
 	if err != nil {
 		return err
 	}

@@ -106,8 +106,14 @@ func (w *watch) readAll(ctx context.Context) error {
 		var loss *spool.LossError
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil
+			return w.tellMissing("", uint64(w.reader.Position()))
+		case errors.As(err, &loss) && loss.Cause == spool.Retired:
+			w.missing.retire(&loss.Loss)
+			continue
 		case errors.As(err, &loss):
+			if err := w.tellMissing("", uint64(loss.From)); err != nil {
+				return err
+			}
 			w.at = client.Position{Record: uint64(loss.To) - 1, Sample: client.WholeRecord}
 			if err := w.lost(time.Now(), loss.Error()); err != nil {
 				return err
@@ -117,6 +123,9 @@ func (w *watch) readAll(ctx context.Context) error {
 			return fmt.Errorf("read the spool: %w", err)
 		case record.Stored.Before(w.since):
 			continue
+		}
+		if err := w.tellMissing(record.Driver, uint64(at)); err != nil {
+			return err
 		}
 		have := uint32(0)
 		if w.half.Record == uint64(at) {
@@ -146,26 +155,55 @@ func (w *watch) keepUp() error {
 
 // decoder turns records into the samples that a watcher wants.
 type decoder struct {
-	catalog *catalog.Catalog
-	wanted  func(handle uint32) bool
-	to      api.Sink
-	names   catalog.Block   // of the device whose sample came last
-	out     client.Sample   // what is given to the sink
-	at      client.Position // behind the record in hand; zero: it is none of the spool
-	stored  time.Time       // the record
+	naming
+	own      naming
+	others   map[catalog.ID]naming // of records that were stored with other catalogs
+	patterns []string
+	missing  missing
+	to       api.Sink
+	names    catalog.Block   // of the device whose sample came last
+	out      client.Sample   // what is given to the sink
+	at       client.Position // behind the record in hand; zero: it is none of the spool
+	stored   time.Time       // the record
 }
 
 func newDecoder(c *catalog.Catalog, patterns []string, to api.Sink) *decoder {
-	d := &decoder{catalog: c, to: to, wanted: func(uint32) bool { return true }}
-	if len(patterns) > 0 {
-		d.wanted = c.Match(patterns)
-	}
+	d := &decoder{own: newNaming(c, patterns), others: make(map[catalog.ID]naming), patterns: patterns, to: to}
+	d.naming = d.own
 	return d
+}
+
+// naming is how the handles of records are named, and which are wanted.
+type naming struct {
+	catalog *catalog.Catalog
+	wanted  func(handle uint32) bool
+}
+
+func newNaming(c *catalog.Catalog, patterns []string) naming {
+	if len(patterns) == 0 {
+		return naming{c, func(uint32) bool { return true }}
+	}
+	return naming{c, c.Match(patterns)}
+}
+
+// namesOf has the names of the catalog that a record was stored with.
+func (d *decoder) namesOf(id catalog.ID) {
+	if id == d.own.catalog.ID() {
+		d.naming = d.own
+		return
+	}
+	n, known := d.others[id]
+	if !known {
+		n = newNaming(d.own.catalog.Of(id), d.patterns)
+		d.others[id] = n
+	}
+	d.naming = n
 }
 
 // record sends the samples of a record but the first ones, which the watcher has.
 func (d *decoder) record(r *spool.Record, at uint64, have uint32) error {
 	d.at, d.stored = client.Position{Record: at, Sample: client.WholeRecord}, r.Stored
+	d.namesOf(catalog.ID(r.Names))
 	return d.frame(r.Data, have)
 }
 
@@ -186,7 +224,17 @@ func (d *decoder) frame(data []byte, have uint32) error {
 	}
 	n := uint32(0)
 	for s := range batch.Samples() {
-		if n++; n <= have || !d.wanted(s.Handle) {
+		if n++; n <= have {
+			continue
+		}
+		if !d.names.Holds(s.Handle) {
+			d.names = d.catalog.Block(s.Handle)
+		}
+		if !d.names.Holds(s.Handle) {
+			d.missing.nameless(s.Handle, d.stored)
+			continue
+		}
+		if !d.wanted(s.Handle) {
 			continue
 		}
 		if err := d.sample(&s, n); err != nil {
@@ -198,13 +246,7 @@ func (d *decoder) frame(data []byte, have uint32) error {
 
 // sample sends the n-th sample of a frame.
 func (d *decoder) sample(s *engine.HandleSample, n uint32) error {
-	if !d.names.Holds(s.Handle) {
-		d.names = d.catalog.Block(s.Handle)
-	}
 	name, out := d.names.Path(s.Handle), &d.out
-	if name.Link == "" {
-		name.Point = fmt.Sprintf("handle-%d", s.Handle)
-	}
 	out.Link, out.Device, out.Point, out.Unit = name.Link, name.Device, name.Point, name.Unit
 	out.Value, out.Quality, out.Time, out.Fault, out.Stored = s.Value, s.Quality, s.Time, nil, d.stored
 	if s.Fault != nil {
@@ -218,8 +260,11 @@ func (d *decoder) sample(s *engine.HandleSample, n uint32) error {
 
 // lost tells the watcher that samples are missing. Nobody knows whose they were, so
 // every watcher is told.
-func (d *decoder) lost(at time.Time, text string) error {
-	return d.to.Sample(&client.Sample{Time: at, Fault: &client.Fault{Code: driver.Lost.String(), Text: text}, Position: d.at})
+func (d *decoder) lost(at time.Time, text string) error { return d.lostAt("", at, text) }
+
+// lostAt is lost for what is called something else than a point.
+func (d *decoder) lostAt(name string, at time.Time, text string) error {
+	return d.to.Sample(&client.Sample{Point: name, Time: at, Fault: &client.Fault{Code: driver.Lost.String(), Text: text}, Position: d.at})
 }
 
 func gapText(g *engine.Gap) string {

@@ -89,6 +89,7 @@ func OpenBeside(db Store, o Beside) (*Catalog, error) {
 		o.Log.Warn("the catalog is not the one that was used last: what is stored keeps the names it had", "file", o.Path,
 			"blocks", len(r.added), "anew", r.anew, "first", v.next())
 	}
+	c.finding = r.finding(&o)
 	c.identity = r.identity
 	c.names = &nameFile{path: o.Path, size: book.size, have: map[hash]bool{}}
 	for h := range book.strings {
@@ -106,6 +107,7 @@ func OpenBeside(db Store, o Beside) (*Catalog, error) {
 // reunion brings a database and a file of names together.
 type reunion struct {
 	identity
+	before   identity // as the database had it
 	view     *view
 	book     *nameBook
 	restored bool
@@ -118,7 +120,7 @@ type reunion struct {
 
 func newReunion(v *view, i identity, b *nameBook, o *Beside) *reunion {
 	logs, _ := filepath.Glob(filepath.Join(filepath.Dir(o.Path), "*.log"))
-	r := &reunion{identity: i, view: v, book: b, restored: o.Restored, used: o.Used || len(logs) > 0}
+	r := &reunion{identity: i, before: i, view: v, book: b, restored: o.Restored, used: o.Used || len(logs) > 0}
 	none := ID{}
 	switch {
 	case r.id != none:
@@ -144,6 +146,20 @@ func subset(list []block, of map[uint32]block) bool {
 }
 
 func same(x, y block) bool { return x.device == y.device && x.namesHash == y.namesHash }
+
+// finding says what the names tell of the database, beside what its opening has told.
+func (r *reunion) finding(o *Beside) string {
+	switch {
+	case o.Restored:
+		return ""
+	case r.before.id != (ID{}) && r.book.last != (ID{}) && r.book.last != r.before.id:
+		return "is of another gateway than what is stored: what the operator chose and which packages were accepted is not what this gateway knew"
+	case r.before.id != (ID{}) && len(r.added) > 0:
+		return "is older than what is stored: what the operator chose since, and which packages were accepted since, is not in it; " +
+			"an older package would now be taken as a new one"
+	}
+	return ""
+}
 
 // unite adds to the view what the names have more, and decides whether that is certain
 // to be all.
@@ -284,6 +300,10 @@ func readOnly(list []block) *Catalog {
 	c.view.Store(v)
 	return c
 }
+
+// Finding says what the names beside what is stored tell of the database; "" where that is
+// nothing.
+func (c *Catalog) Finding() string { return c.finding }
 
 // ID tells whose handles States gives out: what is stored with them is bound to it.
 func (c *Catalog) ID() ID { return c.identity.id }

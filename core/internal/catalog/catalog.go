@@ -32,6 +32,7 @@ type Catalog struct {
 	db       Store
 	names    *nameFile // nil: names are kept in db alone
 	identity identity
+	finding  string
 	others   map[ID]*Catalog // of which what is stored has handles too
 	mu       sync.Mutex      // held by whoever assigns
 	view     atomic.Pointer[view]

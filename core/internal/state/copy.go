@@ -55,7 +55,7 @@ func (d *DB) copy() {
 		err = writeFile(d.path+copySuffix, b.Bytes())
 	}
 	if err != nil {
-		d.log.Error("the copy of the state is not made", "file", d.path+copySuffix, "err", err)
+		d.log.Load().Error("the copy of the state is not made", "file", d.path+copySuffix, "err", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -31,8 +32,9 @@ const (
 type DB struct {
 	*bolt.DB
 	path     string
-	log      *slog.Logger
+	log      atomic.Pointer[slog.Logger]
 	findings []string
+	remarks  []string
 	restored bool
 
 	changed chan struct{}
@@ -45,8 +47,9 @@ type DB struct {
 // Open opens the database at path, which is made where it is not there. The caller has
 // taken its directory, so that nobody else opens it. A damaged file is no error: see
 // Findings. Close closes it.
-func Open(path string, log *slog.Logger) (*DB, error) {
-	d := &DB{path: path, log: log, changed: make(chan struct{}, 1), closing: make(chan struct{})}
+func Open(path string) (*DB, error) {
+	d := &DB{path: path, changed: make(chan struct{}, 1), closing: make(chan struct{})}
+	d.LogTo(slog.New(slog.DiscardHandler))
 	if err := d.choose(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -55,15 +58,18 @@ func Open(path string, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	for _, text := range d.findings {
-		log.Error("the state is not whole", "err", errors.New(text))
-	}
 	d.wait.Go(d.copyLoop)
 	return d, nil
 }
 
+// LogTo has the database log that its copy cannot be made.
+func (d *DB) LogTo(log *slog.Logger) { d.log.Store(log) }
+
 // Findings says what was found wrong at the opening, and what is lost with it.
 func (d *DB) Findings() []string { return d.findings }
+
+// Remarks says what was found wrong with the copy alone: nothing is lost with it.
+func (d *DB) Remarks() []string { return d.remarks }
 
 // Restored reports whether what is stored may be older than what was stored last.
 func (d *DB) Restored() bool { return d.restored }
@@ -132,6 +138,9 @@ func inspect(path string) *finding {
 	return f
 }
 
+// Missing is what is to be said where there is no state.db in a directory that was used.
+const Missing = "is missing and has no copy: " + lost
+
 // lost is what is gone with a state.db that has no whole copy.
 const lost = "lost are the operator's choices (what was disabled, off line or set to a level runs again as configured), the active versions of drivers, " +
 	"what drivers had stored, and which packages were accepted: an older package would now be taken as a new one, so look at `fieldloom driver list` before you trust it"
@@ -188,7 +197,7 @@ func (d *DB) keep(main, spare *finding) error {
 		reason = fmt.Sprintf("is damaged (%v)", spare.err)
 	}
 	aside, err := d.setAside(d.path + copySuffix)
-	d.log.Warn("the copy of the state is made anew", "err", fmt.Errorf("it %s; %s", reason, aside))
+	d.remarks = append(d.remarks, fmt.Sprintf("%s%s %s and is made anew; %s", d.path, copySuffix, reason, aside))
 	return err
 }
 

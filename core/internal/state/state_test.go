@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,11 +19,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quiet = slog.New(slog.DiscardHandler)
-
 func open(t testing.TB, path string) *state.DB {
 	t.Helper()
-	d, err := state.Open(path, quiet)
+	d, err := state.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

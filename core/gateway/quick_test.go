@@ -1,0 +1,5 @@
+//go:build !chaos
+
+package gateway
+
+const chaos = false
