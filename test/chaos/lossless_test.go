@@ -29,4 +29,10 @@ func TestDriverUpgraded(t *testing.T) { ordeal.Upgrades(t, load, 50) }
 
 func TestDriverUpgradedToWhatIsBad(t *testing.T) { ordeal.BadUpgrades(t, load, ordeal.Ways(), 2) }
 
+func TestWritesUnderKills(t *testing.T) {
+	few := load
+	few.Devices = 20
+	ordeal.Writes(t, few, 50_000)
+}
+
 func TestCoreRestarted(t *testing.T) { ordeal.Restarts(t, load, 30, 10, plant.Rebuild) }

@@ -22,4 +22,6 @@ func TestDriverUpgradedToWhatIsBad(t *testing.T) {
 	ordeal.BadUpgrades(t, load, []string{"name", "die"}, 1)
 }
 
+func TestWritesUnderKills(t *testing.T) { ordeal.Writes(t, load, 1000) }
+
 func TestCoreRestarted(t *testing.T) { ordeal.Restarts(t, load, 1, 1, plant.Twin) }

@@ -2,7 +2,7 @@
 // what it stored against what its devices served.
 //
 // A Field is the built gateway with signed drivers over simulated devices. An ordeal
-// (Kills, Upgrades, BadUpgrades, Restarts) does one thing to it many times. The
+// (Kills, Upgrades, BadUpgrades, Restarts, Writes) does one thing to it many times. The
 // simulator's witness is the judge, and the spool the evidence: what must not depend on
 // the machine fails the test, what does is told as a figure, one line of JSON.
 //
@@ -55,13 +55,16 @@ const first = "0.1.0"
 func newField(t testing.TB, o Options) *Field {
 	t.Helper()
 	f := &Field{t: t, o: o, bins: plant.Build(t), dir: t.TempDir(), drivers: filepath.Join(t.TempDir(), "drivers")}
-	f.Sim = simulator.Start(t, simulator.ModbusFleet(o.Devices, o.Registers, simulator.Ports))
+	fleet := simulator.ModbusFleet(o.Devices, o.Registers, simulator.Ports)
+	image := fleet.Servers[0].Devices[0].Image // of all of them
+	image.Ranges = append(image.Ranges, "holding:1000-1001")
+	f.Sim = simulator.Start(t, fleet)
 	if err := os.Mkdir(f.drivers, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f.bins.Pack(t, plant.Package{Driver: "modbus", Version: first}, f.drivers)
 	f.configure()
-	f.API = client.New(filepath.Join(f.dir, "data", "fieldloom.sock"))
+	f.API = client.New(f.socket())
 	t.Cleanup(f.API.Close)
 	f.pulse = newPulse(t)
 	f.start(f.bins)
@@ -85,7 +88,7 @@ trust: %q
 orphan: 1m
 detach: true
 processes: {modbus: {%s}}
-templates: {fleet: {points: {"reg[2..%d]": {address: "holding:{n}"}, slot: {address: "holding:0:uint32"}}}}
+templates: {fleet: {points: {"reg[2..%d]": {address: "holding:{n}"}, slot: {address: "holding:0:uint32"}, target: {address: "holding:1000:uint32", access: w}}}}
 `, f.drivers, f.bins.Trust(), f.o.Process, f.o.Registers-1)
 	for name, text := range map[string]string{"fieldloom.yaml": main, "links/links.yaml": links.String()} {
 		path := filepath.Join(f.dir, name)
@@ -101,6 +104,8 @@ templates: {fleet: {points: {"reg[2..%d]": {address: "holding:{n}"}, slot: {addr
 func deviceName(i int) string { return fmt.Sprintf("m%d", i+1) }
 
 func linkName(i int) string { return fmt.Sprintf("plc%d", i+1) }
+
+func (f *Field) socket() string { return filepath.Join(f.dir, "data", "fieldloom.sock") }
 
 // start runs the gateway of bins and waits until it serves.
 func (f *Field) start(bins plant.Binaries) {
