@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -297,6 +298,60 @@ func TestAnEncoderRepeatsNothing(t *testing.T) {
 				}
 			}
 		}
+
+// TestAnswersThatAreLost has a command's answer lost in every way, and demands that it is
+// told as one that may have been done; and as not sent where no gateway is there.
+func TestAnswersThatAreLost(t *testing.T) {
+	write := func(ctx context.Context, c *client.Client) error {
+		_, err := c.Write(ctx, client.WriteRequest{Point: "l/d/p", Value: json.RawMessage("1")})
+		return err
+	}
+	arrived := make(chan struct{}, 1)
+	for name, h := range map[string]http.HandlerFunc{
+		"died before the answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"died in the answer": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = w.Write([]byte(`{"point"`))
+			panic(http.ErrAbortHandler)
+		},
+		"a proxy's 502": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"not known either": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(504)
+			_, _ = w.Write([]byte(`{"code":"unconfirmed","detail":"d"}`))
+		},
+		"the caller leaves": func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			arrived <- struct{}{}
+			<-r.Context().Done()
+		},
+	} {
+		c := answering(t, h)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if name == "the caller leaves" {
+			go func() { <-arrived; cancel() }()
+		}
+		err := write(ctx, c)
+		if !errors.Is(err, client.ErrUnconfirmed) || errors.Is(err, context.Canceled) || errors.Is(err, client.ErrUnreachable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	gone := client.New(filepath.Join(t.TempDir(), "none"))
+	defer gone.Close()
+	if err := write(t.Context(), gone); !errors.Is(err, client.ErrUnreachable) || errors.Is(err, client.ErrUnconfirmed) {
+		t.Errorf("no gateway: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := write(ctx, gone); err == nil || errors.Is(err, client.ErrUnconfirmed) || errors.Is(err, context.Canceled) {
+		t.Errorf("a command that was given up before it was sent: %v", err) // Canceled would be exit code 0
+	}
+	refused := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"code":"not-connected","detail":"not written"}`))
+	})
+	if err := write(t.Context(), refused); err == nil || errors.Is(err, client.ErrUnconfirmed) {
+		t.Errorf("not sent: %v", err)
 	}
 }
 

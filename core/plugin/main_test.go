@@ -294,8 +294,14 @@ func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]engi
 	return samples, nil
 }
 
-// Write fails with the code that the value says.
+// Write fails with the code that the value says, or with what became of it.
 func (f *fake) Write(_ context.Context, _, _, _ string, v driver.Value) error {
+	switch v.Str() {
+	case "not sent":
+		return driver.Errorf(driver.NotConnected, "%w: the line is closed", driver.ErrNotSent)
+	case "in part":
+		return driver.Errorf(driver.Denied, "%w: the second half is refused", driver.ErrMayBeDone)
+	}
 	if code := driver.Code(v.Int64()); code != driver.OK {
 		return driver.Errorf(code, "refused with %v", code)
 	}

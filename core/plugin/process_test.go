@@ -161,6 +161,39 @@ func TestDeathDuringCall(t *testing.T) {
 	}
 }
 
+// TestOutcomeOfCalls asks in every way in which no answer comes whether the device may have
+// been asked.
+func TestOutcomeOfCalls(t *testing.T) {
+	p := launch(t, command("fake"))
+	for code := driver.Internal; code <= driver.Lost; code++ {
+		err := p.Write(t.Context(), "l", "d", "p", driver.Int64Value(int64(code)))
+		if driver.CodeOf(err) != code || driver.MayBeDone(err) != driver.MayBeDone(&driver.Error{Code: code}) {
+			t.Errorf("the driver's own %v: %v", code, err)
+		}
+	}
+	for text, want := range map[string]bool{"not sent": false, "in part": true} {
+		if err := p.Write(t.Context(), "l", "d", "p", driver.StringValue(text)); err == nil || driver.MayBeDone(err) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Write(gone, "l", "d", "p", driver.Value{}); !errors.Is(err, driver.ErrNotSent) {
+		t.Errorf("a caller that had gone: %v", err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := p.Read(short, "block", "", nil); !driver.MayBeDone(err) {
+		t.Errorf("no answer in time: %v", err)
+	}
+	if _, err := p.Read(t.Context(), "panic", "", nil); !errors.Is(err, plugin.ErrExited) || !driver.MayBeDone(err) {
+		t.Errorf("a call that the driver died in: %v", err)
+	}
+	if err := p.Write(t.Context(), "l", "d", "p", driver.Value{}); !errors.Is(err, plugin.ErrExited) || !errors.Is(err, driver.ErrNotSent) {
+		t.Errorf("a call after the death: %v", err)
+	}
+}
+
 func TestStopOfStoppedProcess(t *testing.T) {
 	p := launch(t, command("fake"))
 	stop(t, p)
