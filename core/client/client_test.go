@@ -298,6 +298,8 @@ func TestAnEncoderRepeatsNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+}
 
 // TestAnswersThatAreLost has a command's answer lost in every way, and demands that it is
 // told as one that may have been done; and as not sent where no gateway is there.
