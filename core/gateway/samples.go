@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -267,6 +268,38 @@ func (d *decoder) lostAt(name string, at time.Time, text string) error {
 	return d.to.Sample(&client.Sample{Point: name, Time: at, Fault: &client.Fault{Code: driver.Lost.String(), Text: text}, Position: d.at})
 }
 
+// maxLinksText is how many links the text of a gap names.
+const maxLinksText = 8
+
+// linksText says whose samples were lost.
+func linksText(links []engine.GapLink) string {
+	var names []string
+	more, polls := 0, uint64(0)
+	for i := range links {
+		l := &links[i]
+		if len(names) == maxLinksText || l.Link == "" {
+			more++
+			polls += l.Polls
+			continue
+		}
+		name := l.Link
+		if l.Device != "" {
+			name += "/" + l.Device
+		}
+		if l.Polls > 0 {
+			name += fmt.Sprintf(" (%d polls due)", l.Polls)
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	if more > 0 {
+		names = append(names, fmt.Sprintf("%d other links (%d polls due)", more, polls))
+	}
+	return "; of " + strings.Join(names, ", ")
+}
+
 func gapText(g *engine.Gap) string {
 	text := "samples are lost"
 	if g.Cause != nil {
@@ -275,6 +308,7 @@ func gapText(g *engine.Gap) string {
 	if g.Samples > 0 {
 		text = fmt.Sprintf("%d samples lost: %s", g.Samples, text)
 	}
+	text += linksText(g.Links)
 	if g.From.IsZero() {
 		return text
 	}

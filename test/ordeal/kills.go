@@ -1,7 +1,10 @@
 package ordeal
 
 import (
+	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -10,6 +13,9 @@ import (
 // coldLimit is how long a driver that was killed may be away, besides the poll's own
 // period.
 const coldLimit = 150 * time.Millisecond
+
+// gapLink is a link in the text of a gap, and how many of its polls were due.
+var gapLink = regexp.MustCompile(`(plc\d+) \((\d+) polls due\)`)
 
 // A kill is one death of a driver.
 type kill struct {
@@ -64,6 +70,11 @@ func (f *Field) judgeKills(shown *watcher, kills []kill, spares int, took time.D
 	if len(e.gaps) != len(kills) {
 		t.Errorf("%d gaps for %d deaths: %v", len(e.gaps), len(kills), e.gaps[max(0, len(e.gaps)-5):])
 	}
+	for _, g := range e.gaps {
+		if missing := f.uncovered(&g, all); missing != "" {
+			t.Errorf("a gap says less than was lost: %s: %s", missing, g.cause)
+		}
+	}
 	delays, firsts, skips := f.outages(all, kills)
 	name, limit := "driver killed, cold", coldLimit+f.o.Period
 	if spares > 0 {
@@ -78,6 +89,35 @@ func (f *Field) judgeKills(shown *watcher, kills []kill, spares int, took time.D
 	if median(delays) > 4*limit {
 		t.Errorf("half of the devices wait more than %v for the next sample, the limit is %v", median(delays), limit)
 	}
+}
+
+// uncovered is a link of which more polls were served in a gap and lost than were due in it
+// by what the gap says; empty: there is none. The text names the first links only.
+func (f *Field) uncovered(g *gap, all [][]poll) string {
+	named := gapLink.FindAllStringSubmatch(g.cause, -1)
+	if len(named) == 0 {
+		return "it names no link"
+	}
+	for _, m := range named {
+		due, err := strconv.Atoi(m[2])
+		if err != nil {
+			return m[0]
+		}
+		i, err := strconv.Atoi(strings.TrimPrefix(m[1], "plc"))
+		if err != nil || i < 1 || i > len(all) {
+			return m[0]
+		}
+		lost := 0
+		for _, p := range all[i-1] {
+			if !p.stored && g.meets(p.at, p.at) {
+				lost++
+			}
+		}
+		if lost > due {
+			return fmt.Sprintf("%s (%d lost)", m[0], lost)
+		}
+	}
+	return ""
 }
 
 // skips counts, by their number, the slots of a device's grid that were left out at a

@@ -1,6 +1,8 @@
 package supervise
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,11 +20,14 @@ type loss struct {
 	from  time.Time
 	cause string
 	links []string // that it held; nil: all
+
+	state  *engine.State      // that it was to have; nil: the present one
+	pushes map[place]struct{} // devices that sent by themselves
 }
 
 // loss is what is lost with a life that ends, and what it was to tell of before.
 func (l *life) loss(cause error) *loss {
-	lost := &loss{from: l.lastFilled(), cause: cause.Error()}
+	lost := &loss{from: l.lastFilled(), cause: cause.Error(), state: l.m.pool.desired.State}
 	for name, ln := range l.m.pool.links {
 		if ln.holder == l {
 			lost.links = append(lost.links, name)
@@ -34,7 +39,9 @@ func (l *life) loss(cause error) *loss {
 		if untold.from.Before(lost.from) {
 			lost.from = untold.from
 		}
+		lost.pushes = joined(lost.pushes, untold.pushes)
 	}
+	lost.pushes = joined(lost.pushes, l.pushes)
 	l.losses = nil
 	return lost
 }
@@ -66,17 +73,77 @@ func (p *pool) settleLosses() {
 		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return p.links[name] != nil }) {
 			return false
 		}
-		p.work.Go(func() { p.writeLoss(lost, now) })
+		p.work.Go(func() { p.writeLoss(lost, now, nil) })
 		return true
 	})
 }
 
-func (p *pool) writeLoss(l *loss, now time.Time) {
+// writeLoss writes the record of a loss. pushes is what is known besides of devices that
+// send by themselves.
+func (p *pool) writeLoss(l *loss, now time.Time, pushes map[place]struct{}) {
 	if p.s.o.Spool == nil {
 		return
 	}
-	p.s.gaps.write(l.lostWith(p.kind, now))
+	state := l.state
+	if state == nil {
+		p.mu.Lock()
+		state = p.desired.State
+		p.mu.Unlock()
+	}
+	p.s.gaps.write(l.lostWith(p.kind, now, l.due(state, now, joined(l.pushes, pushes))))
 	p.gaps.Add(1)
+}
+
+// joined is what is in one of two sets. It may be one of them.
+func joined(a, b map[place]struct{}) map[place]struct{} {
+	if len(a) == 0 || len(b) == 0 {
+		if len(a) == 0 {
+			return b
+		}
+		return a
+	}
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// maxGapLinks bounds the links that a gap record names: the rest counts as one without
+// a name.
+const maxGapLinks = 4096
+
+// due is what was due of each link that was lost, by the configuration.
+func (l *loss) due(state *engine.State, now time.Time, pushes map[place]struct{}) []engine.GapLink {
+	if state == nil {
+		return nil
+	}
+	held := make(map[string]bool, len(l.links))
+	for _, name := range l.links {
+		held[name] = true
+	}
+	var list []engine.GapLink
+	for i := range state.Links {
+		link := &state.Links[i]
+		if l.links != nil && !held[link.Name] {
+			continue
+		}
+		polls, uncounted := link.PollsDue(l.from, now, func(device string) bool {
+			_, does := pushes[place{link.Name, device}]
+			return does
+		})
+		switch {
+		case polls == 0 && !uncounted:
+		case len(list) < maxGapLinks:
+			list = append(list, engine.GapLink{Link: link.Name, Polls: polls, Uncounted: uncounted})
+		case len(list) == maxGapLinks:
+			list = append(list, engine.GapLink{})
+			fallthrough
+		default:
+			rest := &list[maxGapLinks]
+			rest.Polls += polls
+			rest.Uncounted = rest.Uncounted || uncounted
+		}
+	}
+	return list
 }
 
 // tally counts what a driver brought since the gateway started.
@@ -109,11 +176,24 @@ func (l *gapLog) write(g *engine.Gap) {
 	l.spool.Commit()
 }
 
-// lostWith is the gap between a dead process's last frame and now. How many
-// samples were in it nobody knows: the number is zero.
-func (l *loss) lostWith(kind string, now time.Time) *engine.Gap {
-	return &engine.Gap{From: l.from, To: now,
-		Cause: driver.Errorf(driver.Lost, "driver %s: an unknown number of samples: %s", kind, l.cause)}
+// lostWith is the gap between a dead process's last frame and now. How many samples were
+// in it nobody knows, so the number is zero; but how many polls were due is known.
+func (l *loss) lostWith(kind string, now time.Time, due []engine.GapLink) *engine.Gap {
+	what, polls := "an unknown number of samples", uint64(0)
+	for i := range due {
+		polls += due[i].Polls
+		if due[i].Uncounted {
+			what = "an unknown number of samples that come unasked"
+		}
+	}
+	switch {
+	case polls > 0 && what == "an unknown number of samples":
+		what = fmt.Sprintf("the samples of at most %d polls", polls)
+	case polls > 0:
+		what = fmt.Sprintf("the samples of at most %d polls, and %s", polls, what)
+	}
+	return &engine.Gap{From: l.from, To: now, Links: due,
+		Cause: driver.Errorf(driver.Lost, "driver %s: %s: %s", kind, what, l.cause)}
 }
 
 // hole is the gap that frames with the sequences first to last leave, which never came.

@@ -1,6 +1,8 @@
 package supervise_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,4 +53,43 @@ func TestAGapBeginsWhereTheLastFrameEnded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A gap after a death says how many polls of which of the process's links were due in it,
+// and of which what was lost cannot be counted.
+func TestAGapSaysWhatWasDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close(false)
+		s := state(1, "fast", "off", "pushed", "slow")
+		table := &engine.Table{Points: []engine.Point{{Name: "p", Readable: true}}}
+		for i, period := range []time.Duration{100 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second} {
+			s.Links[i].Classes = []engine.Class{{Name: "default", Period: period}}
+			s.Links[i].Devices = []engine.Device{{Name: "d", Table: table}, {Name: "e", Table: table}}
+		}
+		s.Links[1].Offline = true
+		r.want(supervise.Desired{State: s})
+		p := <-r.starts
+		a := p.attachment()
+		a.to.Event(engine.Event{Link: "pushed", Device: "d", Condition: engine.Up, Pushes: true})
+		a.to.Event(engine.Event{Link: "fast", Device: "d", Condition: engine.Up, Pushes: true})
+		a.to.Event(engine.Event{Link: "fast", Device: "d", Condition: engine.Up})
+		time.Sleep(time.Second)
+		a.frame(1)
+		time.Sleep(10 * time.Second)
+		p.die("killed")
+		next := <-r.starts
+		next.attachment().frame(1)
+		synctest.Wait()
+		_, _, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
+		want := []engine.GapLink{
+			{Link: "fast", Polls: 200}, {Link: "pushed", Polls: 10, Uncounted: true}, {Link: "slow", Polls: 4},
+		}
+		if err != nil || g == nil || !slices.Equal(g.Links, want) {
+			t.Fatalf("gap %+v (%v), want %+v", g, err, want)
+		}
+		if text := "driver fake: the samples of at most 214 polls, and an unknown number of samples that come unasked: "; !strings.HasPrefix(g.Cause.Text, text) {
+			t.Errorf("the gap says %q", g.Cause.Text)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,10 +39,11 @@ type intake struct {
 	counters counted // has a lock of its own
 
 	mu     sync.Mutex
-	acks   Attachment // takes acks; nil while not attached
-	stored uint64     // the highest sequence stored
-	losses []*loss    // which end with the next frame
-	latest []byte     // the frame that came last; nil: none of these links
+	acks   Attachment         // takes acks; nil while not attached
+	stored uint64             // the highest sequence stored
+	losses []*loss            // which end with the next frame
+	latest []byte             // the frame that came last; nil: none of these links
+	pushes map[place]struct{} // devices that send by themselves
 }
 
 func (i *intake) open(p *pool, epoch uint64) {
@@ -145,9 +147,13 @@ func (i *intake) endLosses(now time.Time) {
 	i.mu.Lock()
 	lost := i.losses
 	i.losses = nil
+	var pushes map[place]struct{}
+	if len(lost) > 0 {
+		pushes = maps.Clone(i.pushes)
+	}
 	i.mu.Unlock()
 	for _, l := range lost {
-		i.pool.writeLoss(l, now)
+		i.pool.writeLoss(l, now, pushes)
 	}
 }
 
@@ -260,7 +266,31 @@ func (i *intake) Heartbeat(progress uint64) {
 // holds the link.
 func (i *intake) Event(e engine.Event) {
 	i.hear()
+	i.notePushes(e)
 	i.pool.note(i, e)
+}
+
+const (
+	// maxPushing and maxPushingName bound what is kept of devices that send by
+	// themselves. Of others a gap counts the polls that were due, which is too many.
+	maxPushing     = 1 << 14
+	maxPushingName = 256
+)
+
+// notePushes notes whether a device sends by itself.
+func (i *intake) notePushes(e engine.Event) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at := place{e.Link, e.Device}
+	switch {
+	case !e.Pushes:
+		delete(i.pushes, at)
+	case len(i.pushes) < maxPushing && len(e.Link)+len(e.Device) <= maxPushingName:
+		if i.pushes == nil {
+			i.pushes = make(map[place]struct{})
+		}
+		i.pushes[at] = struct{}{}
+	}
 }
 
 // waiting bounds how long frames are waited for. Time in which the spool takes nothing does

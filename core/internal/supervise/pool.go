@@ -144,7 +144,7 @@ func (p *pool) end() {
 	go func() {
 		p.work.Wait()
 		for _, l := range lost {
-			p.writeLoss(l, time.Now())
+			p.writeLoss(l, time.Now(), nil)
 		}
 		p.cancel()
 		close(p.done)
