@@ -20,7 +20,7 @@ import (
 type packages interface {
 	Packages(ctx context.Context) ([]client.Package, error)
 	Install(ctx context.Context, archive io.Reader) (client.Package, error)
-	Remove(ctx context.Context, driver, version string) (client.DriverChange, error)
+	Remove(ctx context.Context, driver, version string, force bool) (client.DriverChange, error)
 }
 
 // withPackages calls f with the running gateway, or with its drivers directory where
@@ -203,13 +203,14 @@ func linkCount(n int) string {
 type driverRemoveWord struct {
 	Name string `arg:"" help:"NAME, or NAME@VERSION for one version of several."`
 	remote
-	JSON bool `help:"As JSON."`
+	Force bool `help:"Also what links use: they go down."`
+	JSON  bool `help:"As JSON."`
 }
 
 // Help has the examples.
 func (*driverRemoveWord) Help() string {
-	return `A driver that runs from what is removed is drained and stopped, and its links are down with the cause. What was accepted once is
-remembered: an older package still does not take its place. Works without a gateway too.
+	return `What links use is removed with --force only: its driver is drained and stopped, and the links are down with the cause. What was accepted
+once is remembered: an older package still does not take its place. Works without a gateway too.
 
   fieldloom driver remove acme@1.2.2 --config /etc/fieldloom`
 }
@@ -230,7 +231,7 @@ func (w *driverRemoveWord) Run(ctx context.Context, s *screen) error {
 				return err
 			}
 		}
-		done, err = from.Remove(ctx, name, version)
+		done, err = from.Remove(ctx, name, version, w.Force)
 		return err
 	})
 	if err != nil {

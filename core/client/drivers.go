@@ -130,10 +130,13 @@ func (c *Client) Install(ctx context.Context, archive io.Reader) (Package, error
 }
 
 // Remove removes a version of a driver, all of them without a version.
-func (c *Client) Remove(ctx context.Context, driver, version string) (DriverChange, error) {
-	var q url.Values
+func (c *Client) Remove(ctx context.Context, driver, version string, force bool) (DriverChange, error) {
+	q := make(url.Values)
 	if version != "" {
-		q = url.Values{"version": {version}}
+		q.Set("version", version)
+	}
+	if force {
+		q.Set("force", "true")
 	}
 	var done DriverChange
 	return done, c.call(ctx, http.MethodDelete, driverPath(driver, ""), q, nil, &done)

@@ -204,6 +204,9 @@ func (v *vetting) find(kind string) error {
 		return nil
 	}
 	_, err := v.packages.Image(kind)
+	if _, down := v.drivers.Control(kind, ""); down == nil {
+		return nil // what runs can be asked, whatever has become of its package
+	}
 	return err
 }
 

@@ -51,8 +51,14 @@ func (g *gateway) Install(_ context.Context, archive io.Reader) (client.Package,
 
 // Remove implements api.Gateway. The depot tells takePackages, which stops what ran from
 // it.
-func (g *gateway) Remove(_ context.Context, name, version string) (client.DriverChange, error) {
-	done, err := removePackage(g.depot, name, version)
+func (g *gateway) Remove(_ context.Context, name, version string, force bool) (client.DriverChange, error) {
+	done, err := removePackage(g.depot, name, version, func(version string) string {
+		runs := slices.ContainsFunc(g.drivers.Runs(name), func(r supervise.Run) bool { return r.Version == version })
+		if force || !runs && g.activeVersion(name) != version {
+			return ""
+		}
+		return usedBy(g.inForce.Load().Config, name)
+	})
 	if err == nil && g.inForce.Load().states[name] != nil {
 		if _, gone := g.depot.Image(name); gone != nil {
 			done.Text += "; its links go down"

@@ -177,6 +177,9 @@ func (l *launcher) image(kind, version string) (supervise.Image, error) {
 		find = func() (*depot.Image, error) { return l.depot.Image(kind) }
 	}
 	of, err := find()
+	if errors.Is(err, depot.ErrUnclear) {
+		return nil, driver.Errorf(driver.NotConnected, "%w%w", err, supervise.ErrImageUnclear)
+	}
 	if err != nil {
 		return nil, driver.Errorf(driver.NotConnected, "%w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
@@ -83,8 +84,29 @@ func (p *Packages) Install(_ context.Context, archive io.Reader) (client.Package
 }
 
 // Remove removes a version, or the only one.
-func (p *Packages) Remove(_ context.Context, name, version string) (client.DriverChange, error) {
-	return removePackage(p.depot, name, version)
+func (p *Packages) Remove(_ context.Context, name, version string, force bool) (client.DriverChange, error) {
+	return removePackage(p.depot, name, version, func(version string) string {
+		active, err := p.depot.Image(name)
+		if force || err != nil || active.Version != version {
+			return ""
+		}
+		return usedBy(p.config, name)
+	})
+}
+
+// usedBy names the links that use a driver, shortened where they are many; empty: none does.
+func usedBy(c *config.Config, name string) string {
+	const most = 5
+	var links []string
+	for _, l := range c.Links {
+		if l.Driver == name {
+			links = append(links, l.Name)
+		}
+	}
+	if n := len(links) - most; n > 0 {
+		links = append(links[:most:most], fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(links, ", ")
 }
 
 func (p *Packages) choices() (*choices, error) {
@@ -130,9 +152,11 @@ func installPackage(d *depot.Depot, c *config.Config, chosen *choices, archive i
 	return packageOf(&installed), nil
 }
 
-// removePackage removes a version, or without one the only version that there is.
-func removePackage(d *depot.Depot, name, version string) (client.DriverChange, error) {
+// removePackage removes a version, or without one the only version that there is. Not if it
+// is in use: used names the links, or is empty.
+func removePackage(d *depot.Depot, name, version string, used func(version string) string) (client.DriverChange, error) {
 	none := client.DriverChange{}
+	d.Scan()
 	if err := usable(d); err != nil {
 		return none, err
 	}
@@ -150,6 +174,10 @@ func removePackage(d *depot.Depot, name, version string) (client.DriverChange, e
 		return none, &client.Error{Status: 400, Code: "bad-request", Detail: fmt.Sprintf("driver %s has several versions: %v: name one", name, versions)}
 	default:
 		return none, &client.Error{Status: 404, Code: "not-found", Detail: fmt.Sprintf("no package of a driver %s is in the drivers directory", name)}
+	}
+	if links := used(version); links != "" {
+		return none, &client.Error{Status: 409, Code: "in-use", Detail: fmt.Sprintf(
+			"driver %s %s is used by %s: they would go down: upgrade to another version first, or remove it with --force", name, version, links)}
 	}
 	if err := d.Remove(name, version); err != nil {
 		status, code := 500, "internal"

@@ -138,6 +138,9 @@ func (g *gateway) bring(kind, version string, step func(client.Step)) error {
 	if g.o.Attach[kind] != "" {
 		return driver.Errorf(driver.Unsupported, "driver %s was started by hand (FIELDLOOM_ATTACH): stop it and start the other version by hand", kind)
 	}
+	if err := usable(g.depot); err != nil {
+		return err
+	}
 	if _, err := g.depot.ImageOf(kind, version); err != nil {
 		return driver.Errorf(driver.NotFound, "%w", err)
 	}

@@ -51,6 +51,10 @@ func (p *Package) Trusted(t *Trust) error {
 	return err
 }
 
+// ErrUnsigned is in the tree of the error of a package without a signature, where only signed
+// ones are taken.
+var ErrUnsigned = errors.New("not signed")
+
 // An Opener opens packages. The zero value trusts no key.
 type Opener struct {
 	Trust    *Trust
@@ -156,7 +160,7 @@ func (o Opener) manifest(root *os.File) (p *Package, err error) {
 		return nil, err
 	}
 	if p.Unsigned && o.Signed {
-		return nil, fmt.Errorf("%s: is not there, and only signed packages are taken: sign it with `fieldloom driver sign`", SignatureName)
+		return nil, fmt.Errorf("%s: is not there, and only signed packages are taken: sign it with `fieldloom driver sign`%w", SignatureName, silent{ErrUnsigned})
 	}
 	var by *trusted
 	if !p.Unsigned {

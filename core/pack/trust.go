@@ -151,6 +151,10 @@ type Signer struct {
 	Signed  string // the signature's trusted comment, which is signed too
 }
 
+// ErrNotTrusted is in the tree of an error that says that a package is well signed, by a key
+// that may not sign it.
+var ErrNotTrusted = errors.New("not trusted")
+
 // verify finds the key that signed manifest. Its errors say nothing of the manifest's
 // content, which nobody has vouched for yet.
 func (t *Trust) verify(manifest, signature []byte) (*trusted, *minisign.Signature, error) {
@@ -162,7 +166,7 @@ func (t *Trust) verify(manifest, signature []byte) (*trusted, *minisign.Signatur
 		return nil, nil, fmt.Errorf("%s: is no signature of minisign: sign the package again", SignatureName)
 	}
 	if t == nil || len(t.keys) == 0 {
-		return nil, nil, fmt.Errorf("signed with key %s, and no key is trusted: put its public key into the trust file", keyID(s.KeyID))
+		return nil, nil, fmt.Errorf("signed with key %s, and no key is trusted: put its public key into the trust file%w", keyID(s.KeyID), silent{ErrNotTrusted})
 	}
 	known := false
 	for i := range t.keys {
@@ -178,7 +182,7 @@ func (t *Trust) verify(manifest, signature []byte) (*trusted, *minisign.Signatur
 		return nil, nil, fmt.Errorf("signed with key %s, and not with key %s", keyID(s.KeyID), keyID(t.keys[0].public.ID()))
 	}
 	if !known {
-		return nil, nil, fmt.Errorf("signed with key %s, which is not in the trust file: put its public key there if you trust it", keyID(s.KeyID))
+		return nil, nil, fmt.Errorf("signed with key %s, which is not in the trust file: put its public key there if you trust it%w", keyID(s.KeyID), silent{ErrNotTrusted})
 	}
 	return nil, nil, fmt.Errorf("the signature does not fit %s: one of the two was changed after key %s signed it", ManifestName, keyID(s.KeyID))
 }
@@ -190,5 +194,5 @@ func (k *trusted) permits(driver string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("key %s may not sign driver %s: the trust file lets it sign %s", keyID(k.public.ID()), driver, strings.Join(k.drivers, ", "))
+	return fmt.Errorf("key %s may not sign driver %s: the trust file lets it sign %s%w", keyID(k.public.ID()), driver, strings.Join(k.drivers, ", "), silent{ErrNotTrusted})
 }

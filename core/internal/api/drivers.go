@@ -17,7 +17,7 @@ type Drivers interface {
 	Packages(ctx context.Context) ([]client.Package, error)
 	// Install reads an archive to its end.
 	Install(ctx context.Context, archive io.Reader) (client.Package, error)
-	Remove(ctx context.Context, driver, version string) (client.DriverChange, error)
+	Remove(ctx context.Context, driver, version string, force bool) (client.DriverChange, error)
 	Enable(ctx context.Context, driver string) (client.DriverChange, error)
 	Disable(ctx context.Context, driver string) (client.DriverChange, error)
 	SetLevel(ctx context.Context, driver, level string) (client.DriverChange, error)
@@ -83,11 +83,12 @@ func (s *service) registerPackages(a huma.API) {
 	type removeInput struct {
 		DriverName
 		Version string `query:"version" maxLength:"128" doc:"Absent: the only one that there is"`
+		Force   bool   `query:"force" doc:"Also what links use: they go down with the cause"`
 	}
-	huma.Register(a, operation(http.MethodDelete, "/v1/drivers/{name}", "remove-driver", "Remove a version of a driver; its links go down with the cause",
-		http.StatusNotFound),
+	huma.Register(a, operation(http.MethodDelete, "/v1/drivers/{name}", "remove-driver", "Remove a version of a driver that no link uses, or any with force",
+		http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *removeInput) (*answer[client.DriverChange], error) {
-			done, err := s.gw.Remove(ctx, in.Name, in.Version)
+			done, err := s.gw.Remove(ctx, in.Name, in.Version, in.Force)
 			return &answer[client.DriverChange]{done}, problemOf(err)
 		})
 }

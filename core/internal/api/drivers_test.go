@@ -45,8 +45,8 @@ func (f *fakeDrivers) Install(_ context.Context, archive io.Reader) (client.Pack
 	return client.Package{Driver: "modbus"}, errors.Join(err, f.fail)
 }
 
-func (f *fakeDrivers) Remove(_ context.Context, driver, version string) (client.DriverChange, error) {
-	f.note("remove %s %s", driver, version)
+func (f *fakeDrivers) Remove(_ context.Context, driver, version string, force bool) (client.DriverChange, error) {
+	f.note("remove %s %s %v", driver, version, force)
 	return client.DriverChange{Driver: driver}, f.fail
 }
 
@@ -153,8 +153,8 @@ func TestDriverCommandsArriveWhole(t *testing.T) {
 	keep := func(_ any, err error) { errs = append(errs, err) }
 	keep(c.Packages(ctx))
 	keep(c.Install(ctx, strings.NewReader(strings.Repeat("x", 3<<20))))
-	keep(c.Remove(ctx, "modbus", ""))
-	keep(c.Remove(ctx, "modbus", "1.0.0+b/ü"))
+	keep(c.Remove(ctx, "modbus", "", true))
+	keep(c.Remove(ctx, "modbus", "1.0.0+b/ü", false))
 	keep(c.Enable(ctx, "modbus"))
 	keep(c.Disable(ctx, "modbus"))
 	keep(c.SetLevel(ctx, "modbus", "debug"))
@@ -168,7 +168,7 @@ func TestDriverCommandsArriveWhole(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
 	}
-	want := []string{"install 3145728", "remove modbus ", "remove modbus 1.0.0+b/ü", "enable modbus", "disable modbus", "level modbus debug",
+	want := []string{"install 3145728", "remove modbus  true", "remove modbus 1.0.0+b/ü false", "enable modbus", "disable modbus", "level modbus debug",
 		"offline [a b/c] ", "online [] modbus", "stop true"}
 	if diff := cmp.Diff(want, f.said); diff != "" {
 		t.Error(diff)

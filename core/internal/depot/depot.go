@@ -17,6 +17,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/pack"
 )
 
 const (
@@ -50,6 +52,7 @@ type found struct {
 	image *Image // nil: it is refused
 
 	remembered bool // it was accepted before
+	decided    bool // with a refusal: it is the operator's decision, and no trouble of the disk
 }
 
 // Open opens the depot and scans the directory once. What is wrong with a package is
@@ -152,7 +155,7 @@ func (d *Depot) Scan() {
 	defer d.scanning.Unlock()
 	again := d.readTrust()
 	d.mu.Lock()
-	d.untrusted = d.trust.complaint()
+	d.untrusted = d.trust.complaint(d.ledger.isEmpty())
 	d.mu.Unlock()
 	policy := Deny
 	if d.o.Policy != nil {
@@ -167,6 +170,12 @@ func (d *Depot) Scan() {
 		fault = err.Error()
 	}
 	changed := d.moved(dir, fault)
+	if fault != "" { // what is known stays: nobody removed it
+		if d.revoke() || changed {
+			d.signal()
+		}
+		return
+	}
 	if d.take(names, d.fresh(dir, names, again || changed)) || changed {
 		d.signal()
 	}
@@ -271,6 +280,22 @@ func (d *Depot) take(names []string, fresh []*candidate) (changed bool) {
 	return d.supersede() || changed
 }
 
+// revoke refuses what the operator does not trust any more, while nothing can be read.
+func (d *Depot) revoke() (changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.seen {
+		if f.image == nil || d.stillGood(f.image) {
+			continue
+		}
+		f.image, f.decided, changed = nil, true, true
+		f.print = fingerprint{} // so that it is read again
+		f.entry.State, f.entry.Refusal = Refused, "package "+f.entry.Name+": it is not trusted any more"
+		d.tell(f)
+	}
+	return changed
+}
+
 // supersede refuses what a newer package of the same version replaced under another
 // name: one version is one package.
 func (d *Depot) supersede() (changed bool) {
@@ -307,6 +332,7 @@ func (d *Depot) judge(c *candidate, old *found) *found {
 		return f
 	}
 	f.entry.State, f.entry.Refusal, f.image = Refused, oneLine(err), nil
+	f.decided = errors.Is(err, errPolicy) || errors.Is(err, pack.ErrNotTrusted) && d.trust.fault == ""
 	if old != nil && old.image != nil && d.stillGood(old.image) {
 		kept := old.entry
 		kept.State, kept.Refusal = Damaged, f.entry.Refusal

@@ -603,3 +603,75 @@ func TestBrokenLedger(t *testing.T) {
 		t.Errorf("opened: %v", err)
 	}
 }
+
+// A directory that cannot be used is no removal: what is known can be started again, nothing
+// new is, and only what the operator takes back ends.
+func TestAFaultRemovesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(y *yard){
+		"everybody may write": func(y *yard) { y.must(os.Chmod(y.dir, 0o777)) },
+		"it is away":          func(y *yard) { y.must(os.Rename(y.dir, y.dir+"-away")) },
+		"it is a file":        func(y *yard) { y.must(os.Rename(y.dir, y.dir+"-away")); y.write(y.dir, "", 0o644) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := newYard(t)
+			y.put("d", "1", "one", "ours", 1)
+			d := y.open()
+			y.put("d", "2", "two", "ours", 2) // not seen before the fault
+			spoil(y)
+			d.Scan()
+			i, err := d.ImageOf("d", "1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := start(i); text != "one" || err != nil {
+				t.Errorf("it printed %q, %v", text, err)
+			}
+			if _, err := d.Image("d"); !errors.Is(err, depot.ErrUnclear) {
+				t.Errorf("something new may be started: %v", err)
+			}
+			if _, err := d.ImageOf("d", "2"); !errors.Is(err, depot.ErrUnclear) {
+				t.Errorf("the new version: %v", err)
+			}
+			y.faults(y.dir, "what runs goes on, and nothing new is started")
+			y.trustKeys("acme")
+			d.Scan()
+			if _, err := d.ImageOf("d", "1"); err == nil {
+				t.Error("a key that was taken back is trusted")
+			}
+		})
+	}
+}
+
+// After a restart, too, trouble is told from what the operator wants.
+func TestUnclearAndDecided(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		change  func(y *yard)
+		unclear bool
+	}{
+		{"the trust file is broken", func(y *yard) { y.write(y.trust, "keys: [", 0o644) }, true},
+		{"the trust file is missing", func(y *yard) { y.must(os.Remove(y.trust)) }, true},
+		{"the package cannot be read", func(y *yard) {
+			y.must(os.Rename(filepath.Join(y.dir, "d-1", "manifest.json"), filepath.Join(y.dir, "d-1", "x")))
+		}, true},
+		{"the package is damaged", func(y *yard) { y.write(y.executable(), "#!/bin/sh\n", 0o755) }, true},
+		{"everybody may write", func(y *yard) { y.must(os.Chmod(y.dir, 0o777)) }, true},
+		{"its key was taken back", func(y *yard) { y.trustKeys("acme") }, false},
+		{"it was removed", func(y *yard) { y.must(os.RemoveAll(filepath.Join(y.dir, "d-1"))) }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			y := newYard(t)
+			y.put("d", "1", "one", "ours", 1)
+			y.open()
+			tc.change(y)
+			d := y.open()
+			_, err := d.ImageOf("d", "1")
+			if err == nil || errors.Is(err, depot.ErrUnclear) != tc.unclear {
+				t.Errorf("%v, unclear %v", err, errors.Is(err, depot.ErrUnclear))
+			}
+			if tc.unclear && len(d.Faults()) == 0 && d.List()[0].Refusal == "" {
+				t.Error("nothing tells of it")
+			}
+		})
+	}
+}

@@ -88,6 +88,9 @@ func (d *Depot) openPackage(path string) (*pack.Package, error) {
 		open = o.OpenArchive
 	}
 	p, err := open(path)
+	if err != nil && d.policy != AllowDev && p == nil && errors.Is(err, pack.ErrUnsigned) {
+		err = fmt.Errorf("%w%w", err, silent{errPolicy})
+	}
 	if err != nil && d.trust.keys == nil && d.trust.fault != "" {
 		return nil, fmt.Errorf("%w (%s)", err, d.trust.fault)
 	}
@@ -118,7 +121,7 @@ func (d *Depot) imageOf(name string, p *pack.Package) (*Image, error) {
 func (d *Depot) bare(path, driver string) (*Image, error) {
 	name := filepath.Base(path)
 	if d.policy != AllowDev {
-		return nil, fmt.Errorf("%s: is no signed package: `fieldloom driver pack` makes one of it, and `unsigned: allow-dev` takes it as it is", name)
+		return nil, fmt.Errorf("%s: is no signed package: `fieldloom driver pack` makes one of it, and `unsigned: allow-dev` takes it as it is%w", name, silent{errPolicy})
 	}
 	if err := pack.CheckName(driver); err != nil {
 		return nil, err

@@ -10,7 +10,8 @@ import (
 // Image returns the image of a driver's active version: the one that the operator
 // chose, else the one accepted last. When that is gone the answer is an error and not
 // an older version: going back is the operator's own step. An unsigned image is the
-// answer only where no signed package of the driver is there.
+// answer only where no signed package of the driver is there. While the directory is not used
+// there is no active version: nothing new is started.
 func (d *Depot) Image(driver string) (*Image, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -18,6 +19,9 @@ func (d *Depot) Image(driver string) (*Image, error) {
 }
 
 func (d *Depot) image(driver string) (*Image, error) {
+	if d.fault != "" {
+		return nil, d.missing(driver, "")
+	}
 	h := d.ledger.of(driver)
 	if h.Chosen != "" {
 		i, err := d.imageOfVersion(driver, h.Chosen)
@@ -52,7 +56,8 @@ func (d *Depot) versions(driver string) (list []string) {
 	return list
 }
 
-// ImageOf returns the image of a version that is accepted and there.
+// ImageOf returns the image of a version that is accepted and there, or was before the
+// directory could not be used any more.
 func (d *Depot) ImageOf(driver, version string) (*Image, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -80,13 +85,17 @@ func (d *Depot) imageOfVersion(driver, version string) (*Image, error) {
 // missing says why there is no image.
 func (d *Depot) missing(driver, version string) error {
 	if d.fault != "" {
-		return fmt.Errorf("driver %s: %s", driver, d.fault)
+		return fmt.Errorf("driver %s: %s%w", driver, d.fault, silent{ErrUnclear})
 	}
 	prefix := driver + "-" + version
 	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
 		f := d.seen[name]
 		if f.entry.Refusal != "" && (strings.HasPrefix(name, prefix) || name == devPrefix+driver && version == "") {
-			return fmt.Errorf("driver %s: refused: %s", driver, f.entry.Refusal)
+			err := fmt.Errorf("driver %s: refused: %s", driver, f.entry.Refusal)
+			if !f.decided {
+				err = fmt.Errorf("%w%w", err, silent{ErrUnclear})
+			}
+			return err
 		}
 	}
 	if version != "" {
@@ -107,10 +116,11 @@ func (d *Depot) Fault() string {
 func (d *Depot) Faults() (list []string) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	for _, fault := range []string{d.fault, d.untrusted} {
-		if fault != "" {
-			list = append(list, fault)
-		}
+	if d.fault != "" {
+		list = append(list, d.fault+"; until that is mended what runs goes on, and nothing new is started")
+	}
+	if d.untrusted != "" {
+		list = append(list, d.untrusted)
 	}
 	return list
 }

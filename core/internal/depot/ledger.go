@@ -75,6 +75,16 @@ func (l *ledger) of(driver string) *history {
 	return newHistory()
 }
 
+// isEmpty reports whether no package was ever accepted.
+func (l *ledger) isEmpty() bool {
+	for _, h := range l.drivers {
+		if len(h.Accepted) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // put stores a history, and takes it when it is stored.
 func (l *ledger) put(driver string, h *history) error {
 	if l.db != nil {
@@ -189,6 +199,14 @@ func (h *history) last() (version string) {
 
 // ErrNotThere is that the directory has no package of a driver or version.
 var ErrNotThere = errors.New("is not in the drivers directory")
+
+// ErrUnclear is in the tree of an error that says nothing of what the operator wants: the
+// drivers directory, the trust file or a package cannot be used, and nobody removed anything.
+// What runs goes on then, and nothing new is started.
+var ErrUnclear = errors.New("what may run is not clear")
+
+// errPolicy is that unsigned packages are not taken.
+var errPolicy = errors.New("not signed")
 
 // silent keeps an error for errors.Is without a text.
 type silent struct{ error }

@@ -16,10 +16,11 @@ type trust struct {
 	none  bool // there never was a file
 }
 
-// complaint is what an operator should know of the file; "": nothing.
-func (t *trust) complaint() string {
+// complaint is what an operator should know of the file; "": nothing. Where no package was
+// ever taken there may be none.
+func (t *trust) complaint(never bool) string {
 	switch {
-	case t.fault == "" || t.none:
+	case t.fault == "" || t.none && never:
 		return ""
 	case t.keys == nil:
 		return t.fault + ": no key is trusted"

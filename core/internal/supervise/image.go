@@ -1,6 +1,17 @@
 package supervise
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrImageUnclear is in the tree of an error of Options.Image that does not say that the image
+// was taken back: what runs goes on. It has no text.
+var ErrImageUnclear error = unclear{}
+
+type unclear struct{}
+
+func (unclear) Error() string { return "" }
 
 // refresh has it looked at again whether there is what runs, and what an upgrade brings.
 func (p *pool) refresh() {
@@ -11,7 +22,7 @@ func (p *pool) refresh() {
 	}
 	version := u.Version
 	p.work.Go(func() {
-		if _, err := p.s.o.Image(p.kind, version); err != nil {
+		if _, err := p.s.o.Image(p.kind, version); err != nil && !errors.Is(err, ErrImageUnclear) {
 			p.do(func() {
 				if p.upgrade == u {
 					u.fail(err)
@@ -43,14 +54,14 @@ func (p *pool) checkImage() {
 	})
 }
 
-// found takes the answer: image is what the pool should run. Processes from before a
-// restart are not stopped for want of an image, unless somebody said that it has gone.
+// found takes the answer: image is what the pool should run. Processes are not stopped for
+// want of an image, unless somebody said that it has gone, and it was taken back.
 func (p *pool) found(image Image, err error, asked bool) {
 	if err != nil {
-		if asked {
+		if asked && !errors.Is(err, ErrImageUnclear) {
 			p.missing = err.Error()
 		} else {
-			p.logger.Warn("driver process from before the restart goes on, and cannot be started again", "err", err)
+			p.logger.Warn("driver process goes on, and cannot be started again", "err", err)
 		}
 		return
 	}

@@ -84,8 +84,8 @@ type Options struct {
 	LastRun   time.Time // when an earlier gateway stored last; zero: never
 
 	// Image returns what is to be launched: the image of a version, or with "" of
-	// the version that is active. Its error says why there is none. Nil: Launch
-	// knows by itself.
+	// the version that is active. Its error says why there is none; with ErrImageUnclear in
+	// its tree what runs goes on all the same. Nil: Launch knows by itself.
 	Image func(kind, version string) (Image, error)
 	// Records is the directory with the records of detached processes; "": none.
 	Records string

@@ -33,6 +33,7 @@ type shelf struct {
 	mu     sync.Mutex
 	active string
 	gone   map[string]bool
+	fault  bool // what is gone was not taken back
 }
 
 func (s *shelf) image(_, version string) (supervise.Image, error) {
@@ -40,6 +41,9 @@ func (s *shelf) image(_, version string) (supervise.Image, error) {
 	defer s.mu.Unlock()
 	if version == "" {
 		version = s.active
+	}
+	if s.gone[version] && s.fault {
+		return nil, driver.Errorf(driver.NotConnected, "the directory cannot be used%w", supervise.ErrImageUnclear)
 	}
 	if s.gone[version] {
 		return nil, driver.Errorf(driver.InvalidConfig, "there is no package of version %s", version)
@@ -398,6 +402,27 @@ func TestTheImageGoesAndComesBack(t *testing.T) {
 		r.holders("line")
 		if s := r.status(); s.Version != "1.1" {
 			t.Errorf("version %s runs", s.Version)
+		}
+	})
+}
+
+// Where it is not clear whether the image was taken back what runs goes on.
+func TestAnUnclearImageStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, sh := newShelf(t, nil)
+		defer r.s.Close(false)
+		r.set(1)
+		p := <-r.starts
+		time.Sleep(time.Second)
+		sh.fault = true
+		sh.set("1.0", "1.0")
+		r.s.Refresh()
+		time.Sleep(time.Minute)
+		if s := r.status(); p.wasStopped() || s.State != supervise.Active {
+			t.Errorf("stopped %v, status %+v", p.wasStopped(), s)
+		}
+		if !strings.Contains(r.log.String(), "driver process goes on, and cannot be started again") {
+			t.Errorf("it is not told:\n%s", r.log.String())
 		}
 	})
 }
