@@ -76,7 +76,7 @@ func (f *Field) badUpgrade(way, version, executable string) spell {
 	s.fault = err.Error()
 	f.polledSince(time.Now())
 	s.to = time.Now()
-	if _, err := f.API.Remove(f.t.Context(), "modbus", version); err != nil {
+	if _, err := f.API.Remove(f.t.Context(), "modbus", version, false); err != nil {
 		f.t.Error(err)
 	}
 	return s
