@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,6 +179,21 @@ func TestSchemas(t *testing.T) {
 	for _, example := range address.Examples {
 		if _, err := modbus.ParseAddress(example.(string)); err != nil {
 			t.Errorf("the schema's example: %v", err)
+		}
+	}
+}
+
+// What the machine refuses is told from what the device does.
+func TestOpenNamesTheConfinement(t *testing.T) {
+	for errno, confined := range map[syscall.Errno]bool{
+		syscall.EACCES: true, syscall.EPERM: true, syscall.EAFNOSUPPORT: true, syscall.ECONNREFUSED: false, syscall.EHOSTUNREACH: false,
+	} {
+		d := modbus.NewOver(func(context.Context, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
+		})
+		_, err := d.Open(t.Context(), driver.LinkConfig{Timeout: timeout, Settings: json.RawMessage(`{"url": "tcp://plc"}`)}, driver.Env{})
+		if strings.Contains(err.Error(), "confinement") != confined || driver.CodeOf(err) != driver.NotConnected || !errors.Is(err, errno) {
+			t.Errorf("%v: %v", errno, err)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	_ "embed" // for the schemas
 	"errors"
+	"io/fs"
 	"net"
+	"syscall"
 
 	"github.com/goburrow/modbus"
 
@@ -76,9 +78,18 @@ func (d *modbusDriver) Open(ctx context.Context, cfg driver.LinkConfig, _ driver
 	defer cancel()
 	conn, err := d.dial(ctx, s.address)
 	if err != nil {
-		return nil, driver.Errorf(driver.NotConnected, "modbus: connect to %s: %w", s.address, err)
+		return nil, connectError(s.address, err)
 	}
 	return &link{wire: newWire(conn, cfg.Timeout, s.Window), window: s.Window}, nil
+}
+
+// connectError says so where the machine and not the device refuses.
+func connectError(address string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EAFNOSUPPORT) {
+		return driver.Errorf(driver.NotConnected, "modbus: connect to %s: its confinement, or a firewall, keeps the driver from the port: "+
+			"it is given those that the URLs of its links name: %w", address, err)
+	}
+	return driver.Errorf(driver.NotConnected, "modbus: connect to %s: %w", address, err)
 }
 
 // A link is one connection.

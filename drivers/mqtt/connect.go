@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
+	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -64,9 +66,18 @@ func dial(ctx context.Context, u *url.URL, set *linkSettings, who *login) (net.C
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
 	}
 	if err != nil {
-		return nil, driver.Errorf(driver.NotConnected, "connect to %s: %w", set.Broker, err)
+		return nil, dialError(set.Broker, err)
 	}
 	return conn, nil
+}
+
+// dialError says so where the machine and not the broker refuses.
+func dialError(broker string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EAFNOSUPPORT) {
+		return driver.Errorf(driver.NotConnected, "connect to %s: its confinement, or a firewall, keeps the driver from the port: "+
+			"it is given those that the URLs of its links name: %w", broker, err)
+	}
+	return driver.Errorf(driver.NotConnected, "connect to %s: %w", broker, err)
 }
 
 // options turns everything of the library off that would act by itself.
