@@ -148,9 +148,11 @@ type device struct {
 	retries   int
 	badAt     int64 // when all its points were last told to be Bad; 0: they are not
 
-	last   []sent // by point; nil without deadbands
-	losses uint64 // gaps told when last was valid
-	told   bool   // all its points were told to be Bad since it was taken off line
+	last   []sent               // by point; nil without deadbands
+	pushed []driver.Sample      // by point, what the device has sent by itself; nil: nothing
+	good   map[uint32]goodValue // by point, of those that are Bad now, and perhaps others
+	losses uint64               // gaps told when last was valid
+	told   bool                 // all its points were told to be Bad since it was taken off line
 	status DeviceStatus
 }
 
@@ -166,6 +168,7 @@ type group struct {
 	off    bool  // unsupported, or all its points are
 	reader driver.Reader
 
+	last    lastAnswer
 	refusal *driver.Error // of the first point, where the last answer had all of them Bad
 }
 

@@ -99,7 +99,7 @@ func (e *Engine) Progress() uint64 { return e.progress.Load() }
 
 // Describe tells what the driver is.
 func (e *Engine) Describe(context.Context) (Description, error) {
-	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts"}}
+	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values"}}
 	if e.checker != nil {
 		d.Abilities = append(d.Abilities, "check")
 	}

@@ -232,18 +232,18 @@ func (l *link) tellBad(d *device, fault *driver.Error, except *group) {
 			continue
 		}
 		a := l.e.answers.get(len(g.set.points))
-		d.shape(g.set, a.samples, fault, l.e.ring.losses.Load())
+		d.shape(g.set, a.samples, fault, now, l.e.ring.losses.Load())
 		l.e.batcher.add(&lot{
 			first: d.spec.FirstHandle, index: g.set.index, samples: a.samples, at: now, policy: g.class.Policy,
 		}, at)
-		l.e.answers.put(a)
+		l.e.answers.put(d.keepLast(g, g.set, a, now, true))
 	}
 }
 
 // shape makes the user's samples of a set's raw ones, in place: scaled, with a
 // fault wherever the quality is not Good, and marked as suppressed where the deadband
-// holds them back. It tells whether a point is unsupported.
-func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, losses uint64) (unsupported bool) {
+// holds them back. at is the time of those without one, in Unix nanoseconds.
+func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, at int64, losses uint64) (o outcome) {
 	if d.losses != losses { // a gap was told: send everything once more
 		d.losses = losses
 		clear(d.last)
@@ -257,7 +257,8 @@ func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, los
 		}
 		if sample.Quality == driver.Bad {
 			bad++
-			unsupported = unsupported || sample.Fault.Code == driver.Unsupported
+			o.bad = true
+			o.unsupported = o.unsupported || sample.Fault.Code == driver.Unsupported
 		}
 		if shapes == nil {
 			continue
@@ -265,7 +266,7 @@ func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, los
 		point := s.index[i]
 		sh := &shapes[point]
 		sample.Value = sh.toUser(sample.Value)
-		if sh.banded && sh.hold(&d.last[point], sample) {
+		if sh.banded && sh.hold(&d.last[point], sample, at) {
 			if sample.Quality == driver.Bad {
 				bad--
 			}
@@ -275,7 +276,13 @@ func (d *device) shape(s *set, samples []driver.Sample, fault *driver.Error, los
 	}
 	d.status.Samples += uint64(len(samples) - held)
 	d.status.BadSamples += uint64(bad)
-	return unsupported
+	return o
+}
+
+// outcome is what shape found among samples.
+type outcome struct {
+	bad         bool // one is Bad, sent or held back
+	unsupported bool // one's point is
 }
 
 // mend gives a sample that a driver left half done its sense.

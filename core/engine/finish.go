@@ -149,17 +149,18 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		return
 	}
 	g.refusal = allBad(samples)
-	unsupported := d.shape(g.set, samples, fault, l.e.ring.losses.Load())
+	found := d.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.losses.Load())
 	l.e.batcher.add(&lot{
 		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
 		at: now.UnixNano(), policy: g.class.Policy,
 	}, at)
+	l.keepAnswer(r, samples, now, found.bad)
 	l.e.batcher.end(at)
 	if !l.current(r) {
 		g.queued = g.queued && !d.spec.Offline
 		return
 	}
-	if unsupported && fault == nil {
+	if found.unsupported && fault == nil {
 		l.leaveOut(g, samples)
 	}
 	if fault == nil {
@@ -175,6 +176,16 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	default:
 		g.queued = false
 	}
+}
+
+// keepAnswer keeps the answer of a poll as the group's last, in exchange for the one before.
+func (l *link) keepAnswer(r *runner, samples []driver.Sample, now time.Time, bad bool) {
+	g, d := r.job.group, r.job.d
+	if r.abandoned { // its own answer may still be written to
+		l.e.answers.put(d.keepLast(g, g.set, &answer{samples: samples}, now.UnixNano(), bad))
+		return
+	}
+	r.answer = d.keepLast(g, g.set, r.answer, now.UnixNano(), bad)
 }
 
 // allBad returns the fault of the first sample where none is better than Bad.

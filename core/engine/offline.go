@@ -103,14 +103,14 @@ func (l *link) tellOffline(d *device) {
 	d.told = true
 	now, losses := time.Now(), l.e.ring.losses.Load()
 	d.losses = losses
-	clear(d.last) // whatever the points said last, they say this now
-	for _, s := range d.table.sets {
+	clear(d.last)                    // whatever the points said last, they say this now
+	for i, s := range d.table.sets { // one for each group
 		a := l.e.answers.get(len(s.points))
-		d.shape(s, a.samples, errOffline, losses)
+		d.shape(s, a.samples, errOffline, now.UnixNano(), losses)
 		l.e.batcher.add(&lot{
 			first: d.spec.FirstHandle, index: s.index, samples: a.samples, at: now.UnixNano(),
 			policy: l.spec.Classes[s.class].Policy,
 		}, l.e.clock.at(now))
-		l.e.answers.put(a)
+		l.e.answers.put(d.keepLast(d.groups[i], s, a, now.UnixNano(), true))
 	}
 }

@@ -20,6 +20,7 @@ type sent struct {
 	quality driver.Quality
 	code    driver.Code
 	valid   bool
+	at      int64 // when it was, in Unix nanoseconds; 0: not known
 }
 
 func newShape(p *Point) (s shape, plain bool) {
@@ -109,12 +110,16 @@ func (s *shape) toDevice(v driver.Value) (driver.Value, error) {
 	return driver.Float64Value(raw), nil
 }
 
-// hold tells whether the deadband holds a sample back, and otherwise remembers it.
-func (s *shape) hold(last *sent, now *driver.Sample) bool {
+// hold tells whether the deadband holds a sample back, and otherwise remembers it; at is
+// the time of one without a time.
+func (s *shape) hold(last *sent, now *driver.Sample, at int64) bool {
 	if last.valid && last.quality == now.Quality && s.near(last, now) {
 		return true
 	}
-	*last = sent{value: now.Value, quality: now.Quality, code: codeOf(now.Fault), valid: true}
+	if !now.Time.IsZero() {
+		at = now.Time.UnixNano()
+	}
+	*last = sent{value: now.Value, quality: now.Quality, code: codeOf(now.Fault), valid: true, at: at}
 	return false
 }
 

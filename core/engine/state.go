@@ -125,6 +125,9 @@ type Control interface {
 	Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigFault, error)
 	Status(ctx context.Context) (*Status, error)
 	Read(ctx context.Context, link, device string, points []string) ([]NamedSample, error)
+	// Values returns what is known of a device's points without asking it, from the first-th
+	// of its table on, and where another call goes on; 0: there is no more.
+	Values(ctx context.Context, link, device string, first int) (values []LastValue, next int, err error)
 	Write(ctx context.Context, link, device, point string, v driver.Value) error
 	Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error)
 

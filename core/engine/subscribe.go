@@ -162,12 +162,12 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 	if err := sub.ctx.Err(); err != nil || d.gone || l.session != sub.session {
 		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
 	}
-	d.shape(points, values, nil, l.e.ring.losses.Load())
+	now := time.Now().UnixNano()
+	d.shape(points, values, nil, now, l.e.ring.losses.Load())
 	d.badAt = 0
 	l.answered(d, nil)
-	l.e.batcher.emit(&lot{
-		first: d.spec.FirstHandle, index: points.index, samples: values,
-		at: time.Now().UnixNano(), policy: policy, pushed: true,
-	}, stored)
+	pushed := &lot{first: d.spec.FirstHandle, index: points.index, samples: values, at: now, policy: policy, pushed: true}
+	d.keepPushed(pushed)
+	l.e.batcher.emit(pushed, stored)
 	return nil
 }

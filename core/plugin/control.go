@@ -84,6 +84,18 @@ func (p *Process) Read(ctx context.Context, link, device string, points []string
 	return samplesFromWire(r.GetSamples()), nil
 }
 
+// Values returns what the driver knows of a device's points without asking it.
+func (p *Process) Values(ctx context.Context, link, device string, first int) (values []engine.LastValue, next int, err error) {
+	if !slices.Contains(p.described.Abilities, abilityValues) {
+		return nil, 0, driver.Errorf(driver.Unsupported, "driver %s %s does not tell last values", p.command.Name, p.described.Version)
+	}
+	r, err := call(ctx, p, "values", p.rpc.Values, &driverv1.ValuesRequest{Link: link, Device: device, First: uint32(first)})
+	if err != nil {
+		return nil, 0, err
+	}
+	return lastFromWire(r.GetValues()), int(r.GetNext()), nil
+}
+
 // Write writes one point. driver.MayBeDone of its error reports whether the value may be in
 // the device.
 func (p *Process) Write(ctx context.Context, link, device, point string, v driver.Value) error {
@@ -159,9 +171,11 @@ func (p *Process) knowsLinks() bool { return slices.Contains(p.described.Abiliti
 
 const (
 	// abilityLinks is what a driver announces that takes its links one by one,
-	// and abilityParts that its state may come in parts.
-	abilityLinks = "links"
-	abilityParts = "parts"
+	// abilityParts that its state may come in parts, and abilityValues that it answers
+	// Values.
+	abilityLinks  = "links"
+	abilityParts  = "parts"
+	abilityValues = "values"
 )
 
 // known is the state without what is off line, for a driver that would not

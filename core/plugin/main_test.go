@@ -207,7 +207,7 @@ func newFake(in plugin.Inside) plugin.Backend {
 }
 
 func (f *fake) Describe(context.Context) (engine.Description, error) {
-	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links"}, ProcessEpoch: fakeEpoch}, nil
+	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values"}, ProcessEpoch: fakeEpoch}, nil
 }
 
 func (f *fake) Validate(_ context.Context, s *engine.State) ([]engine.ConfigFault, error) {
@@ -292,6 +292,16 @@ func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]engi
 		samples = append(samples, engine.NamedSample{Point: key, Sample: driver.GoodSample(driver.BytesValue(after))})
 	}
 	return samples, nil
+}
+
+// Values answers what the test gave, in two pages.
+func (f *fake) Values(_ context.Context, link, device string, first int) (values []engine.LastValue, next int, err error) {
+	at := time.Unix(7, 8).UTC()
+	all := []engine.LastValue{
+		{Point: link, Sample: driver.Sample{Value: driver.Float64Value(1.5), Quality: driver.Good, Time: at}, Since: at.Add(-time.Hour)},
+		{Point: device, Sample: driver.Sample{Time: at, Fault: driver.Errorf(driver.Timeout, "silent")}, Good: driver.StringValue("on"), GoodTime: at.Add(-time.Minute)},
+	}
+	return all[first : first+1], 1 - first, nil
 }
 
 // Write fails with the code that the value says, or with what became of it.

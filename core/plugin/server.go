@@ -126,6 +126,14 @@ func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.R
 	return &driverv1.ReadResponse{Samples: samplesToWire(samples)}, nil
 }
 
+func (s *server) Values(ctx context.Context, r *driverv1.ValuesRequest) (*driverv1.ValuesResponse, error) {
+	values, next, err := s.control.Values(ctx, r.GetLink(), r.GetDevice(), int(r.GetFirst()))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &driverv1.ValuesResponse{Values: lastToWire(values), Next: uint32(next)}, nil
+}
+
 func (s *server) Write(ctx context.Context, r *driverv1.WriteRequest) (*driverv1.WriteResponse, error) {
 	ctx, cancel := inTime(ctx)
 	defer cancel()

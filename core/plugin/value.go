@@ -168,24 +168,53 @@ func conditionFromWire(c driverv1.Condition) engine.Condition {
 
 func samplesToWire(samples []engine.NamedSample) []*driverv1.PointSample {
 	wire := make([]*driverv1.PointSample, len(samples))
-	for i, s := range samples {
-		wire[i] = &driverv1.PointSample{
-			Point: s.Point, Value: valueToWire(s.Value), Quality: driverv1.Quality(s.Quality),
-			TimeUnixNs: timeToWire(s.Time), Fault: faultToWire(s.Fault),
-		}
+	for i := range samples {
+		wire[i] = sampleToWire(samples[i].Point, &samples[i].Sample)
 	}
 	return wire
+}
+
+func sampleToWire(point string, s *driver.Sample) *driverv1.PointSample {
+	return &driverv1.PointSample{
+		Point: point, Value: valueToWire(s.Value), Quality: driverv1.Quality(s.Quality),
+		TimeUnixNs: timeToWire(s.Time), Fault: faultToWire(s.Fault),
+	}
 }
 
 func samplesFromWire(wire []*driverv1.PointSample) []engine.NamedSample {
 	samples := make([]engine.NamedSample, len(wire))
 	for i, s := range wire {
-		samples[i] = engine.NamedSample{Point: s.GetPoint(), Sample: driver.Sample{
-			Value: valueFromWire(s.GetValue()), Quality: qualityFromWire(s.GetQuality()),
-			Time: timeFromWire(s.GetTimeUnixNs()), Fault: faultFromWire(s.GetFault()),
-		}}
+		samples[i] = engine.NamedSample{Point: s.GetPoint(), Sample: sampleFromWire(s)}
 	}
 	return samples
+}
+
+func sampleFromWire(s *driverv1.PointSample) driver.Sample {
+	return driver.Sample{
+		Value: valueFromWire(s.GetValue()), Quality: qualityFromWire(s.GetQuality()),
+		Time: timeFromWire(s.GetTimeUnixNs()), Fault: faultFromWire(s.GetFault()),
+	}
+}
+
+func lastToWire(values []engine.LastValue) []*driverv1.LastValue {
+	wire := make([]*driverv1.LastValue, len(values))
+	for i := range values {
+		v := &values[i]
+		wire[i] = &driverv1.LastValue{Sample: sampleToWire(v.Point, &v.Sample), SinceUnixNs: timeToWire(v.Since), GoodUnixNs: timeToWire(v.GoodTime)}
+		if !v.GoodTime.IsZero() {
+			wire[i].Good = valueToWire(v.Good)
+		}
+	}
+	return wire
+}
+
+func lastFromWire(wire []*driverv1.LastValue) []engine.LastValue {
+	values := make([]engine.LastValue, len(wire))
+	for i, v := range wire {
+		values[i] = engine.LastValue{Point: v.GetSample().GetPoint(), Sample: sampleFromWire(v.GetSample()),
+			Since: timeFromWire(v.GetSinceUnixNs()), Good: valueFromWire(v.GetGood()), GoodTime: timeFromWire(v.GetGoodUnixNs())}
+	}
+	return values
 }
 
 // timeToWire and timeFromWire keep the zero time, which is 0 on the wire.

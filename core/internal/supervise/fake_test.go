@@ -206,6 +206,10 @@ func (p *fakeProcess) Status(ctx context.Context) (*engine.Status, error) {
 func (p *fakeProcess) Read(context.Context, string, string, []string) ([]engine.NamedSample, error) {
 	return nil, nil
 }
+func (p *fakeProcess) Values(context.Context, string, string, int) ([]engine.LastValue, int, error) {
+	return nil, 0, nil
+}
+
 func (p *fakeProcess) Write(context.Context, string, string, string, driver.Value) error { return nil }
 func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]driver.Entry, error) {
 	return nil, nil

@@ -611,6 +611,7 @@ type DescribeResponse struct {
 	// ApplyRequest.hold and offline; of one that does not, the core drains all links or
 	// none, and leaves out of its state what is off line. "parts": it knows
 	// ApplyRequest.part and remove, and is given the links only that it may have to open.
+	// "values": it answers Values.
 	Abilities []string `protobuf:"bytes,6,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	// A random number that is new at every start of the process.
 	ProcessEpoch  uint64 `protobuf:"varint,7,opt,name=process_epoch,json=processEpoch,proto3" json:"process_epoch,omitempty"`
@@ -2200,6 +2201,194 @@ func (x *PointSample) GetFault() *Fault {
 	return nil
 }
 
+type ValuesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Link   string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	Device string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	// Index of the point of the device's table to begin with.
+	First         uint32 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValuesRequest) Reset() {
+	*x = ValuesRequest{}
+	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValuesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValuesRequest) ProtoMessage() {}
+
+func (x *ValuesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValuesRequest.ProtoReflect.Descriptor instead.
+func (*ValuesRequest) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ValuesRequest) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *ValuesRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *ValuesRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+type ValuesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of points that the driver knows something of.
+	Values []*LastValue `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// What is first of the call that goes on; 0: there is no more.
+	Next          uint32 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValuesResponse) Reset() {
+	*x = ValuesResponse{}
+	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValuesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValuesResponse) ProtoMessage() {}
+
+func (x *ValuesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValuesResponse.ProtoReflect.Descriptor instead.
+func (*ValuesResponse) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ValuesResponse) GetValues() []*LastValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ValuesResponse) GetNext() uint32 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+// LastValue is the last sample of a point. Its time is when the device was last read or
+// sent it, also where the deadband held the sample back.
+type LastValue struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sample *PointSample           `protobuf:"bytes,1,opt,name=sample,proto3" json:"sample,omitempty"`
+	// When the sample was sent from which the value has differed by no more than the
+	// deadband; 0: not known.
+	SinceUnixNs int64 `protobuf:"varint,2,opt,name=since_unix_ns,json=sinceUnixNs,proto3" json:"since_unix_ns,omitempty"`
+	// Where the sample is bad: the last value that was good, and its time; 0: none is known.
+	Good          *Value `protobuf:"bytes,3,opt,name=good,proto3" json:"good,omitempty"`
+	GoodUnixNs    int64  `protobuf:"varint,4,opt,name=good_unix_ns,json=goodUnixNs,proto3" json:"good_unix_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LastValue) Reset() {
+	*x = LastValue{}
+	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LastValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LastValue) ProtoMessage() {}
+
+func (x *LastValue) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LastValue.ProtoReflect.Descriptor instead.
+func (*LastValue) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LastValue) GetSample() *PointSample {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
+func (x *LastValue) GetSinceUnixNs() int64 {
+	if x != nil {
+		return x.SinceUnixNs
+	}
+	return 0
+}
+
+func (x *LastValue) GetGood() *Value {
+	if x != nil {
+		return x.Good
+	}
+	return nil
+}
+
+func (x *LastValue) GetGoodUnixNs() int64 {
+	if x != nil {
+		return x.GoodUnixNs
+	}
+	return 0
+}
+
 type WriteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Link          string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
@@ -2212,7 +2401,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	mi := &file_driver_v1_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2413,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[24]
+	mi := &file_driver_v1_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2426,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WriteRequest) GetLink() string {
@@ -2276,7 +2465,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	mi := &file_driver_v1_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2477,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[25]
+	mi := &file_driver_v1_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2490,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{28}
 }
 
 type BrowseRequest struct {
@@ -2316,7 +2505,7 @@ type BrowseRequest struct {
 
 func (x *BrowseRequest) Reset() {
 	*x = BrowseRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	mi := &file_driver_v1_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2517,7 @@ func (x *BrowseRequest) String() string {
 func (*BrowseRequest) ProtoMessage() {}
 
 func (x *BrowseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[26]
+	mi := &file_driver_v1_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2530,7 @@ func (x *BrowseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseRequest.ProtoReflect.Descriptor instead.
 func (*BrowseRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BrowseRequest) GetLink() string {
@@ -2381,7 +2570,7 @@ type BrowseResponse struct {
 
 func (x *BrowseResponse) Reset() {
 	*x = BrowseResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[27]
+	mi := &file_driver_v1_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2582,7 @@ func (x *BrowseResponse) String() string {
 func (*BrowseResponse) ProtoMessage() {}
 
 func (x *BrowseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[27]
+	mi := &file_driver_v1_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2595,7 @@ func (x *BrowseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseResponse.ProtoReflect.Descriptor instead.
 func (*BrowseResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BrowseResponse) GetEntries() []*BrowseEntry {
@@ -2428,7 +2617,7 @@ type BrowseEntry struct {
 
 func (x *BrowseEntry) Reset() {
 	*x = BrowseEntry{}
-	mi := &file_driver_v1_driver_proto_msgTypes[28]
+	mi := &file_driver_v1_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2629,7 @@ func (x *BrowseEntry) String() string {
 func (*BrowseEntry) ProtoMessage() {}
 
 func (x *BrowseEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[28]
+	mi := &file_driver_v1_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2642,7 @@ func (x *BrowseEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrowseEntry.ProtoReflect.Descriptor instead.
 func (*BrowseEntry) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BrowseEntry) GetAddress() string {
@@ -2494,7 +2683,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[29]
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2695,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[29]
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2708,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DrainRequest) GetLinks() []string {
@@ -2541,7 +2730,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[30]
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2742,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[30]
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2755,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainResponse) GetLastSequence() uint64 {
@@ -2598,7 +2787,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[31]
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2799,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[31]
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2812,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ActivateRequest) GetLinks() []string {
@@ -2655,7 +2844,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2856,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2869,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
 }
 
 type CheckRequest struct {
@@ -2694,7 +2883,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +2895,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +2908,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckRequest) GetLink() string {
@@ -2744,7 +2933,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2945,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2958,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
 }
 
 type SetLogRequest struct {
@@ -2782,7 +2971,7 @@ type SetLogRequest struct {
 
 func (x *SetLogRequest) Reset() {
 	*x = SetLogRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +2983,7 @@ func (x *SetLogRequest) String() string {
 func (*SetLogRequest) ProtoMessage() {}
 
 func (x *SetLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +2996,7 @@ func (x *SetLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogRequest.ProtoReflect.Descriptor instead.
 func (*SetLogRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetLogRequest) GetLevel() int32 {
@@ -2825,7 +3014,7 @@ type SetLogResponse struct {
 
 func (x *SetLogResponse) Reset() {
 	*x = SetLogResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +3026,7 @@ func (x *SetLogResponse) String() string {
 func (*SetLogResponse) ProtoMessage() {}
 
 func (x *SetLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +3039,7 @@ func (x *SetLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogResponse.ProtoReflect.Descriptor instead.
 func (*SetLogResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
 }
 
 type AttachRequest struct {
@@ -2867,7 +3056,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3068,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3081,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AttachRequest) GetMessage() isAttachRequest_Message {
@@ -2967,7 +3156,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3168,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3181,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Hello) GetCoreEpoch() uint64 {
@@ -3034,7 +3223,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +3235,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +3248,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Credit) GetFrames() uint32 {
@@ -3088,7 +3277,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3289,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3302,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -3144,7 +3333,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3345,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3358,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Heartbeat) GetProgress() uint64 {
@@ -3202,7 +3391,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3214,7 +3403,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3227,7 +3416,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -3327,7 +3516,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3528,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3541,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Frames) GetFrames() []*Frame {
@@ -3374,7 +3563,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3575,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3588,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Welcome) GetProcessEpoch() uint64 {
@@ -3435,7 +3624,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3636,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3649,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Frame) GetSequence() uint64 {
@@ -3528,7 +3717,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3540,7 +3729,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3553,7 +3742,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Batch) GetBlocks() []*Block {
@@ -3590,7 +3779,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3791,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3804,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Block) GetRuns() []uint32 {
@@ -3709,7 +3898,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +3910,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +3923,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Exception) GetFirst() uint32 {
@@ -3783,7 +3972,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3795,7 +3984,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3808,7 +3997,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Gap) GetSamples() uint64 {
@@ -3877,7 +4066,7 @@ type GapLink struct {
 
 func (x *GapLink) Reset() {
 	*x = GapLink{}
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +4078,7 @@ func (x *GapLink) String() string {
 func (*GapLink) ProtoMessage() {}
 
 func (x *GapLink) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +4091,7 @@ func (x *GapLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapLink.ProtoReflect.Descriptor instead.
 func (*GapLink) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GapLink) GetLink() string {
@@ -3950,7 +4139,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4151,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4164,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Event) GetTimeUnixNs() int64 {
@@ -4037,7 +4226,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4049,7 +4238,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4062,7 +4251,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ServicesResponse) GetId() uint64 {
@@ -4154,7 +4343,7 @@ type StoreGet struct {
 
 func (x *StoreGet) Reset() {
 	*x = StoreGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4355,7 @@ func (x *StoreGet) String() string {
 func (*StoreGet) ProtoMessage() {}
 
 func (x *StoreGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4368,7 @@ func (x *StoreGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGet.ProtoReflect.Descriptor instead.
 func (*StoreGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *StoreGet) GetLink() string {
@@ -4208,7 +4397,7 @@ type StorePut struct {
 
 func (x *StorePut) Reset() {
 	*x = StorePut{}
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4220,7 +4409,7 @@ func (x *StorePut) String() string {
 func (*StorePut) ProtoMessage() {}
 
 func (x *StorePut) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4233,7 +4422,7 @@ func (x *StorePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorePut.ProtoReflect.Descriptor instead.
 func (*StorePut) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *StorePut) GetLink() string {
@@ -4265,7 +4454,7 @@ type GatewayGet struct {
 
 func (x *GatewayGet) Reset() {
 	*x = GatewayGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4466,7 @@ func (x *GatewayGet) String() string {
 func (*GatewayGet) ProtoMessage() {}
 
 func (x *GatewayGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4479,7 @@ func (x *GatewayGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayGet.ProtoReflect.Descriptor instead.
 func (*GatewayGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
 }
 
 type SecretGet struct {
@@ -4304,7 +4493,7 @@ type SecretGet struct {
 
 func (x *SecretGet) Reset() {
 	*x = SecretGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4505,7 @@ func (x *SecretGet) String() string {
 func (*SecretGet) ProtoMessage() {}
 
 func (x *SecretGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4518,7 @@ func (x *SecretGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretGet.ProtoReflect.Descriptor instead.
 func (*SecretGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SecretGet) GetLink() string {
@@ -4364,7 +4553,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4376,7 +4565,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4389,7 +4578,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ServicesRequest) GetId() uint64 {
@@ -4495,7 +4684,7 @@ type StoreGot struct {
 
 func (x *StoreGot) Reset() {
 	*x = StoreGot{}
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4507,7 +4696,7 @@ func (x *StoreGot) String() string {
 func (*StoreGot) ProtoMessage() {}
 
 func (x *StoreGot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4520,7 +4709,7 @@ func (x *StoreGot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGot.ProtoReflect.Descriptor instead.
 func (*StoreGot) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StoreGot) GetValue() []byte {
@@ -4538,7 +4727,7 @@ type StoreDone struct {
 
 func (x *StoreDone) Reset() {
 	*x = StoreDone{}
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4550,7 +4739,7 @@ func (x *StoreDone) String() string {
 func (*StoreDone) ProtoMessage() {}
 
 func (x *StoreDone) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4563,7 +4752,7 @@ func (x *StoreDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreDone.ProtoReflect.Descriptor instead.
 func (*StoreDone) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{62}
 }
 
 type Gateway struct {
@@ -4576,7 +4765,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4777,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4790,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Gateway) GetName() string {
@@ -4627,7 +4816,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_driver_v1_driver_proto_msgTypes[61]
+	mi := &file_driver_v1_driver_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4828,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[61]
+	mi := &file_driver_v1_driver_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4841,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{61}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Secret) GetValue() []byte {
@@ -4820,7 +5009,20 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\aquality\x18\x03 \x01(\x0e2\x1c.fieldloom.driver.v1.QualityR\aquality\x12 \n" +
 	"\ftime_unix_ns\x18\x04 \x01(\x03R\n" +
 	"timeUnixNs\x120\n" +
-	"\x05fault\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05fault\"\x82\x01\n" +
+	"\x05fault\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05fault\"Q\n" +
+	"\rValuesRequest\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\rR\x05first\"\\\n" +
+	"\x0eValuesResponse\x126\n" +
+	"\x06values\x18\x01 \x03(\v2\x1e.fieldloom.driver.v1.LastValueR\x06values\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\rR\x04next\"\xbb\x01\n" +
+	"\tLastValue\x128\n" +
+	"\x06sample\x18\x01 \x01(\v2 .fieldloom.driver.v1.PointSampleR\x06sample\x12\"\n" +
+	"\rsince_unix_ns\x18\x02 \x01(\x03R\vsinceUnixNs\x12.\n" +
+	"\x04good\x18\x03 \x01(\v2\x1a.fieldloom.driver.v1.ValueR\x04good\x12 \n" +
+	"\fgood_unix_ns\x18\x04 \x01(\x03R\n" +
+	"goodUnixNs\"\x82\x01\n" +
 	"\fWriteRequest\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
@@ -5020,13 +5222,14 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\fCONDITION_UP\x10\x02\x12\x16\n" +
 	"\x12CONDITION_DEGRADED\x10\x03\x12\x12\n" +
 	"\x0eCONDITION_DOWN\x10\x04\x12\x15\n" +
-	"\x11CONDITION_STOPPED\x10\x052\xd4\b\n" +
+	"\x11CONDITION_STOPPED\x10\x052\xa7\t\n" +
 	"\rDriverService\x12W\n" +
 	"\bDescribe\x12$.fieldloom.driver.v1.DescribeRequest\x1a%.fieldloom.driver.v1.DescribeResponse\x12W\n" +
 	"\bValidate\x12$.fieldloom.driver.v1.ValidateRequest\x1a%.fieldloom.driver.v1.ValidateResponse\x12N\n" +
 	"\x05Apply\x12!.fieldloom.driver.v1.ApplyRequest\x1a\".fieldloom.driver.v1.ApplyResponse\x12Q\n" +
 	"\x06Status\x12\".fieldloom.driver.v1.StatusRequest\x1a#.fieldloom.driver.v1.StatusResponse\x12K\n" +
-	"\x04Read\x12 .fieldloom.driver.v1.ReadRequest\x1a!.fieldloom.driver.v1.ReadResponse\x12N\n" +
+	"\x04Read\x12 .fieldloom.driver.v1.ReadRequest\x1a!.fieldloom.driver.v1.ReadResponse\x12Q\n" +
+	"\x06Values\x12\".fieldloom.driver.v1.ValuesRequest\x1a#.fieldloom.driver.v1.ValuesResponse\x12N\n" +
 	"\x05Write\x12!.fieldloom.driver.v1.WriteRequest\x1a\".fieldloom.driver.v1.WriteResponse\x12Q\n" +
 	"\x06Browse\x12\".fieldloom.driver.v1.BrowseRequest\x1a#.fieldloom.driver.v1.BrowseResponse\x12N\n" +
 	"\x05Drain\x12!.fieldloom.driver.v1.DrainRequest\x1a\".fieldloom.driver.v1.DrainResponse\x12W\n" +
@@ -5049,7 +5252,7 @@ func file_driver_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_driver_v1_driver_proto_goTypes = []any{
 	(Code)(0),                // 0: fieldloom.driver.v1.Code
 	(Quality)(0),             // 1: fieldloom.driver.v1.Quality
@@ -5080,44 +5283,47 @@ var file_driver_v1_driver_proto_goTypes = []any{
 	(*ReadRequest)(nil),      // 26: fieldloom.driver.v1.ReadRequest
 	(*ReadResponse)(nil),     // 27: fieldloom.driver.v1.ReadResponse
 	(*PointSample)(nil),      // 28: fieldloom.driver.v1.PointSample
-	(*WriteRequest)(nil),     // 29: fieldloom.driver.v1.WriteRequest
-	(*WriteResponse)(nil),    // 30: fieldloom.driver.v1.WriteResponse
-	(*BrowseRequest)(nil),    // 31: fieldloom.driver.v1.BrowseRequest
-	(*BrowseResponse)(nil),   // 32: fieldloom.driver.v1.BrowseResponse
-	(*BrowseEntry)(nil),      // 33: fieldloom.driver.v1.BrowseEntry
-	(*DrainRequest)(nil),     // 34: fieldloom.driver.v1.DrainRequest
-	(*DrainResponse)(nil),    // 35: fieldloom.driver.v1.DrainResponse
-	(*ActivateRequest)(nil),  // 36: fieldloom.driver.v1.ActivateRequest
-	(*ActivateResponse)(nil), // 37: fieldloom.driver.v1.ActivateResponse
-	(*CheckRequest)(nil),     // 38: fieldloom.driver.v1.CheckRequest
-	(*CheckResponse)(nil),    // 39: fieldloom.driver.v1.CheckResponse
-	(*SetLogRequest)(nil),    // 40: fieldloom.driver.v1.SetLogRequest
-	(*SetLogResponse)(nil),   // 41: fieldloom.driver.v1.SetLogResponse
-	(*AttachRequest)(nil),    // 42: fieldloom.driver.v1.AttachRequest
-	(*Hello)(nil),            // 43: fieldloom.driver.v1.Hello
-	(*Credit)(nil),           // 44: fieldloom.driver.v1.Credit
-	(*Ack)(nil),              // 45: fieldloom.driver.v1.Ack
-	(*Heartbeat)(nil),        // 46: fieldloom.driver.v1.Heartbeat
-	(*AttachResponse)(nil),   // 47: fieldloom.driver.v1.AttachResponse
-	(*Frames)(nil),           // 48: fieldloom.driver.v1.Frames
-	(*Welcome)(nil),          // 49: fieldloom.driver.v1.Welcome
-	(*Frame)(nil),            // 50: fieldloom.driver.v1.Frame
-	(*Batch)(nil),            // 51: fieldloom.driver.v1.Batch
-	(*Block)(nil),            // 52: fieldloom.driver.v1.Block
-	(*Exception)(nil),        // 53: fieldloom.driver.v1.Exception
-	(*Gap)(nil),              // 54: fieldloom.driver.v1.Gap
-	(*GapLink)(nil),          // 55: fieldloom.driver.v1.GapLink
-	(*Event)(nil),            // 56: fieldloom.driver.v1.Event
-	(*ServicesResponse)(nil), // 57: fieldloom.driver.v1.ServicesResponse
-	(*StoreGet)(nil),         // 58: fieldloom.driver.v1.StoreGet
-	(*StorePut)(nil),         // 59: fieldloom.driver.v1.StorePut
-	(*GatewayGet)(nil),       // 60: fieldloom.driver.v1.GatewayGet
-	(*SecretGet)(nil),        // 61: fieldloom.driver.v1.SecretGet
-	(*ServicesRequest)(nil),  // 62: fieldloom.driver.v1.ServicesRequest
-	(*StoreGot)(nil),         // 63: fieldloom.driver.v1.StoreGot
-	(*StoreDone)(nil),        // 64: fieldloom.driver.v1.StoreDone
-	(*Gateway)(nil),          // 65: fieldloom.driver.v1.Gateway
-	(*Secret)(nil),           // 66: fieldloom.driver.v1.Secret
+	(*ValuesRequest)(nil),    // 29: fieldloom.driver.v1.ValuesRequest
+	(*ValuesResponse)(nil),   // 30: fieldloom.driver.v1.ValuesResponse
+	(*LastValue)(nil),        // 31: fieldloom.driver.v1.LastValue
+	(*WriteRequest)(nil),     // 32: fieldloom.driver.v1.WriteRequest
+	(*WriteResponse)(nil),    // 33: fieldloom.driver.v1.WriteResponse
+	(*BrowseRequest)(nil),    // 34: fieldloom.driver.v1.BrowseRequest
+	(*BrowseResponse)(nil),   // 35: fieldloom.driver.v1.BrowseResponse
+	(*BrowseEntry)(nil),      // 36: fieldloom.driver.v1.BrowseEntry
+	(*DrainRequest)(nil),     // 37: fieldloom.driver.v1.DrainRequest
+	(*DrainResponse)(nil),    // 38: fieldloom.driver.v1.DrainResponse
+	(*ActivateRequest)(nil),  // 39: fieldloom.driver.v1.ActivateRequest
+	(*ActivateResponse)(nil), // 40: fieldloom.driver.v1.ActivateResponse
+	(*CheckRequest)(nil),     // 41: fieldloom.driver.v1.CheckRequest
+	(*CheckResponse)(nil),    // 42: fieldloom.driver.v1.CheckResponse
+	(*SetLogRequest)(nil),    // 43: fieldloom.driver.v1.SetLogRequest
+	(*SetLogResponse)(nil),   // 44: fieldloom.driver.v1.SetLogResponse
+	(*AttachRequest)(nil),    // 45: fieldloom.driver.v1.AttachRequest
+	(*Hello)(nil),            // 46: fieldloom.driver.v1.Hello
+	(*Credit)(nil),           // 47: fieldloom.driver.v1.Credit
+	(*Ack)(nil),              // 48: fieldloom.driver.v1.Ack
+	(*Heartbeat)(nil),        // 49: fieldloom.driver.v1.Heartbeat
+	(*AttachResponse)(nil),   // 50: fieldloom.driver.v1.AttachResponse
+	(*Frames)(nil),           // 51: fieldloom.driver.v1.Frames
+	(*Welcome)(nil),          // 52: fieldloom.driver.v1.Welcome
+	(*Frame)(nil),            // 53: fieldloom.driver.v1.Frame
+	(*Batch)(nil),            // 54: fieldloom.driver.v1.Batch
+	(*Block)(nil),            // 55: fieldloom.driver.v1.Block
+	(*Exception)(nil),        // 56: fieldloom.driver.v1.Exception
+	(*Gap)(nil),              // 57: fieldloom.driver.v1.Gap
+	(*GapLink)(nil),          // 58: fieldloom.driver.v1.GapLink
+	(*Event)(nil),            // 59: fieldloom.driver.v1.Event
+	(*ServicesResponse)(nil), // 60: fieldloom.driver.v1.ServicesResponse
+	(*StoreGet)(nil),         // 61: fieldloom.driver.v1.StoreGet
+	(*StorePut)(nil),         // 62: fieldloom.driver.v1.StorePut
+	(*GatewayGet)(nil),       // 63: fieldloom.driver.v1.GatewayGet
+	(*SecretGet)(nil),        // 64: fieldloom.driver.v1.SecretGet
+	(*ServicesRequest)(nil),  // 65: fieldloom.driver.v1.ServicesRequest
+	(*StoreGot)(nil),         // 66: fieldloom.driver.v1.StoreGot
+	(*StoreDone)(nil),        // 67: fieldloom.driver.v1.StoreDone
+	(*Gateway)(nil),          // 68: fieldloom.driver.v1.Gateway
+	(*Secret)(nil),           // 69: fieldloom.driver.v1.Secret
 }
 var file_driver_v1_driver_proto_depIdxs = []int32{
 	0,  // 0: fieldloom.driver.v1.Fault.code:type_name -> fieldloom.driver.v1.Code
@@ -5143,72 +5349,77 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	6,  // 20: fieldloom.driver.v1.PointSample.value:type_name -> fieldloom.driver.v1.Value
 	1,  // 21: fieldloom.driver.v1.PointSample.quality:type_name -> fieldloom.driver.v1.Quality
 	5,  // 22: fieldloom.driver.v1.PointSample.fault:type_name -> fieldloom.driver.v1.Fault
-	6,  // 23: fieldloom.driver.v1.WriteRequest.value:type_name -> fieldloom.driver.v1.Value
-	33, // 24: fieldloom.driver.v1.BrowseResponse.entries:type_name -> fieldloom.driver.v1.BrowseEntry
-	2,  // 25: fieldloom.driver.v1.BrowseEntry.kind:type_name -> fieldloom.driver.v1.Kind
-	43, // 26: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
-	45, // 27: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
-	46, // 28: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	44, // 29: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
-	44, // 30: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
-	23, // 31: fieldloom.driver.v1.Heartbeat.ring:type_name -> fieldloom.driver.v1.RingStatus
-	49, // 32: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
-	50, // 33: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	56, // 34: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
-	46, // 35: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	48, // 36: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
-	50, // 37: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
-	51, // 38: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
-	54, // 39: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
-	52, // 40: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
-	2,  // 41: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
-	53, // 42: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
-	1,  // 43: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 44: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
-	5,  // 45: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	55, // 46: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
-	4,  // 47: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 48: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	58, // 49: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	59, // 50: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	60, // 51: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	61, // 52: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
-	5,  // 53: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	63, // 54: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	64, // 55: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	65, // 56: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	66, // 57: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
-	7,  // 58: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 59: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 60: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 61: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	26, // 62: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	29, // 63: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	31, // 64: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	34, // 65: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	36, // 66: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	38, // 67: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
-	40, // 68: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
-	42, // 69: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	62, // 70: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 71: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 72: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 73: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 74: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	27, // 75: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	30, // 76: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	32, // 77: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	35, // 78: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	37, // 79: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	39, // 80: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
-	41, // 81: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
-	47, // 82: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	57, // 83: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	71, // [71:84] is the sub-list for method output_type
-	58, // [58:71] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	31, // 23: fieldloom.driver.v1.ValuesResponse.values:type_name -> fieldloom.driver.v1.LastValue
+	28, // 24: fieldloom.driver.v1.LastValue.sample:type_name -> fieldloom.driver.v1.PointSample
+	6,  // 25: fieldloom.driver.v1.LastValue.good:type_name -> fieldloom.driver.v1.Value
+	6,  // 26: fieldloom.driver.v1.WriteRequest.value:type_name -> fieldloom.driver.v1.Value
+	36, // 27: fieldloom.driver.v1.BrowseResponse.entries:type_name -> fieldloom.driver.v1.BrowseEntry
+	2,  // 28: fieldloom.driver.v1.BrowseEntry.kind:type_name -> fieldloom.driver.v1.Kind
+	46, // 29: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
+	48, // 30: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
+	49, // 31: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	47, // 32: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
+	47, // 33: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
+	23, // 34: fieldloom.driver.v1.Heartbeat.ring:type_name -> fieldloom.driver.v1.RingStatus
+	52, // 35: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
+	53, // 36: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
+	59, // 37: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	49, // 38: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	51, // 39: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
+	53, // 40: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
+	54, // 41: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
+	57, // 42: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
+	55, // 43: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
+	2,  // 44: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
+	56, // 45: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
+	1,  // 46: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 47: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
+	5,  // 48: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
+	58, // 49: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
+	4,  // 50: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 51: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	61, // 52: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	62, // 53: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	63, // 54: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	64, // 55: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
+	5,  // 56: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	66, // 57: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	67, // 58: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	68, // 59: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	69, // 60: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
+	7,  // 61: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 62: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 63: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 64: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	26, // 65: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	29, // 66: fieldloom.driver.v1.DriverService.Values:input_type -> fieldloom.driver.v1.ValuesRequest
+	32, // 67: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	34, // 68: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	37, // 69: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	39, // 70: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	41, // 71: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
+	43, // 72: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
+	45, // 73: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	65, // 74: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 75: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 76: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 77: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 78: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	27, // 79: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	30, // 80: fieldloom.driver.v1.DriverService.Values:output_type -> fieldloom.driver.v1.ValuesResponse
+	33, // 81: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	35, // 82: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	38, // 83: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	40, // 84: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	42, // 85: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
+	44, // 86: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
+	50, // 87: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	60, // 88: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	75, // [75:89] is the sub-list for method output_type
+	61, // [61:75] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
@@ -5225,44 +5436,44 @@ func file_driver_v1_driver_proto_init() {
 		(*Value_Bytes)(nil),
 	}
 	file_driver_v1_driver_proto_msgTypes[6].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[37].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[40].OneofWrappers = []any{
 		(*AttachRequest_Hello)(nil),
 		(*AttachRequest_Ack)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[42].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[45].OneofWrappers = []any{
 		(*AttachResponse_Welcome)(nil),
 		(*AttachResponse_Frame)(nil),
 		(*AttachResponse_Event)(nil),
 		(*AttachResponse_Heartbeat)(nil),
 		(*AttachResponse_Frames)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[45].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[48].OneofWrappers = []any{
 		(*Frame_Batch)(nil),
 		(*Frame_Gap)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[52].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[55].OneofWrappers = []any{
 		(*ServicesResponse_StoreGet)(nil),
 		(*ServicesResponse_StorePut)(nil),
 		(*ServicesResponse_GatewayGet)(nil),
 		(*ServicesResponse_SecretGet)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[54].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[60].OneofWrappers = []any{
 		(*ServicesRequest_Fault)(nil),
 		(*ServicesRequest_StoreGot)(nil),
 		(*ServicesRequest_StoreDone)(nil),
 		(*ServicesRequest_Gateway)(nil),
 		(*ServicesRequest_Secret)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[58].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[61].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_v1_driver_proto_rawDesc), len(file_driver_v1_driver_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   62,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,7 @@ const (
 	DriverService_Apply_FullMethodName    = "/fieldloom.driver.v1.DriverService/Apply"
 	DriverService_Status_FullMethodName   = "/fieldloom.driver.v1.DriverService/Status"
 	DriverService_Read_FullMethodName     = "/fieldloom.driver.v1.DriverService/Read"
+	DriverService_Values_FullMethodName   = "/fieldloom.driver.v1.DriverService/Values"
 	DriverService_Write_FullMethodName    = "/fieldloom.driver.v1.DriverService/Write"
 	DriverService_Browse_FullMethodName   = "/fieldloom.driver.v1.DriverService/Browse"
 	DriverService_Drain_FullMethodName    = "/fieldloom.driver.v1.DriverService/Drain"
@@ -63,6 +64,9 @@ type DriverServiceClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Read reads points of one device, fresh from the device.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// Values answers the last values of a device's points, as the driver knows them: it does
+	// not ask the device. The core calls it of a driver with the ability "values" only.
+	Values(ctx context.Context, in *ValuesRequest, opts ...grpc.CallOption) (*ValuesResponse, error)
 	// Write writes one point and answers when the device has acknowledged it. It is
 	// never repeated by anyone.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
@@ -141,6 +145,16 @@ func (c *driverServiceClient) Read(ctx context.Context, in *ReadRequest, opts ..
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReadResponse)
 	err := c.cc.Invoke(ctx, DriverService_Read_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverServiceClient) Values(ctx context.Context, in *ValuesRequest, opts ...grpc.CallOption) (*ValuesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValuesResponse)
+	err := c.cc.Invoke(ctx, DriverService_Values_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +266,9 @@ type DriverServiceServer interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Read reads points of one device, fresh from the device.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
+	// Values answers the last values of a device's points, as the driver knows them: it does
+	// not ask the device. The core calls it of a driver with the ability "values" only.
+	Values(context.Context, *ValuesRequest) (*ValuesResponse, error)
 	// Write writes one point and answers when the device has acknowledged it. It is
 	// never repeated by anyone.
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
@@ -300,6 +317,9 @@ func (UnimplementedDriverServiceServer) Status(context.Context, *StatusRequest) 
 }
 func (UnimplementedDriverServiceServer) Read(context.Context, *ReadRequest) (*ReadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedDriverServiceServer) Values(context.Context, *ValuesRequest) (*ValuesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Values not implemented")
 }
 func (UnimplementedDriverServiceServer) Write(context.Context, *WriteRequest) (*WriteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Write not implemented")
@@ -432,6 +452,24 @@ func _DriverService_Read_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DriverServiceServer).Read(ctx, req.(*ReadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriverService_Values_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValuesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).Values(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_Values_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).Values(ctx, req.(*ValuesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -584,6 +622,10 @@ var DriverService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Read",
 			Handler:    _DriverService_Read_Handler,
+		},
+		{
+			MethodName: "Values",
+			Handler:    _DriverService_Values_Handler,
 		},
 		{
 			MethodName: "Write",
