@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -44,6 +45,7 @@ type words struct {
 	Check      checkWord      `cmd:"" help:"Validate the whole configuration; connect to nothing."`
 	Status     statusWord     `cmd:"" help:"Drivers, links, devices: state, since when, why, counters, rates."`
 	Read       readWord       `cmd:"" help:"Read points, fresh from their devices."`
+	Values     valuesWord     `cmd:"" help:"The last value of every point, its age, and since when it is unchanged."`
 	Write      writeWord      `cmd:"" help:"Write a point; acknowledged by the device, or the fault."`
 	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
 	Offline    offlineWord    `cmd:"" help:"Take links, devices or a driver off line, until they are brought back."`
@@ -55,6 +57,8 @@ type words struct {
 	Completion completionWord `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionWord    `cmd:"" help:"Print the version."`
 	Names      namesWord      `cmd:"" name:"__names" hidden:""`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // A screen is where a command prints.
@@ -77,7 +81,7 @@ func run(args []string, out, errs *os.File) int {
 	left := -1
 	parser := kong.Must(&w, kong.Name("fieldloom"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Writers(out, errs), kong.Exit(func(code int) { left = code }))
+		kong.Writers(out, errs), kong.Vars{"version": versionLine()}, kong.Exit(func(code int) { left = code }))
 	if len(args) > 0 && args[0] == "help" {
 		args = append(slices.Clone(args[1:]), "--help")
 	}
@@ -182,14 +186,11 @@ type versionWord struct {
 
 // Run prints the version.
 func (w *versionWord) Run(s *screen) error {
-	info, _ := debug.ReadBuildInfo()
-	goVersion := ""
-	if info != nil {
-		goVersion = info.GoVersion
-	}
 	if w.JSON {
-		return printJSON(s.out, map[string]string{"version": version(), "go": goVersion})
+		return printJSON(s.out, map[string]string{"version": version(), "go": runtime.Version()})
 	}
-	_, err := fmt.Fprintf(s.out, "fieldloom %s (%s)\n", version(), goVersion)
+	_, err := fmt.Fprintln(s.out, versionLine())
 	return err
 }
+
+func versionLine() string { return fmt.Sprintf("fieldloom %s (%s)", version(), runtime.Version()) }

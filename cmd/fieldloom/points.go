@@ -60,6 +60,39 @@ func printSample(s *screen, sample *client.Sample, asJSON bool) error {
 	return err
 }
 
+type valuesWord struct {
+	Patterns []string `arg:"" optional:"" name:"pattern" help:"LINK/DEVICE/POINT with * ? [a-z] in it; LINK and LINK/DEVICE are all below them. Default: everything."`
+	remote
+	JSON bool `help:"One line of JSON a point."`
+}
+
+// Help has the examples.
+func (*valuesWord) Help() string {
+	return `Shows the last value of every point with its age, without asking the devices: also of a point whose deadband has sent nothing for long,
+and of a device that only sends by itself. A point that is bad has its fault, and the last good value where one is known.
+
+  fieldloom values
+  fieldloom values 'line1/*/voltage'
+  fieldloom values line1/m1 --json | jq -r '[.point, .value, .time] | @tsv'`
+}
+
+// Run shows.
+func (w *valuesWord) Run(ctx context.Context, s *screen) error {
+	c, err := w.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var to io.Writer = newLineWriter(s)
+	if w.JSON {
+		to = s.out
+	}
+	return c.Values(ctx, w.Patterns, func(lines []byte) error {
+		_, err := to.Write(lines)
+		return err
+	})
+}
+
 type writeWord struct {
 	Point string `arg:"" help:"LINK/DEVICE/POINT."`
 	Value string `arg:"" help:"true, false, a number, or a text; in double quotes it is always a text."`

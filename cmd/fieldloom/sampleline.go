@@ -50,7 +50,7 @@ func (w *lineWriter) append(dst []byte, l *client.Line) []byte {
 	if len(l.Fault) > 0 {
 		dst = appendClean(append(dst, "  "...), l.Fault)
 	}
-	if l.Last != nil {
+	if l.Last != nil && len(l.Time) > 0 {
 		dst = append(append(dst, "  "...), lastText(l, w.now())...)
 	}
 	return dst
@@ -66,6 +66,9 @@ func (w *lineWriter) appendQuality(dst, quality []byte) []byte {
 // appendTime appends a time in local time, to the millisecond.
 func (w *lineWriter) appendTime(dst, at []byte) []byte {
 	n := len(w.second)
+	if len(at) == 0 {
+		return append(dst, "-                      "...) // as wide as a time
+	}
 	if len(at) < n+len(".000Z") || at[n] != '.' {
 		return appendClean(dst, at) // the gateway writes none such
 	}

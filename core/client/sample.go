@@ -27,7 +27,7 @@ type Sample struct {
 	Quality             driver.Quality
 	Time                time.Time
 	Fault               *Fault    // nil when good
-	Last                *Last     // set: it is the last value of its point, and not one of a stream
+	Last                *Last     // set: it is the last value of its point, and not one of a stream; its time is zero where none is known
 	Stored              time.Time // zero: it was not read from what is stored
 	Position            Position
 }
@@ -88,7 +88,9 @@ func (e *Encoder) Append(dst []byte, s *Sample) []byte {
 	dst = appendText(append(dst, e.names...), s.Point)
 	dst = s.Value.AppendJSON(append(dst, `,"value":`...))
 	dst = append(append(append(dst, `,"quality":"`...), s.Quality.String()...), '"')
-	dst = e.time.append(dst, `,"time":"`, s.Time)
+	if s.Last == nil || !s.Time.IsZero() {
+		dst = e.time.append(dst, `,"time":"`, s.Time)
+	}
 	if s.Fault != nil && s.Quality != driver.Good {
 		dst = appendText(append(dst, `,"fault":`...), s.Fault.String())
 	}

@@ -41,6 +41,7 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Sample, er
 
 const (
 	samplesPath = "/v1/samples"
+	valuesPath  = "/v1/values"
 	// PositionHeader is the header of a stream of samples with the position that it begins
 	// after.
 	PositionHeader = "Fieldloom-Position"
@@ -51,14 +52,25 @@ const (
 // position after which another call goes on, with an error or without; zero where the
 // stream never began.
 func (c *Client) Lines(ctx context.Context, o WatchOptions, take func(lines []byte) error) (Position, error) {
+	return c.lines(ctx, samplesPath, o.query(), o.After, o.Replay || o.For > 0, take)
+}
+
+// Values passes the last value of each point that matches one of the patterns to take, as
+// Lines does; all of them without a pattern.
+func (c *Client) Values(ctx context.Context, patterns []string, take func(lines []byte) error) error {
+	_, err := c.lines(ctx, valuesPath, url.Values{"pattern": patterns}, Position{}, true, take)
+	return err
+}
+
+// lines passes the lines of an answer on; mayEnd says that its end is no error.
+func (c *Client) lines(ctx context.Context, path string, query url.Values, at Position, mayEnd bool, take func(lines []byte) error) (Position, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answer, err := c.send(ctx, http.MethodGet, samplesPath, o.query(), nil)
+	answer, err := c.send(ctx, http.MethodGet, path, query, nil)
 	if err != nil {
-		return o.After, err
+		return at, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	at := o.After
 	if begin, err := ParsePosition(answer.Header.Get(PositionHeader)); err == nil && !begin.IsZero() {
 		at = begin
 	}
@@ -77,7 +89,7 @@ func (c *Client) Lines(ctx context.Context, o WatchOptions, take func(lines []by
 			held += n
 		}
 		if err != nil {
-			return at, endOf(ctx, err, o.Replay || o.For > 0)
+			return at, endOf(ctx, err, mayEnd)
 		}
 		if buffer, err = roomFor(buffer, held); err != nil {
 			return at, err

@@ -78,6 +78,9 @@ func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, er
 // readPart fills the places of p in samples.
 func (g *gateway) readPart(ctx context.Context, p *part, samples []client.Sample) {
 	read, err := g.readDevice(ctx, p)
+	if driver.CodeOf(err) == driver.Unsupported && g.readLast(ctx, p, samples) {
+		return
+	}
 	if err != nil {
 		p.fail(samples, err)
 		return

@@ -99,6 +99,7 @@ type gateway struct {
 	logs      *driverLogs
 	drivers   *supervise.Supervisor
 	watchers  atomic.Int32 // streams of samples being sent
+	stored    storedValues
 	rates     rates
 
 	stop        context.CancelFunc // ends Run; set by it
@@ -159,6 +160,7 @@ func open(o Options) (g *gateway, err error) {
 			return nil, err
 		}
 	}
+	g.stored.spool, g.stored.catalog = g.spool, g.catalog
 	return g, g.openDrivers()
 }
 
@@ -245,6 +247,7 @@ func (g *gateway) close() error {
 	if g.drivers != nil {
 		endDrivers(func() { g.drivers.Close(!g.stopDrivers.Load()) }, g.spool, g.o.Log)
 	}
+	g.stored.close()
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}

@@ -32,11 +32,18 @@ func (g *gateway) Watch(ctx context.Context, o client.WatchOptions, to api.Sink)
 	if err := w.begin(&o); err != nil {
 		return err
 	}
-	limited := ctx // ends the stream, once it is up to date
+	if o.Last {
+		if err := g.sendValues(ctx, o.Patterns, to); err != nil {
+			return err
+		}
+	}
+	now := o.After.IsZero() && o.Since.IsZero() // it is to see what happens from now on
+	limited := ctx                              // ends the stream, once it is up to date
 	for {
 		if err := w.readAll(ctx); err != nil {
 			return err
 		}
+		w.live = now
 		if err := to.Flush(); err != nil || o.Replay {
 			return err
 		}
@@ -84,7 +91,6 @@ func (w *watch) begin(o *client.WatchOptions) error {
 	case !o.Since.IsZero() || o.Replay:
 		w.startAt(w.spool.Seek(o.Since))
 	default:
-		w.live = true
 		w.startAt(end)
 	}
 	return nil

@@ -27,6 +27,9 @@ type Gateway interface {
 	Status(ctx context.Context) (*client.Status, error)
 	Points(patterns []string) ([]client.Point, error)
 	Read(ctx context.Context, points []string) ([]client.Sample, error)
+	// Values sends the last value of each point that matches one of the patterns, as
+	// samples with Last set, and flushes the sink. An error before Begin is the caller's.
+	Values(ctx context.Context, patterns []string, to Sink) error
 	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
 	Reload(ctx context.Context) (client.ConfigStatus, error)
 	// Watch sends samples to the sink until ctx is done, the sink fails, or what was
@@ -63,6 +66,7 @@ func Handler(gw Gateway) http.Handler {
 	s.registerQueries(a)
 	s.registerCommands(a)
 	s.registerSamples(a)
+	s.registerValues(a)
 	s.registerPackages(a)
 	s.registerDrivers(a)
 	s.registerFollowing(a)

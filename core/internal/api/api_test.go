@@ -58,6 +58,20 @@ func (f *fake) Reload(context.Context) (client.ConfigStatus, error) {
 	return client.ConfigStatus{Dir: "/etc/plant", Revision: 3, Loaded: epoch}, f.err
 }
 
+func (f *fake) Values(_ context.Context, patterns []string, to api.Sink) error {
+	f.asked.Patterns = patterns
+	if f.err != nil {
+		return f.err
+	}
+	to.Begin(client.Position{})
+	for i := range f.samples {
+		if err := to.Sample(&f.samples[i]); err != nil {
+			return err
+		}
+	}
+	return to.Flush()
+}
+
 func (f *fake) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) (err error) {
 	defer func() { f.ended <- err }()
 	f.asked = o

@@ -49,18 +49,42 @@ func (s *service) registerSamples(a huma.API) {
 		if err := checkPatterns(in.Pattern); err != nil {
 			return nil, err
 		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) { s.stream(hctx, o) }}, nil
+		return sampleStream(func(ctx context.Context, to Sink) error { return s.gw.Watch(ctx, o, to) }), nil
 	})
 }
 
-// stream sends samples until the watcher goes or has all that it asked for. Where it ends
+type valuesInput struct {
+	Pattern []string `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
+}
+
+func (s *service) registerValues(a huma.API) {
+	op := operation(http.MethodGet, "/v1/values", "values", "The last value of each point, one a line, without asking the devices",
+		http.StatusBadRequest, http.StatusNotFound)
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "The last values, in the order of the configuration. Each has \"last\"; one of which nothing is known has no time.",
+		Content:     map[string]*huma.MediaType{lines: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Sample](), true, "Sample")}},
+	}}
+	huma.Register(a, op, func(_ context.Context, in *valuesInput) (*huma.StreamResponse, error) {
+		if err := checkPatterns(in.Pattern); err != nil {
+			return nil, err
+		}
+		return sampleStream(func(ctx context.Context, to Sink) error { return s.gw.Values(ctx, in.Pattern, to) }), nil
+	})
+}
+
+// sampleStream answers the samples that send sends.
+func sampleStream(send func(ctx context.Context, to Sink) error) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hctx huma.Context) { streamSamples(hctx, send) }}
+}
+
+// streamSamples sends samples until the watcher goes or has all that it asked for. Where it ends
 // before that it is cut off, so that a watcher can tell: the header is out, and an error
 // has nowhere else to go.
-func (s *service) stream(hctx huma.Context, o client.WatchOptions) {
+func streamSamples(hctx huma.Context, send func(ctx context.Context, to Sink) error) {
 	_, w := humago.Unwrap(hctx)
 	hctx.SetHeader("Content-Type", lines)
 	sink := &lineSink{w: w, control: http.NewResponseController(w), buffer: make([]byte, 0, sinkBytes+sinkBytes/8), dirty: true}
-	err := s.gw.Watch(hctx.Context(), o, sink)
+	err := send(hctx.Context(), sink)
 	if err != nil && !sink.begun && len(sink.buffer) == 0 && hctx.Context().Err() == nil {
 		writeProblem(w, err)
 		return
@@ -85,7 +109,9 @@ type lineSink struct {
 
 // Begin implements Sink.
 func (l *lineSink) Begin(after client.Position) {
-	l.w.Header().Set(client.PositionHeader, after.String())
+	if !after.IsZero() {
+		l.w.Header().Set(client.PositionHeader, after.String())
+	}
 	l.w.WriteHeader(http.StatusOK)
 	l.begun = true
 }
