@@ -177,6 +177,9 @@ func (r *demoRun) show(ctx context.Context) error {
 	var mu sync.Mutex // guards the tally
 	watch := func(ctx context.Context) error {
 		for sample, err := range c.Watch(ctx, client.WatchOptions{Since: r.began}) {
+			if ctx.Err() != nil {
+				return nil
+			}
 			if err != nil {
 				return err
 			}
