@@ -2,6 +2,8 @@ package pack
 
 import (
 	"archive/tar"
+	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -99,15 +101,32 @@ func archiveFile(root *os.Root, name string, mode fs.FileMode, to *tar.Writer) e
 
 // Unpack reads an archive into the directory into, which must be there, empty and
 // private: nothing in it is trusted before Open checked it. It takes plain files and
-// directories only, below into, each once, within the limits of a package.
+// directories only, below into, each once, within the limits of a package, and of the sizes
+// that the manifest says. Before the manifest there may be little.
 func Unpack(r io.Reader, into string) error {
-	if err := unpack(r, into); err != nil {
+	return wrapUnpack(unpack(r, into, func([]byte, []byte) error { return nil }))
+}
+
+// Unpack is the function Unpack, and unpacks nothing large of a package that Open refuses by
+// its signature.
+func (o Opener) Unpack(r io.Reader, into string) error {
+	return wrapUnpack(unpack(r, into, o.vouched))
+}
+
+func wrapUnpack(err error) error {
+	if err != nil {
 		return fmt.Errorf("unpack an archive: %w", err)
 	}
 	return nil
 }
 
-func unpack(r io.Reader, into string) error {
+// vouched checks the signature of a manifest; signature is nil where there is none.
+func (o Opener) vouched(text, signature []byte) error {
+	_, err := o.vouch(&Package{text: text, signature: signature, Unsigned: signature == nil})
+	return err
+}
+
+func unpack(r io.Reader, into string, vouched func(text, signature []byte) error) error {
 	root, err := os.OpenRoot(into)
 	if err != nil {
 		return bare(err)
@@ -119,7 +138,7 @@ func unpack(r io.Reader, into string) error {
 	}
 	// Headers and padding are small beside the files; a bomb ends here.
 	from := &bounded{r: zip, left: maxTotal + maxManifest + (2*maxFiles)<<10}
-	u := &unpacker{root: root, tar: tar.NewReader(from), left: maxTotal}
+	u := &unpacker{root: root, tar: tar.NewReader(from), left: maxTotal, vouched: vouched, early: make(map[string]int64)}
 	for {
 		err := u.next()
 		if errors.Is(err, io.EOF) {
@@ -131,6 +150,9 @@ func unpack(r io.Reader, into string) error {
 	}
 	if u.files == 0 {
 		return errors.New("has no files")
+	}
+	if u.fault != nil || u.manifest == nil {
+		return cmp.Or(u.fault, fmt.Errorf("%s: is not there", ManifestName))
 	}
 	from.left = min(from.left, maxPadding)
 	_, err = io.Copy(io.Discard, from) // the check sum stands at the end
@@ -177,11 +199,24 @@ type badEntry struct{ name, text string }
 
 func (e *badEntry) Error() string { return quote(e.name) + " " + e.text }
 
+// maxEarly bounds the files before the manifest: whoever lays an archive out by hand may
+// have a licence there.
+const maxEarly = 1 << 20
+
 type unpacker struct {
-	root  *os.Root
-	tar   *tar.Reader
-	left  int64 // bytes
-	files int
+	root    *os.Root
+	tar     *tar.Reader
+	left    int64 // bytes
+	files   int
+	vouched func(text, signature []byte) error
+
+	early     map[string]int64 // files before the manifest, and their sizes
+	earlySize int64
+	manifest  *Manifest // nil: it has not come yet
+	text      []byte    // of the manifest; nil: it has not come yet
+	fault     error     // of the manifest
+	signature []byte    // nil: it has not come yet
+	checked   bool      // vouched said yes
 }
 
 func (u *unpacker) next() error {
@@ -209,7 +244,92 @@ func (u *unpacker) next() error {
 		return &badEntry{h.Name, fmt.Sprintf("has %d bytes: that is more than a package may have", h.Size)}
 	}
 	u.left -= h.Size
-	return u.file(h, name)
+	switch name {
+	case ManifestName:
+		return u.takeManifest(h)
+	case SignatureName:
+		return u.takeSignature(h)
+	}
+	if err := u.expected(h.Name, name, h.Size); err != nil {
+		return err
+	}
+	return u.file(h, name, u.tar)
+}
+
+// takeManifest reads the manifest, which says what else there is.
+func (u *unpacker) takeManifest(h *tar.Header) (err error) {
+	if u.text != nil {
+		return &badEntry{h.Name, "stands in the archive twice"}
+	}
+	if u.text, err = u.small(h, maxManifest); err != nil {
+		return err
+	}
+	if u.manifest, u.fault = ParseManifest(u.text); u.fault != nil {
+		return nil // told when the next file comes, or the end
+	}
+	for name, size := range u.early {
+		if err := u.listed(name, name, size); err != nil {
+			return err
+		}
+	}
+	return u.file(h, ManifestName, bytes.NewReader(u.text))
+}
+
+func (u *unpacker) takeSignature(h *tar.Header) error {
+	if u.signature != nil {
+		return &badEntry{h.Name, "stands in the archive twice"}
+	}
+	text, err := u.small(h, maxSignature)
+	if err != nil {
+		return err
+	}
+	u.signature = text
+	return u.file(h, SignatureName, bytes.NewReader(text))
+}
+
+// small reads an entry of limited size.
+func (u *unpacker) small(h *tar.Header, limit int64) ([]byte, error) {
+	if h.Size > limit {
+		return nil, &badEntry{h.Name, fmt.Sprintf("is larger than %d bytes", limit)}
+	}
+	text, err := io.ReadAll(u.tar)
+	if err == nil && text == nil {
+		text = []byte{}
+	}
+	return text, err
+}
+
+// expected tells whether a file is one that the manifest lists, or a small one before it.
+func (u *unpacker) expected(original, name string, size int64) error {
+	if u.fault != nil {
+		return u.fault
+	}
+	if u.manifest == nil {
+		if u.earlySize += size; u.earlySize > maxEarly {
+			return fmt.Errorf("%s: does not come before files of more than %d bytes: pack it with `fieldloom driver pack --archive`, or put the manifest first", ManifestName, maxEarly)
+		}
+		u.early[name] = size
+		return nil
+	}
+	if err := u.listed(original, name, size); err != nil {
+		return err
+	}
+	if u.checked {
+		return nil
+	}
+	u.checked = true
+	return u.vouched(u.text, u.signature)
+}
+
+func (u *unpacker) listed(original, name string, size int64) error {
+	f, ok := u.manifest.Files[name]
+	if !ok {
+		return fmt.Errorf("%s: is not in the manifest", plain(name))
+	}
+	if f.Size != size {
+		return &badEntry{original, fmt.Sprintf("has %d bytes, and the manifest says %d", size, f.Size)}
+	}
+	return nil
 }
 
 func (u *unpacker) directory(original, name string) error {
@@ -229,7 +349,7 @@ func (u *unpacker) unplaced(name string, err error) error {
 	return &badEntry{name, fmt.Sprintf("cannot be unpacked: %v", bare(err))}
 }
 
-func (u *unpacker) file(h *tar.Header, name string) error {
+func (u *unpacker) file(h *tar.Header, name string, from io.Reader) error {
 	if dir := filepath.Dir(name); dir != "." {
 		if err := u.root.MkdirAll(dir, 0o755); err != nil {
 			return u.unplaced(h.Name, err)
@@ -246,6 +366,6 @@ func (u *unpacker) file(h *tar.Header, name string) error {
 	if err != nil {
 		return u.unplaced(h.Name, err)
 	}
-	_, err = io.Copy(f, u.tar)
+	_, err = io.Copy(f, from)
 	return errors.Join(err, f.Chmod(mode), f.Close())
 }

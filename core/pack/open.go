@@ -120,7 +120,7 @@ func (o Opener) OpenArchive(path string) (*Package, error) {
 		return fail(bare(err))
 	}
 	defer os.RemoveAll(dir)
-	if err := unpack(f, dir); err != nil {
+	if err := unpack(f, dir, o.vouched); err != nil {
 		return fail(err)
 	}
 	p, err := o.open(dir)
@@ -159,18 +159,9 @@ func (o Opener) manifest(root *os.File) (p *Package, err error) {
 	if p.Unsigned = errors.Is(err, fs.ErrNotExist); err != nil && !p.Unsigned {
 		return nil, err
 	}
-	if p.Unsigned && o.Signed {
-		return nil, fmt.Errorf("%s: is not there, and only signed packages are taken: sign it with `fieldloom driver sign`%w", SignatureName, silent{ErrUnsigned})
-	}
-	var by *trusted
-	if !p.Unsigned {
-		k, s, err := o.Trust.verify(p.text, p.signature)
-		if err != nil {
-			return nil, err
-		}
-		by = k
-		p.KeyID = keyID(k.public.ID())
-		p.Signer = Signer{Key: k.public.String(), ID: p.KeyID, Comment: k.comment, Signed: s.TrustedComment}
+	by, err := o.vouch(p)
+	if err != nil {
+		return nil, err
 	}
 	if p.Manifest, err = ParseManifest(p.text); err != nil {
 		return nil, err
@@ -179,6 +170,23 @@ func (o Opener) manifest(root *os.File) (p *Package, err error) {
 		err = by.permits(p.Manifest.Name)
 	}
 	return p, err
+}
+
+// vouch finds who signed a manifest; nil: nobody did, and nobody has to.
+func (o Opener) vouch(p *Package) (*trusted, error) {
+	if p.Unsigned {
+		if o.Signed {
+			return nil, fmt.Errorf("%s: is not there, and only signed packages are taken: sign it with `fieldloom driver sign`%w", SignatureName, silent{ErrUnsigned})
+		}
+		return nil, nil
+	}
+	k, s, err := o.Trust.verify(p.text, p.signature)
+	if err != nil {
+		return nil, err
+	}
+	p.KeyID = keyID(k.public.ID())
+	p.Signer = Signer{Key: k.public.String(), ID: p.KeyID, Comment: k.comment, Signed: s.TrustedComment}
+	return k, nil
 }
 
 // readSmall reads a whole file of limited size.

@@ -1,8 +1,13 @@
 package pack_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,5 +161,65 @@ func TestArchiveAndBack(t *testing.T) {
 	}
 	if _, err := pack.Open(into, by.trust(t, "acme")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A small archive does not unpack to much before it is found to be none.
+func TestSmallArchiveOfMuch(t *testing.T) {
+	zeros := make([]byte, 8<<20)
+	archive := func(files ...string) *bytes.Buffer {
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		w := tar.NewWriter(zip)
+		for _, name := range files {
+			body := zeros
+			if text, found := strings.CutPrefix(name, "manifest.json="); found {
+				name, body = "manifest.json", []byte(text)
+			}
+			if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(body)), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Close(), zip.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return &b
+	}
+	sum := strings.Repeat("0", 64)
+	listing := func(size int) string {
+		return fmt.Sprintf(`manifest.json={"name":"d","version":"1","kind":"driver","serial":1,"api":{"min":1,"max":1},"platforms":{"linux/amd64":"a"},`+
+			`"files":{"a":{"sha256":%q,"size":%d,"mode":"0755"}}}`, sum, size)
+	}
+	for name, c := range map[string]struct {
+		text *bytes.Buffer
+		want string
+	}{
+		"no manifest":             {archive("a", "b", "c"), "does not come before"},
+		"a manifest behind":       {archive("a", listing(8<<20)), "does not come before"},
+		"what is not listed":      {archive(listing(8<<20), "b"), "b: is not in the manifest"},
+		"more than is listed":     {archive(listing(5), "a"), "the manifest says 5"},
+		"a manifest that is none": {archive("manifest.json={}", "a"), "manifest.json:1:1"},
+		"what nobody signed":      {archive(listing(8<<20), "a"), "only signed packages are taken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			into := t.TempDir()
+			err := pack.Opener{Signed: true}.Unpack(c.text, into)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			total := int64(0)
+			_ = filepath.WalkDir(into, func(_ string, e fs.DirEntry, err error) error {
+				if info, infoErr := e.Info(); err == nil && infoErr == nil && !e.IsDir() {
+					total += info.Size()
+				}
+				return nil
+			})
+			if total > 1<<20 {
+				t.Errorf("%d bytes were unpacked", total)
+			}
+		})
 	}
 }

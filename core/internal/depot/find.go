@@ -82,7 +82,7 @@ func (d *Depot) read(dir, name string, mark fingerprint) *candidate {
 }
 
 func (d *Depot) openPackage(path string) (*pack.Package, error) {
-	o := pack.Opener{Trust: d.trust.keys, Private: d.o.Private, Signed: d.policy != AllowDev}
+	o := d.opener()
 	open := o.Open
 	if strings.HasSuffix(path, pack.ArchiveSuffix) {
 		open = o.OpenArchive
@@ -91,10 +91,20 @@ func (d *Depot) openPackage(path string) (*pack.Package, error) {
 	if err != nil && d.policy != AllowDev && p == nil && errors.Is(err, pack.ErrUnsigned) {
 		err = fmt.Errorf("%w%w", err, silent{errPolicy})
 	}
+	return p, d.explain(err)
+}
+
+// opener opens packages by the present trust and policy. The caller holds scanning.
+func (d *Depot) opener() pack.Opener {
+	return pack.Opener{Trust: d.trust.keys, Private: d.o.Private, Signed: d.policy != AllowDev}
+}
+
+// explain adds to the error of an opener that there is no trust file. The caller holds scanning.
+func (d *Depot) explain(err error) error {
 	if err != nil && d.trust.keys == nil && d.trust.fault != "" {
-		return nil, fmt.Errorf("%w (%s)", err, d.trust.fault)
+		return fmt.Errorf("%w (%s)", err, d.trust.fault)
 	}
-	return p, err
+	return err
 }
 
 // imageOf makes an image of a verified package that fits this gateway.

@@ -33,12 +33,23 @@ func (d *Depot) Install(path string) (Entry, error) {
 		return Entry{}, fmt.Errorf("install package %s: %w", name, err)
 	}
 	defer f.Close()
-	return d.install(name, func(into string) error { return pack.Unpack(f, into) })
+	return d.install(name, func(into string) error { return d.unpack(f, into) })
 }
 
 // InstallArchive is Install of an archive that is read from r.
 func (d *Depot) InstallArchive(r io.Reader) (Entry, error) {
-	return d.install("archive", func(into string) error { return pack.Unpack(r, into) })
+	return d.install("archive", func(into string) error { return d.unpack(r, into) })
+}
+
+// unpack unpacks nothing large of what is refused by its signature.
+func (d *Depot) unpack(r io.Reader, into string) error {
+	d.scanning.Lock()
+	o := d.opener()
+	d.scanning.Unlock()
+	err := o.Unpack(r, into)
+	d.scanning.Lock()
+	defer d.scanning.Unlock()
+	return d.explain(err)
 }
 
 // copyPackage copies what the manifest lists, with the care that is taken of archives.
