@@ -113,9 +113,18 @@ func TestSchemasThatNeverEnd(t *testing.T) {
 		fmt.Fprintf(&twice, `"a%d":{"properties":{"x":{"$ref":"#/$defs/a%d"}},"allOf":[{"$ref":"#/$defs/a%d"}]},`, i, i+1, i+1)
 	}
 	twice.WriteString(`"a60":true}}`)
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, `"%dx{900}":true,`, i)
+	}
 	for name, tc := range map[string]struct{ schema, want string }{
 		"twice":     {twice.String(), "more than 100000 schemas"},
 		"deep":      {strings.Repeat(`{"not":`, 9000) + "true" + strings.Repeat("}", 9000), "nested more than 64 deep"},
+		"pattern":   {`{"properties":{"url":{"pattern":"^x|([a-z]{20}){20}$"}}}`, ""},
+		"large":     {`{"properties":{"url":{"pattern":"(((([a-z]{9}){9}){9}[0-9]{9}){1000})"}}}`, "wrong JSON Schema"},
+		"steps":     {`{"properties":{"url":{"pattern":"^(abcdef){1000}$"}}}`, "more than 2000 steps"},
+		"many":      {`{"patternProperties":{` + many.String() + `"x":true}}`, "more than 50000 steps"},
+		"long":      {`{"description":"` + strings.Repeat("x", 1<<20) + `"}`, "more than 1048576 bytes"},
 		"recursive": {`{"type":"object","additionalProperties":{"anyOf":[{"$ref":"#"},{"type":"string"}]}}`, ""},
 	} {
 		c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("links: {l: {driver: d, url: x, more: {a: {b: c}}}}\n")})

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
+	"regexp/syntax"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -15,6 +17,11 @@ import (
 const (
 	maxNested   = 64      // as of the schemas in a manifest
 	maxUnfolded = 100_000 // schemas, with each that is referred to where it is referred to
+	maxSchema   = 1 << 20 // bytes, as of the manifest
+	// A regular expression is a program: ten letters are a thousand times what stands before
+	// them. maxPattern is how many steps one may have, and maxPatterns all of a schema.
+	maxPattern  = 2_000
+	maxPatterns = 50_000
 )
 
 // noLoader keeps a schema from reading files or the network.
@@ -29,6 +36,9 @@ func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, nil
 	}
+	if len(raw) > maxSchema {
+		return nil, fmt.Errorf("it has more than %d bytes", maxSchema)
+	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
@@ -40,6 +50,8 @@ func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})
+	left := patterns(maxPatterns)
+	c.UseRegexpEngine(left.compile)
 	if err := c.AddResource(url, doc); err != nil {
 		return nil, err
 	}
@@ -51,6 +63,38 @@ func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
 		return nil, fmt.Errorf("it is more than %d schemas, one within the other by $ref", maxUnfolded)
 	}
 	return s, nil
+}
+
+// patterns is how many steps the regular expressions of a schema may still have.
+type patterns int
+
+// compile makes a regular expression that is not too large.
+func (p *patterns) compile(text string) (jsonschema.Regexp, error) {
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	n := steps(tree)
+	if n > maxPattern {
+		return nil, fmt.Errorf("the regular expression %.60q has more than %d steps", text, maxPattern)
+	}
+	if *p -= patterns(n); *p < 0 {
+		return nil, fmt.Errorf("its regular expressions have more than %d steps", maxPatterns)
+	}
+	return regexp.Compile(text)
+}
+
+// steps is about how many instructions a regular expression becomes; no more than just
+// beyond maxPattern.
+func steps(tree *syntax.Regexp) int {
+	n := 1 + len(tree.Rune)/2
+	for _, sub := range tree.Sub {
+		n = min(n+steps(sub), maxPattern+1)
+	}
+	if tree.Op == syntax.OpRepeat {
+		n *= max(tree.Min, tree.Max, 1)
+	}
+	return min(n, maxPattern+1)
 }
 
 // nested tells whether a document is nested too deep.
