@@ -102,6 +102,9 @@ func driverGrid(st *client.Status, now time.Time) *grid {
 		if u := d.Upgrade; u != nil {
 			g.add(yellow, "", "", "", "", "", "", "", "", "", "", fmt.Sprintf("upgrade to %s for %s, %d of %d links: %s", u.Version, ago(u.Since, now), u.Done, u.Of, u.Text))
 		}
+		if d.Refused > 0 {
+			g.add(yellow, "", "", "", "", "", "", "", "", "", "", fmt.Sprintf("%d frames and events refused, the last: %s", d.Refused, d.Refusal))
+		}
 		for _, line := range d.Stderr {
 			if d.State != "active" {
 				g.add(stateColour(d.State), "", "", "", "", "", "", "", "", "", "", "| "+line)

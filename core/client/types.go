@@ -70,6 +70,8 @@ type Driver struct {
 	Frames    uint64    `json:"frames" doc:"Frames stored since the gateway started"`
 	Bytes     uint64    `json:"bytes"`
 	Gaps      uint64    `json:"gaps" doc:"Losses recorded since the gateway started"`
+	Refused   uint64    `json:"refused,omitempty" doc:"Frames and events that it sent and that were not its to send"`
+	Refusal   string    `json:"refusal,omitempty" doc:"Why the last was refused"`
 	Samples   uint64    `json:"samples"`
 	Dropped   uint64    `json:"dropped" doc:"Samples lost because the ring was full"`
 	Slowed    uint64    `json:"slowed" doc:"Polls not made because the ring was full"`

@@ -62,6 +62,15 @@ func (blk *Block) Check() error {
 	return nil
 }
 
+// Len is the number of samples of a block that Check found right.
+func (blk *Block) Len() int {
+	n := 0
+	for i := 1; i < len(blk.Runs); i += 2 {
+		n += int(blk.Runs[i])
+	}
+	return n
+}
+
 // runs counts the samples that the runs tell of.
 func (blk *Block) runs() (count uint64, err error) {
 	if len(blk.Runs)%2 != 0 {

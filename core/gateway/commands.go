@@ -13,6 +13,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
 const (
@@ -103,10 +104,29 @@ func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample
 	if err != nil {
 		return nil, err
 	}
-	if len(read) != len(p.points) {
-		return nil, driver.Errorf(driver.Internal, "driver %s answered %d samples to a read of %d points", p.link.Driver, len(read), len(p.points))
+	if err := checkAnswer(read, p); err != nil {
+		return nil, fmt.Errorf("driver %s: %w", p.link.Driver, err)
 	}
 	return read, nil
+}
+
+// checkAnswer tells whether an answer is of the points that were asked for, in their order.
+// What has a time that cannot be is not Good.
+func checkAnswer(read []engine.NamedSample, p *part) error {
+	if len(read) != len(p.points) {
+		return driver.Errorf(driver.Internal, "it answered %d samples to a read of %d points", len(read), len(p.points))
+	}
+	now := time.Now()
+	for i := range read {
+		s := &read[i]
+		if s.Point != p.points[i] {
+			return driver.Errorf(driver.Internal, "it answered with point %.64q to a read of %q", s.Point, p.points[i])
+		}
+		if s.Quality == driver.Good && !s.Time.IsZero() && !supervise.Timely(s.Time, now) {
+			s.Quality, s.Fault = driver.Uncertain, driver.Errorf(driver.BadValue, "its time is %v: that cannot be", s.Time.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
 }
 
 func (p *part) fail(samples []client.Sample, err error) {

@@ -54,7 +54,8 @@ func (g *gateway) openDrivers() (err error) {
 	g.drivers = supervise.New(supervise.Options{
 		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
-		Detach: g.detaches,
+		Detach:  g.detaches,
+		Handles: func(kind string) plugin.Handles { return g.catalog.Handles(kind) },
 	})
 	return nil
 }

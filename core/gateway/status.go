@@ -23,7 +23,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
 		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults()), Offline: chosen.offlineList()}
-	known := make(map[string]*engine.LinkStatus)
+	known := make(map[driverLink]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
 	for i := range list {
@@ -37,11 +37,11 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 			continue
 		}
 		for j := range d.Engine.Links {
-			known[d.Engine.Links[j].Name] = &d.Engine.Links[j]
+			known[driverLink{d.Kind, d.Engine.Links[j].Name}] = &d.Engine.Links[j]
 		}
 	}
 	for _, l := range g.inForce.Load().Links {
-		ls := linkStatus(l, known[l.Name], drivers[l.Driver])
+		ls := linkStatus(l, known[driverLink{l.Driver, l.Name}], drivers[l.Driver])
 		if d := drivers[l.Driver]; d != nil {
 			ls.Unanswered, ls.Uncounted = unanswered(d.LateLink[l.Name], time.Now())
 		}
@@ -51,6 +51,9 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	g.rates.fill(s, time.Now())
 	return s, nil
 }
+
+// driverLink is a link as its driver knows it: no other speaks for it.
+type driverLink struct{ driver, link string }
 
 func (g *gateway) spoolStatus() client.SpoolStatus {
 	st := g.spool.Stats()
@@ -64,7 +67,7 @@ func (g *gateway) spoolStatus() client.SpoolStatus {
 
 func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
-		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps,
+		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps, Refused: d.Refused, Refusal: d.Refusal,
 		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
 	_, s.Uncounted = unanswered(d.Late, time.Now())
 	if d.Engine != nil {

@@ -110,6 +110,9 @@ func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit
 	if err != nil {
 		return nil, err
 	}
+	if n := len(r.GetEntries()); limit > 0 && n > limit {
+		return nil, driver.Errorf(driver.Protocol, "the driver answered %d entries, %d were asked for at most", n, limit)
+	}
 	entries := make([]driver.Entry, len(r.GetEntries()))
 	for i, e := range r.GetEntries() {
 		entries[i] = driver.Entry{

@@ -12,16 +12,21 @@ import (
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
-// maxFrameSamples bounds the samples of one frame. Null samples cost no bytes, so
-// a few bytes could otherwise claim any number of them.
+// maxFrameSamples bounds the samples of one frame.
 const maxFrameSamples = 1 << 20
 
 // A field of two bytes can become a struct of hundreds, so messages from a driver are
 // counted before they are decoded: the limits are of the fields at each depth.
 
-// frameLimits are of a frame: itself, its blocks, and what is in the blocks (every
-// text and every exception is a field; a column of numbers is one).
-func frameLimits() []int { return []int{16, 1 << 14, 1 << 17} }
+// A frame has at most so many blocks, and so many parts in all of them: every text and
+// every exception is a part; a column of numbers is one.
+const (
+	maxBlocks = 1 << 14
+	maxParts  = 1 << 17
+)
+
+// frameLimits are of a frame: itself, its blocks, and what is in the blocks.
+func frameLimits() []int { return []int{16, maxBlocks, maxParts} }
 
 // answerLimits are of any other message: its entries, and what is in them.
 func answerLimits() []int { return []int{1 << 17, 1 << 19} }
@@ -177,7 +182,7 @@ func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err 
 	}
 	switch content := wire.Content.(type) {
 	case *driverv1.Frame_Batch:
-		if b, err = batchFromWire(content.Batch); err == nil {
+		if b, err = batchFromWire(content.Batch, len(frame)); err == nil {
 			b.Patient = wire.Patient
 		}
 	case *driverv1.Frame_Gap:
@@ -194,7 +199,8 @@ func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err 
 	return wire.Sequence, b, g, nil
 }
 
-func batchFromWire(wire *driverv1.Batch) (*engine.Batch, error) {
+// batchFromWire decodes the batch of a frame of so many bytes.
+func batchFromWire(wire *driverv1.Batch, size int) (*engine.Batch, error) {
 	b := &engine.Batch{Blocks: make([]engine.Block, len(wire.GetBlocks()))}
 	for i, block := range wire.GetBlocks() {
 		b.Blocks[i] = blockFromWire(block)
@@ -202,16 +208,35 @@ func batchFromWire(wire *driverv1.Batch) (*engine.Batch, error) {
 	if err := b.Check(); err != nil {
 		return nil, err
 	}
-	samples := uint64(0)
+	samples, nulls := uint64(0), uint64(0)
 	for i := range b.Blocks {
 		for j := 1; j < len(b.Blocks[i].Runs); j += 2 {
 			samples += uint64(b.Blocks[i].Runs[j])
+			if b.Blocks[i].Kind == driver.KindNull {
+				nulls += uint64(b.Blocks[i].Runs[j])
+			}
 		}
 	}
-	if samples > maxFrameSamples {
-		return nil, fmt.Errorf("%d samples: at most %d are taken", samples, maxFrameSamples)
+	if err := checkCounts(samples, nulls, uint64(size)); err != nil {
+		return nil, err
 	}
 	return b, nil
+}
+
+// spareNulls is how many nulls a frame may have beside one for each of its bytes: a device
+// whose poll failed is one run of nulls, and a batch of package engine has 1,000 samples at most.
+const spareNulls = 1000
+
+// checkCounts bounds the samples of a frame. Without it a few bytes could claim any number
+// of nulls, and everybody who watches would walk them.
+func checkCounts(samples, nulls, size uint64) error {
+	switch {
+	case samples > maxFrameSamples:
+		return fmt.Errorf("it has %d samples: at most %d are taken", samples, maxFrameSamples)
+	case nulls > spareNulls+size:
+		return fmt.Errorf("it claims %d nulls in %d bytes: at most %d and one for each byte are taken", nulls, size, spareNulls)
+	}
+	return nil
 }
 
 func blockFromWire(wire *driverv1.Block) engine.Block {

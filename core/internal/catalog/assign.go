@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -31,7 +32,7 @@ func (c *Catalog) States(cfg *config.Config, revision uint64) (map[string]*engin
 			Devices: make([]engine.Device, len(l.Devices)),
 		}
 		for i, d := range l.Devices {
-			first, err := a.handles(device{l.Name, d.Name}, d.Table)
+			first, err := a.handles(device{l.Name, d.Name}, l.Driver, d.Table)
 			if err != nil {
 				return nil, fmt.Errorf("catalog: device %s/%s: %w", l.Name, d.Name, err)
 			}
@@ -57,6 +58,8 @@ type assignment struct {
 	hashes  map[*engine.Table]hashes
 	strings map[hash][]byte // records to store
 	changed []int           // blocks to store
+	moved   []int           // blocks whose owner is to be stored
+	now     time.Time
 }
 
 type blockKey struct {
@@ -72,6 +75,7 @@ func newAssignment(old *view) *assignment {
 		known:   make(map[blockKey]int, len(old.blocks)),
 		hashes:  map[*engine.Table]hashes{},
 		strings: map[hash][]byte{},
+		now:     time.Now(),
 	}
 	for i := range a.view.blocks {
 		b := &a.view.blocks[i]
@@ -83,8 +87,9 @@ func newAssignment(old *view) *assignment {
 	return a
 }
 
-// handles returns the first handle of a device's block; 0 where it has no points.
-func (a *assignment) handles(d device, t *engine.Table) (uint32, error) {
+// handles returns the first handle of a device's block, which is the driver's from now on;
+// 0 where it has no points.
+func (a *assignment) handles(d device, driver string, t *engine.Table) (uint32, error) {
 	if t == nil || len(t.Points) == 0 {
 		return 0, nil
 	}
@@ -109,6 +114,7 @@ func (a *assignment) handles(d device, t *engine.Table) (uint32, error) {
 		a.changed = append(a.changed, i)
 	}
 	b.configured = true
+	a.own(i, driver)
 	return b.first, nil
 }
 
@@ -140,7 +146,7 @@ func (a *assignment) table(t *engine.Table) hashes {
 
 // store writes what is new in one transaction.
 func (a *assignment) store(db Store) error {
-	if len(a.changed) == 0 {
+	if len(a.changed) == 0 && len(a.moved) == 0 {
 		return nil
 	}
 	return db.Update(func(tx *bolt.Tx) error {
@@ -156,7 +162,7 @@ func (a *assignment) store(db Store) error {
 				return err
 			}
 		}
-		return nil
+		return a.storeOwners(root)
 	})
 }
 

@@ -19,6 +19,7 @@ var (
 	rootBucket    = []byte("catalog")
 	blocksBucket  = []byte("blocks")  // first handle, big-endian -> block record
 	stringsBucket = []byte("strings") // hash -> names or units
+	ownersBucket  = []byte("owners")  // first handle, big-endian -> driver
 )
 
 // A Store is the database that a catalog is kept in; *bbolt.DB is one.
@@ -60,11 +61,12 @@ func load(db Store) (*Catalog, *view, error) {
 		if err != nil {
 			return err
 		}
-		if _, err = root.CreateBucketIfNotExists(blocksBucket); err != nil {
-			return err
+		for _, name := range [][]byte{blocksBucket, stringsBucket, ownersBucket} {
+			if _, err = root.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
 		}
-		_, err = root.CreateBucketIfNotExists(stringsBucket)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalog: create buckets: %w", err)
@@ -86,6 +88,7 @@ type view struct {
 	tables  map[hash]*table
 	units   map[hash][]string
 	current map[device]int // the index of the block that a device has
+	owned   map[string]*Handles
 }
 
 type device struct{ link, name string }
@@ -98,6 +101,8 @@ type block struct {
 	namesHash  hash
 	unitsHash  hash
 	configured bool // by the newest configuration
+	owner      string
+	former     *former // nil: none, as far as this gateway knows
 }
 
 // A table is the points of blocks, and the same sorted by name.
@@ -138,7 +143,7 @@ func (v *view) next() uint64 {
 func (v *view) load(tx *bolt.Tx) error {
 	root := tx.Bucket(rootBucket)
 	v.tables, v.units = map[hash]*table{}, map[hash][]string{}
-	return root.Bucket(blocksBucket).ForEach(func(key, record []byte) error {
+	err := root.Bucket(blocksBucket).ForEach(func(key, record []byte) error {
 		if len(key) != 4 {
 			return fmt.Errorf("block with a key of %d bytes", len(key))
 		}
@@ -154,6 +159,10 @@ func (v *view) load(tx *bolt.Tx) error {
 		v.blocks = append(v.blocks, *b)
 		return nil
 	})
+	if err == nil {
+		v.loadOwners(root)
+	}
+	return err
 }
 
 func (v *view) decode(stored *bolt.Bucket, record []byte) (*block, error) {
@@ -203,6 +212,7 @@ func (v *view) index() {
 			v.current[b.device] = i
 		}
 	}
+	v.indexOwners()
 }
 
 // find returns the block that a handle is in, or nil.

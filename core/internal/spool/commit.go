@@ -149,6 +149,19 @@ func (s *Spool) Gather() {
 	}
 }
 
+// laterLimit is how long Later leaves what was appended to whoever commits before.
+const laterLimit = 10 * time.Millisecond
+
+// Later is Commit for a caller that calls it too often: the committer commits the queue,
+// within 10 ms.
+func (s *Spool) Later() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue.items) > 0 && !s.armed {
+		s.arm(laterLimit)
+	}
+}
+
 // arm has the committer look after a time; mu is held.
 func (s *Spool) arm(after time.Duration) {
 	s.armed = true

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -35,15 +36,28 @@ func (t *tracker) forget(s *engine.State) {
 
 type place struct{ link, device string }
 
-// note logs e, unless it tells of a link that another process holds, or of a device
-// that there is not.
-func (p *pool) note(from *intake, e engine.Event) {
+// eventsEnd is how long after a change of the configuration events of what is not
+// configured any more may be on their way.
+const eventsEnd = 10 * time.Second
+
+// note logs e, unless it tells of a link that another process holds. It is true where e
+// tells of a link or a device that the driver does not have, and has not had just now.
+func (p *pool) note(from *intake, e engine.Event) (foreign bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ln := p.links[e.Link]; ln != nil && ln.holder != nil && &ln.holder.intake == from {
-		ln.tell(e)
-		p.tracker.note(e, p)
+	ln := p.links[e.Link]
+	known := ln != nil
+	if known && ln.holder != nil && &ln.holder.intake == from {
+		if known = p.knows(place{e.Link, e.Device}); known {
+			ln.tell(e)
+			p.tracker.note(e, p)
+		}
 	}
+	if known {
+		return false
+	}
+	l := p.lifeOf(from)
+	return l != nil && l.applied != nil && l.applied == p.desired.State && time.Since(l.appliedAt) > eventsEnd
 }
 
 // knows tells whether a device is in the desired state.
@@ -55,8 +69,8 @@ func (p *pool) knows(at place) bool {
 	return ln != nil && ln.device(at.device) >= 0
 }
 
-// note logs e: trouble and its end for people to see, the rest for debugging. The
-// driver may be out of its mind: it is not believed in what would take memory.
+// note logs e, of a link or device that there is: trouble and its end for people to see,
+// the rest for debugging.
 func (t *tracker) note(e engine.Event, p *pool) {
 	at := place{e.Link, e.Device}
 	before, was := t.unwell[at]
@@ -75,8 +89,6 @@ func (t *tracker) note(e engine.Event, p *pool) {
 		return
 	}
 	switch {
-	case unwell && !was && !p.knows(at):
-		return
 	case unwell && t.unwell == nil:
 		t.unwell = map[place]engine.Condition{at: e.Condition}
 	case unwell:

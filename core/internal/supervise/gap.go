@@ -149,6 +149,17 @@ func (l *loss) due(state *engine.State, now time.Time, pushes map[place]struct{}
 // tally counts what a driver brought since the gateway started.
 type tally struct {
 	frames, bytes, gaps atomic.Uint64
+	refused             atomic.Uint64 // frames and events
+	refusal             atomic.Pointer[string]
+}
+
+// noteRefusal counts what was refused. Why is nil where the death of the process says it.
+func (t *tally) noteRefusal(why error) {
+	t.refused.Add(1)
+	if why != nil {
+		text := why.Error()
+		t.refusal.Store(&text)
+	}
 }
 
 // gapLog writes the gateway's own gap records: frames of the driver "", numbered

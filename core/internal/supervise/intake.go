@@ -30,11 +30,13 @@ type intake struct {
 	heard    atomic.Int64  // when the last sign of life came, since began: a step of the wall clock is no silence
 	busy     atomic.Int64  // since when, since began, a frame is with the spool: silence is the core's own fault; 0: none is
 	last     atomic.Uint64 // the highest sequence that came
+	floor    atomic.Uint64 // what the process knows to have been taken: its gaps are of what follows
 	lastAt   atomic.Int64  // Unix nanoseconds of its arrival
 	progress atomic.Uint64 // of the last heartbeat
 	grown    atomic.Bool   // progress was seen to grow: a driver of another make need not tell it
 	stalled  atomic.Int32  // heartbeats without progress
 	moved    chan struct{} // last or stored has grown
+	offences offences
 
 	counters counted // has a lock of its own
 
@@ -76,13 +78,23 @@ func (i *intake) startOver() {
 func (i *intake) hear() { i.heard.Store(int64(time.Since(i.began))) }
 
 // Frame takes one frame from the stream to the spool. While the spool is full it
-// blocks, and with it the stream: credit then stops the driver.
+// blocks, and with it the stream: credit then stops the driver. It does too while others
+// have not had their share.
 func (i *intake) Frame(seq uint64, frame []byte) {
+	if i.offences.isConvicted() {
+		return // neither stored nor acknowledged: a gap tells of it when the process is dead
+	}
 	now := time.Now()
 	i.take()
 	defer i.taken()
+	frame, found := i.inspect(seq, frame, now)
+	if frame == nil {
+		return
+	}
+	i.pace(frameCost + len(frame) + sampleCost*int(found.Samples))
 	i.endLosses(now)
-	i.findHole(seq, frame, now)
+	i.findHole(seq, found, now)
+	i.floor.Store(seq)
 	p := i.pool
 	p.frames.Add(1)
 	p.bytes.Add(uint64(len(frame)))
@@ -115,10 +127,13 @@ func (i *intake) came(frame []byte, at time.Time) {
 func (i *intake) Flush(patient bool) {
 	i.take()
 	defer i.taken()
-	if patient {
+	switch {
+	case patient:
 		i.pool.s.o.Spool.Gather()
-	} else {
+	case i.pool.commits.pass():
 		i.pool.s.o.Spool.Commit()
+	default:
+		i.pool.s.o.Spool.Later()
 	}
 }
 
@@ -159,12 +174,9 @@ func (i *intake) endLosses(now time.Time) {
 
 // findHole writes a gap record for sequences that were left out, unless the frame
 // is the driver's own gap and tells of them.
-func (i *intake) findHole(seq uint64, frame []byte, now time.Time) {
+func (i *intake) findHole(seq uint64, found plugin.Contents, now time.Time) {
 	last := i.last.Load()
-	if seq <= last+1 {
-		return
-	}
-	if _, _, g, err := plugin.DecodeFrame(frame); err == nil && g != nil && g.FirstSeq <= last+1 && g.LastSeq >= seq-1 {
+	if seq <= last || seq-last == 1 || found.First != 0 && found.First <= last+1 && found.Last >= seq-1 {
 		return
 	}
 	p := i.pool
@@ -173,6 +185,7 @@ func (i *intake) findHole(seq uint64, frame []byte, now time.Time) {
 	}
 	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
 	p.gaps.Add(1)
+	i.offend(fmt.Errorf("frames %d to %d never came", last+1, seq-1))
 }
 
 // ack runs in the spool's goroutine and does not block.
@@ -265,9 +278,16 @@ func (i *intake) Heartbeat(progress uint64) {
 // Event logs a change of a link's or device's condition, if it is this process that
 // holds the link.
 func (i *intake) Event(e engine.Event) {
-	i.hear()
+	if i.offences.isConvicted() {
+		return
+	}
+	i.take()
+	defer i.taken()
+	i.pace(eventCost)
 	i.notePushes(e)
-	i.pool.note(i, e)
+	if foreign := i.pool.note(i, e); foreign {
+		i.refuseEvent(e)
+	}
 }
 
 const (

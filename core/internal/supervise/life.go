@@ -63,10 +63,11 @@ type life struct {
 
 	recording bool // the first attempt to write the record is in hand
 
-	holds   int // links; see link.give
-	applied *engine.State
-	has     map[string]bool // the links of the state that it accepted last
-	refused string          // why it refused the state that it was given last
+	holds     int // links; see link.give
+	applied   *engine.State
+	appliedAt time.Time
+	has       map[string]bool // the links of the state that it accepted last
+	refused   string          // why it refused the state that it was given last
 
 	attachment Attachment  // nil: not attached
 	broken     Attachment  // to be closed before the next
@@ -139,7 +140,7 @@ func (l *life) apply() {
 			l.kill(fmt.Errorf("apply revision %d: %w", want.Revision, err))
 			return
 		}
-		l.applied = want
+		l.applied, l.appliedAt = want, time.Now()
 		l.setRefused(faults, want)
 	})
 }
@@ -182,6 +183,7 @@ func (l *life) attach() {
 		ctx, cancel := context.WithTimeout(ctx, attachLimit)
 		defer cancel()
 		l.hear()
+		l.floor.Store(hello.ResumeAfter)
 		a, err = l.proc.Attach(ctx, hello, l)
 		return err
 	}, func(err error) {

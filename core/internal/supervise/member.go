@@ -175,7 +175,10 @@ func (m *member) launch() {
 				m.failStart(err, ranAtAll(err))
 				return
 			}
-			m.begin(proc, image, detach)
+			l := m.begin(proc, image, detach)
+			if err := p.checkEpoch(l); err != nil {
+				l.kill(&offence{err})
+			}
 		})
 	})
 }
@@ -279,9 +282,13 @@ func (m *member) fall(cause error, death, wasActive bool) {
 	}
 	now := time.Now()
 	pause := m.next(now, wasActive)
-	if death && m.dies(now) {
+	offender := death && isOffence(cause) && m.offends(now)
+	if death && m.dies(now) || offender {
 		pause, why := m.lock(), "it died again after a quarantine"
-		if m.locked == 1 {
+		if offender {
+			why = fmt.Sprintf("%d deaths in %v for what it sent, the last", maxDeaths, offencesWithin)
+		}
+		if m.locked == 1 && len(m.deaths) >= maxDeaths {
 			why = fmt.Sprintf("%d deaths in %v, the last", maxDeaths, deathsWithin)
 		}
 		m.retry = now.Add(pause)

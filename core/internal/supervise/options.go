@@ -40,6 +40,7 @@ type Spool interface {
 	Append(r spool.Record, stored func(error))
 	Commit() // what was appended, at once
 	Gather() // what was appended, soon
+	Later()  // what was appended, together with what others append meanwhile
 	Mark(driver string) (epoch, sequence uint64)
 	MarkOf(driver string, epoch uint64) (sequence uint64)
 }
@@ -81,7 +82,9 @@ type Options struct {
 	Spool     Spool
 	Stored    func(r spool.Record) // every frame once it is stored, in order; must not block; may be nil
 	CoreEpoch uint64
-	LastRun   time.Time // when an earlier gateway stored last; zero: never
+	// Handles returns the handles of which a driver may send samples. Nil: of all.
+	Handles func(kind string) plugin.Handles
+	LastRun time.Time // when an earlier gateway stored last; zero: never
 
 	// Image returns what is to be launched: the image of a version, or with "" of
 	// the version that is active. Its error says why there is none; with ErrImageUnclear in

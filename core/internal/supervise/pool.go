@@ -28,6 +28,7 @@ type pool struct {
 	done   chan struct{}  // closed when the pool has ended
 	timer  *time.Timer    // when reconcile is to look again by itself
 	tally
+	commits commits
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at every change

@@ -28,6 +28,8 @@ type Status struct {
 	Frames   uint64
 	Bytes    uint64
 	Gaps     uint64
+	Refused  uint64         // frames and events that were not the driver's to send, ...
+	Refusal  string         // ... and why the last was
 	Engine   *engine.Status // of all processes together; nil: there is none, or none answered
 	Down     *driver.Error  // why its links are down; nil while it is active, or starts for the first time
 	Lost     time.Time      // since when they are, with Down
@@ -115,10 +117,14 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 	if last == nil {
 		last = new(engine.Status)
 	}
-	s.Engine.Meters = append(s.Engine.Meters, last.Meters...)
+	for _, m := range last.Meters {
+		if m.Link == "" || p.holds(l, m.Link) {
+			s.Engine.Meters = append(s.Engine.Meters, m)
+		}
+	}
 	if a.fresh {
 		for i := range last.Links {
-			if ln := p.links[last.Links[i].Name]; ln == nil || ln.holder == l {
+			if p.holds(l, last.Links[i].Name) {
 				s.Engine.Links = append(s.Engine.Links, last.Links[i])
 			}
 		}
@@ -156,13 +162,20 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 	}
 }
 
+// holds reports whether a process has a link. Of others it is not believed. The caller
+// holds mu.
+func (p *pool) holds(l *life, name string) bool {
+	ln := p.links[name]
+	return ln != nil && ln.holder == l
+}
+
 // know is what is known without asking a process, and which to ask. The caller
 // holds mu.
 func (p *pool) know() (Status, []*life) {
 	s := Status{
 		Kind: p.kind, State: Stopped, Cause: p.stopCause(), Disabled: p.stopCause(), Version: p.version,
 		Instances: len(p.shards), Standby: p.desired.Standby,
-		Frames: p.frames.Load(), Bytes: p.bytes.Load(), Gaps: p.gaps.Load(), History: slices.Clone(p.history),
+		Frames: p.frames.Load(), Bytes: p.bytes.Load(), Gaps: p.gaps.Load(), Refused: p.refused.Load(), History: slices.Clone(p.history),
 	}
 	var lives []*life
 	for _, m := range p.members {
@@ -171,6 +184,9 @@ func (p *pool) know() (Status, []*life) {
 		if l := m.life; l != nil && !l.over && l.applied != nil {
 			lives = append(lives, l)
 		}
+	}
+	if why := p.refusal.Load(); why != nil {
+		s.Refusal = *why
 	}
 	if p.upgrade != nil {
 		u := p.upgrade.UpgradeStatus

@@ -19,6 +19,7 @@ type Supervisor struct {
 	gaps      gapLog
 	events    eventLog
 	adoptions *semaphore.Weighted
+	shares    shares
 
 	mu     sync.Mutex       // taken before a pool's
 	pools  map[string]*pool // also those that have ended

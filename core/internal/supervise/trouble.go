@@ -17,6 +17,10 @@ const (
 	// A quarantine lasts two minutes, each that follows twice as long.
 	firstQuarantine = 2 * time.Minute
 	lastQuarantine  = time.Hour
+
+	// offencesWithin is the time for those that died for what they sent: no health in
+	// between makes up for it.
+	offencesWithin = 24 * time.Hour
 )
 
 // trouble is what is remembered of deaths.
@@ -24,6 +28,7 @@ type trouble struct {
 	retry   time.Time // of the next start, while it backs off or is in quarantine
 	began   time.Time // of the present or last life
 	deaths  []time.Time
+	offence []time.Time // deaths for what the process sent
 	pause   *backoff.ExponentialBackOff
 	failing bool // a failure has not been forgiven
 	locked  int  // how many quarantines in a row there were
@@ -48,6 +53,12 @@ func (t *trouble) next(now time.Time, wasActive bool) time.Duration {
 	}
 	t.failing = true
 	return t.pause.NextBackOff()
+}
+
+// offends counts a death for what the process sent and tells whether it was one too many.
+func (t *trouble) offends(now time.Time) bool {
+	t.offence = slices.DeleteFunc(append(t.offence, now), func(at time.Time) bool { return now.Sub(at) > offencesWithin })
+	return len(t.offence) >= maxDeaths
 }
 
 // dies counts a death and reports whether it was one too many: after a quarantine, before a

@@ -72,6 +72,7 @@ func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
 
 func (s *fakeSpool) Commit() {}
 func (s *fakeSpool) Gather() {}
+func (s *fakeSpool) Later()  {}
 
 func (s *fakeSpool) Mark(name string) (epoch, sequence uint64) {
 	s.mu.Lock()

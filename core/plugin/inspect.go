@@ -1,0 +1,597 @@
+package plugin
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// Handles are the handles that a driver may send samples of.
+type Handles interface {
+	// Until returns the latest time, in Unix nanoseconds, that samples of the count
+	// handles from first on may have. It is false where one of them is not the driver's.
+	Until(first uint32, count uint64) (latest int64, ok bool)
+}
+
+// Bounds are what a frame must keep within.
+type Bounds struct {
+	Handles          Handles // nil: all
+	Earliest, Latest int64   // of a time, in Unix nanoseconds
+}
+
+// Contents are what Inspect found in a frame.
+type Contents struct {
+	Samples uint64
+	Newest  int64 // the latest time of a sample; with Samples only
+	IsGap   bool
+	First   uint64 // of a gap: the frames that it tells of; both zero: none
+	Last    uint64
+}
+
+// maxGapSamples bounds what one gap may tell of: a million samples a second for twelve days.
+const maxGapSamples = 1 << 40
+
+var (
+	errTwice   = errors.New("a field of which there can be one stands there twice")
+	errKindOf  = errors.New("a field has the encoding of another")
+	errTooMany = errors.New("it has too many parts")
+)
+
+// Inspect checks an encoded frame without decoding it: it allocates nothing, and takes no
+// longer than a pass over the frame. A frame that it finds right is one that DecodeFrame
+// decodes, and every sample of it keeps within the bounds. An error says what the driver did.
+func Inspect(frame []byte, within Bounds) (Contents, error) {
+	i := inspector{bounds: within, size: uint64(len(frame))}
+	if err := i.frame(frame); err != nil {
+		return Contents{}, err
+	}
+	if i.strange {
+		if err := checkFields(frame, frameLimits()); err != nil {
+			return Contents{}, err
+		}
+	}
+	return i.found, nil
+}
+
+// The fields of the messages in a frame.
+const (
+	fieldBatch protowire.Number = 2 // Frame.batch
+	fieldGap   protowire.Number = 3 // Frame.gap
+
+	fieldBlock protowire.Number = 1 // Batch.blocks
+
+	fieldRuns       protowire.Number = 1 // of a Block
+	fieldTime       protowire.Number = 2
+	fieldDeltas     protowire.Number = 3
+	fieldKind       protowire.Number = 4
+	fieldBools      protowire.Number = 5 // the columns are in the order of their kinds
+	fieldFloats     protowire.Number = 8
+	fieldStrings    protowire.Number = 9
+	fieldBytes      protowire.Number = 10
+	fieldExceptions protowire.Number = 11
+
+	fieldFirst protowire.Number = 1 // of an Exception
+	fieldCount protowire.Number = 2
+	fieldFault protowire.Number = 4
+
+	fieldCode  protowire.Number = 1 // of a Fault
+	fieldText  protowire.Number = 2
+	fieldAfter protowire.Number = 3
+
+	fieldLostSamples protowire.Number = 1 // of a Gap
+	fieldFirstLost   protowire.Number = 2
+	fieldLastLost    protowire.Number = 3
+	fieldFrom        protowire.Number = 4
+	fieldTo          protowire.Number = 5
+	fieldCause       protowire.Number = 6
+)
+
+type inspector struct {
+	bounds   Bounds
+	size     uint64 // of the frame
+	sequence uint64
+	blocks   int
+	parts    int
+	nulls    uint64
+	strange  bool // it has fields that this version does not know
+	found    Contents
+}
+
+// A field is one field of a message: a number, or bytes.
+type field struct {
+	number protowire.Number
+	kind   protowire.Type
+	value  uint64
+	bytes  []byte
+}
+
+// next takes the first field off a message that is not empty.
+func next(message []byte) (f field, rest []byte, err error) {
+	number, kind, n := protowire.ConsumeTag(message)
+	if n < 0 {
+		return f, nil, errTruncated
+	}
+	f.number, f.kind = number, kind
+	rest = message[n:]
+	switch kind {
+	case protowire.VarintType:
+		f.value, n = protowire.ConsumeVarint(rest)
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(rest)
+	case protowire.Fixed64Type:
+		f.value, n = protowire.ConsumeFixed64(rest)
+	default:
+		n = protowire.ConsumeFieldValue(number, kind, rest)
+	}
+	if n < 0 {
+		return f, nil, errTruncated
+	}
+	return f, rest[n:], nil
+}
+
+func (i *inspector) frame(frame []byte) error {
+	content := false
+	var seen [fieldPatient + 1]bool
+	for rest := frame; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		switch f.number {
+		case fieldSequence, fieldPatient:
+			if f.kind != protowire.VarintType {
+				return errKindOf
+			}
+			if seen[f.number] {
+				return errTwice
+			}
+			seen[f.number] = true
+			if f.number == fieldSequence {
+				i.sequence = f.value
+			}
+		case fieldBatch, fieldGap:
+			if f.kind != protowire.BytesType {
+				return errKindOf
+			}
+			if content {
+				return errTwice
+			}
+			content = true
+			if f.number == fieldBatch {
+				err = i.batch(f.bytes)
+			} else {
+				err = i.gap(f.bytes)
+			}
+			if err != nil {
+				return err
+			}
+		default:
+			i.strange = true
+		}
+	}
+	switch {
+	case i.sequence == 0:
+		return errors.New("it has no sequence")
+	case !content:
+		return errors.New("it has neither batch nor gap")
+	}
+	return i.checkGap()
+}
+
+func (i *inspector) batch(batch []byte) error {
+	for rest := batch; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if f.number != fieldBlock {
+			i.strange = true
+			continue
+		}
+		if f.kind != protowire.BytesType {
+			return errKindOf
+		}
+		if i.blocks++; i.blocks > maxBlocks {
+			return errTooMany
+		}
+		if err := i.block(f.bytes); err != nil {
+			return fmt.Errorf("block %d: %w", i.blocks-1, err)
+		}
+	}
+	return checkCounts(i.found.Samples, i.nulls, i.size)
+}
+
+// shape is what the fields of a block say together.
+type shape struct {
+	samples uint64
+	until   int64  // of its handles
+	end     uint64 // the handle after the last run
+	half    bool   // a run's length is to come
+	skip    uint64
+
+	time, least, most int64 // of its time, and of the deltas
+	deltas            uint64
+	kind              uint64
+	column            uint64 // the kind of its column; 0: it has none
+	values            uint64
+	excepted          uint64 // the sample after the last exception
+	seen              uint8  // single fields that came
+}
+
+func (i *inspector) block(block []byte) error {
+	b := shape{until: math.MaxInt64}
+	for rest := block; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if i.parts++; i.parts > maxParts {
+			return errTooMany
+		}
+		if err := i.blockField(&b, &f); err != nil {
+			return err
+		}
+	}
+	return i.judge(&b)
+}
+
+func (i *inspector) blockField(b *shape, f *field) error {
+	switch f.number {
+	case fieldRuns:
+		return i.runs(b, f)
+	case fieldTime:
+		b.time = int64(f.value)
+		return b.single(1, f)
+	case fieldKind:
+		b.kind = f.value
+		return b.single(2, f)
+	case fieldDeltas:
+		return b.addDeltas(f)
+	case fieldExceptions:
+		if f.kind != protowire.BytesType {
+			return errKindOf
+		}
+		return b.except(f.bytes)
+	}
+	if f.number >= fieldBools && f.number <= fieldBytes {
+		return b.addColumn(f)
+	}
+	i.strange = true
+	return nil
+}
+
+func (b *shape) single(bit uint8, f *field) error {
+	if f.kind != protowire.VarintType {
+		return errKindOf
+	}
+	if b.seen&bit != 0 {
+		return errTwice
+	}
+	b.seen |= bit
+	return nil
+}
+
+// runs reads pairs of handles to skip and to take.
+func (i *inspector) runs(b *shape, f *field) error {
+	if f.kind == protowire.VarintType {
+		return i.run(b, f.value)
+	}
+	if f.kind != protowire.BytesType {
+		return errKindOf
+	}
+	for rest := f.bytes; len(rest) > 0; {
+		v, n := protowire.ConsumeVarint(rest)
+		if n < 0 {
+			return errTruncated
+		}
+		rest = rest[n:]
+		if err := i.run(b, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *inspector) run(b *shape, v uint64) error {
+	if v > math.MaxUint32 {
+		return errors.New("the handles go beyond 32 bits")
+	}
+	if b.half = !b.half; b.half {
+		b.skip = v
+		return nil
+	}
+	first := b.end + b.skip
+	b.end = first + v
+	b.samples += v
+	if b.end > math.MaxUint32 {
+		return errors.New("the handles go beyond 32 bits")
+	}
+	if v == 0 || i.bounds.Handles == nil {
+		return nil
+	}
+	until, own := i.bounds.Handles.Until(uint32(first), v)
+	if !own {
+		return fmt.Errorf("samples of handles %d to %d, which are not all its own", first, b.end-1)
+	}
+	b.until = min(b.until, until)
+	return nil
+}
+
+func (b *shape) addDeltas(f *field) error {
+	switch f.kind {
+	case protowire.VarintType:
+		b.delta(f.value)
+		return nil
+	case protowire.BytesType:
+	default:
+		return errKindOf
+	}
+	for rest := f.bytes; len(rest) > 0; {
+		v, n := protowire.ConsumeVarint(rest)
+		if n < 0 {
+			return errTruncated
+		}
+		rest = rest[n:]
+		b.delta(v)
+	}
+	return nil
+}
+
+func (b *shape) delta(v uint64) {
+	d := protowire.DecodeZigZag(v)
+	if b.deltas++; b.deltas == 1 {
+		b.least, b.most = d, d
+		return
+	}
+	b.least, b.most = min(b.least, d), max(b.most, d)
+}
+
+// addColumn counts values.
+func (b *shape) addColumn(f *field) error {
+	kind := uint64(f.number-fieldBools) + uint64(driverv1.Kind_KIND_BOOL)
+	if b.column != 0 && b.column != kind {
+		return errors.New("it has two columns")
+	}
+	b.column = kind
+	wire := protowire.VarintType
+	switch f.number {
+	case fieldFloats:
+		wire = protowire.Fixed64Type
+	case fieldStrings, fieldBytes:
+		wire = protowire.BytesType
+	}
+	if f.kind == wire {
+		b.values++
+		return nil
+	}
+	if f.kind != protowire.BytesType {
+		return errKindOf
+	}
+	n, ok := packed(f.bytes, wire)
+	if !ok {
+		return errTruncated
+	}
+	b.values += n
+	return nil
+}
+
+// packed counts the numbers in a packed column; it is false where the last is cut off, or
+// one is longer than a number can be.
+func packed(column []byte, wire protowire.Type) (n uint64, ok bool) {
+	if wire == protowire.Fixed64Type {
+		return uint64(len(column) / 8), len(column)%8 == 0
+	}
+	// Eight bytes at once, as long as no number among them is long.
+	const ends = 0x8080808080808080
+	for ; len(column) >= 8; column = column[8:] {
+		more := binary.LittleEndian.Uint64(column) & ends
+		if more&(more>>8)&(more>>16)&(more>>24) != 0 {
+			break
+		}
+		n += 8 - uint64(bits.OnesCount64(more))
+	}
+	long := 0
+	for _, c := range column {
+		if c < 0x80 {
+			n++
+			long = 0
+		} else if long++; long == maxVarint {
+			return 0, false
+		}
+	}
+	return n, long == 0
+}
+
+// maxVarint is how many bytes the longest number has.
+const maxVarint = 10
+
+// except checks an exception, and that it comes after those before.
+func (b *shape) except(exception []byte) error {
+	var first, count uint64
+	for rest := exception; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		switch {
+		case f.number > fieldFault:
+		case (f.number == fieldFault) != (f.kind == protowire.BytesType), f.number < fieldFault && f.kind != protowire.VarintType:
+			return errKindOf
+		case f.number == fieldFault:
+			if err := checkFault(f.bytes); err != nil {
+				return err
+			}
+		case f.number == fieldFirst:
+			first = f.value
+		case f.number == fieldCount:
+			count = f.value
+		}
+	}
+	if first < b.excepted || first > math.MaxUint32 || count == 0 || count > math.MaxUint32 {
+		return fmt.Errorf("exception of %d+%d is out of order or range", first, count)
+	}
+	b.excepted = first + count
+	return nil
+}
+
+// checkFault checks that a fault can be decoded.
+func checkFault(fault []byte) error {
+	for rest := fault; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if f.number == fieldText && f.kind != protowire.BytesType ||
+			(f.number == fieldCode || f.number == fieldAfter) && f.kind != protowire.VarintType {
+			return errKindOf
+		}
+	}
+	return nil
+}
+
+// judge checks that the fields of a block fit together, and their times.
+func (i *inspector) judge(b *shape) error {
+	switch {
+	case b.half:
+		return errors.New("a run without a length")
+	case b.kind > uint64(driverv1.Kind_KIND_BYTES):
+		return fmt.Errorf("there is no kind %d", b.kind)
+	case b.column != 0 && b.column != b.kind:
+		return fmt.Errorf("a column of kind %d in a block of kind %d", b.column, b.kind)
+	case b.kind != 0 && b.values != b.samples:
+		return fmt.Errorf("%d values for %d samples", b.values, b.samples)
+	case b.deltas != 0 && b.deltas != b.samples:
+		return fmt.Errorf("%d times for %d samples", b.deltas, b.samples)
+	case b.excepted > b.samples:
+		return fmt.Errorf("an exception up to %d in %d samples", b.excepted, b.samples)
+	}
+	if b.samples == 0 {
+		return nil
+	}
+	if b.kind == 0 {
+		i.nulls += b.samples
+	}
+	newest, err := i.checkTimes(b)
+	if err == nil && (i.found.Samples == 0 || newest > i.found.Newest) {
+		i.found.Newest = newest
+	}
+	i.found.Samples += b.samples
+	return err
+}
+
+func (i *inspector) checkTimes(b *shape) (newest int64, err error) {
+	oldest, low := add(b.time, b.least)
+	newest, high := add(b.time, b.most)
+	switch {
+	case !low || oldest < i.bounds.Earliest:
+		return 0, fmt.Errorf("a sample's time is too early: %s", when(oldest, low))
+	case !high || newest > i.bounds.Latest:
+		return 0, fmt.Errorf("a sample's time is too late: %s", when(newest, high))
+	case newest > b.until:
+		return 0, errors.New("samples of a device that another driver has now")
+	}
+	return newest, nil
+}
+
+// add is a sum, and whether there is one.
+func add(a, b int64) (sum int64, ok bool) {
+	sum = a + b
+	return sum, (sum > a) == (b > 0)
+}
+
+// when is a time for a person.
+func when(ns int64, known bool) string {
+	if !known {
+		return "beyond what 64 bits of nanoseconds hold"
+	}
+	return time.Unix(0, ns).UTC().Format(time.RFC3339)
+}
+
+func (i *inspector) gap(gap []byte) error {
+	i.found.IsGap = true
+	var samples uint64
+	var from, to int64
+	seen := uint64(0)
+	for rest := gap; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if i.blocks++; i.blocks > maxBlocks {
+			return errTooMany
+		}
+		if f.number > fieldCause {
+			i.strange = true
+			continue
+		}
+		bit := uint64(1) << f.number
+		if seen&bit != 0 {
+			return errTwice
+		}
+		seen |= bit
+		if f.number == fieldCause && f.kind == protowire.BytesType {
+			if err := checkFault(f.bytes); err != nil {
+				return err
+			}
+			continue
+		}
+		if f.kind != protowire.VarintType || f.number == fieldCause {
+			return errKindOf
+		}
+		switch f.number {
+		case fieldLostSamples:
+			samples = f.value
+		case fieldFirstLost:
+			i.found.First = f.value
+		case fieldLastLost:
+			i.found.Last = f.value
+		case fieldFrom:
+			from = int64(f.value)
+		case fieldTo:
+			to = int64(f.value)
+		}
+	}
+	return i.checkLost(samples, from, to)
+}
+
+// checkLost checks what a gap says of samples and times. A time that is 0 is not known.
+func (i *inspector) checkLost(samples uint64, from, to int64) error {
+	limit := uint64(maxGapSamples)
+	if frames := i.found.Last - i.found.First; i.found.First != 0 && frames < maxGapSamples/maxFrameSamples {
+		limit = (frames + 1) * maxFrameSamples
+	}
+	if samples > limit {
+		return fmt.Errorf("a gap of %d samples: there cannot be so many", samples)
+	}
+	for _, at := range [...]int64{from, to} {
+		if at != 0 && (at < i.bounds.Earliest || at > i.bounds.Latest) {
+			return fmt.Errorf("a gap at %s", when(at, true))
+		}
+	}
+	if from != 0 && to != 0 && from > to {
+		return fmt.Errorf("a gap from %s to %s", when(from, true), when(to, true))
+	}
+	return nil
+}
+
+// checkGap checks the frames that a gap tells of: those up to its own.
+func (i *inspector) checkGap() error {
+	first, last := i.found.First, i.found.Last
+	if first == 0 && last == 0 || 0 < first && first <= last && last <= i.sequence {
+		return nil
+	}
+	return fmt.Errorf("a gap of frames %d to %d in frame %d", first, last, i.sequence)
+}
