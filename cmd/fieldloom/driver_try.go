@@ -26,8 +26,8 @@ type driverTryWord struct {
 
 // Help has the examples.
 func (*driverTryWord) Help() string {
-	return `For an author: runs the driver in the foreground with the terminal as it is, prints its samples, and ends with Ctrl-C. It is not
-verified, not confined, not restarted and not timed: a debugger may stop it. Nothing is stored.
+	return `For an author: runs the driver in the foreground with the terminal as it is, prints its samples, and ends with Ctrl-C, or when
+nobody reads them any more. It is not verified, not confined, not restarted and not timed: a debugger may stop it. Nothing is stored.
 
 To use it in a gateway instead, start the driver with FIELDLOOM_SERVE=record.json in its environment, and the gateway with
 FIELDLOOM_ATTACH=NAME=record.json. The gateway says so loudly.

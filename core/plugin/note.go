@@ -33,6 +33,9 @@ func writeNote(path, driver string, pid int, dir string) error {
 		data, err = json.Marshal(r)
 	}
 	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
+	}
+	if err == nil {
 		err = writeNew(path, data)
 	}
 	if err != nil {

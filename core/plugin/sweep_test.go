@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,4 +133,28 @@ func TestSweepEndsWhatNobodyKnows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Notes may lie in a directory that is not there yet, and a process that cannot be noted is
+// not started.
+func TestNotesElsewhere(t *testing.T) {
+	c := detached("fake")
+	c.Notes = filepath.Join(t.TempDir(), "data", "run")
+	p := launch(t, c)
+	note := p.Record().Note
+	if r := readNote(t, note); r.PID != p.PID() || filepath.Dir(note) != c.Notes {
+		t.Errorf("note %s of process %d is %+v", note, p.PID(), r)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	leftIn(t, c.Notes)
+	if err := os.WriteFile(filepath.Join(c.Notes, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Notes, c.RunDir = filepath.Join(c.Notes, "file"), t.TempDir()
+	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("started without a note: %v", err)
+	}
+	leftIn(t, c.RunDir)
 }

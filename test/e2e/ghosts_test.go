@@ -181,3 +181,40 @@ func (k *killedStarts) end() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
+
+// A core that is killed at any moment of an upgrade leaves two driver processes at most, of
+// which the next core keeps one, and no device is polled by two.
+func TestKilledUpgradesLeaveNoGhost(t *testing.T) {
+	o := operate(t, 3, "detach: true\nprocesses: {modbus: {probation: 200ms}}\n")
+	o.bins.Pack(t, plant.Package{Driver: "modbus", Version: "1.1.0"}, filepath.Join(o.g.Dir, "drivers"))
+	o.do(0, "1.1.0", "driver", "list")
+	k := &killedStarts{t: t, bins: o.bins, sim: o.sim, dir: o.g.Dir, devices: o.n, random: rand.New(rand.NewPCG(7, 7))}
+	defer k.end()
+	for i := range 8 {
+		to := []string{"1.1.0", "1.0.0"}[i%2]
+		upgrade := exec.Command(filepath.Join(string(o.bins), "fieldloom"), "driver", "upgrade", "modbus", to, "--config", o.g.Dir)
+		if err := upgrade.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Duration(k.random.Int64N(int64(time.Second))))
+		o.g.Kill()
+		_ = upgrade.Wait()
+		if n := len(k.running()); n > 2 {
+			t.Errorf("killed in the upgrade to %s: %d driver processes run", to, n)
+		}
+		o.again()
+		plant.Eventually(t, patience, func() error {
+			d := o.driver()
+			if running := k.running(); d.State != "active" || d.Upgrade != nil || len(running) != 1 || running[0] != d.PID {
+				return fmt.Errorf("killed in the upgrade to %s: driver is %s with pid %d, processes %v, upgrade %v", to, d.State, d.PID, running, d.Upgrade)
+			}
+			return nil
+		})
+		waitPolls(t, o.sim, o.n, 2)
+		k.judge("after an upgrade that was cut")
+	}
+	o.do(0, "has stopped", "stop", "--drivers")
+	if running := k.running(); len(running) > 0 {
+		t.Errorf("processes %v are left", running)
+	}
+}
