@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -52,6 +54,7 @@ func printJSON(out io.Writer, v any) error {
 type grid struct {
 	rows    [][]string
 	colours []string
+	least   []string // heads of the columns that are left out first where the screen is narrow
 }
 
 func (g *grid) add(colour string, cells ...string) {
@@ -77,6 +80,127 @@ func (g *grid) lines(s *screen, width int) []string {
 			line = string(r[:width-1]) + "…"
 		}
 		lines[i] = s.paint(g.colours[min(i, len(g.colours)-1)], line)
+	}
+	return lines
+}
+
+// fit is lines for a screen of a width; 0: of any. Where the lines are wider, the columns that
+// matter least are left out, and the last ones, which are texts, stand below their lines.
+func (g *grid) fit(s *screen, width int) []string {
+	columns := g.columns()
+	total := func() int {
+		n := -2
+		for _, c := range columns {
+			n += c.width + 2
+		}
+		return n
+	}
+	if width <= 0 || total() <= width {
+		return g.lines(s, 0)
+	}
+	last := columns[len(columns)-1]
+	columns = columns[:len(columns)-1]
+	below := []column{last}
+	for _, head := range g.least {
+		if total() <= width {
+			break
+		}
+		columns = slices.DeleteFunc(columns, func(c column) bool { return c.head == head })
+	}
+	for len(columns) > 2 && total() > width {
+		below = append([]column{columns[len(columns)-1]}, below...)
+		columns = columns[:len(columns)-1]
+	}
+	return g.above(columns).linesWith(s, width, below, g)
+}
+
+// A column is a column of a grid.
+type column struct {
+	head  string
+	at    int // in a row
+	width int
+}
+
+func (g *grid) columns() []column {
+	var list []column
+	for _, row := range g.rows {
+		for i, cell := range row {
+			if i == len(list) {
+				list = append(list, column{head: g.rows[0][min(i, len(g.rows[0])-1)], at: i})
+			}
+			list[i].width = max(list[i].width, utf8.RuneCountInString(printable(cell)))
+		}
+	}
+	return list
+}
+
+// above is the grid with some of its columns only.
+func (g *grid) above(columns []column) *grid {
+	less := &grid{colours: g.colours}
+	for _, row := range g.rows {
+		var cells []string
+		for _, c := range columns {
+			if c.at < len(row) {
+				cells = append(cells, row[c.at])
+			}
+		}
+		less.rows = append(less.rows, cells)
+	}
+	return less
+}
+
+// linesWith is lines with columns of the whole grid below each line, or at its end where
+// there is room.
+func (g *grid) linesWith(s *screen, width int, below []column, whole *grid) []string {
+	var out []string
+	headed := whole.colours[0] == bold
+	for i, line := range g.lines(&screen{}, width) {
+		var texts []string
+		for _, c := range below {
+			if c.at < len(whole.rows[i]) && whole.rows[i][c.at] != "" && (i > 0 || !headed) {
+				text := printable(whole.rows[i][c.at])
+				if headed && c.head != "CAUSE" && c.head != "" {
+					text = strings.ToLower(c.head) + ": " + text
+				}
+				texts = append(texts, text)
+			}
+		}
+		paint := func(line string) { out = append(out, s.paint(whole.colours[i], line)) }
+		if len(texts) == 1 && line != "" && utf8.RuneCountInString(line)+2+utf8.RuneCountInString(texts[0]) <= width {
+			paint(line + "  " + texts[0])
+			continue
+		}
+		if strings.TrimSpace(line) != "" {
+			paint(line)
+		}
+		for _, text := range texts {
+			for _, part := range wrap(text, width-4) {
+				paint("    " + part)
+			}
+		}
+	}
+	return out
+}
+
+// wrap breaks a text into lines, between words where it can.
+func wrap(text string, width int) []string {
+	var lines []string
+	width = max(width, 1)
+	for r := []rune(text); len(r) > 0; {
+		n := min(width, len(r))
+		if n < len(r) {
+			for i := n; i > n/2; i-- {
+				if r[i] == ' ' {
+					n = i
+					break
+				}
+			}
+		}
+		lines = append(lines, string(r[:n]))
+		r = r[n:]
+		for len(r) > 0 && r[0] == ' ' {
+			r = r[1:]
+		}
 	}
 	return lines
 }

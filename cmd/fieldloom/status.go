@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,40 +10,29 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 )
 
-type statusWord struct {
-	remote
-	Events bool `help:"Show the latest changes of each driver's processes too."`
-	JSON   bool `help:"As JSON, whole."`
+// statusLines is the status as lines that are no wider than width; 0: as wide as they are.
+func statusLines(s *screen, st *client.Status, now time.Time, w *statusWord, width int) []string {
+	grids := []*grid{driverGrid(st, now), processGrid(st, now), confinementGrid(st), meterGrid(st), offlineGrid(st, now), eventGrid(st, w.Events),
+		linkGrid(st, now), deviceGrid(st, now)}
+	lines := statusHead(st, now).fit(s, width)
+	if len(w.Names) > 0 {
+		grids = []*grid{driverGrid(st, now), offlineGrid(st, now), eventGrid(st, w.Events), linkGrid(st, now), deviceGrid(st, now)}
+		lines = nil
+	}
+	for _, g := range grids {
+		if len(g.rows) < 2 {
+			continue // the head alone
+		}
+		if lines != nil {
+			lines = append(lines, "")
+		}
+		lines = append(lines, g.fit(s, width)...)
+	}
+	return lines
 }
 
-// Help has the examples.
-func (*statusWord) Help() string {
-	return `Each driver, link and device with its state, how long it is in it, and why. Counters run since the driver's process
-started; rates are those since the last call, or since the start where there was none in the last five minutes.
-
-  fieldloom status --config /etc/fieldloom
-  fieldloom status --json | jq '.links[].devices[] | select(.state != "up")'`
-}
-
-// Run prints the status.
-func (w *statusWord) Run(ctx context.Context, s *screen) error {
-	c, err := w.connect()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	status, err := c.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if w.JSON {
-		return printJSON(s.out, status)
-	}
-	return printStatus(s, status, time.Now(), w.Events)
-}
-
-func printStatus(s *screen, st *client.Status, now time.Time, events bool) error {
-	head := grid{}
+func statusHead(st *client.Status, now time.Time) *grid {
+	head := new(grid)
 	head.add("", "gateway", st.Gateway, fmt.Sprintf("up %s, pid %d, version %s", ago(st.Since, now), st.PID, st.Version))
 	head.add("", "config", st.Config.Dir, fmt.Sprintf("revision %d, in force since %s", st.Config.Revision, ago(st.Config.Loaded, now)))
 	for _, line := range st.Config.Errors {
@@ -63,22 +51,7 @@ func printStatus(s *screen, st *client.Status, now time.Time, events bool) error
 	for _, line := range st.Warnings {
 		head.add(red, "", "warning", line)
 	}
-	if err := head.print(s); err != nil {
-		return err
-	}
-	for _, g := range []*grid{driverGrid(st, now), processGrid(st, now), confinementGrid(st), meterGrid(st), offlineGrid(st, now), eventGrid(st, events),
-		linkGrid(st, now), deviceGrid(st, now)} {
-		if len(g.rows) < 2 {
-			continue // the head alone
-		}
-		if _, err := fmt.Fprintln(s.out); err != nil {
-			return err
-		}
-		if err := g.print(s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return head
 }
 
 func spoolText(sp *client.SpoolStatus, now time.Time) string {
@@ -93,7 +66,7 @@ func spoolText(sp *client.SpoolStatus, now time.Time) string {
 }
 
 func driverGrid(st *client.Status, now time.Time) *grid {
-	g := new(grid)
+	g := &grid{least: []string{"PID", "RESTARTS", "GAPS", "VERSION", "RING"}}
 	g.add(bold, "DRIVER", "STATE", "SINCE", "VERSION", "PID", "RESTARTS", "SAMPLES", "PER S", "GAPS", "RING", "CAUSE")
 	for i := range st.Drivers {
 		d := &st.Drivers[i]
@@ -138,7 +111,7 @@ func pidText(pid int) string {
 
 // processGrid has a line a process: what it is.
 func processGrid(st *client.Status, now time.Time) *grid {
-	g := new(grid)
+	g := &grid{least: []string{"RESTARTS", "LINKS", "VERSION"}}
 	g.add(bold, "PROCESS", "ROLE", "STATE", "SINCE", "PID", "VERSION", "LINKS", "RESTARTS", "CAUSE")
 	for i := range st.Drivers {
 		for j := range st.Drivers[i].Processes {
@@ -248,7 +221,7 @@ func eventGrid(st *client.Status, events bool) *grid {
 }
 
 func linkGrid(st *client.Status, now time.Time) *grid {
-	g := new(grid)
+	g := &grid{least: []string{"OPENED", "DEVICES"}}
 	g.add(bold, "LINK", "DRIVER", "STATE", "SINCE", "DEVICES", "OPENED", "FAILED", "PER S", "CAUSE")
 	for i := range st.Links {
 		l := &st.Links[i]
@@ -259,7 +232,7 @@ func linkGrid(st *client.Status, now time.Time) *grid {
 }
 
 func deviceGrid(st *client.Status, now time.Time) *grid {
-	g := new(grid)
+	g := &grid{least: []string{"LATE MS", "OVERRUN", "POLLS", "POLL MS", "BAD", "SAMPLES"}}
 	g.add(bold, "DEVICE", "STATE", "SINCE", "POLLS", "FAILED", "OVERRUN", "SAMPLES", "BAD", "PER S", "POLL MS", "LATE MS", "CAUSE")
 	for i := range st.Links {
 		for j := range st.Links[i].Devices {
