@@ -18,6 +18,7 @@ type shipped struct {
 	Policy      confine.Policy `json:"policy"`
 	Unsigned    bool           `json:"unsigned,omitempty"`
 	ByHand      bool           `json:"by_hand,omitempty"`
+	Spill       int64          `json:"spill,omitempty"` // bytes on disk that its ring may take
 }
 
 // keptRecord is what the gateway that comes after needs of a detached process.
@@ -102,6 +103,13 @@ func (f *fleet) of(kind string) []*process {
 		}
 	}
 	return list
+}
+
+// all returns all living processes.
+func (f *fleet) all() []*process {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.list), (*process).isDead)
 }
 
 // find returns a living process.

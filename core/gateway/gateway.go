@@ -204,6 +204,7 @@ func (g *gateway) run(ctx context.Context) error {
 		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(g)), g.o.Log)
 	})
 	group.Go(func() error { return g.watchFiles(ctx) })
+	group.Go(func() error { return g.boundDirs(ctx) })
 	group.Go(func() error { return g.takeReloads(ctx) })
 	if g.o.Alone {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })

@@ -234,7 +234,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	if err := sameName(ctx, spec.Kind, p); err != nil {
 		return nil, err
 	}
-	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned}), nil
+	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned, Spill: how.Spill}), nil
 }
 
 // tailLines is how many of the last lines of a process that died are shown.

@@ -247,6 +247,9 @@ func connect(ctx context.Context, c Command, run *process, id Identity) (*Proces
 	id.Network, id.Address, id.Version, id.PID = shake.network, shake.address, shake.version, run.cmd.Process.Pid
 	id.Driver = shake.certificate
 	p, err := speak(ctx, c, run, id)
+	if p != nil {
+		p.dir = run.dir
+	}
 	if err == nil && c.Detach {
 		p.record.Dir, p.record.Note = run.dir, run.note
 		err = p.record.observe(id.PID)

@@ -42,6 +42,7 @@ type Process struct {
 	conn      *grpc.ClientConn
 	rpc       driverv1.DriverServiceClient
 	identity  Identity
+	dir       string // of its socket and files; empty: it is not the core's
 	described engine.Description
 
 	recording sync.Mutex
@@ -85,6 +86,10 @@ func (p *Process) abandon() {
 
 // PID is the number of the process. It is valid until Done is closed.
 func (p *Process) PID() int { return p.identity.PID }
+
+// Dir is the directory that the process has for its socket and its files; empty: it has none
+// from a core.
+func (p *Process) Dir() string { return p.dir }
 
 // Description is what the driver said of itself when it started.
 func (p *Process) Description() engine.Description { return p.described }

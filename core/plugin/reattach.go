@@ -94,6 +94,9 @@ func reattach(ctx context.Context, r Record, c Command) (*Process, error) {
 		return nil, fmt.Errorf("the lines of process %d: %w", r.PID, err)
 	}
 	p, err := speak(ctx, c, run, r.Identity)
+	if p != nil && !r.Hand {
+		p.dir = r.Dir
+	}
 	if err == nil && p.described.ProcessEpoch != r.Epoch {
 		err = fmt.Errorf("process %d is of epoch %d, not %d: %w", r.PID, p.described.ProcessEpoch, r.Epoch, ErrNotTheSame)
 	}

@@ -11,6 +11,9 @@
 //	deny     0, and refuses every write
 //	crash    0, and a write ends the process with exit code 3
 //	hang     0, and a write stops the whole process with SIGSTOP
+//	fill     0, and a write takes 400 MiB of the disk, in the directory of the process
+//	litter   the same with 1000 empty files
+//	hide     the same with 400 MiB in files without a name
 package testdriver
 
 import (
@@ -19,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -37,7 +41,9 @@ var (
 	_ driver.Writer  = (*device)(nil)
 )
 
-func addresses() []string { return []string{"ram", "count", "text", "bad", "deny", "crash", "hang"} }
+func addresses() []string {
+	return []string{"ram", "count", "text", "bad", "deny", "crash", "hang", "fill", "litter", "hide"}
+}
 
 // Info describes the driver.
 func (m *memory) Info() driver.Info {
@@ -149,6 +155,42 @@ func (d *device) Write(_ context.Context, p driver.Point, v driver.Value) error 
 	case "hang":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
+	switch p.Address {
+	case "fill":
+		return litter(20, 20<<20, false)
+	case "litter":
+		return litter(1000, 0, false)
+	case "hide":
+		return litter(20, 20<<20, true)
+	}
 	d.ram[p.Index] = v
+	return nil
+}
+
+// hidden keeps files without a name open.
+var hidden []*os.File
+
+// litter makes files of a size in the directory that the process has for its socket.
+func litter(files int, size int64, hide bool) error {
+	dir := os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
+	for i := range files {
+		path := filepath.Join(dir, fmt.Sprintf("litter%d", i))
+		f, err := os.Create(path)
+		if err == nil && size > 0 {
+			err = syscall.Fallocate(int(f.Fd()), 0, 0, size)
+		}
+		if err != nil {
+			return err
+		}
+		if hide {
+			hidden = append(hidden, f)
+			err = os.Remove(path)
+		} else {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
