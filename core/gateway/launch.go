@@ -216,6 +216,9 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	command := l.command(spec.Kind, how)
 	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
 	command.Detach, command.OnLine, command.Start = spec.Detach, spec.OnLine, l.known.Start
+	if how.Spill == 0 { // what is spilled would be in memory
+		command.Room = plugin.Room{Bytes: maxDirBytes + roomToTell, Files: maxDirFiles + roomToTell>>20}
+	}
 	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(error), err error) {
 		policy.RunDir = socketDir
 		if pending, err = policy.Prepare(cmd, img.of.File()); err != nil {

@@ -21,6 +21,9 @@ const (
 	// is on the disk of the spool.
 	maxDirBytes = 160 << 20
 	maxDirFiles = 512
+	// roomToTell is by how much a file system of its own is larger, so that it is seen that the
+	// bound is passed.
+	roomToTell = 64 << 20
 	// measureEvery is how often that is measured, and measureSoon after a look that found
 	// more than the eighth part.
 	measureEvery = time.Second
@@ -71,7 +74,7 @@ func (g *gateway) boundDir(p *process, nameless bool) (soon bool) {
 	}
 	most := use{bytes: maxDirBytes + max(p.Spill, g.inForce.Load().Process(p.kind).Spill), files: maxDirFiles}
 	has := measure(dir, most.files)
-	if nameless || has.bytes > most.bytes/8 {
+	if nameless || has.bytes > most.bytes/8 || device(dir) != device(g.runDir) { // on a file system of its own nothing sinks
 		open := namelessFiles(p.PID(), dir)
 		has.bytes, has.files = has.bytes+open.bytes, has.files+open.files
 	}
@@ -106,10 +109,7 @@ func measure(dir string, most int) (u use) {
 // namelessFiles adds up the open files of a process that have no name any more and lie where
 // its directory does.
 func namelessFiles(pid int, dir string) (u use) {
-	var at unix.Stat_t
-	if unix.Stat(dir, &at) != nil {
-		return u
-	}
+	on := device(dir)
 	fds := filepath.Join("/proc", strconv.Itoa(pid), "fd")
 	entries, err := os.ReadDir(fds)
 	if err != nil {
@@ -118,7 +118,7 @@ func namelessFiles(pid int, dir string) (u use) {
 	seen := make(map[uint64]bool)
 	for _, e := range entries {
 		var s unix.Stat_t
-		if unix.Stat(filepath.Join(fds, e.Name()), &s) != nil || s.Mode&syscall.S_IFMT != syscall.S_IFREG || s.Nlink > 0 || s.Dev != at.Dev || seen[s.Ino] {
+		if unix.Stat(filepath.Join(fds, e.Name()), &s) != nil || s.Mode&syscall.S_IFMT != syscall.S_IFREG || s.Nlink > 0 || s.Dev != on || seen[s.Ino] {
 			continue
 		}
 		seen[s.Ino] = true
@@ -126,6 +126,15 @@ func namelessFiles(pid int, dir string) (u use) {
 		u.bytes += s.Blocks * 512
 	}
 	return u
+}
+
+// device is the number of the file system where a directory lies; 0: it is not known.
+func device(dir string) uint64 {
+	var s unix.Stat_t
+	if unix.Stat(dir, &s) != nil {
+		return 0
+	}
+	return s.Dev
 }
 
 // freeOn is how much room there is where a directory lies; 0: it is not known.

@@ -67,6 +67,8 @@ type Command struct {
 	Orphan time.Duration
 	// Spill is how many bytes on disk its ring may take; 0: none.
 	Spill int64
+	// Room bounds the process's directory, where this core may mount.
+	Room Room
 	// Level is the lowest level of the lines that the driver writes; see SetLevel.
 	Level slog.Level
 	// Image is the SHA-256 of the executable in hexadecimal digits, where the caller
@@ -190,6 +192,7 @@ func start(ctx context.Context, c Command, dir string, id Identity) (*process, e
 				env = append(env, envClientCert+"="+string(id.Certificate))
 			}
 			run = newProcess(c, socketDir, env)
+			c.Room.mount(socketDir)
 			if c.Prepare != nil {
 				started, err := c.Prepare(run.cmd, socketDir)
 				if err != nil {

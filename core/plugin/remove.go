@@ -14,6 +14,7 @@ import (
 // holds a descriptor and a piece of stack for each of those that it is in, and with them
 // the core's last. This one has two, because it lifts what is deeper up.
 func removeDir(path string) error {
+	unmount(path)
 	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
