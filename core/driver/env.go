@@ -15,6 +15,7 @@ type Env struct {
 	Secrets Secrets      // nil where there are none; Secret and Resolve use it
 	Meter   Meter        // nil where there is none; Count and Gauge use it
 	Gateway Gateway      // nil where there is none
+	Losses  Losses       // nil where there are none; Lost uses it
 }
 
 // A Store is a small durable map that the core keeps for a driver across
@@ -47,6 +48,24 @@ type Meter interface {
 	Count(name string, delta float64)
 	// Gauge sets a gauge.
 	Gauge(name string, value float64)
+}
+
+// Losses take what a driver could not hand on of what a device sent. It may be called
+// concurrently and from anywhere, also while the link is being closed, and does not block.
+type Losses interface {
+	// Lost makes a gap of a loss: the stream says then how much is missing, of whom, when
+	// and why. Losses of a device that come within a second are one gap.
+	Lost(loss Loss)
+}
+
+// A Loss is samples of which the driver knows, or must assume, that the device sent them,
+// and that it could not emit: its queue was full, a line was too long, or the
+// subscription ended before their turn. What a point's own sample says with a fault is none.
+type Loss struct {
+	Device   string    // whose they were; empty: of any device of the link
+	Samples  uint64    // how many; 0: nobody knows
+	From, To time.Time // when the first and the last came; zero: now
+	Cause    string    // for people
 }
 
 // A Gateway tells who the driver works for. It may be called concurrently.
@@ -82,6 +101,13 @@ func (e Env) Resolve(ctx context.Context, text string) (string, error) {
 func (e Env) Count(name string, delta float64) {
 	if e.Meter != nil {
 		e.Meter.Count(name, delta)
+	}
+}
+
+// Lost tells of a loss, see Losses.
+func (e Env) Lost(loss Loss) {
+	if e.Losses != nil {
+		e.Losses.Lost(loss)
 	}
 }
 

@@ -71,6 +71,6 @@
 // see DropOldest, Slow and Latest. What a Subscriber pushes waits for room
 // whatever its policy is, except Latest, because its sender can hold it. With
 // Options.Spill, the oldest frames move to disk before the ring is full, and the policy
-// decides when that is full too. Everything lost
-// is told by a Gap, and after one the deadbands send every point again.
+// decides when that is full too. Everything lost, also what a driver says that it has
+// lost itself (driver.Env.Lost), is told by a Gap, and after one the deadbands send every point again.
 package engine

@@ -44,6 +44,7 @@ type Engine struct {
 	clock   *clock
 	ring    *Ring
 	batcher *batcher
+	losses  *losses
 	epoch   uint64
 
 	applying sync.Mutex // one Apply, Activate, Close or begin of a Drain at a time
@@ -80,6 +81,7 @@ func New(d driver.Driver, o Options) *Engine {
 	}
 	e.checker, _ = d.(driver.Checker)
 	e.batcher = newBatcher(e.ring, e.clock)
+	e.losses = newLosses(e.ring)
 	e.ring.newSpill(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
 	e.watchdog.Go(e.watch)
 	return e
@@ -137,6 +139,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = driver.Errorf(driver.CodeOf(ctx.Err()), "close the engine: a driver call does not return: %w", ctx.Err())
 	}
+	e.losses.close()
 	e.batcher.close()
 	e.ring.stopSpill(ctx)
 	return err

@@ -26,6 +26,7 @@ func (e *Engine) Drain(ctx context.Context, names []string) (Drained, error) {
 			return Drained{}, driver.Errorf(driver.CodeOf(err), "drain link %s: %w", l.name, err)
 		}
 	}
+	e.losses.flush()
 	e.batcher.flushAll(links)
 	handed, err := e.handOver(links)
 	if err != nil {

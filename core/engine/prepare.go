@@ -33,7 +33,7 @@ func (r *runner) open(ctx context.Context) (err error) {
 func (l *link) dial(ctx context.Context, kept []byte) (driver.Link, error) {
 	e := l.e
 	cfg := driver.LinkConfig{Name: l.name, Timeout: l.spec.Timeout, Settings: l.spec.Settings, Kept: kept}
-	env := driver.Env{Log: l.log, Gateway: e.o.Gateway, Meter: e.meters.of(l.name)}
+	env := driver.Env{Log: l.log, Gateway: e.o.Gateway, Meter: e.meters.of(l.name), Losses: linkLosses{e.losses, l}}
 	if e.o.Store != nil {
 		env.Store = e.o.Store(l.name)
 	}

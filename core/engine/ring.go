@@ -57,6 +57,7 @@ type Ring struct {
 	next       uint64
 	acked      uint64
 	unsure     []unsure
+	own        map[lossPlace]*node // the last gap of each place in which a driver lost something itself
 	free       [][]byte
 	waiting    int // bytes pushed since the reader was last told
 	samples    uint64

@@ -105,7 +105,7 @@ func (r *Ring) lost(samples uint64, from, to int64) {
 func (r *Ring) lose(samples uint64, from, to int64) {
 	r.dropped += samples
 	t := r.tail
-	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && !t.told {
+	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && t.gap.Links == nil && !t.told {
 		t.gap.Samples += samples
 		t.gap.widen(from, to)
 		return

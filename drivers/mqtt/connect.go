@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/url"
 	"syscall"
@@ -18,7 +17,7 @@ import (
 )
 
 // open dials the broker and begins or resumes the session.
-func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, who *login, log *slog.Logger) (driver.Link, error) {
+func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, who *login, env driver.Env) (driver.Link, error) {
 	u, err := parseBroker(set.Broker)
 	if err != nil {
 		return nil, driver.Errorf(driver.InvalidConfig, "%w", err)
@@ -27,7 +26,7 @@ func open(ctx context.Context, cfg driver.LinkConfig, set *linkSettings, who *lo
 	if err != nil {
 		return nil, err
 	}
-	l := newLink(cfg, set, log)
+	l := newLink(cfg, set, env)
 	l.conn = newFrameConn(conn, set.MaxPayload, max(cfg.Timeout, time.Second))
 	l.client = paho.NewClient(l.options(ctx, who))
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
@@ -172,8 +171,13 @@ var errFull = errors.New("the gateway takes messages more slowly than the broker
 
 // receive runs in the library's reader, so it must not wait for anything.
 func (l *link) receive(_ paho.Client, m paho.Message) {
-	if l.inflight.admit(m, time.Now()) == full && m.Qos() > 0 {
+	now := time.Now()
+	switch admitted := l.inflight.admit(m, now); {
+	case admitted != full:
+	case m.Qos() > 0: // the broker keeps it
 		l.drop(driver.Errorf(driver.NotConnected, "%w", errFull))
+	default:
+		l.loseMessage(m, now, whyFull)
 	}
 }
 

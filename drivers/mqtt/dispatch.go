@@ -105,6 +105,9 @@ func (x *dispatcher) dispatch(d *message) {
 		if len(s.batch) == 0 {
 			d.parts.Add(-1) // all its points were optional, and not there
 		} else if s.deliver(s.batch, stored) != nil {
+			if d.Qos() == 0 {
+				x.link.tellLost(s.device.name, len(s.batch), d.arrival, whyClosed)
+			}
 			d.parts.Add(-1)
 			taken = taken && x.link.superseded(s)
 		}

@@ -73,7 +73,9 @@
 // broker or client_id is changed. When a device is taken out while its link is
 // open, the next message for it ends the connection after five seconds, once.
 //
-// A message with QoS 0 that finds the link's queue full is dropped, counted and logged.
+// A message with QoS 0 that finds the link's queue full, or that is in it when the link is
+// closed, is lost: it is counted, logged, and a gap tells of its samples. A write with
+// QoS 0 is acknowledged by nobody: it counts as written when it is on the wire.
 // One with QoS 1 ends the connection instead: the broker keeps it.
 //
 // A retained message gives a Good sample with the time of its arrival: MQTT does

@@ -56,5 +56,5 @@ func (mqttDriver) Open(ctx context.Context, cfg driver.LinkConfig, env driver.En
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, cfg, set, who, env.Log)
+	return open(ctx, cfg, set, who, env)
 }

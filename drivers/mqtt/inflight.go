@@ -102,6 +102,16 @@ func (f *inflight) next(ctx context.Context) *message {
 	return nil
 }
 
+// rest takes all that waits to be dispatched.
+func (f *inflight) rest() (left []*message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for d := f.queue.pop(); d != nil; d = f.queue.pop() {
+		left = append(left, d)
+	}
+	return left
+}
+
 // takeDropped returns how many messages were dropped since it was last asked.
 func (f *inflight) takeDropped() uint64 {
 	f.mu.Lock()

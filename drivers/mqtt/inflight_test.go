@@ -48,7 +48,7 @@ func (m fakeMessage) Ack() {
 
 // ackLink runs only the part of a link that acknowledges.
 func ackLink(t *testing.T) *link {
-	l := newLink(driver.LinkConfig{Timeout: time.Second}, &linkSettings{MaxInflight: 100, MaxInflightBytes: 1000}, slog.New(slog.DiscardHandler))
+	l := newLink(driver.LinkConfig{Timeout: time.Second}, &linkSettings{MaxInflight: 100, MaxInflightBytes: 1000}, driver.Env{Log: slog.New(slog.DiscardHandler)})
 	here, there := net.Pipe()
 	l.conn = newFrameConn(here, 10, time.Second)
 	t.Cleanup(func() { _ = there.Close(); _ = here.Close() })
@@ -152,7 +152,7 @@ func TestAdmission(t *testing.T) {
 // TestLostTokens checks that a publish whose connection is gone fails, although the
 // library would complete its token without an error.
 func TestLostTokens(t *testing.T) {
-	l := newLink(driver.LinkConfig{Timeout: time.Second}, &linkSettings{MaxPayload: 10}, nil)
+	l := newLink(driver.LinkConfig{Timeout: time.Second}, &linkSettings{MaxPayload: 10}, driver.Env{})
 	l.client = lyingClient{l: l}
 	err := l.publish(t.Context(), "t", 1, false, nil)
 	if driver.CodeOf(err) != driver.NotConnected {

@@ -17,6 +17,7 @@ import (
 type link struct {
 	name    string
 	log     *slog.Logger
+	env     driver.Env
 	timeout time.Duration
 	set     *linkSettings
 	client  paho.Client
@@ -57,12 +58,13 @@ const (
 	settleResumed = 250 * time.Millisecond
 )
 
-func newLink(cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) *link {
+func newLink(cfg driver.LinkConfig, set *linkSettings, env driver.Env) *link {
+	log := env.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &link{
-		name: cfg.Name, log: log, timeout: cfg.Timeout, set: set,
+		name: cfg.Name, log: log, env: env, timeout: cfg.Timeout, set: set,
 		inflight: newInflight(set.MaxInflight, set.MaxInflightBytes),
 		lost:     make(chan struct{}),
 		filters:  make(map[string]*filter),
@@ -144,6 +146,7 @@ func (l *link) Close(ctx context.Context) error {
 		// returns as soon as they have.
 		l.client.Disconnect(uint(max(l.timeout, time.Second) / time.Millisecond))
 		_ = l.conn.Close() // closed already, unless the library gave up waiting
+		l.leave()
 	})
 	return nil
 }

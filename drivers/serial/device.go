@@ -10,6 +10,7 @@ import (
 
 // device is one instrument.
 type device struct {
+	name     string
 	link     *link
 	requests map[string]*request
 	lines    map[string]*request
@@ -49,7 +50,7 @@ func parseDevice(cfg driver.DeviceConfig, link *linkSettings) (*device, error) {
 	}
 	c := &compiler{device: cfg.Name}
 	c.setVars(set.Vars)
-	d := &device{}
+	d := &device{name: cfg.Name}
 	d.requests = c.talks("requests", set.Requests, func(key, name string, t talk) *request {
 		return c.request(key, name, t, link.Terminator)
 	})

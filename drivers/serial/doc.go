@@ -75,4 +75,7 @@
 // times out ends there, so that a dead instrument costs one time-out.
 //
 // A write with neither expect nor refuse is done when the port has taken it.
+//
+// Lines that come faster than the gateway takes them, or that are longer than max_line, are
+// lost, and a gap tells of them.
 package serial

@@ -52,5 +52,5 @@ func (serialDriver) Open(_ context.Context, cfg driver.LinkConfig, env driver.En
 	if err != nil {
 		return nil, err
 	}
-	return open(cfg, set, env.Log)
+	return open(cfg, set, env)
 }

@@ -19,6 +19,7 @@ import (
 type link struct {
 	name    string
 	log     *slog.Logger
+	env     driver.Env
 	set     *linkSettings
 	timeout time.Duration
 	late    time.Duration
@@ -53,20 +54,22 @@ const heardLines = 256
 type heardLine struct {
 	text string
 	at   time.Time
+	to   []*subscription // the listeners when it came
 }
 
 // open opens a port and starts its reader.
-func open(cfg driver.LinkConfig, set *linkSettings, log *slog.Logger) (driver.Link, error) {
+func open(cfg driver.LinkConfig, set *linkSettings, env driver.Env) (driver.Link, error) {
 	port, err := openPort(set)
 	if err != nil {
 		return nil, err
 	}
+	log := env.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{
-		name: cfg.Name, log: log, set: set, timeout: cfg.Timeout, late: cfg.Timeout, port: port, cancel: cancel,
+		name: cfg.Name, log: log, env: env, set: set, timeout: cfg.Timeout, late: cfg.Timeout, port: port, cancel: cancel,
 		lost: make(chan struct{}), heard: make(chan heardLine, heardLines), arrived: make(chan struct{}, 1),
 		framer: framer{terminator: []byte(set.Terminator), maxLine: set.MaxLine},
 	}
@@ -103,6 +106,7 @@ func (l *link) Close(context.Context) error {
 		l.cancel()
 		l.closeErr = closePort(l.port) // ends the reader, and a write in flight
 		l.workers.Wait()
+		l.leave()
 	})
 	return l.closeErr
 }
@@ -175,7 +179,10 @@ func (l *link) take(in line) {
 		return
 	}
 	if in.long {
-		l.log.Debug("a line longer than max_line was thrown away", "link", l.name)
+		l.log.Debug(whyLong, "link", l.name)
+		for _, s := range l.listeners { // whose it was nobody knows
+			l.env.Lost(driver.Loss{Device: s.device, From: time.Now(), To: time.Now(), Cause: whyLong})
+		}
 		return
 	}
 	for i := range l.owed {
@@ -192,8 +199,11 @@ func (l *link) take(in line) {
 		return
 	}
 	select {
-	case l.heard <- heardLine{in.text, time.Now()}:
+	case l.heard <- heardLine{in.text, time.Now(), l.listeners}:
 	default:
 		l.dropped++
+		for _, s := range l.listeners {
+			s.lose(in.text, time.Now(), whyFull)
+		}
 	}
 }

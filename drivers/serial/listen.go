@@ -4,12 +4,15 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // subscription is one running Subscribe.
 type subscription struct {
+	device  string
+	env     driver.Env
 	ctx     context.Context // done when Subscribe ends; bounds every emit
 	emit    driver.EmitFunc
 	sources []*request
@@ -23,7 +26,7 @@ type subscription struct {
 // Subscribe delivers the fields of lines as they come.
 func (d listening) Subscribe(ctx context.Context, points []driver.Point, emit driver.EmitFunc) error {
 	emitting, cancel := context.WithCancel(ctx)
-	s := &subscription{ctx: emitting, emit: emit, points: make(map[*request][]*compiled)}
+	s := &subscription{device: d.name, env: d.link.env, ctx: emitting, emit: emit, points: make(map[*request][]*compiled)}
 	for _, p := range points {
 		c := d.points[p.Index]
 		if c.source == nil {
@@ -48,13 +51,13 @@ func (d listening) Subscribe(ctx context.Context, points []driver.Point, emit dr
 func (l *link) listen(s *subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.listeners = append(l.listeners, s)
+	l.listeners = append(slices.Clone(l.listeners), s) // lines have the list before
 }
 
 // unlisten returns when no emit is running, and none will.
 func (l *link) unlisten(s *subscription) {
 	l.mu.Lock()
-	l.listeners = slices.DeleteFunc(l.listeners, func(other *subscription) bool { return other == s })
+	l.listeners = slices.DeleteFunc(slices.Clone(l.listeners), func(other *subscription) bool { return other == s })
 	l.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,26 +73,71 @@ func (l *link) tellListeners(ctx context.Context) {
 			return
 		case h := <-l.heard:
 			l.mu.Lock()
-			listeners := slices.Clone(l.listeners)
+			listeners := l.listeners
 			dropped := l.dropped
 			l.dropped = 0
 			l.mu.Unlock()
 			if dropped > 0 {
 				l.log.Warn("lines were dropped: the gateway took them too slowly", "link", l.name, "count", dropped)
 			}
-			for _, s := range listeners {
-				s.hear(h)
-			}
+			h.tell(listeners)
 		}
 	}
 }
 
-// hear emits the samples of one line.
-func (s *subscription) hear(h heardLine) {
+// tell hands a line to those who listen now. One that listened when it came and does not any
+// more has lost it, unless another subscription of the device has taken its place.
+func (h *heardLine) tell(listeners []*subscription) {
+	for _, s := range listeners {
+		if !s.hear(h) {
+			s.lose(h.text, h.at, whyClosed)
+		}
+	}
+	for _, s := range h.to {
+		if !slices.ContainsFunc(listeners, func(other *subscription) bool { return other.device == s.device }) {
+			s.lose(h.text, h.at, whyClosed)
+		}
+	}
+}
+
+// Why lines do not become samples.
+const (
+	whyFull   = "lines were dropped: the gateway took them more slowly than they came"
+	whyClosed = "lines that had come were not taken before the link or the device was stopped"
+	whyLong   = "a line longer than max_line was thrown away"
+)
+
+// lose tells of the samples that a line would have been.
+func (s *subscription) lose(text string, at time.Time, why string) {
+	n := 0
+	for _, source := range s.sources {
+		if _, ok := source.answer.fields(text); ok {
+			n += len(s.points[source])
+		}
+	}
+	if n > 0 {
+		s.env.Lost(driver.Loss{Device: s.device, Samples: uint64(n), From: at, To: at, Cause: why})
+	}
+}
+
+// leave tells of the lines that nobody will take any more. The link's workers have ended.
+func (l *link) leave() {
+	for {
+		select {
+		case h := <-l.heard:
+			h.tell(nil)
+		default:
+			return
+		}
+	}
+}
+
+// hear emits the samples of one line, and reports whether they were taken.
+func (s *subscription) hear(h *heardLine) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return
+		return false
 	}
 	s.batch = s.batch[:0]
 	for _, source := range s.sources {
@@ -106,8 +154,5 @@ func (s *subscription) hear(h heardLine) {
 			s.batch = append(s.batch, driver.PointSample{Point: p.index, Sample: sample})
 		}
 	}
-	if len(s.batch) > 0 {
-		// It fails only when the subscription ends, and with it the line's only reader.
-		_ = s.emit(s.ctx, s.batch, nil)
-	}
+	return len(s.batch) == 0 || s.emit(s.ctx, s.batch, nil) == nil // it fails when the subscription ends
 }

@@ -81,11 +81,11 @@ func (f *Fake) Link(name string) *FakeLink {
 }
 
 // Open opens a link as its script says.
-func (f *Fake) Open(ctx context.Context, cfg driver.LinkConfig, _ driver.Env) (driver.Link, error) {
+func (f *Fake) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
 	if err := driver.DecodeSettings(cfg.Settings, &fakeSettings{}); err != nil {
 		return nil, err
 	}
-	return f.Link(cfg.Name).open(ctx, cfg)
+	return f.Link(cfg.Name).open(ctx, cfg, env)
 }
 
 // A FakeLink is the script of a link, and what happened to it.
@@ -98,6 +98,7 @@ type FakeLink struct {
 	hang    map[string]chan struct{} // by what: "open", "close"
 	window  int
 	current *wire
+	env     driver.Env // of the last Open
 	opens   []time.Time
 	wires   int // open
 	most    int
@@ -115,6 +116,14 @@ func (l *FakeLink) Device(name string) *FakeDevice {
 		l.devices[name] = d
 	}
 	return d
+}
+
+// Lose tells of a loss, as a driver does whose queue is full.
+func (l *FakeLink) Lose(loss driver.Loss) {
+	l.mu.Lock()
+	env := l.env
+	l.mu.Unlock()
+	env.Lost(loss)
 }
 
 // FailOpen makes every Open fail with err, until it is nil.
@@ -189,7 +198,7 @@ func (l *FakeLink) Connected() bool {
 	return l.current != nil
 }
 
-func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig) (driver.Link, error) {
+func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
 	l.mu.Lock()
 	l.opens = append(l.opens, time.Now())
 	l.kept = append(l.kept, cfg.Kept)
@@ -209,7 +218,7 @@ func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig) (driver.Link
 	}
 	w := &wire{script: l, cfg: cfg, dead: make(chan struct{}), window: window}
 	l.mu.Lock()
-	l.current = w
+	l.current, l.env = w, env
 	l.wires++
 	l.most = max(l.most, l.wires)
 	keep := l.keep

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+const (
+	// lossEvery is how long what a driver has lost is gathered before a gap tells of it:
+	// a flood is one gap a second.
+	lossEvery = time.Second
+	// maxLossText bounds the cause that a driver gives.
+	maxLossText = 512
+)
+
+// losses gathers what drivers say that they have lost, and makes gaps of it.
+type losses struct {
+	ring *Ring
+
+	mu      sync.Mutex
+	pending map[lossPlace]*Gap
+	timer   *time.Timer
+	closed  bool
+
+	flushing sync.Mutex // taken before mu, so that a flush ends after those before it
+}
+
+// lossPlace is whose samples were lost; without a device, anybody's of the link.
+type lossPlace struct{ link, device string }
+
+func newLosses(ring *Ring) *losses {
+	s := &losses{ring: ring, pending: make(map[lossPlace]*Gap)}
+	s.timer = time.AfterFunc(math.MaxInt64, s.flush)
+	s.timer.Stop()
+	return s
+}
+
+// linkLosses is driver.Env.Losses of one link.
+type linkLosses struct {
+	all  *losses
+	link *link
+}
+
+var _ driver.Losses = linkLosses{}
+
+// Lost takes note of a loss. It takes no lock that is held over anything that waits.
+func (l linkLosses) Lost(loss driver.Loss) {
+	at := lossPlace{l.link.name, loss.Device}
+	l.link.mu.Lock()
+	if l.link.device(loss.Device) == nil {
+		at.device = ""
+	}
+	l.link.mu.Unlock()
+	now := time.Now()
+	if loss.To.IsZero() || loss.To.After(now) {
+		loss.To = now
+	}
+	if loss.From.IsZero() || loss.From.After(loss.To) {
+		loss.From = loss.To
+	}
+	if len(loss.Cause) > maxLossText {
+		loss.Cause = loss.Cause[:maxLossText] + "..."
+	}
+	l.all.add(at, &Gap{Samples: loss.Samples, From: loss.From, To: loss.To,
+		Cause: driver.Errorf(driver.Lost, "the driver: %s", loss.Cause),
+		Links: []GapLink{{Link: at.link, Device: at.device, Uncounted: loss.Samples == 0}}})
+}
+
+func (s *losses) add(at lossPlace, g *Gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.pending[at]
+	if before == nil {
+		if len(s.pending) == 0 && !s.closed {
+			s.timer.Reset(lossEvery)
+		}
+		s.pending[at] = g
+		return
+	}
+	before.join(g)
+}
+
+// join makes one gap of two of the same place. The later cause stands for both.
+func (g *Gap) join(later *Gap) {
+	if g.Samples += later.Samples; g.Samples < later.Samples {
+		g.Samples = math.MaxUint64
+	}
+	g.widen(later.From.UnixNano(), later.To.UnixNano())
+	g.Cause = later.Cause
+	g.Links[0].Uncounted = g.Links[0].Uncounted || later.Links[0].Uncounted
+}
+
+// flush makes gaps of what was gathered.
+func (s *losses) flush() {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.mu.Lock()
+	pending := s.pending
+	s.pending = make(map[lossPlace]*Gap)
+	s.mu.Unlock()
+	for at, g := range pending {
+		s.ring.lostBy(at, g)
+	}
+}
+
+// close flushes, and starts no timer any more.
+func (s *losses) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.timer.Stop()
+	s.mu.Unlock()
+	s.flush()
+}
+
+// lostBy puts a gap of a driver's own into the ring, or lets the one before of the same
+// place grow, where that was not handed out yet.
+func (r *Ring) lostBy(at lossPlace, g *Gap) {
+	r.order.Lock()
+	defer r.order.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.samples += g.Samples
+	r.dropped += g.Samples
+	if n := r.own[at]; n != nil && !n.told && !n.moving {
+		n.gap.join(g)
+		return
+	}
+	n := &node{size: nodeBytes + len(g.Cause.Text), gap: g}
+	if r.own == nil {
+		r.own = make(map[lossPlace]*node)
+	}
+	r.own[at] = n
+	r.append(n)
+	r.wakeReader()
+}
