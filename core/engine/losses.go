@@ -14,6 +14,8 @@ const (
 	lossEvery = time.Second
 	// maxLossText bounds the cause that a driver gives.
 	maxLossText = 512
+	// maxLost is the most that one gap tells of.
+	maxLost = 1 << 40
 )
 
 // losses gathers what drivers say that they have lost, and makes gaps of it.
@@ -64,7 +66,7 @@ func (l linkLosses) Lost(loss driver.Loss) {
 	if len(loss.Cause) > maxLossText {
 		loss.Cause = loss.Cause[:maxLossText] + "..."
 	}
-	l.all.add(at, &Gap{Samples: loss.Samples, From: loss.From, To: loss.To,
+	l.all.add(at, &Gap{Samples: min(loss.Samples, maxLost), From: loss.From, To: loss.To,
 		Cause: driver.Errorf(driver.Lost, "the driver: %s", loss.Cause),
 		Links: []GapLink{{Link: at.link, Device: at.device, Uncounted: loss.Samples == 0}}})
 }
@@ -85,9 +87,7 @@ func (s *losses) add(at lossPlace, g *Gap) {
 
 // join makes one gap of two of the same place. The later cause stands for both.
 func (g *Gap) join(later *Gap) {
-	if g.Samples += later.Samples; g.Samples < later.Samples {
-		g.Samples = math.MaxUint64
-	}
+	g.Samples = min(g.Samples+later.Samples, maxLost)
 	g.widen(later.From.UnixNano(), later.To.UnixNano())
 	g.Cause = later.Cause
 	g.Links[0].Uncounted = g.Links[0].Uncounted || later.Links[0].Uncounted

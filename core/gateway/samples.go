@@ -280,10 +280,13 @@ const maxLinksText = 8
 // linksText says whose samples were lost.
 func linksText(links []engine.GapLink) string {
 	var names []string
-	more, polls := 0, uint64(0)
+	more, polls := 0, uint64(0) // what is not named
 	for i := range links {
 		l := &links[i]
-		if len(names) == maxLinksText || l.Link == "" {
+		switch {
+		case l.Link == "" && l.Polls == 0:
+			continue
+		case len(names) == maxLinksText, l.Link == "":
 			more++
 			polls += l.Polls
 			continue
@@ -292,18 +295,22 @@ func linksText(links []engine.GapLink) string {
 		if l.Device != "" {
 			name += "/" + l.Device
 		}
-		if l.Polls > 0 {
-			name += fmt.Sprintf(" (%d polls due)", l.Polls)
-		}
-		names = append(names, name)
+		names = append(names, name+pollsText(l.Polls))
+	}
+	if more > 0 {
+		names = append(names, "others"+pollsText(polls))
 	}
 	if len(names) == 0 {
 		return ""
 	}
-	if more > 0 {
-		names = append(names, fmt.Sprintf("%d other links (%d polls due)", more, polls))
-	}
 	return "; of " + strings.Join(names, ", ")
+}
+
+func pollsText(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d polls due)", n)
 }
 
 func gapText(g *engine.Gap) string {

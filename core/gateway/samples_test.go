@@ -231,6 +231,31 @@ func faultText(s *client.Sample) string {
 	return s.Fault.Text
 }
 
+func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
+	many := []engine.GapLink{{Link: "a", Polls: 12}, {Link: "b", Device: "d", Uncounted: true}}
+	for i := range 9 {
+		many = append(many, engine.GapLink{Link: fmt.Sprint("l", i), Polls: 2})
+	}
+	for want, links := range map[string][]engine.GapLink{
+		"the driver died":                          nil,
+		"the driver died; of a/d":                  {{}, {Link: "a", Device: "d"}},
+		"the driver died; of others (7 polls due)": {{Polls: 7}},
+		"the driver died; of a (12 polls due), b/d, l0 (2 polls due), l1 (2 polls due), l2 (2 polls due), l3 (2 polls due), l4 (2 polls due), " +
+			"l5 (2 polls due), others (6 polls due)": many,
+	} {
+		b := newBench(t)
+		gap := &engine.Gap{Cause: driver.Errorf(driver.Lost, "the driver died"), Links: links}
+		b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, nil, gap) })
+		s := newSink(0)
+		if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.samples) != 1 || s.samples[0].Fault == nil || s.samples[0].Fault.Text != want {
+			t.Errorf("%+v, want %s", s.samples, want)
+		}
+	}
+}
+
 func TestGapsAndGarbageAreTold(t *testing.T) {
 	b := newBench(t)
 	from := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -33,6 +33,7 @@ type Contents struct {
 	IsGap   bool
 	First   uint64 // of a gap: the frames that it tells of; both zero: none
 	Last    uint64
+	Links   bool // of a gap: it says whose samples were lost, which Inspect does not check
 }
 
 // maxGapSamples bounds what one gap may tell of: a million samples a second for twelve days.
@@ -91,6 +92,7 @@ const (
 	fieldFrom        protowire.Number = 4
 	fieldTo          protowire.Number = 5
 	fieldCause       protowire.Number = 6
+	fieldLostLinks   protowire.Number = 7
 )
 
 type inspector struct {
@@ -535,6 +537,7 @@ func (i *inspector) gap(gap []byte) error {
 		}
 		if f.number > fieldCause {
 			i.strange = true
+			i.found.Links = i.found.Links || f.number == fieldLostLinks
 			continue
 		}
 		bit := uint64(1) << f.number

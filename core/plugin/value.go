@@ -115,7 +115,7 @@ func gapToWire(g *engine.Gap) *driverv1.Gap {
 	}
 	for i := range g.Links {
 		l := &g.Links[i]
-		wire.Links = append(wire.Links, &driverv1.GapLink{Link: l.Link, Device: l.Device, Polls: l.Polls, Uncounted: l.Uncounted})
+		wire.Links = append(wire.Links, &driverv1.GapLink{Link: validText(l.Link), Device: validText(l.Device), Polls: l.Polls, Uncounted: l.Uncounted})
 	}
 	return wire
 }

@@ -93,3 +93,27 @@ func TestAGapSaysWhatWasDue(t *testing.T) {
 		}
 	})
 }
+
+// A gap of a driver's own names its own links and devices; what else it names loses its name.
+func TestAGapNamesTheDriversOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.s.Close(false)
+		s := state(1, "line")
+		s.Links[0].Devices = []engine.Device{{Name: "d", Table: &engine.Table{}}}
+		r.want(supervise.Desired{State: s})
+		a := (<-r.starts).attachment()
+		time.Sleep(time.Second)
+		now := time.Now()
+		a.to.Frame(1, plugin.AppendFrame(nil, 1, nil, &engine.Gap{
+			Samples: 9, From: now, To: now, Cause: driver.Errorf(driver.Lost, "a queue was full"),
+			Links: []engine.GapLink{{Link: "line", Device: "d"}, {Link: "line", Device: "x\x1b[31m"}, {Link: "another's", Device: "d"}},
+		}))
+		synctest.Wait()
+		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
+		want := []engine.GapLink{{Link: "line", Device: "d"}, {Link: "line"}, {}}
+		if err != nil || g == nil || g.Samples != 9 || !slices.Equal(g.Links, want) {
+			t.Errorf("stored: %+v (%v)", g, err)
+		}
+	})
+}

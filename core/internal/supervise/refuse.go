@@ -124,10 +124,33 @@ func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, plugi
 	if ahead := now.Add(clockWidth).UnixNano(); err == nil && found.Samples > 0 && found.Newest > ahead {
 		frame, err = i.doubt(seq, frame, found.Newest, now)
 	}
+	if err == nil && found.Links {
+		frame, err = i.ownGap(seq, frame)
+	}
 	if err != nil {
 		return i.refuse(seq, frame, err, now), plugin.Contents{}
 	}
 	return frame, found
+}
+
+// ownGap lets a gap of a driver name its own links and devices only. What it may not name was
+// lost all the same, and may have been its own until just now: it loses its name.
+func (i *intake) ownGap(seq uint64, frame []byte) ([]byte, error) {
+	_, _, g, err := plugin.DecodeFrame(frame)
+	if err != nil {
+		return nil, err
+	}
+	i.pool.mu.Lock()
+	defer i.pool.mu.Unlock()
+	for k := range g.Links {
+		l := &g.Links[k]
+		if i.pool.links[l.Link] == nil {
+			l.Link, l.Device = "", ""
+		} else if l.Device != "" && !i.pool.knows(place{l.Link, l.Device}) {
+			l.Device = ""
+		}
+	}
+	return plugin.AppendFrame(nil, seq, nil, g), nil
 }
 
 func (o *offences) convict() {
