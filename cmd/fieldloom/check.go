@@ -28,7 +28,7 @@ wrong is listed with file, line and column; the exit code is then 2. Nothing is 
 type checkResult struct {
 	OK     bool     `json:"ok"`
 	Errors []string `json:"errors"`
-	// Warnings are limits of this machine that will be reached.
+	// Warnings are what is likely to be wrong, here or on this machine.
 	Warnings []string `json:"warnings,omitempty"`
 	Drivers  []string `json:"drivers"`
 	Links    int      `json:"links"`
@@ -42,7 +42,7 @@ type checkResult struct {
 func (w *checkWord) Run(ctx context.Context, s *screen) error {
 	checked, err := gateway.Check(ctx, w.Config, slog.New(slog.DiscardHandler)) // it tells all of it
 	if err != nil {
-		return w.failed(s, err)
+		return w.failed(s, checked, err)
 	}
 	r := summarise(checked.Config)
 	for _, d := range checked.Drivers {
@@ -52,23 +52,34 @@ func (w *checkWord) Run(ctx context.Context, s *screen) error {
 	if w.JSON {
 		return printJSON(s.out, r)
 	}
-	for _, line := range r.Warnings {
-		if _, err := fmt.Fprintln(s.out, s.paint(yellow, "warning: "+line)); err != nil {
-			return err
-		}
+	if err := printWarnings(s, r.Warnings); err != nil {
+		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s: well: %d links, %d devices, %d points, drivers %v\n", w.Config, r.Links, r.Devices, r.Points, r.Drivers)
+	verdict := "well"
+	if len(r.Warnings) > 0 {
+		verdict = fmt.Sprintf("no error, %d warnings", len(r.Warnings))
+	}
+	_, err = fmt.Fprintf(s.out, "%s: %s: %d links, %d devices, %d points, drivers %v\n", w.Config, verdict, r.Links, r.Devices, r.Points, r.Drivers)
 	return err
 }
 
-func (w *checkWord) failed(s *screen, err error) error {
+func printWarnings(s *screen, lines []string) error {
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(s.out, s.paint(yellow, printable("warning: "+line))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *checkWord) failed(s *screen, checked *gateway.Checked, err error) error {
 	wrong, ok := err.(*gateway.ConfigError) //nolint:errorlint // Check answers exactly this, or a cancelled context
 	if !ok {
 		return err
 	}
 	good := gateway.LastGood(w.Config)
 	if w.JSON {
-		r := checkResult{Errors: wrong.Lines(), Drivers: []string{}}
+		r := checkResult{Errors: wrong.Lines(), Warnings: checked.Warnings, Drivers: []string{}}
 		if good != nil {
 			r.LastGood = good.Path
 		}
@@ -76,6 +87,9 @@ func (w *checkWord) failed(s *screen, err error) error {
 			return err
 		}
 		return &silentError{wrong}
+	}
+	if err := printWarnings(s, checked.Warnings); err != nil {
+		return err
 	}
 	for _, line := range wrong.Lines() {
 		if _, err := fmt.Fprintln(s.out, s.paint(red, line)); err != nil {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
 )
 
 // A builder makes a Config of trees. What it holds lives as long as parse runs.
@@ -24,6 +25,7 @@ type builder struct {
 	expanded     int  // names of points counted out
 	written      int  // points made
 	full         bool // a limit was passed: build no more
+	unreadable   bool // a file could not be read: what is missing may be in it
 }
 
 func parse(dir string, inputs []input, lim limits) (*Config, error) {
@@ -33,23 +35,30 @@ func parse(dir string, inputs []input, lim limits) (*Config, error) {
 		chains: map[chainLink]*chain{}, sets: map[*chain]*pointSet{},
 	}
 	roots := b.read(dir, inputs)
-	if err := b.err(); err != nil {
-		return nil, err // what follows would be a consequence of it
-	}
+	b.unreadable = b.added > 0
 	var links []field
 	for i, root := range roots {
 		links = append(links, b.top(root, inputs[i].name == mainFile)...)
 	}
 	b.checkTemplates()
 	for _, f := range links {
-		b.link(f)
+		b.checkable(f)
 	}
 	b.checkProcesses()
 	b.cfg.names = b.files
-	if err := b.err(); err != nil {
-		return nil, err
-	}
-	return b.cfg, nil
+	b.cfg.wrong = b.seen
+	return b.cfg, b.err()
+}
+
+// checkable builds the links of one entry, and leaves out those of which too little is
+// right to check the rest.
+func (b *builder) checkable(f field) {
+	before := len(b.cfg.Links)
+	b.link(f)
+	made := slices.DeleteFunc(b.cfg.Links[before:], func(l *Link) bool {
+		return l.Driver == "" || slices.ContainsFunc(l.Devices, func(d *Device) bool { return d.Table == nil })
+	})
+	b.cfg.Links = b.cfg.Links[:before+len(made)]
 }
 
 // read turns files into trees, one for each input, and names them all.
@@ -91,7 +100,7 @@ func (b *builder) readOne(file uint16, in input) *node {
 	before := len(b.list)
 	root := c.tree(text)
 	switch {
-	case len(b.list) > before:
+	case root == nil && len(b.list) > before:
 	case root == nil || root.kind == kindNull:
 		b.add(place{1, 1, file}, "", "is empty: %s", whatBelongs(in.name))
 	case root.kind != kindMap:

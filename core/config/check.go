@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,11 +18,12 @@ import (
 // Check validates every driver's settings and addresses against its JSON
 // Schemas, by the drivers' names. It connects to nothing. Where a placeholder
 // made a number and the schema wants a text, it makes the setting a text; so it
-// is to be called before the configuration is used. An error is of type Errors.
-func (c *Config) Check(drivers map[string]engine.Description) error {
+// is to be called before the configuration is used. installed names drivers that no
+// link uses, for messages. An error is of type Errors.
+func (c *Config) Check(drivers map[string]engine.Description, installed ...string) error {
 	k := checker{
-		dir:    c.DriversDir,
-		faults: &faults{files: c.names}, drivers: drivers, schemas: map[string]*schemas{},
+		dir: c.DriversDir, installed: installed, warnings: &faults{files: c.names},
+		faults: &faults{files: c.names, seen: maps.Clone(c.wrong)}, drivers: drivers, schemas: map[string]*schemas{},
 		settings: map[*byte]bool{}, tables: map[checkedTable]bool{},
 	}
 	for _, l := range c.Links {
@@ -35,16 +37,20 @@ func (c *Config) Check(drivers map[string]engine.Description) error {
 			k.addresses(s, d)
 		}
 	}
+	_ = k.warnings.err() // sorts them
+	c.doubts = k.warnings.list
 	return k.err()
 }
 
 type checker struct {
 	*faults
-	dir      string // in which drivers were looked for
-	drivers  map[string]engine.Description
-	schemas  map[string]*schemas
-	settings map[*byte]bool // that devices share and were checked
-	tables   map[checkedTable]bool
+	warnings  *faults
+	dir       string // in which drivers were looked for
+	installed []string
+	drivers   map[string]engine.Description
+	schemas   map[string]*schemas
+	settings  map[*byte]bool // that devices share and were checked
+	tables    map[checkedTable]bool
 }
 
 type checkedTable struct {
@@ -67,10 +73,12 @@ func (k *checker) driver(l *Link) *schemas {
 	}
 	d, found := k.drivers[l.Driver]
 	if !found {
-		names := make([]string, 0, len(k.drivers))
+		names := slices.Clone(k.installed)
 		for name := range k.drivers {
 			names = append(names, name)
 		}
+		slices.Sort(names)
+		names = slices.Compact(names)
 		hint := use(names)
 		if len(names) == 0 {
 			hint = "no driver was found" + in(k.dir) + ": install its package with `fieldloom driver install`, or set `drivers:` to the directory that has it"
@@ -137,6 +145,7 @@ func (k *checker) check(s *schema, src *source, raw json.RawMessage) json.RawMes
 		}
 	}
 	k.report(s, src, value, err)
+	k.placeholders(s, src)
 	return raw
 }
 
@@ -158,24 +167,36 @@ func (k *checker) report(s *schema, src *source, value any, err error) {
 // right or wrong together.
 func (k *checker) addresses(s *schemas, d *Device) {
 	key := checkedTable{s, d.Table}
-	if s.address.Schema == nil || k.tables[key] {
+	if k.tables[key] {
 		return
 	}
 	k.tables[key] = true
 	for i := range d.Table.Points {
-		p := &d.Table.Points[i]
-		err := s.address.Validate(p.Address)
-		if err == nil {
-			continue
-		}
-		src := d.source.points[i]
-		var invalid *jsonschema.ValidationError
-		if !errors.As(err, &invalid) {
-			k.add(src.address, src.trail.at("address").String(), "%s", err)
-			continue
-		}
-		found := strconv.Quote(shorten(p.Address))
-		k.add(src.address, src.trail.at("address").String(), "%s", explainLeaf(s.address, leaves(invalid)[0], found))
+		k.address(s.address, d.Table.Points[i].Address, d.source.points[i])
+	}
+}
+
+// address validates one.
+func (k *checker) address(s *schema, text string, src pointSource) {
+	path := src.trail.at("address").String()
+	if found := environment.FindString(text); found != "" {
+		k.add(src.address, path, noEnvironment, found)
+		return
+	}
+	if found := unknownBraces(text); found != "" && !s.describesBraces(nil) {
+		k.warn(src.address, path, "%s", asItStands(found))
+	}
+	if s.Schema == nil || text == "" { // one that is missing was reported
+		return
+	}
+	err := s.Validate(text)
+	var invalid *jsonschema.ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &invalid):
+		k.add(src.address, path, "%s", explainLeaf(s, leaves(invalid)[0], strconv.Quote(shorten(text))))
+	default:
+		k.add(src.address, path, "%s", err)
 	}
 }
 

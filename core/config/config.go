@@ -33,7 +33,14 @@ type Config struct {
 	process   Process  // of a driver that processes does not name
 	processes map[string]Process
 	secrets   []Secret
+	unread    Errors        // files that look like part of it
+	doubts    Errors        // of Check
+	wrong     map[spot]bool // of LoadAll: what is below one has its error
 }
+
+// Warnings returns what is likely to be wrong and is no error: files that are not read,
+// and, after Check, braces that nothing replaces.
+func (c *Config) Warnings() Errors { return slices.Concat(c.unread, c.doubts) }
 
 // Spool is how much the gateway keeps on disk.
 type Spool struct {
@@ -106,18 +113,31 @@ func defaultLimits() limits {
 
 // Load reads the configuration in dir. An error is of type Errors.
 func Load(dir string) (*Config, error) {
-	lim := defaultLimits()
-	c, err := parse(dir, readDir(dir, lim), lim)
+	c, err := LoadAll(dir)
 	if err != nil {
 		return nil, err
 	}
-	return located(c), nil
+	return c, nil
+}
+
+// LoadAll is Load that also returns a configuration beside an error: what is wrong has its
+// default in it, and links of which too little is right are left out. It is for finding
+// all that is wrong with Check, not for running.
+func LoadAll(dir string) (*Config, error) {
+	lim := defaultLimits()
+	c, err := parse(dir, readDir(dir, lim), lim)
+	c.unread = unread(located(c))
+	return c, err
 }
 
 // Parse reads a configuration from memory: files by their names in the
 // directory, with slashes. It touches no disk. An error is of type Errors.
 func Parse(files map[string][]byte) (*Config, error) {
-	return parse("", fromMap(files), defaultLimits())
+	c, err := parse("", fromMap(files), defaultLimits())
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // ParseFile is Parse of one file, which stands for fieldloom.yaml; errors name it by its

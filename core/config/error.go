@@ -64,6 +64,7 @@ type faults struct {
 	files []string // by place.file
 	list  Errors
 	seen  map[spot]bool
+	added int // calls of add, also those of a spot that has its error
 	left  int // not kept because of maxErrors
 }
 
@@ -75,6 +76,7 @@ type spot struct {
 }
 
 func (f *faults) add(at place, path, format string, args ...any) {
+	f.added++
 	e := Error{Line: int(at.line), Column: int(at.column), Path: path, Text: fmt.Sprintf(format, args...)}
 	if int(at.file) < len(f.files) {
 		e.File = f.files[at.file]

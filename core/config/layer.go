@@ -63,6 +63,10 @@ func (b *builder) template(n *node) *node {
 	if t != nil {
 		return t
 	}
+	if b.unreadable {
+		b.added++ // it is likely to be in the file that could not be read, which is reported
+		return nil
+	}
 	names := make([]string, 0, len(b.templates))
 	for name := range b.templates {
 		names = append(names, name)

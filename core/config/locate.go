@@ -15,6 +15,11 @@ func (c *Config) Locate(driver string, f engine.ConfigFault) *Error {
 	return &Error{Text: "driver " + driver + ": " + f.Text}
 }
 
+// LinkFault returns an error of a link as a whole, at its place.
+func (c *Config) LinkFault(l *Link, text string) *Error {
+	return c.locateInLink(l, engine.ConfigFault{Link: l.Name, Text: text})
+}
+
 func (c *Config) locateInLink(l *Link, f engine.ConfigFault) *Error {
 	name := l.Name
 	if f.Device == "" {

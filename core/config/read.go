@@ -40,7 +40,7 @@ func readDir(dir string, lim limits) []input {
 		case strings.HasPrefix(e.Name(), "."):
 		case strings.HasSuffix(e.Name(), extension):
 			sources = append(sources, readFile(dir, name, lim))
-		case strings.HasSuffix(e.Name(), ".yml"):
+		case strings.EqualFold(filepath.Ext(name), ".yml"), strings.EqualFold(filepath.Ext(name), extension):
 			sources = append(sources, input{name: name, err: errors.New("is not read: rename it to end in .yaml")})
 		}
 	}

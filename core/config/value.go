@@ -67,6 +67,7 @@ func (b *builder) text(n *node, s scope) string {
 	if ok && v.kind != kindText && n.words == nil {
 		b.wrongKind(n, wantText)
 	}
+	b.replacesNothing(n)
 	return v.text
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/state"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/pack"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -38,17 +39,22 @@ const (
 type Checked struct {
 	Config  *config.Config
 	Drivers []engine.Description // those that the configuration uses
-	// Warnings are limits of this machine that the configuration reaches, and what to set.
+	// Warnings are what is likely to be wrong: files that are not read, what is not there on
+	// this machine, limits that will be reached. They are there with an error, too.
 	Warnings []string
 }
 
 // Check loads the configuration in dir, starts the drivers that it uses, lets them
 // validate it, and stops them. It connects to nothing and touches no data. An
-// error is a *ConfigError that lists everything found.
+// error is a *ConfigError that lists everything found; what was checked is told beside it.
 func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) {
-	c, err := config.Load(dir)
+	c, err := config.LoadAll(dir)
+	var wrong []error
 	if err != nil {
-		return nil, configError(err)
+		wrong = configError(err).Faults
+	}
+	if c.Gateway == "" { // fieldloom.yaml cannot be read, and says where all else is
+		return new(Checked), &ConfigError{Faults: wrong}
 	}
 	packages, err := openDepot(func() *config.Config { return c }, nil, chosenVersions(ctx, c), log)
 	if err != nil {
@@ -59,17 +65,24 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
 	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
 	defer drivers.Close(false)
-	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit, secrets: true}
+	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit, secrets: true, faults: wrong}
 	unready, err := v.vet(ctx)
-	if err != nil {
+	checked := &Checked{Config: c}
+	var several *ConfigError
+	switch {
+	case errors.As(err, &several):
+		wrong = several.Faults
+	case err != nil:
 		return nil, err
+	default:
+		wrong = append(wrong, sorted(unready)...)
 	}
-	if len(unready) > 0 {
-		return nil, &ConfigError{Faults: sorted(unready)}
+	wrong = append(wrong, checked.look(v, time.Now(), len(wrong) > 0)...)
+	if len(wrong) > 0 {
+		return checked, &ConfigError{Faults: wrong}
 	}
-	checked := &Checked{Config: c, Warnings: limitWarnings(c, fileLimit(), wantedMemory(packages))}
 	for _, kind := range c.Drivers() {
-		if p, err := drivers.Prepare(ctx, kind); err == nil {
+		if p := v.running[kind]; p != nil {
 			d := p.Description()
 			if of, err := packages.Image(kind); err == nil && !of.Unsigned {
 				d.Version = of.Version // as everywhere: what the executable calls itself may differ
@@ -78,6 +91,45 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		}
 	}
 	return checked, nil
+}
+
+// look gathers warnings, and what a gateway takes and nobody means. Of a configuration in
+// which something is wrong not all links are there.
+func (c *Checked) look(v *vetting, now time.Time, isWrong bool) (wrong []error) {
+	m := &machine{config: c.Config, now: now, wants: func(kind string) *pack.Wants {
+		of, err := v.packages.Image(kind)
+		if err != nil {
+			return nil
+		}
+		return &of.Manifest.Wants
+	}}
+	m.look()
+	for _, w := range c.Config.Warnings() {
+		c.Warnings = append(c.Warnings, w.Error())
+	}
+	c.Warnings = slices.Concat(c.Warnings, v.packageWarnings(), m.warnings, limitWarnings(c.Config, fileLimit(), wantedMemory(v.packages)))
+	if len(c.Config.Links) == 0 && !isWrong {
+		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, "links", "NAME.yaml"))
+		m.faults = append(m.faults, &config.Error{File: filepath.Join(c.Config.Dir, "fieldloom.yaml"), Text: text})
+	}
+	return m.faults
+}
+
+// packageWarnings compares what packages say of their drivers with what those say
+// themselves.
+func (v *vetting) packageWarnings() (list []string) {
+	for _, kind := range v.config.Drivers() {
+		of, err := v.packages.Image(kind)
+		p := v.running[kind]
+		if err != nil || p == nil || of.Unsigned {
+			continue
+		}
+		said := p.Description()
+		for _, text := range of.Manifest.Differences(said.Name, said.Version, pack.Schemas{Link: said.LinkSchema, Device: said.DeviceSchema, Address: said.AddressSchema}) {
+			list = append(list, fmt.Sprintf("driver %s: %s: pack it again", kind, text))
+		}
+	}
+	return list
 }
 
 // askLimit is how long a running gateway may take to tell its versions.
@@ -137,10 +189,10 @@ func (v *vetting) vet(ctx context.Context) (unready map[string]error, err error)
 	defer cancel()
 	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]engine.Description), make(map[string]error)
 	if v.secrets {
-		v.faults = checkSecrets(v.config)
+		v.faults = append(v.faults, checkSecrets(v.config)...)
 	}
 	v.each(func(kind string) { v.describe(ctx, kind) })
-	if err := v.config.Check(v.described); err != nil {
+	if err := v.config.Check(v.described, v.installed()...); err != nil {
 		v.faults = append(v.faults, configError(err).Faults...)
 	}
 	drafts := draft(v.config) // after Check, which completes the settings
@@ -198,6 +250,14 @@ func (v *vetting) describe(ctx context.Context, kind string) {
 	v.running[kind], v.described[kind] = p, p.Description()
 }
 
+// installed returns the names of the drivers whose packages are there.
+func (v *vetting) installed() (names []string) {
+	for _, e := range v.packages.List() {
+		names = append(names, e.Driver)
+	}
+	return names
+}
+
 // find tells why there is nothing to start.
 func (v *vetting) find(kind string) error {
 	if v.attached[kind] != "" {
@@ -225,7 +285,7 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
 	}
 	for _, f := range found {
-		if located := v.config.Locate(kind, f); !v.isKnown(located, f.Key == "" && f.Point == "") {
+		if located := v.config.Locate(kind, f); !v.isKnown(located, f) {
 			v.faults = append(v.faults, located)
 		}
 	}
@@ -234,20 +294,29 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 // isKnown tells whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways. Of settings as a whole a fault of one of their keys
 // says enough: a driver does not decode what the schema refuses.
-func (v *vetting) isKnown(e *config.Error, whole bool) bool {
-	for _, f := range v.faults {
+func (v *vetting) isKnown(e *config.Error, f engine.ConfigFault) bool {
+	whole := f.Key == "" && f.Point == ""
+	for _, fault := range v.faults {
 		var other *config.Error
-		if !errors.As(f, &other) || other.File != e.File {
+		if !errors.As(fault, &other) || other.File != e.File {
 			continue
 		}
 		if other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
 			return true
+		}
+		if f.Point != "" && within(other.Path, strings.TrimSuffix(e.Path, "."+f.Key)) {
+			return true // what the driver was given of this point is not what is written
 		}
 		if i := strings.LastIndexByte(other.Path, '.'); whole && i > 0 && e.Path != "" && other.Path[:i] == e.Path {
 			return true
 		}
 	}
 	return false
+}
+
+// within reports whether path is that of what lies at or below another.
+func within(path, above string) bool {
+	return path == above || strings.HasPrefix(path, above+".")
 }
 
 // draft makes states, one a driver, for Validate: their handles are not the

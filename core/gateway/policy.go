@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -109,42 +107,9 @@ type wants struct {
 const maxAbsent = 100
 
 func (w *wants) gather(kind string, c *config.Config) {
-	var before *byte // devices of one make share their settings
 	for _, l := range c.Links {
-		if l.Driver != kind {
-			continue
-		}
-		w.settings(l.Settings)
-		for _, d := range l.Devices {
-			if len(d.Settings) > 0 && &d.Settings[0] != before {
-				before = &d.Settings[0]
-				w.settings(d.Settings)
-			}
-		}
-	}
-}
-
-func (w *wants) settings(raw json.RawMessage) {
-	if !bytes.ContainsRune(raw, '/') {
-		return // neither a URL nor a path
-	}
-	var value any
-	if json.Unmarshal(raw, &value) == nil {
-		w.value(value)
-	}
-}
-
-func (w *wants) value(value any) {
-	switch v := value.(type) {
-	case string:
-		w.text(v)
-	case []any:
-		for _, item := range v {
-			w.value(item)
-		}
-	case map[string]any:
-		for _, item := range v {
-			w.value(item)
+		if l.Driver == kind {
+			eachSetting(l, w.text)
 		}
 	}
 }

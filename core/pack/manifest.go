@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ import (
 // afterwards, so it may be read concurrently.
 type Manifest struct {
 	Name      string            `json:"name"`    // of the driver, as links say it
-	Version   string            `json:"version"` // of the driver; compared with nothing
+	Version   string            `json:"version"` // of the driver
 	Kind      string            `json:"kind"`    // KindDriver
 	Serial    uint64            `json:"serial"`  // grows with every signing
 	API       API               `json:"api"`
@@ -90,6 +91,34 @@ func (m *Manifest) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode the manifest of %s: %w", m.Name, err)
 	}
 	return append(text, '\n'), nil
+}
+
+// Differences compares what the manifest says of its driver with what the driver says.
+func (m *Manifest) Differences(name, version string, schemas Schemas) (list []string) {
+	for _, d := range []struct{ what, packed, said string }{{"name", m.Name, name}, {"version", m.Version, version}} {
+		if d.packed != d.said {
+			list = append(list, fmt.Sprintf("its package says %s %s, and its executable %s", d.what, quote(d.packed), quote(d.said)))
+		}
+	}
+	for _, d := range []struct {
+		what         string
+		packed, said json.RawMessage
+	}{{"a link", m.Schemas.Link, schemas.Link}, {"a device", m.Schemas.Device, schemas.Device}, {"an address", m.Schemas.Address, schemas.Address}} {
+		if !sameJSON(d.packed, d.said) {
+			list = append(list, fmt.Sprintf("its package has another schema of %s than its executable", d.what))
+		}
+	}
+	return list
+}
+
+// sameJSON reports whether two texts are the same value; none is the same as none.
+func sameJSON(a, b json.RawMessage) bool {
+	a, b = bytes.TrimSpace(a), bytes.TrimSpace(b)
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // ID is the package's name in a drivers directory: NAME-VERSION.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strconv"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -69,8 +68,8 @@ func dialAddress(raw string) (string, error) {
 	if port == "" {
 		port = defaultPort
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("port %q is not a number from 1 to 65535", port)
+	if err := driver.CheckEndpoint(u.Hostname(), port); err != nil {
+		return "", err
 	}
 	return net.JoinHostPort(u.Hostname(), port), nil
 }

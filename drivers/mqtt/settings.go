@@ -147,6 +147,9 @@ func parseBroker(s string) (*url.URL, error) {
 	case u.Port() == "":
 		u.Host = net.JoinHostPort(u.Hostname(), "1883")
 	}
+	if err := driver.CheckEndpoint(u.Hostname(), u.Port()); err != nil {
+		return nil, err
+	}
 	return u, nil
 }
 
