@@ -66,7 +66,7 @@ func (d *Draft) SetAside(faults Errors) bool {
 }
 
 // hasTemplates finds templates also in what is no YAML.
-var hasTemplates = regexp.MustCompile(`(?m)^[\s{]*["']?templates["']?\s*:`)
+var hasTemplates = regexp.MustCompile(`(?m)(?:^|[{,])\s*["']?templates["']?\s*:`)
 
 // mayGo reports whether a file concerns its own links only.
 func (d *Draft) mayGo(name string) bool {

@@ -56,7 +56,7 @@ func keptOf(dir string) func() map[string][]byte {
 	}
 }
 
-var dataKey = regexp.MustCompile(`(?m)^[\s{]*["']?data["']?\s*:\s*["']?([^"'#,}\n]+)`)
+var dataKey = regexp.MustCompile(`(?m)(?:^|[{,])\s*["']?data["']?\s*:\s*["']?([^"'#,}\n]+)`)
 
 // dataDirs are the directories where the data of dir's gateway may be.
 func dataDirs(dir string) []string {
