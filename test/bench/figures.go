@@ -37,6 +37,7 @@ var figures = []struct {
 	{"start", (*bench).start},
 	{"idle", (*bench).idle},
 	{"scale", (*bench).scale},
+	{"watch", (*bench).watch},
 }
 
 // load is what a gateway used while it polled for a run's length.
