@@ -165,9 +165,8 @@ func (t *tally) noteRefusal(why error) {
 // gapLog writes the gateway's own gap records: frames of the driver "", numbered
 // over all drivers.
 type gapLog struct {
-	spool  Spool
-	epoch  uint64
-	stored func(spool.Record)
+	spool Spool
+	epoch uint64
 
 	mu       sync.Mutex // held over Append, so that records are in the order of their numbers
 	sequence uint64
@@ -179,11 +178,7 @@ func (l *gapLog) write(g *engine.Gap) {
 	defer l.mu.Unlock()
 	l.sequence++
 	r := spool.Record{Epoch: l.epoch, Sequence: l.sequence, Stored: time.Now(), Data: plugin.AppendFrame(nil, l.sequence, nil, g)}
-	l.spool.Append(r, func(err error) {
-		if err == nil && l.stored != nil {
-			l.stored(r)
-		}
-	})
+	l.spool.Append(r, func(error) {})
 	l.spool.Commit()
 }
 

@@ -104,9 +104,6 @@ func (i *intake) Frame(seq uint64, frame []byte) {
 			return // not stored: not acknowledged
 		}
 		i.ack(seq)
-		if p.s.o.Stored != nil {
-			p.s.o.Stored(r)
-		}
 	})
 	if seq > i.last.Load() {
 		i.last.Store(seq)

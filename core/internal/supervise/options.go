@@ -80,7 +80,6 @@ type Options struct {
 	Log       *slog.Logger // nil: silent
 	Launch    func(ctx context.Context, spec LaunchSpec) (Process, error)
 	Spool     Spool
-	Stored    func(r spool.Record) // every frame once it is stored, in order; must not block; may be nil
 	CoreEpoch uint64
 	// Handles returns the handles of which a driver may send samples. Nil: of all.
 	Handles func(kind string) plugin.Handles

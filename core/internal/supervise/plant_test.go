@@ -115,7 +115,7 @@ func newPlant(t *testing.T, devices int, period time.Duration) *plant {
 		}
 		return processOf(plugin.Reattach(ctx, record, command))
 	}
-	p.o = supervise.Options{Log: log, Launch: launch, Adopt: adopt, Image: p.sh.image, Spool: store, Stored: p.stored,
+	p.o = supervise.Options{Log: log, Launch: launch, Adopt: adopt, Image: p.sh.image, Spool: tellingSpool{store, p.stored},
 		CoreEpoch: 1, Records: filepath.Join(dir, "records")}
 	p.s = supervise.New(p.o)
 	p.state = p.plan(devices, period)

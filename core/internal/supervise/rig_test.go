@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -136,4 +137,19 @@ func (r *rig) everyone() []*fakeProcess {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.all)
+}
+
+// tellingSpool tells of every record once it is stored.
+type tellingSpool struct {
+	supervise.Spool
+	stored func(spool.Record)
+}
+
+func (s tellingSpool) Append(r spool.Record, stored func(error)) {
+	s.Spool.Append(r, func(err error) {
+		stored(err)
+		if err == nil {
+			s.stored(r)
+		}
+	})
 }

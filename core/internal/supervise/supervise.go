@@ -31,7 +31,7 @@ type Supervisor struct {
 // records, and has none beside them until Prepare or Set asks for some.
 func New(o Options) *Supervisor {
 	s := &Supervisor{o: o.withDefaults(), pools: make(map[string]*pool)}
-	s.gaps = gapLog{spool: o.Spool, epoch: o.CoreEpoch, stored: o.Stored}
+	s.gaps = gapLog{spool: o.Spool, epoch: o.CoreEpoch}
 	s.adoptions = semaphore.NewWeighted(adopting)
 	s.events.grown = make(chan struct{})
 	s.events.last = o.CoreEpoch << 32 // so that nobody who follows takes a later gateway's for those that he has

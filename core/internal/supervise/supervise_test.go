@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 func TestStartApplyAttachStoreAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var live []uint64
-		r := newRig(t, func(o *supervise.Options) { o.Stored = func(rec spool.Record) { live = append(live, rec.Sequence) } })
+		r := newRig(t, func(o *supervise.Options) {
+			o.Spool = tellingSpool{o.Spool, func(rec spool.Record) { live = append(live, rec.Sequence) }}
+		})
 		defer r.s.Close(false)
 		r.set(1)
 		p := <-r.starts
