@@ -55,10 +55,8 @@ type words struct {
 	Stop       stopWord       `cmd:"" help:"Stop the gateway."`
 	Sim        simWord        `cmd:"" help:"Run simulated devices alone."`
 	Completion completionWord `cmd:"" help:"Print a completion script for a shell."`
-	Version    versionWord    `cmd:"" help:"Print the version."`
+	Version    versionWord    `cmd:"" help:"Print the version, as --version does."`
 	Names      namesWord      `cmd:"" name:"__names" hidden:""`
-
-	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // A screen is where a command prints.
@@ -81,9 +79,12 @@ func run(args []string, out, errs *os.File) int {
 	left := -1
 	parser := kong.Must(&w, kong.Name("fieldloom"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Writers(out, errs), kong.Vars{"version": versionLine()}, kong.Exit(func(code int) { left = code }))
-	if len(args) > 0 && args[0] == "help" {
+		kong.Writers(out, errs), kong.Exit(func(code int) { left = code }))
+	switch {
+	case len(args) > 0 && args[0] == "help":
 		args = append(slices.Clone(args[1:]), "--help")
+	case len(args) > 0 && args[0] == "--version": // no flag: `driver pack` has one of this name
+		args = append([]string{"version"}, args[1:]...)
 	}
 	parsed, err := parser.Parse(valuesLast(args))
 	switch {
