@@ -45,6 +45,9 @@ func statusHead(st *client.Status, now time.Time) *grid {
 		head.add(red, "", "set aside", line)
 	}
 	head.add("", "spool", size(st.Spool.Bytes), spoolText(&st.Spool, now))
+	for _, line := range spoolShares(&st.Spool, now) {
+		head.add("", "", "", line)
+	}
 	if st.Spool.Fault != "" {
 		head.add(red, "", "fault", st.Spool.Fault)
 	}
@@ -62,7 +65,48 @@ func spoolText(sp *client.SpoolStatus, now time.Time) string {
 	if sp.Lost > 0 {
 		text += fmt.Sprintf(", %d lost", sp.Lost)
 	}
+	if sp.Lasts > 0 {
+		text += fmt.Sprintf("; %s last %s at %s/s", size(sp.Max), lastsText(sp.Lasts), size(uint64(totalRate(sp))))
+	}
+	if sp.Keep > 0 {
+		text += ", keep is " + lastsText(sp.Keep)
+	}
 	return text
+}
+
+func totalRate(sp *client.SpoolStatus) (rate float64) {
+	for i := range sp.Drivers {
+		rate += sp.Drivers[i].Rate
+	}
+	return rate
+}
+
+// spoolShares is a line for each driver that stores.
+func spoolShares(sp *client.SpoolStatus, now time.Time) (lines []string) {
+	for i := range sp.Drivers {
+		d := &sp.Drivers[i]
+		name := d.Driver
+		if name == "" {
+			name = "(gateway)"
+		}
+		text := fmt.Sprintf("%s: %s of the last %s", name, size(d.Bytes), ago(d.First, now))
+		if d.Lasts > 0 {
+			text += fmt.Sprintf(", kept for %s at %s/s", lastsText(d.Lasts), size(uint64(d.Rate)))
+		}
+		lines = append(lines, text)
+	}
+	return lines
+}
+
+// lastsText writes seconds that are hours or days.
+func lastsText(seconds float64) string {
+	if d := time.Duration(min(seconds, 1<<33) * float64(time.Second)); d < 48*time.Hour {
+		return d.Round(time.Second).String()
+	}
+	if seconds >= 10*365*86400 {
+		return "over 10 years"
+	}
+	return fmt.Sprintf("%.1f days", seconds/86400)
 }
 
 func driverGrid(st *client.Status, now time.Time) *grid {

@@ -50,6 +50,22 @@ type SpoolStatus struct {
 	First      time.Time `json:"first,omitzero"`
 	Last       time.Time `json:"last,omitzero"`
 	Fault      string    `json:"fault,omitempty" doc:"Why nothing can be stored at present"`
+
+	Max        uint64       `json:"max_bytes" doc:"What it may take"`
+	Keep       float64      `json:"keep_s" doc:"For how long it is to keep what it has, in seconds; 0: as long as there is room"`
+	Lasts      float64      `json:"lasts_s,omitempty" doc:"For how long max_bytes lasts at the present rate, in seconds; 0: nothing is stored"`
+	RateWindow float64      `json:"rate_window_s,omitempty" doc:"Seconds that the rates were measured over"`
+	Drivers    []SpoolShare `json:"drivers,omitempty" doc:"What it holds of each driver"`
+}
+
+// SpoolShare is what the spool holds of one driver: "" is the gateway itself.
+type SpoolShare struct {
+	Driver  string    `json:"driver"`
+	Records uint64    `json:"records"`
+	Bytes   uint64    `json:"bytes"`
+	First   time.Time `json:"first,omitzero" doc:"When the oldest record was stored"`
+	Rate    float64   `json:"rate" doc:"Bytes stored a second at present"`
+	Lasts   float64   `json:"lasts_s,omitempty" doc:"For how long its records are kept at the present rates of all, in seconds; at most keep_s"`
 }
 
 // Driver is one driver with its processes. State, Since, Cause, PID, Started and

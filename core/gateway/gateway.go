@@ -101,6 +101,7 @@ type gateway struct {
 	watchers  atomic.Int32 // streams of samples being sent
 	stored    storedValues
 	rates     rates
+	outlook   outlook
 
 	stop        context.CancelFunc // ends Run; set by it
 	life        context.Context    // Run's: bounds what goes on without its caller
@@ -210,6 +211,7 @@ func (g *gateway) run(ctx context.Context) error {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })
 		group.Go(func() error { procs.Fit(ctx); return nil })
 	}
+	group.Go(func() error { g.foresee(ctx); return nil })
 	group.Go(func() error { return g.depot.Run(ctx) })
 	group.Go(func() error { return g.takePackages(ctx) })
 	g.o.Log.Info("gateway is up", "gateway", g.inForce.Load().Gateway, "socket", g.inForce.Load().Socket, "pid", os.Getpid())

@@ -22,7 +22,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	defer cancel()
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
-		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults()), Offline: chosen.offlineList()}
+		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults(), g.outlook.warnings(g.spool)), Offline: chosen.offlineList()}
 	known := make(map[driverLink]*engine.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
@@ -62,6 +62,7 @@ func (g *gateway) spoolStatus() client.SpoolStatus {
 	if st.Fault != nil {
 		s.Fault = st.Fault.Error()
 	}
+	g.outlook.fill(&s, g.spool)
 	return s
 }
 

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,35 @@ func (s *Spool) Shares() []Share {
 		}
 	}
 	return slices.SortedFunc(maps.Values(shares), func(a, b Share) int { return strings.Compare(a.Driver, b.Driver) })
+}
+
+// Lasts tells for how long what is stored at these rates, in bytes a second by driver, is
+// kept: of each driver, where MaxAge is the most, and of all as if they were one, by
+// MaxBytes alone.
+func (s *Spool) Lasts(rates map[string]float64) (each map[string]time.Duration, whole time.Duration) {
+	horizon := math.Inf(1)
+	if s.o.MaxAge > 0 {
+		horizon = s.o.MaxAge.Seconds()
+	}
+	wanted, sum := make(map[string]uint64, len(rates)), 0.0
+	for driver, r := range rates {
+		wanted[driver] = uint64(min(r*horizon, 1<<62))
+		sum += r
+	}
+	share := float64(level(wanted, s.highWater()))
+	each = make(map[string]time.Duration, len(rates))
+	for driver, r := range rates {
+		each[driver] = seconds(min(horizon, share/r))
+	}
+	if sum > 0 {
+		whole = seconds(float64(s.highWater()) / sum)
+	}
+	return each, whole
+}
+
+func seconds(n float64) time.Duration {
+	const most = float64(1<<63 - 1)
+	return time.Duration(min(n*float64(time.Second), most-1024))
 }
 
 // Limits gives what the spool keeps at most: bytes, and how long; 0: as long as there is
