@@ -461,3 +461,23 @@ func TestAgeAcrossRestarts(t *testing.T) {
 		s.Close()
 	})
 }
+
+// Strings of 7 MiB, each larger than a file is to be, take no more than their share, and so
+// do bursts that fill files alone.
+func TestLargeRecordsRetireTheirOwn(t *testing.T) {
+	o := spool.Options{MaxBytes: 48 * mib}
+	s := open(t, t.TempDir(), o)
+	n := uint64(0)
+	for i := uint64(1); i <= 60; i++ {
+		flood(t, s, "flood", i, i, 7*mib)
+		n++
+		fill(t, s, "honest", n, n)
+	}
+	h := look(t, s, 1)
+	if d := cmp.Diff(sequence(1, n), h.kept["honest"]); d != "" || h.damaged > 0 {
+		t.Errorf("%d damaged\n%s", h.damaged, d)
+	}
+	if kept := len(h.kept["flood"]); kept < 4 {
+		t.Errorf("%d large ones are kept", kept)
+	}
+}
