@@ -117,7 +117,7 @@ func showSteps(ctx context.Context, s *screen, steps iter.Seq2[client.Step, erro
 			bar.draw(&step)
 		}
 		if step.Fault != nil {
-			fault = &silentError{errors.New(step.Fault.String())}
+			fault = &silentError{stepError(step.Fault)}
 		}
 	}
 	switch {
@@ -127,6 +127,14 @@ func showSteps(ctx context.Context, s *screen, steps iter.Seq2[client.Step, erro
 		return fmt.Errorf("%w: the report ends here; the gateway goes on: `fieldloom driver list` shows the outcome", client.ErrUnconfirmed)
 	}
 	return fmt.Errorf("%w: the gateway's report ended before the upgrade did: `fieldloom driver list` shows the outcome", client.ErrUnconfirmed)
+}
+
+// stepError is the error of a fault, one of client.ErrUnconfirmed where it says that.
+func stepError(f *client.Fault) error {
+	if f.Code == client.CodeUnconfirmed {
+		return fmt.Errorf("%w: %s", client.ErrUnconfirmed, f.Text)
+	}
+	return errors.New(f.String())
 }
 
 func stepLine(s *screen, step *client.Step) string {

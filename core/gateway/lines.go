@@ -102,18 +102,25 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 	if err != nil {
 		return nil, err
 	}
-	g.awaitDrained(ctx, lines)
+	open := g.awaitDrained(ctx, lines)
 	if r.Driver != "" {
 		g.o.Log.Warn("taken off line by the operator", "driver", r.Driver)
 		return []client.LineResult{{Name: r.Driver, Since: g.choices.get().Resting[r.Driver],
-			Text: "off line with " + linkCount(len(lines))}}, nil
+			Text: "off line with " + linkCount(len(lines)) + stillOpen(len(open) > 0)}}, nil
 	}
 	results := make([]client.LineResult, len(lines))
 	for i, l := range lines {
 		g.o.Log.Warn("taken off line by the operator", "link", l.link, "device", l.device)
-		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line"}
+		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
 	}
 	return results, nil
+}
+
+func stillOpen(is bool) string {
+	if is {
+		return openText
+	}
+	return ""
 }
 
 func linkCount(n int) string {
@@ -174,28 +181,43 @@ func (a *adopted) linesFor(r client.LineRequest) ([]line, error) {
 
 // rechoose changes the choices and puts them in force. The caller holds reloading.
 func (g *gateway) rechoose(f func(c *choices)) error {
+	before := g.choices.get()
 	if err := g.choices.change(f); err != nil {
 		return err
 	}
 	a := g.inForce.Load()
 	_, err := g.adopt(a.Config, a.unready)
+	if err == nil {
+		return nil
+	}
+	// It is not in force, so it must not come into force at the next start either.
+	if kept := g.choices.change(func(c *choices) { *c = *before.clone() }); kept != nil {
+		return client.Unconfirmed("it is kept and not in force: %v; and it cannot be taken back: %v: see `fieldloom status` after the next reload", err, kept)
+	}
 	return err
 }
 
-// awaitDrained waits until nothing of the lines is open any more.
-func (g *gateway) awaitDrained(ctx context.Context, lines []line) {
+// awaitDrained waits until nothing of the lines is open any more, and returns those of
+// which it is not known after a while.
+func (g *gateway) awaitDrained(ctx context.Context, lines []line) (open []line) {
 	ctx, cancel := context.WithTimeout(ctx, drainedIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	for !g.drained(ctx, lines) {
+	for {
+		if open = g.open(ctx, lines); len(open) == 0 {
+			return nil
+		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return
+			return open
 		}
 	}
 }
+
+// openText is what is said besides of what is to go off line and may be open still.
+const openText = ", but its driver has not said yet that it has closed it: see `fieldloom status`"
 
 // condition is the condition of a link or a device, and why.
 type condition struct {
@@ -221,13 +243,38 @@ func (g *gateway) conditions(ctx context.Context) map[line]condition {
 	return all
 }
 
-// drained reports whether none of the lines is open, as far as their drivers answer.
-func (g *gateway) drained(ctx context.Context, lines []line) bool {
+// open returns the lines that are open, or of which it is not known because their driver
+// does not answer.
+func (g *gateway) open(ctx context.Context, lines []line) (open []line) {
 	all := g.conditions(ctx)
-	return !slices.ContainsFunc(lines, func(l line) bool {
+	var silent map[string]bool
+	for _, l := range lines {
 		c, known := all[l]
-		return known && c.is != engine.Stopped && c.is != engine.NotStarted
-	})
+		if !known && silent == nil {
+			silent = g.silent(ctx)
+		}
+		if known && c.is != engine.Stopped && c.is != engine.NotStarted || !known && silent[g.driverOf(l)] {
+			open = append(open, l)
+		}
+	}
+	return open
+}
+
+// silent is the drivers that run and do not answer.
+func (g *gateway) silent(ctx context.Context) map[string]bool {
+	kinds := make(map[string]bool)
+	for _, d := range g.drivers.Status(ctx) {
+		kinds[d.Kind] = d.PID != 0 && d.Engine == nil
+	}
+	return kinds
+}
+
+// driverOf is the driver of a line; empty: there is no such line now.
+func (g *gateway) driverOf(l line) string {
+	if link, err := g.inForce.Load().findLine(l); err == nil {
+		return link.Driver
+	}
+	return ""
 }
 
 // Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot

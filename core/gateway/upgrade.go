@@ -157,20 +157,34 @@ func (g *gateway) bring(kind, version string, step func(client.Step)) error {
 		last = stepOf(&s)
 		step(last)
 	})
-	if err == nil {
+	took := err == nil
+	if took {
 		err = g.settle(kind, before, version)
 	}
 	if last.Name == "" {
 		return err // nothing was begun
 	}
-	last.Time, last.Link, last.Final, last.Version = time.Now(), "", true, version
-	last.Name, last.Text = "done", fmt.Sprintf("driver %s is at version %s", kind, version)
-	if err != nil {
-		last.Name, last.Text, last.Version = "failed", fmt.Sprintf("driver %s stays at version %s", kind, before), before
-		last.Fault = client.FaultOf(driver.AsError(err))
-	}
-	step(last)
+	final := outcome(kind, before, version, took, err)
+	final.Done, final.Of = last.Done, last.Of
+	step(final)
 	return err
+}
+
+// outcome is the last step of an upgrade. One that took and could not be kept is half done:
+// the other version runs, and what starts next is not sure.
+func outcome(kind, before, version string, took bool, err error) client.Step {
+	s := client.Step{Time: time.Now(), Final: true}
+	switch {
+	case err == nil:
+		s.Name, s.Text, s.Version = "done", fmt.Sprintf("driver %s is at version %s", kind, version), version
+	case took:
+		s.Name, s.Text, s.Version = "failed", fmt.Sprintf("driver %s runs version %s, and this could not be kept", kind, version), version
+		s.Fault = &client.Fault{Code: client.CodeUnconfirmed, Text: "it may start with version " + before + " the next time: " + err.Error()}
+	default:
+		s.Name, s.Text, s.Version = "failed", fmt.Sprintf("driver %s stays at version %s", kind, before), before
+		s.Fault = client.FaultOf(driver.AsError(err))
+	}
+	return s
 }
 
 // running tells whether there are processes that could be upgraded.
