@@ -186,6 +186,9 @@ func processCause(p *client.Process, now time.Time) string {
 	if p.Adopted && cause == "" {
 		cause = "adopted from an earlier gateway"
 	}
+	if p.Pending > 0 {
+		cause = joined(fmt.Sprintf("%d links to go", p.Pending), cause)
+	}
 	if p.Unanswered > 0 {
 		cause = joined(fmt.Sprintf("busy: has not told its counters for %s", seconds(p.Unanswered)), cause)
 	}

@@ -120,6 +120,7 @@ type Process struct {
 	Started     time.Time    `json:"started,omitzero"`
 	Restarts    uint64       `json:"restarts"`
 	Links       int          `json:"links" doc:"How many links it holds"`
+	Pending     int          `json:"pending,omitempty" doc:"How many links it is still to be given, or to open: thousands come in steps"`
 	Detached    bool         `json:"detached" doc:"It outlives the gateway"`
 	Adopted     bool         `json:"adopted,omitempty" doc:"An earlier gateway started it"`
 	Confinement *Confinement `json:"confinement,omitempty"`

@@ -26,10 +26,12 @@ import (
 
 const (
 	// vetLimit bounds the check of a configuration, launchLimit the start of a driver in it,
-	// and answerLimit its answer: one that hangs must not hold up the check of the others.
-	vetLimit    = 30 * time.Second
-	launchLimit = 12 * time.Second
-	answerLimit = 10 * time.Second
+	// and answerLimit its answer: one that hangs must not hold up the check of the others. The
+	// first and the last have vetLinkLimit more for each link.
+	vetLimit     = 30 * time.Second
+	launchLimit  = 12 * time.Second
+	answerLimit  = 10 * time.Second
+	vetLinkLimit = 20 * time.Millisecond
 	// firstStart is how long the gateway's own start waits for its drivers, all together:
 	// one that hangs must not hold up the others. It is supervised all the same.
 	firstStart = 2 * time.Second
@@ -185,7 +187,7 @@ type vetting struct {
 // validate its part. It starts the drivers that do not run. What does not start, or
 // does not answer, is in unready, by its kind: its part is not checked.
 func (v *vetting) vet(ctx context.Context) (unready map[string]error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, vetLimit)
+	ctx, cancel := context.WithTimeout(ctx, vetLimit+time.Duration(len(v.config.Links))*vetLinkLimit)
 	defer cancel()
 	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]engine.Description), make(map[string]error)
 	if v.secrets {
@@ -276,7 +278,7 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 	if p == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, answerLimit+time.Duration(len(state.Links))*vetLinkLimit)
 	defer cancel()
 	found, err := p.Validate(ctx, state)
 	v.mu.Lock()

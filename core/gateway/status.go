@@ -94,7 +94,7 @@ func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
 
 func (g *gateway) processStatus(p *supervise.ProcessStatus) client.Process {
 	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: causeOf(p.Cause, p.Over), Retry: p.Retry,
-		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
+		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Pending: p.Pending, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
 	s.Unanswered, _ = unanswered(p.Late, time.Now())
 	if live := g.fleet.find(p.PID); live != nil {
 		r := &live.Confinement

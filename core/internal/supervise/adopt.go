@@ -13,6 +13,9 @@ import (
 // adopting bounds how many processes are adopted at the same time.
 const adopting = 8
 
+// unknownLinks is how many links a process is taken to have of which it is not known.
+const unknownLinks = 1000
+
 // adoptAll makes members for the processes of an earlier core. Without any, the time
 // without a gateway is a loss.
 func (p *pool) adoptAll(records []stored) {
@@ -60,14 +63,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 	err := p.s.adoptions.Acquire(ctx, 1)
 	if err == nil {
 		defer p.s.adoptions.Release(1)
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, adoptLimit)
-		defer cancel()
-		r.OnLine = p.lines.add
-		proc, err = p.s.o.Adopt(ctx, r.Record)
-	}
-	if err == nil {
-		status, err = proc.Status(ctx)
+		proc, status, err = p.reattach(ctx, r)
 	}
 	p.do(func() {
 		m.launching, m.taking = nil, false
@@ -77,6 +73,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		}
 		l := m.begin(proc, nil, false)
 		l.version, l.hash, l.detached, l.adopted, l.recorded = r.Version, r.Hash, true, true, r.path
+		l.unknown = true
 		l.next, m.ran = r.Next, r.Hash
 		if p.s.o.Spool != nil {
 			l.resume(p.s.o.Spool.MarkOf(p.kind, l.epoch), p.s.o.LastRun)
@@ -88,6 +85,33 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		}
 		l.claim(status)
 	})
+}
+
+// reattach finds the process of a record again, and asks it for its links, of which it
+// may have thousands. The process is there, with an error, where it does not tell them.
+func (p *pool) reattach(ctx context.Context, r *stored) (Process, *engine.Status, error) {
+	limited, cancel := context.WithTimeout(ctx, adoptLimit)
+	defer cancel()
+	r.OnLine = p.lines.add
+	proc, err := p.s.o.Adopt(limited, r.Record)
+	if err != nil {
+		return nil, nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, allowance(adoptLimit, p.mayHave()))
+	defer cancel()
+	status, err := proc.Status(asking)
+	return proc, status, err
+}
+
+// mayHave is how many links an adopted process is taken to have: as many as are desired,
+// where that is known already.
+func (p *pool) mayHave() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.desired.State == nil {
+		return unknownLinks
+	}
+	return len(p.desired.State.Links)
 }
 
 // notAdopted is the end of a member whose process is not there any more.

@@ -39,6 +39,8 @@ type fakeProcess struct {
 	mu          sync.Mutex
 	exit        plugin.Exit
 	applied     []*engine.State
+	removed     []int // links that each Apply removed
+	steps       []int // links of each Activate
 	faults      []engine.ConfigFault
 	invalid     []engine.ConfigFault
 	applyErr    error
@@ -62,8 +64,14 @@ type fakeProcess struct {
 	open        *fakeAttachment
 }
 
+// newFakeProcess makes a process. The state of every second comes in parts: those of one
+// driver may be of different makes.
 func newFakeProcess(epoch uint64) *fakeProcess {
-	return &fakeProcess{epoch: epoch, version: "1.0.0", abilities: []string{"links"}, condition: engine.Up, world: new(world), done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
+	abilities := []string{"links"}
+	if epoch%2 == 0 {
+		abilities = append(abilities, "parts")
+	}
+	return &fakeProcess{epoch: epoch, version: "1.0.0", abilities: abilities, condition: engine.Up, world: new(world), done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
 }
 
 // die ends the process as a signal would.
@@ -111,10 +119,19 @@ func (p *fakeProcess) Apply(ctx context.Context, s *engine.State, o engine.Apply
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applied = append(p.applied, s)
+	p.removed = append(p.removed, len(o.Remove))
 	if len(p.faults) > 0 || p.applyErr != nil || isDone(p.done) {
 		return p.faults, p.applyErr
 	}
-	p.has = make(map[string]bool)
+	if !o.Part {
+		p.has = make(map[string]bool)
+	}
+	for _, name := range o.Remove {
+		delete(p.has, name)
+	}
+	if p.has == nil {
+		p.has = make(map[string]bool)
+	}
 	for _, l := range s.Links {
 		p.has[l.Name] = true
 		p.named.Store(p.named.Load() || len(o.Hold) > 0)
@@ -230,6 +247,7 @@ func (p *fakeProcess) Activate(ctx context.Context, links []string, o engine.Act
 	} else {
 		p.named.Store(true)
 	}
+	p.steps = append(p.steps, len(links))
 	for _, name := range links {
 		p.setOpen(name, true)
 		p.handed = append(p.handed, name+":"+string(o.HandOff))

@@ -47,23 +47,48 @@ func (l *life) loss(cause error) *loss {
 }
 
 // giveLosses gives the process that opens links what was lost of them, to be told
-// with its first frame, and returns since when; zero: nothing was.
+// with its next frame, and returns since when; zero: nothing was. What was lost of more
+// links is given with the last of them that the process opens.
 func (p *pool) giveLosses(l *life, names []string) (since time.Time) {
 	var given []*loss
+	opens := make(map[string]bool, len(names))
+	for _, name := range names {
+		opens[name] = true
+	}
 	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
-		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return slices.Contains(names, name) }) {
-			given = append(given, lost)
-			if since.IsZero() || lost.from.Before(since) {
-				since = lost.from
-			}
-			return true
+		if lost.links != nil && !slices.ContainsFunc(lost.links, func(name string) bool { return opens[name] }) {
+			return false
 		}
-		return false
+		if since.IsZero() || lost.from.Before(since) {
+			since = lost.from
+		}
+		if p.opensMore(l, lost) {
+			return false
+		}
+		given = append(given, lost)
+		return true
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.losses = append(l.losses, given...)
 	return since
+}
+
+// opensMore reports whether the process is still to open links of which something was
+// lost. Those that it opens just now it holds already.
+func (p *pool) opensMore(l *life, lost *loss) bool {
+	more := func(ln *link) bool {
+		return ln != nil && ln.spec != nil && ln.holder == nil && p.target(ln) == l && !l.whole
+	}
+	if lost.links != nil {
+		return slices.ContainsFunc(lost.links, func(name string) bool { return more(p.links[name]) })
+	}
+	for _, ln := range p.links {
+		if more(ln) {
+			return true
+		}
+	}
+	return false
 }
 
 // settleLosses tells of what was lost with links that are not configured any more.

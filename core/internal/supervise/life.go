@@ -63,11 +63,18 @@ type life struct {
 
 	recording bool // the first attempt to write the record is in hand
 
-	holds     int // links; see link.give
-	applied   *engine.State
+	holds     int           // links; see link.give
+	applied   *engine.State // what it was given last, wholly
 	appliedAt time.Time
-	has       map[string]bool // the links of the state that it accepted last
-	refused   string          // why it refused the state that it was given last
+	parts     bool                    // its state may come in parts
+	unknown   bool                    // with parts: it has a state of an earlier core
+	taken     view                    // that it has been given all of
+	trimmed   view                    // the view by which it has nothing that others have
+	accepted  bool                    // a state
+	pace      int                     // links of a step
+	pending   int                     // links that it is still to be given
+	has       map[string]*engine.Link // the links that it accepted last
+	refused   string                  // why it refused the state that it was given last
 
 	attachment Attachment  // nil: not attached
 	broken     Attachment  // to be closed before the next
@@ -81,11 +88,12 @@ type life struct {
 func newLife(m *member, proc Process, image Image) *life {
 	d := proc.Description()
 	l := &life{m: m, proc: proc, epoch: d.ProcessEpoch, version: d.Version, started: time.Now(),
-		whole: !slices.Contains(d.Abilities, abilityLinks),
-		gone:  make(chan struct{}), brokeAt: time.Now()}
+		whole: !slices.Contains(d.Abilities, abilityLinks), pace: firstPace,
+		gone: make(chan struct{}), brokeAt: time.Now()}
 	if image != nil {
 		l.version, l.hash = image.Version(), image.Hash()
 	}
+	l.parts = !l.whole && slices.Contains(d.Abilities, abilityParts)
 	m.began = l.started
 	l.open(m.pool, l.epoch)
 	return l
@@ -112,55 +120,11 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 // held is how many links the life holds.
 func (l *life) held() int { return l.holds }
 
-// apply gives the process the desired state. What it does not hold stays closed:
-// moveLinks activates it, where it belongs to it.
-func (l *life) apply() {
-	want := l.m.pool.desired.State
-	o := engine.ApplyOptions{Standby: true}
-	for i := range want.Links {
-		ln := l.m.pool.links[want.Links[i].Name]
-		if l.whole && ln.holder == nil && l.held() > 0 {
-			ln.give(l) // it opens what is new by itself
-		}
-		if ln.holder == l {
-			o.Standby = false
-		} else {
-			o.Hold = append(o.Hold, want.Links[i].Name)
-		}
-	}
-	if o.Standby || l.whole {
-		o.Hold = nil
-	}
-	var faults []engine.ConfigFault
-	l.operate(applyLimit, func(ctx context.Context) (err error) {
-		faults, err = l.proc.Apply(ctx, want, o)
-		return err
-	}, func(err error) {
-		if err != nil {
-			l.kill(fmt.Errorf("apply revision %d: %w", want.Revision, err))
-			return
-		}
-		l.applied, l.appliedAt = want, time.Now()
-		l.setRefused(faults, want)
-	})
-}
-
 // setRefused notes that the process refused a state that it had found valid.
 func (l *life) setRefused(faults []engine.ConfigFault, want *engine.State) {
-	l.refused = ""
-	if len(faults) > 0 {
-		f := faults[0]
-		l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
-		l.m.log().Error("driver refused its configuration", "err", l.refused)
-		return
-	}
-	l.has = make(map[string]bool, len(want.Links))
-	for i := range want.Links {
-		l.has[want.Links[i].Name] = true
-	}
-	if want == l.m.pool.desired.State {
-		l.m.pool.prune(l)
-	}
+	f := faults[0]
+	l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
+	l.m.log().Error("driver refused its configuration", "err", l.refused)
 }
 
 // mayAttach tells that the stream is not open, and that it is time to open it.

@@ -47,6 +47,7 @@ func (p *pool) setLinks() {
 			p.links[spec.Name].want(spec)
 		}
 	}
+	p.tables = nil
 	p.unwanted = 0
 	for name, ln := range p.links {
 		if !wanted[name] {
@@ -125,7 +126,7 @@ func (p *pool) target(ln *link) *life {
 
 // ready tells whether a process can be given a link at once.
 func (l *life) ready(name string) bool {
-	return !l.busy && !l.over && !l.killed && l.attachment != nil && l.applied == l.m.pool.desired.State && l.has[name]
+	return !l.busy && !l.over && !l.killed && l.attachment != nil && l.current() && l.has[name] != nil
 }
 
 // drainable tells whether links can be taken from the process at once.
@@ -150,26 +151,40 @@ type opening struct {
 func (p *pool) startMoves() {
 	opens := make(map[opening][]*link)
 	drains := make(map[*life][]*link)
-	for _, ln := range p.astray() {
+	astray := p.astray()
+	group := max(groupSize, len(astray)/pacedSteps)
+	for _, ln := range astray {
 		to := p.target(ln)
 		switch {
 		case to == nil || ln.moving || !to.ready(ln.name):
 		case ln.holder == nil:
 			key := opening{to, ln.handOff}
 			opens[key] = append(opens[key], ln)
-		case ln.holder.drainable() && (len(drains[ln.holder]) < groupSize || ln.holder.whole || to.whole):
+		case ln.holder.drainable() && (len(drains[ln.holder]) < group || ln.holder.whole || to.whole):
 			drains[ln.holder] = append(drains[ln.holder], ln)
 		}
 	}
 	byName := func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }
 	for _, key := range slices.SortedFunc(maps.Keys(opens), byName) {
 		if !key.to.busy && (!key.to.whole || p.allFree(key.to)) {
-			key.to.activate(opens[key], key.by)
+			links := opens[key]
+			if !key.to.whole { // the others follow
+				links = links[:min(len(links), key.to.pace)]
+			}
+			key.to.activate(links, key.by)
 		}
 	}
 	for from, links := range drains {
 		if !from.busy {
 			from.drain(links)
+		}
+	}
+	if len(astray) > 0 {
+		return
+	}
+	for _, m := range p.members {
+		if m.life != nil {
+			m.life.trim()
 		}
 	}
 }
@@ -200,7 +215,7 @@ func (p *pool) allFree(to *life) bool {
 // settle names the state that the member is in by what it holds.
 func (m *member) settle() {
 	l := m.life
-	if l == nil || l.over || l.retiring || l.has == nil {
+	if l == nil || l.over || l.retiring || !l.accepted {
 		return
 	}
 	if m.state == Starting {
@@ -235,7 +250,7 @@ func (l *life) activate(links []*link, by *handOff) {
 	if l.whole {
 		names = nil // all of them: it cannot do less
 	}
-	l.operate(activateLimit, func(ctx context.Context) error {
+	l.pacedOperate(activateLimit, len(links), func(ctx context.Context) error {
 		return l.proc.Activate(ctx, names, o)
 	}, func(err error) {
 		if err != nil {
@@ -259,6 +274,7 @@ func (l *life) drain(links []*link) {
 	if l.m.candidate {
 		limit = backLimit // it is being taken back, and hangs perhaps
 	}
+	limit = allowance(limit, len(links))
 	l.operate(switchLimit, func(ctx context.Context) error {
 		call, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()

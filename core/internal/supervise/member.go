@@ -122,8 +122,7 @@ func (m *member) step() {
 	case m.leaving && (!p.runs() || l.held() == 0):
 		m.retire()
 	case l.recording: // a later core must be able to take over what has links
-	case p.desired.State != nil && p.runs() && l.applied != p.desired.State:
-		l.apply()
+	case p.desired.State != nil && p.runs() && !l.current() && l.apply():
 	case (l.applied != nil || l.adopted) && l.mayAttach():
 		l.attach()
 	}

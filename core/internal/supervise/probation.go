@@ -35,7 +35,7 @@ func (u *upgrade) healthOf(ctx context.Context, m *member) health {
 	if proc == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	ctx, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
 	s, err := proc.Status(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (u *upgrade) judge(ctx context.Context, t *turn) error {
 	if proc == nil {
 		return nil // its death is known
 	}
-	limited, cancel := context.WithTimeout(ctx, healthLimit)
+	limited, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
 	s, err := proc.Status(limited)
 	if err != nil {

@@ -10,11 +10,11 @@ func (m *member) retire() {
 	p, l := m.pool, m.life
 	m.enter(Draining, p.stopCause())
 	l.retiring, l.busy = true, true
-	applied, attached := l.applied != nil || l.adopted, l.attached
+	applied, attached, held := l.applied != nil || l.adopted, l.attached, l.held()
 	p.work.Go(func() {
 		var err error
 		if applied && !isDone(l.proc.Done()) {
-			err = l.drainAll(attached)
+			err = l.drainAll(attached, held)
 		}
 		p.do(func() {
 			if l.over {
@@ -37,10 +37,10 @@ func (m *member) retire() {
 }
 
 // drainAll finishes everything. Its error tells that not all has come.
-func (l *life) drainAll(attached bool) error {
+func (l *life) drainAll(attached bool, held int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
-	call, cancelCall := context.WithTimeout(ctx, drainLimit)
+	call, cancelCall := context.WithTimeout(ctx, allowance(drainLimit, held))
 	defer cancelCall()
 	drained, err := l.proc.Drain(call, nil)
 	if err != nil {

@@ -67,6 +67,7 @@ type ProcessStatus struct {
 	Started  time.Time
 	Restarts uint64
 	Links    int   // that it holds
+	Pending  int   // links that it is still to be given, or to open
 	Late     *Late // set: it has not told its counters, those of its links are from before
 	Detached bool
 	Adopted  bool // from an earlier run of the gateway
@@ -178,8 +179,13 @@ func (p *pool) know() (Status, []*life) {
 		Frames: p.frames.Load(), Bytes: p.bytes.Load(), Gaps: p.gaps.Load(), Refused: p.refused.Load(), History: slices.Clone(p.history),
 	}
 	var lives []*life
+	closed := p.toOpen()
 	for _, m := range p.members {
-		s.Processes = append(s.Processes, m.status())
+		ps := m.status()
+		if m.life != nil {
+			ps.Pending = max(m.life.pending, closed[m.life])
+		}
+		s.Processes = append(s.Processes, ps)
 		s.Restarts += m.restarts()
 		if l := m.life; l != nil && !l.over && l.applied != nil {
 			lives = append(lives, l)
@@ -239,6 +245,17 @@ func (s *Supervisor) Runs(kind string) (list []Run) {
 		}
 	}
 	return list
+}
+
+// toOpen counts the links that processes are still to open.
+func (p *pool) toOpen() map[*life]int {
+	n := make(map[*life]int)
+	for _, ln := range p.links {
+		if ln.holder == nil && ln.spec != nil {
+			n[p.target(ln)]++
+		}
+	}
+	return n
 }
 
 func (m *member) status() ProcessStatus {

@@ -16,7 +16,7 @@ const (
 	// switchLimit until it has the links of one member.
 	readyLimit  = time.Minute
 	switchLimit = 5 * time.Minute
-	healthLimit = 5 * time.Second // for one answer of a new version
+	healthLimit = 5 * time.Second // for one answer of a new version, with more for each link
 )
 
 // A Step is one step of an upgrade.
@@ -267,7 +267,7 @@ func (u *upgrade) take(ctx context.Context, t *turn) error {
 		if l != nil && l.refused != "" {
 			u.fail(fmt.Errorf("the new version: %s", l.refused))
 		}
-		return t.next.state == Standby && l.attachment != nil && !l.busy && l.applied == p.desired.State
+		return t.next.state == Standby && l.attachment != nil && !l.busy && l.current()
 	}); err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (u *upgrade) take(ctx context.Context, t *turn) error {
 
 // ask asks a warm process for its health.
 func (u *upgrade) ask(ctx context.Context, proc Process) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	ctx, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
 	if _, err := proc.Describe(ctx); err != nil {
 		return fmt.Errorf("the new version cannot describe itself: %w", err)
@@ -313,6 +313,13 @@ func (u *upgrade) ask(ctx context.Context, proc Process) error {
 		return fmt.Errorf("the new version refuses the configuration: %d faults, the first in %s/%s/%s: %s", len(faults), f.Link, f.Device, f.Point, f.Text)
 	}
 	return nil
+}
+
+// patience is how long an answer about all links may take.
+func (u *upgrade) patience() time.Duration {
+	u.pool.mu.Lock()
+	defer u.pool.mu.Unlock()
+	return allowance(healthLimit, len(u.pool.links))
 }
 
 // follow tells of every link that the new process has got, until it has all.
