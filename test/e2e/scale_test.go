@@ -52,7 +52,7 @@ func TestMoreLinksThanFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"300 links in 1 processes", "200 are possible", "LimitNOFILE=364", "processes.modbus.instances to at least 3", "well: 300 links"} {
+	for _, part := range []string{"300 links in 1 processes", "200 are possible", "LimitNOFILE=364", "processes.modbus.instances to at least 3", "300 links, 300 devices"} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("check does not say %q:\n%s", part, out)
 		}
