@@ -109,7 +109,8 @@ func TestATriedDriverIsNotLeftPolling(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(filepath.Join(string(bins), "fieldloom"), "driver", "try",
-				filepath.Join(string(bins), "executables", "driver-modbus"), "--config", links, "--json")
+				filepath.Join(string(bins), "driver-modbus"), "--config", links, "--json")
+			cmd.Stderr = os.Stderr
 			cmd.Stdout, cmd.Env = write, append(os.Environ(), "TMPDIR="+dir)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
