@@ -311,6 +311,9 @@ func (s *Spool) publish(items []item, size int) {
 			s.stored.raise(it.driver, it.epoch, it.sequence)
 			s.last, s.newest = it.position+1, it.time
 			s.account(it)
+			if s.queuedBy[it.driver] -= it.size; s.queuedBy[it.driver] <= 0 {
+				delete(s.queuedBy, it.driver)
+			}
 		}
 	}
 	if size > 0 {

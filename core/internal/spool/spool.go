@@ -98,6 +98,7 @@ type Spool struct {
 	oldest   time.Time // when the first of queue came
 	armed    bool      // timer runs
 	queued   int       // bytes in queue and in the group being committed
+	queuedBy map[string]int
 	accepted marks
 	next     Position // of the next record appended
 
@@ -131,6 +132,8 @@ func Open(dir string, o Options) (*Spool, error) {
 		closing: make(chan struct{}),
 		crowded: make(chan struct{}, 1),
 		timer:   time.NewTimer(time.Hour),
+
+		queuedBy: make(map[string]int),
 	}
 	s.count.written = map[string]uint64{}
 	s.timer.Stop()
@@ -154,7 +157,8 @@ func Open(dir string, o Options) (*Spool, error) {
 // the first of its kind is synced. Its error is ErrClosed or ErrTooLarge, nothing
 // else: a full disk only takes time.
 //
-// Append blocks while the queue is full. A zero Stored becomes the present time.
+// Append blocks while the queue is full, and while its driver has as much in it as is left
+// for others: so there is always room for a driver that has little. A zero Stored becomes the present time.
 func (s *Spool) Append(r Record, stored func(error)) {
 	if r.Stored.IsZero() {
 		r.Stored = time.Now()
@@ -162,7 +166,8 @@ func (s *Spool) Append(r Record, stored func(error)) {
 	err := r.check()
 	need := itemCost + headSize + len(r.Driver) + len(r.Data)
 	s.mu.Lock()
-	for !s.closed && s.queued > 0 && s.queued+need > s.o.QueueBytes {
+	for !s.closed && (s.queued > 0 && s.queued+need > s.o.QueueBytes || s.hasShare(r.Driver, need)) {
+		s.hurry() // whoever waits here may be the one that would commit
 		s.room.Wait()
 	}
 	if s.closed {
@@ -186,6 +191,7 @@ func (s *Spool) Append(r Record, stored func(error)) {
 	default:
 		s.accepted.raise(r.Driver, r.Epoch, r.Sequence)
 		s.queue.add(s.next, &r, stored)
+		s.queuedBy[r.Driver] += s.queue.items[len(s.queue.items)-1].size
 		s.next++
 		s.queued += need - itemCost
 	}
@@ -193,6 +199,13 @@ func (s *Spool) Append(r Record, stored func(error)) {
 	if len(s.queue.buf) >= s.o.QueueBytes/4 || len(s.queue.items) >= maxItems {
 		s.hurry()
 	}
+}
+
+// hasShare reports whether a driver has to wait because others could not queue as much as it
+// has. What the gateway writes itself never waits for that. The caller holds mu.
+func (s *Spool) hasShare(driver string, need int) bool {
+	has := s.queuedBy[driver]
+	return driver != "" && has > 0 && has+need > s.o.QueueBytes-s.queued
 }
 
 // Mark gives the epoch of the driver that was stored last, and the highest

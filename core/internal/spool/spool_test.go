@@ -9,7 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,4 +376,52 @@ func TestIdleSpoolSleeps(t *testing.T) {
 			t.Errorf("%d syncs", got)
 		}
 	})
+}
+
+// A driver that floods leaves room in the queue for others.
+func TestQueueHasRoomForEveryDriver(t *testing.T) {
+	var full atomic.Bool
+	full.Store(true)
+	o := spool.Options{QueueBytes: 1 << 20}
+	o.Inject(func(op string) error {
+		if full.Load() && op == "write" {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	s := open(t, t.TempDir(), o)
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for seq := uint64(1); ; seq++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.Append(spool.Record{Driver: "flood", Epoch: 1, Sequence: seq, Data: make([]byte, 64<<10)}, nil)
+			}
+		}
+	})
+	for s.Stats().Queued < 400<<10 { // it has half of the queue, or is about to
+		runtime.Gosched()
+	}
+	queued := make(chan struct{})
+	go func() {
+		for seq := range uint64(100) {
+			s.Append(spool.Record{Driver: "honest", Epoch: 1, Sequence: seq + 1, Data: make([]byte, 1000)}, nil)
+		}
+		close(queued)
+	}()
+	select {
+	case <-queued:
+	case <-time.After(time.Minute):
+		t.Error("the honest driver waits for the one that floods")
+	}
+	if n := s.Stats().Queued; n > 1<<20 {
+		t.Errorf("%d bytes are queued", n)
+	}
+	close(stop)
+	full.Store(false)
+	flood.Wait()
+	<-queued
 }
