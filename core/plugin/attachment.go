@@ -158,6 +158,9 @@ func (a *Attachment) open(ctx context.Context) (attachClient, error) {
 	if welcome == nil {
 		return nil, status.Error(codes.DataLoss, "the driver's first message is not welcome")
 	}
+	if e := welcome.GetProcessEpoch(); e != 0 && e != a.process.described.ProcessEpoch {
+		return nil, status.Errorf(codes.DataLoss, "the driver says that its process epoch is %d, and was %d", e, a.process.described.ProcessEpoch)
+	}
 	a.epoch, a.next = welcome.GetProcessEpoch(), welcome.GetNextSequence()
 	return stream, nil
 }

@@ -125,12 +125,12 @@ func (i *intake) Flush(patient bool) {
 	i.take()
 	defer i.taken()
 	switch {
+	case !i.pool.commits.pass():
+		i.pool.s.o.Spool.Later()
 	case patient:
 		i.pool.s.o.Spool.Gather()
-	case i.pool.commits.pass():
-		i.pool.s.o.Spool.Commit()
 	default:
-		i.pool.s.o.Spool.Later()
+		i.pool.s.o.Spool.Commit()
 	}
 }
 
