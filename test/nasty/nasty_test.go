@@ -59,6 +59,7 @@ func TestQuarantine(t *testing.T) {
 		{"describes itself with 100 MB", "vast", "", "", "larger"},
 		{"exits", "nasty", "exit", "", "exit code 3"},
 		{"eats memory, confined", "nasty", "eat", "processes: {nasty: {memory: 128MiB}}\n", "memory"},
+		{"forges whenever it starts", "wire", "points", "", "not all its own"},
 		{"writes 300 lines and exits", "nasty", "chatter", "", "line 300 of 300"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

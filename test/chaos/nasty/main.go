@@ -5,13 +5,14 @@
 //
 //	nasty   a driver on the engine of this repository
 //	wire    one that speaks the wire by itself, as one in another language does
+//	again   the same, with the same process epoch at every start
 //	early   prints a line before its handshake
 //	vast    describes itself with 100 MB
 //	babble  prints 100 MB without an end of line in place of a handshake
 //
 // Built with a target, it reaches for the gateway's API before all else; see reach.go.
 //
-// The first two do one of the deeds in deeds.go and wire.go: at the opening of
+// The first two do one of the deeds in deeds.go, wire.go and forge.go: at the opening of
 // a link where its settings say `does: DEED`, or when the deed is written to a point
 // with the address do. Until then they are healthy.
 package main
@@ -39,7 +40,7 @@ func main() {
 		reachEarly()
 	}
 	switch name := strings.TrimPrefix(filepath.Base(os.Args[0]), "driver-"); name {
-	case "wire", "vast":
+	case "wire", "vast", "again":
 		serveWire(name)
 	case "early":
 		fmt.Println("hello from the author")

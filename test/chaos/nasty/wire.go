@@ -22,6 +22,8 @@ const (
 	wireBatch  = "batch"  // sends a message of 100 MB on the stream
 	wireAnswer = "answer" // answers every call with 100 MB
 	wireStay   = "stay"   // never answers Drain, nor the wish that it exit
+	wireLie    = "lie"    // says in Drain that frames come which it never sends, and of other links in Status
+	wireLitter = "litter" // writes to every directory that it can
 )
 
 // wire is a driver without the engine.
@@ -30,6 +32,9 @@ type wire struct {
 	goplugin.NetRPCUnsupportedPlugin
 	name string
 	deed atomic.Pointer[string]
+	// Of its first device.
+	own, count atomic.Uint32
+	sequence   atomic.Uint64
 }
 
 // serveWire is the main of a driver in another language, as its manual tells to write it.
@@ -70,6 +75,9 @@ func (w *wire) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 func (w *wire) Describe(context.Context, *driverv1.DescribeRequest) (*driverv1.DescribeResponse, error) {
 	d := &driverv1.DescribeResponse{Name: w.name, Version: "1.0.0", LinkSchema: linkSchema, Abilities: []string{"links"},
 		ProcessEpoch: uint64(time.Now().UnixNano())}
+	if w.name == "again" {
+		d.ProcessEpoch = 7
+	}
 	if w.name == "vast" {
 		d.DeviceSchema = strings.Repeat(" ", hundred<<20)
 	}
@@ -84,6 +92,10 @@ func (w *wire) Validate(context.Context, *driverv1.ValidateRequest) (*driverv1.V
 // Apply implements DriverServiceServer.
 func (w *wire) Apply(_ context.Context, r *driverv1.ApplyRequest) (*driverv1.ApplyResponse, error) {
 	for _, l := range r.GetState().GetLinks() {
+		for _, d := range l.GetDevices() {
+			w.own.Store(d.GetFirstHandle())
+			w.count.Store(uint32(len(r.GetState().GetTables()[d.GetTable()].GetPoints())))
+		}
 		var s struct{ Does string }
 		if json.Unmarshal(l.GetSettings(), &s) == nil && s.Does != "" {
 			w.deed.Store(&s.Does)
@@ -102,13 +114,19 @@ func (w *wire) Drain(context.Context, *driverv1.DrainRequest) (*driverv1.DrainRe
 	if w.does(wireAnswer) {
 		return &driverv1.DrainResponse{HandOff: make([]byte, hundred<<20)}, nil
 	}
-	return &driverv1.DrainResponse{}, nil
+	if w.does(wireLie) {
+		return &driverv1.DrainResponse{LastSequence: 1 << 62}, nil
+	}
+	return &driverv1.DrainResponse{LastSequence: w.sequence.Load()}, nil
 }
 
 // Status implements DriverServiceServer.
 func (w *wire) Status(context.Context, *driverv1.StatusRequest) (*driverv1.StatusResponse, error) {
 	if w.does(wireAnswer) {
 		return &driverv1.StatusResponse{Links: []*driverv1.LinkStatus{{Name: strings.Repeat("n", hundred<<20)}}}, nil
+	}
+	if w.does(wireLie) {
+		return &driverv1.StatusResponse{Links: []*driverv1.LinkStatus{{Name: "plc1", Condition: driverv1.Condition_CONDITION_DOWN}}}, nil
 	}
 	return &driverv1.StatusResponse{}, nil
 }
@@ -117,11 +135,17 @@ func (w *wire) Status(context.Context, *driverv1.StatusRequest) (*driverv1.Statu
 func (w *wire) Write(_ context.Context, r *driverv1.WriteRequest) (*driverv1.WriteResponse, error) {
 	deed := r.GetValue().GetString_()
 	w.deed.Store(&deed)
+	if deed == wireLitter {
+		litter()
+	}
 	return &driverv1.WriteResponse{}, nil
 }
 
 // Read implements DriverServiceServer.
 func (w *wire) Read(_ context.Context, r *driverv1.ReadRequest) (*driverv1.ReadResponse, error) {
+	if w.does(wireLie) {
+		return &driverv1.ReadResponse{Samples: []*driverv1.PointSample{{Point: "slot", Quality: driverv1.Quality_QUALITY_GOOD}}}, nil
+	}
 	if !w.does(wireAnswer) {
 		return &driverv1.ReadResponse{}, nil
 	}
@@ -152,9 +176,14 @@ func (w *wire) Attach(stream grpc.BidiStreamingServer[driverv1.AttachRequest, dr
 			}
 		}
 	}()
-	m := &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Welcome{Welcome: &driverv1.Welcome{NextSequence: 1}}}
+	m := &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Welcome{Welcome: &driverv1.Welcome{NextSequence: w.sequence.Load() + 1}}}
 	if err := stream.Send(m); err != nil {
 		return err
+	}
+	if w.name == "again" { // one frame, so that its epoch has a mark
+		if err := stream.Send(bools(w.sequence.Add(1), w.own.Load(), time.Now().UnixNano())); err != nil {
+			return err
+		}
 	}
 	return w.beat(stream)
 }
@@ -168,6 +197,11 @@ func (w *wire) beat(stream grpc.BidiStreamingServer[driverv1.AttachRequest, driv
 		case <-tick.C:
 		case <-stream.Context().Done():
 			return nil
+		case <-w.forging():
+			if err := stream.Send(forgers()[*w.deed.Load()](w, w.sequence.Add(1))); err != nil {
+				return err
+			}
+			continue
 		}
 		var m *driverv1.AttachResponse
 		switch {
@@ -185,6 +219,16 @@ func (w *wire) beat(stream grpc.BidiStreamingServer[driverv1.AttachRequest, driv
 			return err
 		}
 	}
+}
+
+// forging is ready where there is something to forge.
+func (w *wire) forging() <-chan struct{} {
+	if forgers()[*w.deed.Load()] == nil || w.own.Load() == 0 {
+		return nil
+	}
+	ready := make(chan struct{})
+	close(ready)
+	return ready
 }
 
 // hugeFrame is one frame of 100 MB.
