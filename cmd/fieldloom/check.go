@@ -92,7 +92,7 @@ func (w *checkWord) failed(s *screen, checked *gateway.Checked, err error) error
 		return err
 	}
 	for _, line := range wrong.Lines() {
-		if _, err := fmt.Fprintln(s.out, s.paint(red, line)); err != nil {
+		if _, err := fmt.Fprintln(s.out, s.paint(red, printableLines(line))); err != nil {
 			return err
 		}
 	}

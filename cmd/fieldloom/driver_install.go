@@ -270,6 +270,6 @@ func printChange(s *screen, done *client.DriverChange, asJSON bool) error {
 	if asJSON {
 		return printJSON(s.out, done)
 	}
-	_, err := fmt.Fprintln(s.out, done.Text)
+	_, err := fmt.Fprintln(s.out, printable(done.Text))
 	return err
 }

@@ -91,7 +91,7 @@ func run(args []string, out, errs *os.File) int {
 	case left >= 0:
 		return left // --help was printed
 	case err != nil:
-		fmt.Fprintf(errs, "fieldloom: %v; see `%s --help`\n", err, wordOf(err))
+		fmt.Fprintf(errs, "fieldloom: %s; see `%s --help`\n", printableLines(err.Error()), wordOf(err))
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
@@ -139,7 +139,7 @@ func exitCode(err error, errs io.Writer) int {
 		return exitOK
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintf(errs, "fieldloom: %v\n", err)
+		fmt.Fprintf(errs, "fieldloom: %s\n", printableLines(err.Error()))
 	}
 	if unconfirmed {
 		return exitUnconfirmed

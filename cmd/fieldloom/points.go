@@ -129,7 +129,7 @@ func (w *writeWord) Run(ctx context.Context, s *screen) error {
 	if w.JSON {
 		return printJSON(s.out, done)
 	}
-	_, err = fmt.Fprintf(s.out, "%s = %s  %s\n", done.Point, strings.TrimSpace(string(done.Value)),
+	_, err = fmt.Fprintf(s.out, "%s = %s  %s\n", printable(done.Point), printable(strings.TrimSpace(string(done.Value))),
 		s.paint(green, "acknowledged "+done.Time.Local().Format("15:04:05.000")))
 	return err
 }

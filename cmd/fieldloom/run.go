@@ -57,7 +57,7 @@ func tune() {
 func newLog(to io.Writer, format string, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(to, o))
+		return slog.New(slog.NewJSONHandler(plainWriter{to}, o))
 	}
 	return slog.New(slog.NewTextHandler(to, o))
 }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/fieldloom/fieldloom/core/client"
 )
 
 func newScreen(out, errs *os.File) *screen {
@@ -46,7 +48,12 @@ func (s *screen) size() (width, height int) {
 }
 
 func printJSON(out io.Writer, v any) error {
-	return json.NewEncoder(out).Encode(v)
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(append(client.PlainJSON(text), '\n'))
+	return err
 }
 
 // A grid is lines of cells that are printed as aligned columns. A line may have a
@@ -213,11 +220,30 @@ func (g *grid) print(s *screen) error {
 // printable keeps what a device or a file calls itself from driving the terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+		if client.Obeyed(r) {
 			return '·'
 		}
 		return r
 	}, text)
+}
+
+// printableLines is printable for a text that has lines of its own.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// plainWriter writes lines of JSON that no terminal obeys. Each Write has whole lines.
+type plainWriter struct{ to io.Writer }
+
+func (w plainWriter) Write(lines []byte) (int, error) {
+	if _, err := w.to.Write(client.PlainJSON(lines)); err != nil {
+		return 0, err
+	}
+	return len(lines), nil
 }
 
 // A canvas draws lines over the lines that it drew before.

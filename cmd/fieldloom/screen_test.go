@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +142,30 @@ func TestEventLine(t *testing.T) {
 		e.Time, e.Driver = at, "a"
 		if got := eventLine(&screen{}, &e); got != "2026-01-02T03:04:05.000  "+want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// What a device or a driver says does nothing to a terminal, in a table, a line of JSON or the
+// log; and the JSON says the same.
+func TestNothingObeysATerminal(t *testing.T) {
+	const evil = "a\x1b[2J\u009b31m\u202eb\u2066c\u2069\x7f\u061cd"
+	if got := printableLines("x\n" + evil); strings.ContainsFunc(strings.TrimPrefix(got, "x\n"), client.Obeyed) {
+		t.Errorf("a text: %q", got)
+	}
+	var out bytes.Buffer
+	if err := printJSON(&out, map[string]string{"text": evil}); err != nil {
+		t.Fatal(err)
+	}
+	var back map[string]string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["text"] != evil || strings.ContainsFunc(strings.TrimSpace(out.String()), client.Obeyed) {
+		t.Errorf("JSON: %q, %v", out.String(), err)
+	}
+	for _, format := range []string{"text", "json"} {
+		out.Reset()
+		newLog(&out, format, slog.LevelInfo).Info(evil, evil, evil)
+		if strings.ContainsFunc(strings.TrimSpace(out.String()), client.Obeyed) {
+			t.Errorf("log %s: %q", format, out.String())
 		}
 	}
 }

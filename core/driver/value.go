@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -265,14 +266,27 @@ func appendFloat(dst []byte, f float64) []byte {
 
 func appendJSONString(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
 			quoted, _ := json.Marshal(s) // a string always marshals
-			return append(dst, quoted...)
+			return appendPlain(dst, string(quoted))
 		}
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)
 	return append(dst, '"')
+}
+
+// appendPlain appends JSON with escapes in place of the characters that a terminal obeys:
+// a device may send any.
+func appendPlain(dst []byte, quoted string) []byte {
+	for _, r := range quoted {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		} else {
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return dst
 }
 
 // ParseValue reads a value as a person types it: true, false, null, a whole

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
@@ -18,7 +15,7 @@ import (
 
 const (
 	commandLimit  = 60 * time.Second // for one read or write, its wait behind others included
-	readsAtATime  = 16               // devices that one request reads at the same time
+	readsAtATime  = 16               // devices of one driver that one request reads at the same time
 	maxReadPoints = 10_000           // of one request, patterns expanded
 )
 
@@ -43,14 +40,6 @@ func (s *spot) describe() client.Point {
 		Scan: s.link.Classes[s.point.Class].Name, Access: access, Unit: s.point.Unit}
 }
 
-// part is what one request reads of one device.
-type part struct {
-	link   *config.Link
-	device string
-	points []string
-	places []int // in the answer
-}
-
 // Read implements api.Gateway. A device that cannot be read costs its own points
 // only.
 func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, error) {
@@ -60,39 +49,8 @@ func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, er
 	if err != nil {
 		return nil, err
 	}
-	slots := semaphore.NewWeighted(readsAtATime)
-	var wg sync.WaitGroup
-	for _, p := range parts {
-		if err := slots.Acquire(ctx, 1); err != nil {
-			p.fail(samples, driver.Errorf(driver.Busy, "%w: other devices took too long: %w", driver.ErrNotSent, err))
-			continue
-		}
-		wg.Go(func() {
-			defer slots.Release(1)
-			g.readPart(ctx, p, samples)
-		})
-	}
-	wg.Wait()
+	readParts(ctx, parts, samples, g.readDevice, g.readLast)
 	return samples, nil
-}
-
-// readPart fills the places of p in samples.
-func (g *gateway) readPart(ctx context.Context, p *part, samples []client.Sample) {
-	read, err := g.readDevice(ctx, p)
-	if driver.CodeOf(err) == driver.Unsupported && g.readLast(ctx, p, samples) {
-		return
-	}
-	if err != nil {
-		p.fail(samples, err)
-		return
-	}
-	for i, place := range p.places {
-		s := &samples[place]
-		s.Value, s.Quality, s.Time, s.Fault = read[i].Value, read[i].Quality, read[i].Time, client.FaultOf(read[i].Fault)
-		if s.Time.IsZero() {
-			s.Time = time.Now()
-		}
-	}
 }
 
 func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample, error) {

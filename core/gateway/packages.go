@@ -15,6 +15,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/pack"
 )
 
 // Packages is the drivers directory of a gateway that does not run. A gateway that does
@@ -152,12 +153,28 @@ func installPackage(d *depot.Depot, c *config.Config, chosen *choices, archive i
 	return packageOf(&installed), nil
 }
 
+// checkNames refuses the name of a driver, and a version where one is given, that no package
+// can have.
+func checkNames(name, version string) error {
+	err := pack.CheckName(name)
+	if version != "" {
+		err = errors.Join(err, pack.CheckVersion(version))
+	}
+	if err != nil {
+		return driver.Errorf(driver.BadValue, "%w", err)
+	}
+	return nil
+}
+
 // removePackage removes a version, or without one the only version that there is. Not if it
 // is in use: used names the links, or is empty.
 func removePackage(d *depot.Depot, name, version string, used func(version string) string) (client.DriverChange, error) {
 	none := client.DriverChange{}
 	d.Scan()
 	if err := usable(d); err != nil {
+		return none, err
+	}
+	if err := checkNames(name, version); err != nil {
 		return none, err
 	}
 	var versions []string

@@ -7,7 +7,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"reflect"
 	"time"
@@ -56,6 +59,7 @@ func Handler(gw Gateway) http.Handler {
 	config.DocsPath = ""     // its page loads scripts from the network
 	config.CreateHooks = nil // no $schema in the answers
 	config.SchemasPath = ""
+	config.Formats = map[string]huma.Format{"application/json": plainFormat, "json": plainFormat}
 	config.Transformers = append(config.Transformers, plain)
 	registry := config.Components.Schemas
 	registry.RegisterTypeAlias(reflect.TypeFor[driver.Value](), reflect.TypeFor[any]())
@@ -73,6 +77,16 @@ func Handler(gw Gateway) http.Handler {
 	s.registerLines(a)
 	return mux
 }
+
+// plainFormat writes JSON that no terminal obeys.
+var plainFormat = huma.Format{Unmarshal: json.Unmarshal, Marshal: func(w io.Writer, v any) error {
+	var b bytes.Buffer
+	if err := huma.DefaultJSONFormat.Marshal(&b, v); err != nil {
+		return err
+	}
+	_, err := w.Write(client.PlainJSON(b.Bytes()))
+	return err
+}}
 
 // sampleSchema describes what client.Sample.AppendJSON writes.
 type sampleSchema struct {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -355,6 +356,66 @@ func TestOpenAPIDescribesEveryOperation(t *testing.T) {
 		`"application/x-ndjson"`, `"quality"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the description lacks %s", want)
+		}
+	}
+}
+
+// What a request may cost is bounded: every pattern is held against every point.
+func TestNamesAndPatternsAreBounded(t *testing.T) {
+	c, _ := serve(t, &fake{})
+	many := func(name string, n int) (list []string) {
+		for range n {
+			list = append(list, name)
+		}
+		return list
+	}
+	for _, tc := range []struct {
+		names []string
+		well  bool
+	}{
+		{many("a/b/c", 10_000), true}, {many("a/b/c", 10_001), false}, {many("a/*/c", 100), true}, {many("a/*/c", 101), false},
+		{[]string{strings.Repeat("a", 2000)}, true}, {[]string{strings.Repeat("*", 1001)}, false},
+	} {
+		_, err := c.Read(t.Context(), tc.names...)
+		var told *client.Error
+		if (err == nil) != tc.well || !tc.well && (!errors.As(err, &told) || told.Status/100 != 4 || len(told.Detail) > 300) {
+			t.Errorf("%d of %.10q: %v", len(tc.names), tc.names[0], err)
+		}
+	}
+}
+
+// No answer has a character in it that a terminal obeys, whoever it came from.
+func TestAnswersArePlain(t *testing.T) {
+	const text = "\x1b[2J\u009b2J\u202eabc\u2066\x7f\u061c é"
+	f := &fake{err: errors.New(text), ended: make(chan error, 1), samples: []client.Sample{
+		{Link: text, Device: "d", Point: "p", Value: driver.StringValue(text), Time: epoch, Fault: &client.Fault{Code: "internal", Text: text}}}}
+	_, socket := serve(t, f)
+	var d net.Dialer
+	h := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	for _, path := range []string{"/v1/samples", "/v1/reload", "/v1/samples?for=%C2%9B%E2%80%AE", "/v1/points?pattern=%E2%80%AE%5B"} {
+		var answer *http.Response
+		var err error
+		if path == "/v1/reload" {
+			answer, err = h.Post("http://gateway"+path, "application/json", nil)
+		} else {
+			answer, err = h.Get("http://gateway" + path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || len(got) == 0 || strings.ContainsFunc(strings.TrimSpace(string(got)), client.Obeyed) {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+		var whole map[string]any
+		if err := json.Unmarshal(got, &whole); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if path == "/v1/samples" && whole["value"] != text || path == "/v1/reload" && whole["detail"] != text {
+			t.Errorf("%s: the text changed: %v", path, whole)
 		}
 	}
 }

@@ -188,6 +188,9 @@ func (s *service) registerLines(a huma.API) {
 				if (len(in.Body.Names) == 0) == (in.Body.Driver == "") {
 					return nil, badRequest("name links and devices, or one driver, and not both")
 				}
+				if err := checkNames(in.Body.Names); err != nil {
+					return nil, err
+				}
 				results, err := f(ctx, in.Body)
 				return &answer[client.LineList]{client.LineList{Results: results}}, problemOf(err)
 			})

@@ -115,6 +115,9 @@ func (g *Guard) vet(ctx context.Context) error {
 	pid, err := 0, c.unknown
 	if err == nil {
 		pid, err = c.peer.PID(), g.judge(c.peer)
+		if err == nil && c.peer.Ended() { // its connection is somebody else's by now
+			err = caller.ErrGone
+		}
 	}
 	if err != nil {
 		g.report(pid, err)

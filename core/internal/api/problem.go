@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"strings"
@@ -65,12 +66,41 @@ func statusOf(code driver.Code) int {
 	}
 }
 
-// checkPatterns refuses a pattern that path.Match could never match.
+const (
+	// maxNames bounds the names of one request, and maxGlobs those of them that are looked for
+	// among all points; maxGlob is how long one of these may be.
+	maxNames = 10_000
+	maxGlobs = 100
+	maxGlob  = 1000
+)
+
+// checkNames bounds what the names and patterns of one request may cost: each pattern is held
+// against every point.
+func checkNames(names []string) error {
+	if len(names) > maxNames {
+		return badRequest(fmt.Sprintf("%d names: give %d at most, or a pattern", len(names), maxNames))
+	}
+	globs := 0
+	for _, name := range names {
+		if !strings.ContainsAny(name, `*?[\`) {
+			continue
+		}
+		if globs++; globs > maxGlobs || len(name) > maxGlob {
+			return badRequest(fmt.Sprintf("the patterns: give %d at most, of %d bytes at most each", maxGlobs, maxGlob))
+		}
+	}
+	return nil
+}
+
+// checkPatterns refuses a pattern that path.Match could never match, and too many.
 func checkPatterns(patterns []string) error {
+	if err := checkNames(patterns); err != nil {
+		return err
+	}
 	for _, p := range patterns {
 		for _, segment := range strings.SplitN(p, "/", 3) { // as they are matched
 			if _, err := path.Match(segment, ""); err != nil {
-				return badRequest("pattern " + p + ": a bracket or a backslash is not closed: see `fieldloom watch --help`")
+				return badRequest("pattern " + shorten(p) + ": a bracket or a backslash is not closed: see `fieldloom watch --help`")
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func (s *service) registerSamples(a huma.API) {
 		}
 		if in.For != "" {
 			if o.For, err = time.ParseDuration(in.For); err != nil || o.For <= 0 {
-				return nil, badRequest("for=" + in.For + ": use a time like 10s or 5m")
+				return nil, badRequest("for=" + shorten(in.For) + ": use a time like 10s or 5m")
 			}
 		}
 		if err := checkPatterns(in.Pattern); err != nil {

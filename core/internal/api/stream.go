@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/fieldloom/fieldloom/core/client"
 )
 
 // stream answers what f passes to each, one line of JSON at a time, as it happens.
@@ -26,7 +28,7 @@ func stream[T any](f func(ctx context.Context, each func(T) error) error) *huma.
 			if err != nil {
 				return err
 			}
-			if _, err := w.Write(append(line, '\n')); err != nil {
+			if _, err := w.Write(append(client.PlainJSON(line), '\n')); err != nil {
 				return err
 			}
 			return control.Flush()
@@ -47,5 +49,6 @@ func writeProblem(w http.ResponseWriter, err error) {
 	p := problemFrom(err)
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the caller may have gone
+	text, _ := json.Marshal(p)                           // texts and numbers always marshal
+	_, _ = w.Write(append(client.PlainJSON(text), '\n')) // the caller may have gone
 }

@@ -99,8 +99,8 @@ func (d *Drivers) Judge(p *Peer) error {
 	for range attempts {
 		stable, err := d.walk(p)
 		switch {
-		case p.ended():
-			return errGone
+		case p.Ended():
+			return ErrGone
 		case stable:
 			return err
 		}
@@ -114,7 +114,7 @@ func (d *Drivers) walk(p *Peer) (stable bool, err error) {
 	pid := p.pid
 	at, err := look(pid)
 	if err != nil || at.start != p.start {
-		return true, errGone
+		return true, ErrGone
 	}
 	if pid == os.Getpid() {
 		return true, nil // the gateway asks itself, as the demo does

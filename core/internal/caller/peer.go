@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var (
-	errNoPeer = errors.New("the kernel does not say which process it is: call from the gateway's own machine and container")
-	errGone   = errors.New("the process that opened the connection has ended")
-)
+// ErrGone is the error of a peer that has ended: whoever has its connection is not known.
+var ErrGone = errors.New("the process that opened the connection has ended")
+
+var errNoPeer = errors.New("the kernel does not say which process it is: call from the gateway's own machine and container")
 
 // A Peer is the process that opened a connection. Its methods may be called concurrently.
 type Peer struct {
@@ -50,9 +50,9 @@ func peerOf(socket int) (*Peer, error) {
 		return nil, err
 	}
 	s, err := look(p.pid)
-	if err != nil || s.dead || p.ended() {
+	if err != nil || s.dead || p.Ended() {
 		p.Close()
-		return nil, errGone
+		return nil, ErrGone
 	}
 	p.start = s.start
 	return p, nil
@@ -68,7 +68,7 @@ func hold(socket, pid int) (*os.File, error) {
 		}
 	}
 	if err != nil {
-		return nil, errGone // it was reaped: the kernel has no descriptor of it any more
+		return nil, ErrGone // it was reaped: the kernel has no descriptor of it any more
 	}
 	unix.CloseOnExec(fd)
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -81,8 +81,8 @@ func hold(socket, pid int) (*os.File, error) {
 // PID is the number of the process.
 func (p *Peer) PID() int { return p.pid }
 
-// ended reports whether the process has ended.
-func (p *Peer) ended() bool {
+// Ended reports whether the process has ended.
+func (p *Peer) Ended() bool {
 	if p.fd == nil {
 		s, err := look(p.pid)
 		return err != nil || s.dead || p.start != 0 && s.start != p.start

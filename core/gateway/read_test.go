@@ -1,0 +1,51 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// A driver that does not answer holds up nobody else's points, and its own no longer than one
+// device may take, however many there are.
+func TestReadIsBoundedByDriver(t *testing.T) {
+	const devices = 200
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
+		defer cancel()
+		hangs, well := &config.Link{Name: "hangs", Driver: "hangs", Timeout: 2 * time.Second}, &config.Link{Name: "well", Driver: "well"}
+		var parts []*part
+		for i := range devices { // the one that hangs is asked first
+			parts = append(parts, &part{link: hangs, device: fmt.Sprint(i), points: []string{"x"}, places: []int{i}})
+		}
+		for i := range devices {
+			parts = append(parts, &part{link: well, device: fmt.Sprint(i), points: []string{"x"}, places: []int{devices + i}})
+		}
+		samples := make([]client.Sample, 2*devices)
+		begun := time.Now()
+		var wellIn time.Duration
+		readParts(ctx, parts, samples, func(ctx context.Context, p *part) ([]engine.NamedSample, error) {
+			if p.link == hangs {
+				<-ctx.Done()
+				return nil, driver.AsError(ctx.Err())
+			}
+			wellIn = max(wellIn, time.Since(begun))
+			return []engine.NamedSample{{Sample: driver.GoodSample(driver.Int64Value(1))}}, nil
+		}, func(context.Context, *part, []client.Sample) bool { return false })
+		if took := time.Since(begun); took != readTimeouts*hangs.Timeout || wellIn != 0 {
+			t.Errorf("it took %v, and %v for the driver that answers", took, wellIn)
+		}
+		for i, s := range samples {
+			if good := s.Quality == driver.Good; good != (i >= devices) || !good && (s.Fault == nil || s.Time.IsZero()) {
+				t.Errorf("sample %d: %+v", i, s)
+			}
+		}
+	})
+}

@@ -1,0 +1,41 @@
+package apifuzz
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// judge says what is wrong with an answer: a 5xx that is no 503, an error without its reason,
+// what would reach a terminal as it is.
+func (c *call) judge(a *answer) error {
+	switch {
+	case a.status >= 500 && a.status != http.StatusServiceUnavailable:
+		return errors.New("it is a fault of the gateway's, and no 503")
+	case c.care == valid && c.method == "GET" && a.status >= 400 && a.status < 500 && a.status != 404 && a.status != 403 && a.status != 400:
+		return errors.New("it is refused though it is as the description says")
+	}
+	if a.status >= 400 && c.method != "HEAD" && strings.HasPrefix(a.media, "application/problem+json") {
+		var p struct{ Code, Detail string }
+		if err := json.Unmarshal(a.body, &p); err != nil || p.Code == "" || p.Detail == "" {
+			return fmt.Errorf("it is an error without a code and a reason: %v", err)
+		}
+	} else if a.status >= 500 {
+		return errors.New("it has no reason")
+	}
+	if !strings.Contains(a.media, "json") {
+		return nil
+	}
+	for text := a.body; len(text) > 0; {
+		r, n := utf8.DecodeRune(text)
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return fmt.Errorf("it has the character %U, which a terminal obeys", r)
+		}
+		text = text[n:]
+	}
+	return nil
+}
