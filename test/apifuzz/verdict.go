@@ -22,7 +22,7 @@ func (c *call) judge(a *answer) error {
 	if a.status >= 400 && c.method != "HEAD" && strings.HasPrefix(a.media, "application/problem+json") {
 		var p struct{ Code, Detail string }
 		if err := json.Unmarshal(a.body, &p); err != nil || p.Code == "" || p.Detail == "" {
-			return fmt.Errorf("it is an error without a code and a reason: %v", err)
+			return fmt.Errorf("it is an error without a code and a reason: %q", a.body)
 		}
 	} else if a.status >= 500 {
 		return errors.New("it has no reason")
