@@ -12,7 +12,7 @@ import (
 
 // statusLines is the status as lines that are no wider than width; 0: as wide as they are.
 func statusLines(s *screen, st *client.Status, now time.Time, w *statusWord, width int) []string {
-	grids := []*grid{driverGrid(st, now), processGrid(st, now), confinementGrid(st), meterGrid(st), offlineGrid(st, now), eventGrid(st, w.Events),
+	grids := []*grid{driverGrid(st, now), spoolGrid(&st.Spool, now), processGrid(st, now), confinementGrid(st), meterGrid(st), offlineGrid(st, now), eventGrid(st, w.Events),
 		linkGrid(st, now), deviceGrid(st, now)}
 	lines := statusHead(st, now).fit(s, width)
 	if len(w.Names) > 0 {
@@ -45,9 +45,6 @@ func statusHead(st *client.Status, now time.Time) *grid {
 		head.add(red, "", "set aside", line)
 	}
 	head.add("", "spool", size(st.Spool.Bytes), spoolText(&st.Spool, now))
-	for _, line := range spoolShares(&st.Spool, now) {
-		head.add("", "", "", line)
-	}
 	if st.Spool.Fault != "" {
 		head.add(red, "", "fault", st.Spool.Fault)
 	}
@@ -81,21 +78,22 @@ func totalRate(sp *client.SpoolStatus) (rate float64) {
 	return rate
 }
 
-// spoolShares is a line for each driver that stores.
-func spoolShares(sp *client.SpoolStatus, now time.Time) (lines []string) {
+// spoolGrid is what the spool holds of each driver.
+func spoolGrid(sp *client.SpoolStatus, now time.Time) *grid {
+	g := new(grid)
+	g.add(bold, "SPOOL", "BYTES", "RECORDS", "OLDEST", "BYTES/S", "KEPT FOR")
 	for i := range sp.Drivers {
 		d := &sp.Drivers[i]
-		name := d.Driver
+		name, kept := d.Driver, "-"
 		if name == "" {
 			name = "(gateway)"
 		}
-		text := fmt.Sprintf("%s: %s of the last %s", name, size(d.Bytes), ago(d.First, now))
 		if d.Lasts > 0 {
-			text += fmt.Sprintf(", kept for %s at %s/s", lastsText(d.Lasts), size(uint64(d.Rate)))
+			kept = lastsText(d.Lasts)
 		}
-		lines = append(lines, text)
+		g.add("", name, size(d.Bytes), fmt.Sprint(d.Records), ago(d.First, now), size(uint64(d.Rate)), kept)
 	}
-	return lines
+	return g
 }
 
 // lastsText writes seconds that are hours or days.

@@ -17,7 +17,7 @@ import (
 const (
 	lookAhead       = 10 * time.Second // between two looks at the spool and the clock
 	outlookWindow   = 10 * time.Minute // over which the present rate is taken
-	outlookLeast    = time.Minute      // below it a rate says nothing of days
+	outlookLeast    = 5 * time.Minute  // below it a rate says nothing of days
 	clockWidth      = 5 * time.Second  // a step of the clock that is worth telling
 	clockToldFor    = 24 * time.Hour
 	certificateLook = time.Hour // between two looks at the certificates

@@ -31,7 +31,7 @@ func TestTheSpoolsLastingIsTold(t *testing.T) {
 		var o outlook
 		quiet := slog.New(slog.DiscardHandler)
 		o.note(lookAt(s), quiet)
-		for n := uint64(1); n <= 120; n++ {
+		for n := uint64(1); n <= 400; n++ {
 			s.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: n, Data: make([]byte, 1000)}, nil)
 			if n%60 == 0 {
 				s.Append(spool.Record{Driver: "mqtt", Epoch: 1, Sequence: n, Data: make([]byte, 10)}, nil)
