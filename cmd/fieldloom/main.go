@@ -50,6 +50,7 @@ type words struct {
 	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
 	Offline    offlineWord    `cmd:"" help:"Take links, devices or a driver off line, until they are brought back."`
 	Online     onlineWord     `cmd:"" help:"Bring back what passes its health check."`
+	Audit      auditWord      `cmd:"" help:"Who wrote what, and whether that was tampered with."`
 	Events     eventsWord     `cmd:"" help:"What happened to the driver processes, and why."`
 	Driver     driverWord     `cmd:"" help:"Drivers: install, upgrade, enable; their logs; make, sign and verify packages."`
 	Stop       stopWord       `cmd:"" help:"Stop the gateway."`

@@ -138,14 +138,22 @@ func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.
 	if !ok {
 		return time.Time{}, a.missing(name)
 	}
+	err := g.audited(ctx, name, at, v, func() error { return g.send(ctx, name, at, v) })
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Now(), nil
+}
+
+func (g *gateway) send(ctx context.Context, name string, at *spot, v driver.Value) error {
 	control, err := g.drivers.Control(at.link.Driver, at.link.Name)
 	if err == nil {
 		err = control.Write(ctx, at.link.Name, at.device.Name, at.point.Name, v)
 	}
 	if err != nil {
-		return time.Time{}, writeFault(name, err)
+		return writeFault(name, err)
 	}
-	return time.Now(), nil
+	return nil
 }
 
 // writeFault says of a write that failed whether the value may be in the device. What

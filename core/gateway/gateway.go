@@ -23,6 +23,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/api"
+	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/procs"
@@ -91,6 +92,7 @@ type gateway struct {
 	catalog   *catalog.Catalog
 	spool     *spool.Spool
 	choices   *choiceBook
+	audit     *audit.Log
 	depot     *depot.Depot
 	fleet     fleet
 	launcher  *launcher
@@ -162,6 +164,9 @@ func open(o Options) (g *gateway, err error) {
 		}
 	}
 	g.stored.spool, g.stored.catalog = g.spool, g.catalog
+	if g.audit, err = audit.Open(AuditDir(o.Config.DataDir)); err != nil {
+		return nil, err
+	}
 	return g, g.openDrivers()
 }
 
@@ -256,6 +261,9 @@ func (g *gateway) close() error {
 	}
 	if g.runDir != "" {
 		_ = os.Remove(g.runDir) // where it is empty: detached drivers live in it
+	}
+	if g.audit != nil {
+		errs = append(errs, g.audit.Close())
 	}
 	if g.data != nil {
 		errs = append(errs, g.data.close())

@@ -71,8 +71,8 @@ func (m *machine) port(l *config.Link, path string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		m.warn(l, fmt.Sprintf("there is no serial port %s on this machine", path))
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	first := m.ports[path]
 	switch {

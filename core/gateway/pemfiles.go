@@ -111,8 +111,8 @@ func (p *pemFiles) doubts() []string {
 	list := p.texts
 	for _, key := range p.keys {
 		fits := slices.ContainsFunc(p.certificates, func(c *x509.Certificate) bool {
-			public, comparable := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-			return comparable && public.Equal(key.public)
+			public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+			return ok && public.Equal(key.public)
 		})
 		if !fits && len(p.certificates) > 0 {
 			list = append(list, fmt.Sprintf("the key in %s fits none of the certificates that the link names", key.path))

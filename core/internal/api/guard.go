@@ -97,20 +97,22 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 // Handler looks at every request's caller before h has it.
 func (g *Guard) Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := g.vet(r.Context()); err != nil {
+		peer, err := g.vet(r.Context())
+		if err != nil {
 			w.Header().Set("Connection", "close")
 			writeProblem(w, &client.Error{Status: http.StatusForbidden, Code: "denied",
 				Detail: "the API is for people: it is refused to what is not known to be theirs: " + err.Error()})
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, r.WithContext(caller.With(r.Context(), peer)))
 	})
 }
 
-func (g *Guard) vet(ctx context.Context) error {
+// vet returns who called, or why that may not be.
+func (g *Guard) vet(ctx context.Context) (*caller.Peer, error) {
 	c, ok := ctx.Value(connKey{}).(*guardedConn)
 	if !ok {
-		return errors.New("it came past the guard")
+		return nil, errors.New("it came past the guard")
 	}
 	pid, err := 0, c.unknown
 	if err == nil {
@@ -122,7 +124,7 @@ func (g *Guard) vet(ctx context.Context) error {
 	if err != nil {
 		g.report(pid, err)
 	}
-	return err
+	return c.peer, err
 }
 
 // reportEvery is the least time between two lines about refusals: who is refused decides

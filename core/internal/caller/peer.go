@@ -16,6 +16,7 @@ var errNoPeer = errors.New("the kernel does not say which process it is: call fr
 // A Peer is the process that opened a connection. Its methods may be called concurrently.
 type Peer struct {
 	pid   int
+	uid   int
 	start uint64
 	fd    *os.File // its pidfd; nil on kernels before 5.3
 }
@@ -45,7 +46,7 @@ func peerOf(socket int) (*Peer, error) {
 	if who.Pid <= 0 {
 		return nil, errNoPeer
 	}
-	p := &Peer{pid: int(who.Pid)}
+	p := &Peer{pid: int(who.Pid), uid: int(who.Uid)}
 	if p.fd, err = hold(socket, p.pid); err != nil {
 		return nil, err
 	}
