@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine"
+)
+
+// Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
+// check is brought on line and watched, and goes off line again where it does not come up.
+func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
+	a, before := g.inForce.Load(), g.choices.get()
+	results, lines, err := a.offlineLines(before, r)
+	if err != nil {
+		return nil, err
+	}
+	faults := make([]error, len(lines))
+	if !r.Force {
+		faults = g.checkLines(ctx, a, lines)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var unchecked []int
+	for i, fault := range faults {
+		if driver.CodeOf(fault) == driver.Unsupported {
+			unchecked, faults[i] = append(unchecked, i), nil
+		}
+	}
+	if err := g.bringOnline(r, lines, faults); err != nil {
+		return nil, err
+	}
+	if err := g.watchOnline(ctx, before, lines, faults, unchecked); err != nil {
+		return nil, err
+	}
+	for i, l := range lines {
+		results = append(results, g.onlineResult(l, faults[i]))
+	}
+	return results, nil
+}
+
+// onlineResult is what became of a line; fault is why it stays off line.
+func (g *gateway) onlineResult(l line, fault error) client.LineResult {
+	c := g.choices.get()
+	if fault != nil {
+		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
+	}
+	if at := c.Offline[l.link]; !at.IsZero() { // a device of it: its link keeps its own mark
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.link)}
+	}
+	g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
+	return client.LineResult{Name: l.String(), Text: "on line"}
+}
+
+// watchOnline watches lines that were brought on line without a check, those of the given
+// indices, until each is up, is down or has had its time. What is not up is taken off line
+// again, since when it was before, and its fault is noted.
+func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []line, faults []error, unchecked []int) error {
+	now := g.choices.get()
+	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].link].IsZero() })
+	if len(unchecked) == 0 {
+		return nil
+	}
+	g.awaitUp(ctx, lines, faults, unchecked)
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	a := g.inForce.Load()
+	return g.rechoose(func(c *choices) {
+		for _, i := range unchecked {
+			if link, err := a.findLine(lines[i]); err == nil && faults[i] != nil {
+				keepTime(c.Offline, lines[i].String(), before.since(link.Driver, lines[i]))
+			}
+		}
+	})
+}
+
+// awaitUp waits until it is known of each of the lines whether it works, and notes the
+// faults of those that do not.
+func (g *gateway) awaitUp(ctx context.Context, lines []line, faults []error, which []int) {
+	ctx, cancel := context.WithTimeout(ctx, upIn)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for waiting := slices.Clone(which); len(waiting) > 0; {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			for _, i := range waiting {
+				faults[i] = driver.Errorf(driver.Timeout, "it did not come up within %v: `online --force` does not wait for that", upIn)
+			}
+			return
+		}
+		all := g.conditions(ctx)
+		waiting = slices.DeleteFunc(waiting, func(i int) bool {
+			c, known := all[lines[i]]
+			if c.is == engine.Down {
+				faults[i] = cmp.Or(c.cause, driver.Errorf(driver.NotConnected, "it is down"))
+			}
+			return known && (c.is == engine.Up || c.is == engine.Degraded || c.is == engine.Down)
+		})
+	}
+}
+
+// bringOnline takes back the marks of the lines that passed their check.
+func (g *gateway) bringOnline(r client.LineRequest, lines []line, faults []error) error {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	return g.rechoose(func(c *choices) {
+		since := time.Now()
+		at, resting := c.Resting[r.Driver]
+		if resting { // its links stand for themselves from now on
+			since = at
+			delete(c.Resting, r.Driver)
+		}
+		for i, l := range lines {
+			if faults[i] == nil {
+				delete(c.Offline, l.String())
+			} else if _, marked := c.Offline[l.String()]; marked || resting {
+				keepTime(c.Offline, l.String(), since)
+			}
+		}
+	})
+}
+
+// offlineLines are the lines of a request that are off line, and results for those
+// that need no check.
+func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []client.LineResult, lines []line, err error) {
+	if r.Driver != "" {
+		lines, err = a.linesFor(r)
+		if _, resting := c.Resting[r.Driver]; err == nil && !resting {
+			lines = slices.DeleteFunc(lines, func(l line) bool { _, off := c.Offline[l.String()]; return !off })
+			if len(lines) == 0 {
+				return nil, nil, driver.Errorf(driver.BadValue, "driver %s is not off line, nor is any of its links", r.Driver)
+			}
+		}
+		return nil, lines, err
+	}
+	for _, name := range r.Names {
+		l := parseLine(name)
+		_, off := c.Offline[l.String()]
+		link, err := a.findLine(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, resting := c.Resting[link.Driver]; resting {
+			return nil, nil, driver.Errorf(driver.BadValue, "%s is off line with its driver: use online --driver %s", l, link.Driver)
+		}
+		switch {
+		case !off:
+			results = append(results, notMarked(c, l))
+		case !slices.Contains(lines, l):
+			lines = append(lines, l)
+		}
+	}
+	return results, lines, nil
+}
+
+// notMarked is the result of a line that was not taken off line by itself.
+func notMarked(c *choices, l line) client.LineResult {
+	if at := c.Offline[l.link]; !at.IsZero() {
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.link)}
+	}
+	return client.LineResult{Name: l.String(), Text: "was on line already"}
+}
+
+// checkLines makes the health checks, and tells the fault of each line.
+func (g *gateway) checkLines(ctx context.Context, a *adopted, lines []line) []error {
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	faults := make([]error, len(lines))
+	places := semaphore.NewWeighted(checksAtATime)
+	var checks sync.WaitGroup
+	for i, l := range lines {
+		if err := places.Acquire(ctx, 1); err != nil {
+			faults[i] = err
+			continue
+		}
+		checks.Go(func() {
+			defer places.Release(1)
+			faults[i] = g.checkLine(ctx, a, l)
+		})
+	}
+	checks.Wait()
+	return faults
+}
+
+// checkLine proves that a line works.
+func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
+	link, err := a.findLine(l)
+	if err != nil {
+		return err
+	}
+	control, err := g.drivers.Control(link.Driver, link.Name)
+	if err != nil {
+		return err
+	}
+	return control.Check(ctx, l.link, l.device)
+}

@@ -1,0 +1,67 @@
+package depot
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fieldloom/fieldloom/core/pack"
+)
+
+// judge decides about a package; old is what was seen under its name before.
+func (d *Depot) judge(c *candidate, old *found) *found {
+	f := &found{print: c.print, entry: Entry{Name: c.name, State: Refused}}
+	err := c.err
+	if err == nil {
+		f.entry = entryOf(c)
+		f.image = c.image
+		if old != nil && old.image != nil && same(old.image, c.image) {
+			f.image = old.image // the same object for every start
+		}
+		if !c.image.Unsigned {
+			f.remembered = d.ledger.of(c.image.Driver).Accepted[c.image.Version].Hash == hashOf(c.image.pack)
+			f.entry.Accepted, err = d.ledger.accept(c.image.pack)
+			if err != nil {
+				err = fmt.Errorf("package %s: %w", c.name, err)
+			}
+		}
+	}
+	if err == nil {
+		return f
+	}
+	f.entry.State, f.entry.Refusal, f.image = Refused, oneLine(err), nil
+	f.decided = errors.Is(err, errPolicy) || errors.Is(err, pack.ErrNotTrusted) && d.trust.fault == ""
+	if old != nil && old.image != nil && d.stillGood(old.image) {
+		kept := old.entry
+		kept.State, kept.Refusal = Damaged, f.entry.Refusal
+		f.entry, f.image = kept, old.image
+	}
+	return f
+}
+
+func entryOf(c *candidate) Entry {
+	e := Entry{
+		Name: c.name, Driver: c.image.Driver, Version: c.image.Version, Serial: c.image.Serial,
+		KeyID: c.image.KeyID, Unsigned: c.image.Unsigned, State: Accepted,
+	}
+	if c.image.pack != nil {
+		e.Signer = c.image.pack.Signer.Comment
+	}
+	return e
+}
+
+func same(a, b *Image) bool {
+	if a.pack == nil || b.pack == nil {
+		return a.pack == b.pack && a.Hash == b.Hash
+	}
+	return a.pack.Hash == b.pack.Hash
+}
+
+// stillGood tells whether an image may go on although its package on the disk does
+// not hold any more: damage there changes nothing of what was verified. Only what the
+// operator took back ends it.
+func (d *Depot) stillGood(i *Image) bool {
+	if i.Unsigned {
+		return d.policy == AllowDev
+	}
+	return i.pack.Trusted(d.trust.keys) == nil && d.ledger.of(i.Driver).Accepted[i.Version].Hash == hashOf(i.pack)
+}
