@@ -117,7 +117,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	wrong, _ := checked(t, map[string]string{
 		"fieldloom.yaml":  "gateway: g\nspol: {max: 1GiB}\n",
 		"links/a.yaml":    "links: [\n",
-		"links/b.yaml":    "links:\n  b:\n    driver: x\n    siz: 1\n    size: \"{q+n}\"\n    timeout: 10parsecs\n    devices: {d: {unit: no, points: {p: {adress: a}, q: {address: \"1\"}}}}\n",
+		"links/b.yaml":    "links:\n  b:\n    driver: x\n    siz: 1\n    size: \"{q+n}\"\n    timeout: 10parsecs\n    devices: {d: {unit: no, points: {p: {addr: a}, q: {address: \"1\"}}}}\n",
 		"links/c.yaml":    "links:\n  c: {driver: y, template: gone}\n  d: {url: a}\n  e: {driver: instaled}\n",
 		"links/d.yml":     strayLink,
 		"links/e.yaml":    "links:\n  f: {driver: x, size: big}\n",
@@ -126,7 +126,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"fieldloom.yaml:2:1: spol: unknown key", "links/a.yaml:", "b.yaml:4:5: links.b.siz: unknown key (did you mean \"size\"?)",
 		"b.yaml:5:11: links.b.size: the placeholder", "b.yaml:6:14: links.b.timeout:", "b.yaml:7:25: links.b.devices.d.unit:",
-		"points.p.adress: unknown key", "points.q.address: \"1\" has not the form", "c.yaml:2:15: links.c.driver: there is no driver \"y\": use one of installed and x",
+		"points.p.addr: unknown key", "points.q.address: \"1\" has not the form", "c.yaml:2:15: links.c.driver: there is no driver \"y\": use one of installed and x",
 		"c.yaml:3:3: links.d: has no driver", "there is no driver \"instaled\" (did you mean \"installed\"?)", "links/d.yml: is not read",
 		"e.yaml:2:24: links.f.size:", "links/last.yaml:1:1: linkz: unknown key",
 	} {

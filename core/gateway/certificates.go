@@ -3,25 +3,17 @@ package gateway
 import (
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fieldloom/fieldloom/core/config"
 )
 
-const (
-	// certificateNotice is how long before its end a certificate is told.
-	certificateNotice = 30 * 24 * time.Hour
-	maxCertificates   = 1 << 20 // bytes of a file
-)
+// certificateNotice is how long before its end a certificate is told.
+const certificateNotice = 30 * 24 * time.Hour
 
 // certificates says which certificates that links use are at their end, or near it: what
 // their settings name and what is a file of certificates. The machine's own bundles are
@@ -88,19 +80,11 @@ func paths(settings any) (list []string) {
 // firstEnd is when the first of the certificates in a file ends; ok is false where there is
 // none.
 func firstEnd(path string) (end time.Time, ok bool) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	blocks, err := readPEM(path)
 	if err != nil {
 		return end, false // the driver says what is wrong with it
 	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return end, false
-	}
-	rest, err := io.ReadAll(io.LimitReader(f, maxCertificates))
-	if err != nil {
-		return end, false
-	}
-	for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+	for _, block := range blocks {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}

@@ -43,6 +43,7 @@ func (m *machine) look() {
 			m.warn(l, text)
 		}
 	}
+	m.warnings = append(m.warnings, certificates(m.config, m.now)...)
 }
 
 // path looks at what may be the path of a file.

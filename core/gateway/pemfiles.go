@@ -10,12 +10,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-const (
-	maxPEM     = 1 << 20             // of a file of certificates that is looked at
-	nearExpiry = 30 * 24 * time.Hour // a certificate that ends within it is told of
-)
+// maxPEM is how much of a file of certificates is looked at.
+const maxPEM = 1 << 20
 
 // pemFiles are the certificates and private keys that one link names.
 type pemFiles struct {
@@ -33,28 +33,39 @@ type pemKey struct {
 // add reads a file, if it is one of certificates or keys. An error says why such a file
 // cannot be used.
 func (p *pemFiles) add(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
+	blocks, err := readPEM(path)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%s cannot be read by this user: %w", path, err)
+	case len(blocks) == 0 && isPEM(path):
+		return fmt.Errorf("%s holds no certificate and no key: it is not PEM", path)
 	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxPEM))
-	if err != nil {
-		return fmt.Errorf("%s cannot be read: %w", path, err)
-	}
-	block, rest := pem.Decode(text)
-	if block == nil {
-		if isPEM(path) {
-			return fmt.Errorf("%s holds no certificate and no key: it is not PEM", path)
-		}
-		return nil
-	}
-	for ; block != nil; block, rest = pem.Decode(rest) {
+	for _, block := range blocks {
 		if err := p.block(path, block); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readPEM returns what stands in a file of certificates or keys; of any other nothing.
+func readPEM(path string) (blocks []*pem.Block, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxPEM))
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks = append(blocks, block)
+	}
+	return blocks, nil
 }
 
 func (p *pemFiles) block(path string, block *pem.Block) error {
@@ -65,25 +76,15 @@ func (p *pemFiles) block(path string, block *pem.Block) error {
 			return fmt.Errorf("%s holds a certificate that cannot be read: %w", path, err)
 		}
 		p.certificates = append(p.certificates, c)
-		p.expiry(path, c)
+		if p.now.Before(c.NotBefore) {
+			p.texts = append(p.texts, fmt.Sprintf("the certificate of %q in %s is not in force before %s", c.Subject.CommonName, path, c.NotBefore.Format(time.DateOnly)))
+		}
 	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 		if public := publicOf(block); public != nil {
 			p.keys = append(p.keys, pemKey{path, public})
 		}
 	}
 	return nil
-}
-
-// expiry notes a certificate that is not in force, or not for much longer.
-func (p *pemFiles) expiry(path string, c *x509.Certificate) {
-	switch day := c.NotAfter.Format(time.DateOnly); {
-	case p.now.After(c.NotAfter):
-		p.texts = append(p.texts, fmt.Sprintf("the certificate of %q in %s ended on %s", c.Subject.CommonName, path, day))
-	case p.now.Before(c.NotBefore):
-		p.texts = append(p.texts, fmt.Sprintf("the certificate of %q in %s is not in force before %s", c.Subject.CommonName, path, c.NotBefore.Format(time.DateOnly)))
-	case p.now.Add(nearExpiry).After(c.NotAfter):
-		p.texts = append(p.texts, fmt.Sprintf("the certificate of %q in %s ends on %s", c.Subject.CommonName, path, day))
-	}
 }
 
 // publicOf returns the public key that belongs to a private one; nil for one that is
