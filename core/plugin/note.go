@@ -60,8 +60,12 @@ func removeNote(path string) error {
 	return nil
 }
 
+// errUnwritten says that a core was killed between the making of a note and the one write
+// that fills it.
+var errUnwritten = errors.New("it is empty")
+
 // readNotes returns the notes in a directory. One that is not whole is removed: its
-// process was not let run.
+// process was not let run. That it is empty is no error: a core may be killed at any time.
 func readNotes(dir string) (notes []Record, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,6 +77,10 @@ func readNotes(dir string) (notes []Record, err error) {
 			continue
 		}
 		note, noteErr := readNote(path)
+		if errors.Is(noteErr, errUnwritten) {
+			err = errors.Join(err, removeNote(path))
+			continue
+		}
 		if noteErr != nil {
 			err = errors.Join(err, fmt.Errorf("note %s: %w", path, noteErr), removeNote(path))
 			continue
@@ -84,6 +92,9 @@ func readNotes(dir string) (notes []Record, err error) {
 
 func readNote(path string) (r Record, err error) {
 	data, err := readOwn(path)
+	if err == nil && len(data) == 0 {
+		err = errUnwritten
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &r)
 	}
