@@ -53,8 +53,8 @@ type rawJSON []byte
 // MarshalJSON returns it as it is.
 func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }
 
-// lastValue is the last value that is known of a point, with its quality where that is not
-// good; nil: none is known soon enough.
+// lastValue is the last value that is known of a point, were it from before the device went
+// away; nil: none is known soon enough.
 func (g *gateway) lastValue(ctx context.Context, at *spot) []byte {
 	ctx, cancel := context.WithTimeout(ctx, oldLimit)
 	defer cancel()
@@ -63,11 +63,13 @@ func (g *gateway) lastValue(ctx context.Context, at *spot) []byte {
 	if !g.readLast(ctx, p, samples) || samples[0].Time.IsZero() {
 		return nil
 	}
-	s := &samples[0]
-	if s.Quality != driver.Good && s.Last != nil && !s.Last.GoodTime.IsZero() {
+	switch s := &samples[0]; {
+	case s.Quality != driver.Bad:
+		return valueJSON(s.Value)
+	case s.Last != nil && !s.Last.GoodTime.IsZero():
 		return valueJSON(s.Last.Good)
 	}
-	return valueJSON(s.Value)
+	return nil
 }
 
 // An AuditEntry is one line of the audit log.
