@@ -138,6 +138,7 @@ type device struct {
 	since     time.Time     // so it is, ...
 	cause     *driver.Error // ... for this
 	lost      bool          // failed since the link was opened, and nothing since
+	tries     tries         // to have an answer
 	probeAt   int64
 	probeNext int64 // of a hand-off: when to probe first; 0: at once
 	probeGap  int64

@@ -69,7 +69,7 @@ func (l *link) promote(d *device) {
 			break
 		}
 	}
-	l.log.Info("device answers again", "device", d.spec.Name)
+	l.log.Debug("device answers again", "device", d.spec.Name)
 	if d.prepared && d.subscriber == nil {
 		l.scan(d, l.e.clock.now())
 	}
@@ -105,7 +105,7 @@ func (l *link) failed(r *runner, fault *driver.Error, at int64) {
 	case driver.NotFound, driver.BadValue, driver.Denied:
 		l.answered(d, fault)
 	default: // Internal, and what no driver should say
-		l.log.Error("driver fault", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+		l.log.Debug("driver fault", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
 		l.unanswered(r, fault, at)
 		// A demoted device with a bug in its driver must not take its neighbours'
 		// link with every probe.
@@ -136,6 +136,7 @@ func (l *link) cuts(r *runner) bool {
 func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 	d := r.job.d
 	d.failures++
+	d.tries.failed++
 	d.lost = true
 	if r.session.suspect == nil {
 		r.session.suspect = d
@@ -163,7 +164,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		if d.probe != nil {
 			l.down = append(l.down, d)
 		}
-		l.log.Warn("device does not answer: it is probed from now on", "device", d.spec.Name,
+		l.log.Debug("device does not answer: it is probed from now on", "device", d.spec.Name,
 			"code", fault.Code.String(), "err", fault)
 		l.setDevice(d, Down, fault)
 		d.since, d.cause = d.status.Since, fault
@@ -201,6 +202,7 @@ func (l *link) checkSilent(fault *driver.Error) {
 		return
 	}
 	l.silent = true
+	l.tries.failed++
 	l.breakSession(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault))
 }
 
@@ -211,7 +213,7 @@ func (l *link) stopDevice(r *runner, fault *driver.Error) {
 		return
 	}
 	d.stopped = true
-	l.log.Warn("device is stopped until the configuration changes", "device", d.spec.Name,
+	l.log.Debug("device is stopped until the configuration changes", "device", d.spec.Name,
 		"code", fault.Code.String(), "err", fault)
 	l.setDevice(d, Stopped, fault)
 	l.tellBad(d, fault, r.job.group)

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -61,10 +63,30 @@ func (l *link) faultOf(r *runner, err error) *driver.Error {
 	}
 	var p *panicError
 	if errors.As(err, &p) {
-		l.log.Error("driver panicked", "device", r.deviceName(), "err", p.fault, "stack", string(p.stack))
+		l.logPanic(r, p)
 		return p.fault
 	}
 	return driver.AsError(err)
+}
+
+// stackEvery is how often the stack of a panic that comes again is logged.
+const stackEvery = time.Hour
+
+// logPanic logs the stack of a panic, of the same one only now and then: each of them is
+// the cause of a condition besides.
+func (l *link) logPanic(r *runner, p *panicError) {
+	level := slog.LevelError
+	if now := l.e.clock.now(); l.panicked == p.fault.Text && now-l.panickedAt < int64(stackEvery) {
+		level = slog.LevelDebug
+		l.panics++
+	} else {
+		l.panicked, l.panickedAt = p.fault.Text, now
+	}
+	l.log.Log(context.Background(), level, "driver panicked", "device", r.deviceName(), "err", p.fault,
+		"before", l.panics, "stack", string(p.stack))
+	if level == slog.LevelError {
+		l.panics = 0
+	}
 }
 
 // current tells whether the outcome of a call still says something of the
@@ -113,11 +135,12 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 
 func (l *link) openFailed(fault *driver.Error) {
 	l.state.OpenFailures++
+	l.tries.failed++
 	if !l.active {
 		l.stoppedNow()
 		return
 	}
-	l.log.Warn("link does not open", "code", fault.Code.String(), "err", fault)
+	l.log.Debug("link does not open", "code", fault.Code.String(), "err", fault)
 	condition := Down
 	if fault.Code == driver.InvalidConfig {
 		condition = Stopped
@@ -298,7 +321,8 @@ func (l *link) scan(d *device, at int64) {
 // prepareFailed leaves a device out, for a while or until the configuration
 // changes. The link stays open for the others: Device does no I/O.
 func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
-	l.log.Warn("device is not ready", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+	d.tries.failed++
+	l.log.Debug("device is not ready", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
 	l.failRequests(fault, d)
 	l.tellBad(d, fault, nil)
 	switch fault.Code {

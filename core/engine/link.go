@@ -42,14 +42,19 @@ type link struct {
 	handed  *handLink // what to begin with when it is no longer held
 	restAt  int64     // when it was stopped, on the grid
 
-	session   *session
-	opening   bool
-	stopped   *driver.Error // InvalidConfig: not opened again until the configuration changes
-	reopenAt  int64
-	hastened  int64 // when it was last opened for a request, or is to be
-	failures  int   // to open, or sessions without an answer, in a row
-	silent    bool  // closed because no device answered: up only with an answer
-	abandoned int   // calls that never returned
+	session  *session
+	opening  bool
+	stopped  *driver.Error // InvalidConfig: not opened again until the configuration changes
+	reopenAt int64
+	hastened int64 // when it was last opened for a request, or is to be
+	failures int   // to open, or sessions without an answer, in a row
+	silent   bool  // closed because no device answered: up only with an answer
+	tries    tries // to have it up
+
+	panicked   string // the panic that was logged last, ...
+	panickedAt int64  // ... and when, on the grid
+	panics     uint64 // how many have not been logged since
+	abandoned  int    // calls that never returned
 
 	runners  []*runner
 	idle     int
@@ -203,7 +208,7 @@ func (l *link) breakSession(cause *driver.Error) {
 	s.broken = true
 	s.cancel()
 	l.failRequests(cause, nil)
-	l.log.Warn("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
+	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
 	l.setCondition(Down, cause)
 	for _, d := range l.devices {
 		if !d.out() {
@@ -253,15 +258,38 @@ func (l *link) setStopped(cause *driver.Error) {
 }
 
 func (l *link) setCondition(c Condition, cause *driver.Error) {
-	if l.state.Condition == c && sameFault(l.state.Cause, cause) {
+	same := l.state.Condition == c && sameFault(l.state.Cause, cause)
+	if same && !l.tries.due(l.e.clock.now()) {
 		return
 	}
-	l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
-	l.event(Event{Time: l.state.Since, Condition: c, Cause: cause})
+	if !same {
+		l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
+	}
+	l.event(Event{Time: l.state.Since, Condition: c, Cause: l.state.Cause, Failures: l.tries.failed})
+	l.tries.told, l.tries.toldAt = l.tries.failed, l.e.clock.now()
+	if c == Up {
+		l.tries = tries{}
+	}
 }
+
+// tellEvery is how often a condition that lasts is told again while attempts fail.
+const tellEvery = 30 * time.Second
+
+// tries counts attempts that failed in a row.
+type tries struct {
+	failed uint64
+	told   uint64 // of them
+	toldAt int64  // on the grid
+}
+
+// due reports whether more have failed than was told, and that some time ago.
+func (t *tries) due(now int64) bool { return t.failed != t.told && now-t.toldAt >= int64(tellEvery) }
 
 func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
 	if d.status.Condition == c && (d.status.Cause == cause || sameFault(d.status.Cause, cause)) {
+		if !d.gone && d.tries.due(l.e.clock.now()) {
+			l.tell(d)
+		}
 		return
 	}
 	d.status.Condition, d.status.Cause, d.status.Since = c, cause, time.Now()
@@ -280,7 +308,11 @@ func (l *link) event(e Event) {
 // tell sends the present condition of a device.
 func (l *link) tell(d *device) {
 	s := &d.status
-	l.event(Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes})
+	l.event(Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes, Failures: d.tries.failed})
+	d.tries.told, d.tries.toldAt = d.tries.failed, l.e.clock.now()
+	if s.Condition == Up {
+		d.tries = tries{}
+	}
 }
 
 func sameFault(a, b *driver.Error) bool {

@@ -231,4 +231,7 @@ type Event struct {
 	Condition Condition
 	Cause     *driver.Error
 	Pushes    bool // the device sends by itself and is not polled
+	// Failures is how many attempts have failed in a row: to open the link, or to have an
+	// answer of the device. With Up it is what failed before.
+	Failures uint64
 }

@@ -121,7 +121,8 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 		wait = min(minBackoff<<min(d.failures, 10), maxBackoff)
 		d.failures++
 	}
-	l.log.Warn("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
+	d.tries.failed++
+	l.log.Debug("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
 	l.setDevice(d, Down, fault)
 	l.tellBad(d, fault, nil)
 	return wait, true

@@ -138,7 +138,7 @@ func eventToWire(e engine.Event) *driverv1.Event {
 	return &driverv1.Event{
 		TimeUnixNs: timeToWire(e.Time), Link: e.Link, Device: e.Device,
 		Condition: driverv1.Condition(e.Condition), Cause: faultToWire(e.Cause),
-		Pushes: e.Pushes,
+		Pushes: e.Pushes, Failures: e.Failures,
 	}
 }
 
@@ -146,7 +146,7 @@ func eventFromWire(wire *driverv1.Event) engine.Event {
 	return engine.Event{
 		Time: timeFromWire(wire.GetTimeUnixNs()), Link: wire.GetLink(), Device: wire.GetDevice(),
 		Condition: conditionFromWire(wire.GetCondition()), Cause: faultFromWire(wire.GetCause()),
-		Pushes: wire.GetPushes(),
+		Pushes: wire.GetPushes(), Failures: wire.GetFailures(),
 	}
 }
 

@@ -7,33 +7,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
-// tracker logs changes of condition. It keeps only what is not well, so that
-// thousands of healthy devices cost nothing.
-type tracker struct {
-	unwell map[place]engine.Condition
-}
-
-// forget drops what is not configured any more.
-func (t *tracker) forget(s *engine.State) {
-	if len(t.unwell) == 0 {
-		return
-	}
-	left := make(map[place]engine.Condition)
-	keep := func(at place) {
-		if c, was := t.unwell[at]; was {
-			left[at] = c
-		}
-	}
-	for i := range s.Links {
-		l := &s.Links[i]
-		keep(place{l.Name, ""})
-		for j := range l.Devices {
-			keep(place{l.Name, l.Devices[j].Name})
-		}
-	}
-	t.unwell = left
-}
-
 type place struct{ link, device string }
 
 // eventsEnd is how long after a change of the configuration events of what is not
@@ -50,7 +23,7 @@ func (p *pool) note(from *intake, e engine.Event) (foreign bool) {
 	if known && ln.holder != nil && &ln.holder.intake == from {
 		if known = p.knows(place{e.Link, e.Device}); known {
 			ln.tell(e)
-			p.tracker.note(e, p)
+			p.tracker.note(e, p, time.Now())
 		}
 	}
 	if known {
@@ -69,36 +42,45 @@ func (p *pool) knows(at place) bool {
 	return ln != nil && ln.device(at.device) >= 0
 }
 
-// note logs e, of a link or device that there is: trouble and its end for people to see,
-// the rest for debugging.
-func (t *tracker) note(e engine.Event, p *pool) {
-	at := place{e.Link, e.Device}
-	before, was := t.unwell[at]
-	unwell := e.Condition == engine.Down || e.Condition == engine.Degraded || e.Condition == engine.Stopped
-	level := slog.LevelDebug
+// note takes e, of a link or device that there is. Every change is there for debugging; what
+// people are to see is written by look.
+func (t *tracker) note(e engine.Event, p *pool, now time.Time) {
+	if p.logger.Enabled(p.ctx, slog.LevelDebug) && p.sluice.pass(p.logger) {
+		p.logger.Debug(kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
+	}
+	l := t.links[e.Link]
+	unwell := isTrouble(e)
+	if l == nil {
+		if !unwell {
+			return // nothing is kept of what is well
+		}
+		l = &linkTrouble{name: e.Link, devices: make(map[string]*episode)}
+		if t.links == nil {
+			t.links = make(map[string]*linkTrouble)
+		}
+		t.links[e.Link] = l
+	}
 	switch {
-	case unwell && was && before == e.Condition:
-		return
-	case unwell && e.Cause != nil: // without a cause it was taken down on purpose
-		level = slog.LevelWarn
-	case e.Condition == engine.Up && was:
-		level = slog.LevelInfo
+	case e.Cause != nil && e.Cause.Text == engine.OfflineText:
+		l.leave(e)
+	case e.Device == "" && unwell:
+		l.fall(e, now)
+	case e.Device == "" && e.Condition == engine.Up:
+		l.rise(e, p, now)
+	case e.Device != "" && unwell && !l.own.bad:
+		l.deviceFalls(e, now)
+	case e.Device != "" && e.Condition == engine.Up:
+		l.deviceRises(e, now)
 	}
-	logged := p.logger.Enabled(p.ctx, level)
-	if !unwell && !was && !logged || !p.sluice.pass(p.logger) {
-		return
+}
+
+// isTrouble reports whether e tells of trouble: without a cause, or off line, it was taken
+// down on purpose.
+func isTrouble(e engine.Event) bool {
+	if e.Cause == nil || e.Cause.Text == engine.OfflineText {
+		return false
 	}
-	switch {
-	case unwell && t.unwell == nil:
-		t.unwell = map[place]engine.Condition{at: e.Condition}
-	case unwell:
-		t.unwell[at] = e.Condition
-	case e.Condition == engine.Up:
-		delete(t.unwell, at)
-	}
-	if logged {
-		p.logger.Log(p.ctx, level, kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
-	}
+	return e.Condition == engine.Down || e.Condition == engine.Degraded || e.Condition == engine.Stopped
 }
 
 func kindOf(e engine.Event) string {

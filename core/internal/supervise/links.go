@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -218,6 +219,7 @@ func (m *member) settle() {
 	if l == nil || l.over || l.retiring || !l.accepted {
 		return
 	}
+	m.logUp(time.Now())
 	if m.state == Starting {
 		m.enter(Standby, "") // also one that was adopted with links, which it was at least
 	}

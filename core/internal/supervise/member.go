@@ -291,13 +291,15 @@ func (m *member) fall(cause error, death, wasActive bool) {
 			why = fmt.Sprintf("%d deaths in %v, the last", maxDeaths, deathsWithin)
 		}
 		m.retry = now.Add(pause)
+		m.repeats.fails(cause, now)
 		m.enter(Quarantined, fmt.Sprintf("%s: %v", why, cause))
-		m.log().Error("driver is quarantined: `fieldloom driver enable`, a change of its configuration or another version starts it before", "err", cause, "retry", pause)
+		m.log().Error("driver is quarantined: `fieldloom driver enable`, a change of its configuration or another version starts it before", "err", cause, "retry", pause,
+			"failures", m.repeats.n)
 		return
 	}
 	m.retry = now.Add(pause)
 	m.enter(BackingOff, cause.Error())
-	m.log().Error("driver is down", "err", cause, "retry", pause.Round(time.Millisecond))
+	m.logDown(cause, now, pause)
 	m.replaceBySpare()
 }
 

@@ -263,11 +263,15 @@ func (p *pool) nextLook() (wait time.Duration, ok bool) {
 		}
 		wait = min(wait, due)
 	}
+	if due, ok := p.tracker.next(); ok {
+		wait = min(wait, due)
+	}
 	return max(wait, 0), wait < never
 }
 
-// watch looks for processes that hang.
+// watch looks for processes that hang, and at what is to be told.
 func (p *pool) watch() {
+	p.tracker.look(p, time.Now())
 	for _, m := range p.members {
 		if m.life != nil {
 			m.life.judge()

@@ -32,6 +32,7 @@ type trouble struct {
 	pause   *backoff.ExponentialBackOff
 	failing bool // a failure has not been forgiven
 	locked  int  // how many quarantines in a row there were
+	repeats repeats
 }
 
 func newTrouble() trouble {

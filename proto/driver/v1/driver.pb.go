@@ -4132,7 +4132,10 @@ type Event struct {
 	Condition Condition `protobuf:"varint,4,opt,name=condition,proto3,enum=fieldloom.driver.v1.Condition" json:"condition,omitempty"`
 	Cause     *Fault    `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
 	// The device sends by itself and is not polled.
-	Pushes        bool `protobuf:"varint,6,opt,name=pushes,proto3" json:"pushes,omitempty"`
+	Pushes bool `protobuf:"varint,6,opt,name=pushes,proto3" json:"pushes,omitempty"`
+	// How many attempts have failed in a row: to open the link, or to have an answer of the device. With CONDITION_UP what
+	// failed before. An event may come again with more of them, and nothing else new.
+	Failures      uint64 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4207,6 +4210,13 @@ func (x *Event) GetPushes() bool {
 		return x.Pushes
 	}
 	return false
+}
+
+func (x *Event) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
 }
 
 // ServicesResponse is what the driver sends: a question.
@@ -5133,7 +5143,7 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
 	"\x05polls\x18\x03 \x01(\x04R\x05polls\x12\x1c\n" +
-	"\tuncounted\x18\x04 \x01(\bR\tuncounted\"\xdd\x01\n" +
+	"\tuncounted\x18\x04 \x01(\bR\tuncounted\"\xf9\x01\n" +
 	"\x05Event\x12 \n" +
 	"\ftime_unix_ns\x18\x01 \x01(\x03R\n" +
 	"timeUnixNs\x12\x12\n" +
@@ -5141,7 +5151,8 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x12<\n" +
 	"\tcondition\x18\x04 \x01(\x0e2\x1e.fieldloom.driver.v1.ConditionR\tcondition\x120\n" +
 	"\x05cause\x18\x05 \x01(\v2\x1a.fieldloom.driver.v1.FaultR\x05cause\x12\x16\n" +
-	"\x06pushes\x18\x06 \x01(\bR\x06pushes\"\xaf\x02\n" +
+	"\x06pushes\x18\x06 \x01(\bR\x06pushes\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\x04R\bfailures\"\xaf\x02\n" +
 	"\x10ServicesResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12<\n" +
 	"\tstore_get\x18\x02 \x01(\v2\x1d.fieldloom.driver.v1.StoreGetH\x00R\bstoreGet\x12<\n" +
