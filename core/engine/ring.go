@@ -95,6 +95,7 @@ type node struct {
 type unsure struct {
 	seq     uint64
 	samples uint64
+	told    bool // a gap that counts it was handed out
 }
 
 // A receipt counts the frames that hold samples of one emit.
@@ -171,6 +172,7 @@ func (r *Ring) TryNext() (Frame, bool) {
 	r.sent = max(r.sent, n.seq)
 	if n.gap != nil {
 		n.told = true
+		r.tell(n.gap.FirstSeq, n.gap.LastSeq)
 		r.losses.Add(1)
 		if r.encode != nil && n.data == nil {
 			n.data = r.encode(nil, n.seq, nil, n.gap)

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -70,7 +72,11 @@ func (r *Ring) settleUnsure(sequence uint64) {
 			keep = append(keep, u)
 			continue
 		}
-		if g := r.gapOver(u.seq); g != nil && !g.told {
+		switch g := r.gapOver(u.seq); {
+		case u.told:
+		case g == nil || g.told: // on disk, or on its way there: it is passed over, see splitUnsure
+			r.dropped -= u.samples
+		default:
 			g.gap.Samples -= u.samples
 			g.gap.FirstSeq = u.seq + 1
 			r.dropped -= u.samples
@@ -90,6 +96,57 @@ func (r *Ring) gapOver(seq uint64) *node {
 		}
 	}
 	return nil
+}
+
+// tell notes that a gap was handed out that counts the frames first to last.
+func (r *Ring) tell(first, last uint64) {
+	for i := range r.unsure {
+		if u := &r.unsure[i]; first <= u.seq && u.seq <= last {
+			u.told = true
+		}
+	}
+}
+
+// splitUnsure makes gaps of their own of the frames in n that had been handed out, before n
+// goes to the disk, where it cannot be changed any more: the gap of a frame that turns out
+// to be stored has that frame's sequence, and is passed over. It returns the first of them,
+// or n.
+func (r *Ring) splitUnsure(n *node) (first *node) {
+	first = n
+	if n.told || n.gap.FirstSeq == 0 {
+		return first
+	}
+	var within []unsure
+	for _, u := range r.unsure {
+		if n.gap.FirstSeq <= u.seq && u.seq < n.gap.LastSeq {
+			within = append(within, u)
+		}
+	}
+	slices.SortFunc(within, func(a, b unsure) int { return cmp.Compare(a.seq, b.seq) })
+	for _, u := range within {
+		if u.seq != n.gap.FirstSeq || u.samples > n.gap.Samples {
+			break
+		}
+		g := *n.gap
+		g.Samples, g.LastSeq = u.samples, u.seq
+		own := &node{prev: n.prev, next: n, seq: u.seq, size: nodeBytes, gap: &g}
+		if n.prev != nil {
+			n.prev.next = own
+		} else {
+			r.head = own
+		}
+		n.prev = own
+		if first == n {
+			first = own
+		}
+		n.gap.Samples -= u.samples
+		n.gap.FirstSeq = u.seq + 1
+		r.bytes.Add(nodeBytes)
+	}
+	if r.read == n {
+		r.read = first
+	}
+	return first
 }
 
 // lost counts samples that never came into a frame.

@@ -215,6 +215,7 @@ func (r *Ring) toMove() ([]*node, *chunk) {
 	room := s.files.room()
 	for n, size := r.head, 0; n != nil && size < s.chunk; n = n.next {
 		if n.gap != nil {
+			n = r.splitUnsure(n)
 			n.told = true // it grows no more
 			if n.data == nil {
 				n.data = r.encode(nil, n.seq, nil, n.gap)

@@ -150,12 +150,19 @@ func TestSpillModel(t *testing.T) {
 		})
 		for take(t) {
 		}
-		sum := uint64(0)
+		sum, lost := uint64(0), uint64(0)
 		for _, v := range stored {
 			sum += v.Samples
+			if v.Gap {
+				lost += v.Samples
+			}
 		}
 		if sum != made {
 			t.Fatalf("%d samples made, %d stored or told as lost; %v", made, sum, h)
+		}
+		h.Ack(last) // what was dropped after it was taken counts as dropped until then
+		if s := h.Status(); s.Dropped != lost {
+			t.Fatalf("%d counted as dropped, %d told as lost", s.Dropped, lost)
 		}
 	})
 }

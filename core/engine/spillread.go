@@ -74,6 +74,7 @@ func (r *Ring) handSpilled(seq uint64, data []byte, samples int, gap bool) Frame
 	r.handed = seq
 	r.sent = max(r.sent, seq)
 	if gap {
+		r.tell(seq, seq)
 		r.losses.Add(1)
 		samples = 0
 	}
