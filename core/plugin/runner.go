@@ -150,6 +150,11 @@ func (p *process) exec() error {
 		return errors.New("the start was given up")
 	}
 	if err := p.begin(p.cmd); err != nil {
+		if errors.Is(err, syscall.EBADF) {
+			// The child moves its descriptors above those of the core. The kernel calls a number
+			// beyond the limit bad, and means that there are too few.
+			err = fmt.Errorf("%w: %w", syscall.EMFILE, err)
+		}
 		return err
 	}
 	p.started, p.pid = true, p.cmd.Process.Pid
