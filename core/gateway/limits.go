@@ -21,7 +21,7 @@ const (
 	coreFiles    = 128
 
 	// What the links of a process take of its memory: measured with the Modbus driver, 24 KB
-	// a link with a device of 10 points, see docs/adr/0008-thousands-of-links.md.
+	// a link with a device of 10 points, see docs/adr/0011-thousands-of-links.md.
 	processMemory = 32 << 20
 	linkMemory    = 20 << 10
 	deviceMemory  = 4 << 10
