@@ -307,6 +307,10 @@ func (f *fake) Values(_ context.Context, link, device string, first int) (values
 // Write fails with the code that the value says, or with what became of it.
 func (f *fake) Write(_ context.Context, _, _, _ string, v driver.Value) error {
 	switch v.Str() {
+	case "slow": // the tests are told that it has begun
+		f.Log.Warn("writing")
+		time.Sleep(300 * time.Millisecond)
+		return nil
 	case "not sent":
 		return driver.Errorf(driver.NotConnected, "%w: the line is closed", driver.ErrNotSent)
 	case "in part":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc"
 
@@ -21,6 +22,10 @@ func once(ctx context.Context, p *Process, name, method string, request, respons
 	if isClosed(p.life.done) {
 		return notSent(p.dead(name))
 	}
+	if !p.deeds.begin() {
+		return notSent(driver.Errorf(driver.NotConnected, "%s: driver process %d is being stopped", name, p.PID()))
+	}
+	defer p.deeds.end()
 	left, err := exchange(ctx, p.conn, method, request, response)
 	if err == nil {
 		return nil
@@ -53,4 +58,44 @@ func exchange(ctx context.Context, conn grpc.ClientConnInterface, method string,
 func notSent(err error) error {
 	e := driver.AsError(err)
 	return &driver.Error{Code: driver.NotConnected, Text: e.Text, Err: fmt.Errorf("%w: %w", driver.ErrNotSent, err)}
+}
+
+// deeds are the calls in hand that do something to a device. One that began is let end
+// before the process is asked to exit: cut off, nobody would know whether it was done.
+type deeds struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when none is in hand; nil: more may begin
+}
+
+// begin reports whether one may begin; end is called when it has ended.
+func (d *deeds) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.idle != nil {
+		return false
+	}
+	d.n++
+	return true
+}
+
+func (d *deeds) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.n--; d.n == 0 && d.idle != nil {
+		close(d.idle)
+	}
+}
+
+// stop lets no more begin. The channel is closed when none is in hand.
+func (d *deeds) stop() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.idle == nil {
+		d.idle = make(chan struct{})
+		if d.n == 0 {
+			close(d.idle)
+		}
+	}
+	return d.idle
 }

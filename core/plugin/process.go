@@ -22,7 +22,8 @@ const (
 	// callLimit is the deadline of a call whose context has none.
 	callLimit = 10 * time.Second
 	// askLimit is how long Stop waits for the answer to its request; a process that
-	// is alive gives it at once. exitLimit is how long it may then take to close.
+	// is alive gives it at once. exitLimit is how long it may then take to close, and
+	// before that the calls in hand may take to end.
 	askLimit  = time.Second
 	exitLimit = 4 * time.Second
 	// killLimit is how long the kernel may take over a SIGKILL.
@@ -49,6 +50,7 @@ type Process struct {
 	record    Record
 
 	attachments
+	deeds    deeds
 	stopping atomic.Bool
 	released atomic.Bool
 	alive    context.Context    // ends with the process, or by letGo
@@ -124,6 +126,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	case p.record.Hand, p.record.PID != 0 && p.taken() && !isClosed(p.life.done):
 		return p.Release()
 	}
+	p.letDeedsEnd(ctx)
 	p.stopping.Store(true)
 	if p.askExit(ctx) {
 		limit := time.NewTimer(exitLimit)
@@ -150,6 +153,18 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 	p.work.Wait()
 	return nil
+}
+
+// letDeedsEnd lets no more reads and writes begin, and waits for those in hand.
+func (p *Process) letDeedsEnd(ctx context.Context) {
+	limit := time.NewTimer(exitLimit)
+	defer limit.Stop()
+	select {
+	case <-p.deeds.stop():
+	case <-p.life.done:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
 }
 
 // askExit asks the process to exit and tells whether it is worth waiting.

@@ -194,6 +194,30 @@ func TestOutcomeOfCalls(t *testing.T) {
 	}
 }
 
+// A write that has begun ends before the process does, and none begins while it is stopped.
+func TestStopLetsWritesEnd(t *testing.T) {
+	c, writing := command("fake"), make(chan struct{}, 1)
+	c.OnLine = func(l plugin.Line) {
+		if l.Text == "writing" {
+			writing <- struct{}{}
+		}
+	}
+	p := launch(t, c)
+	wrote, stopped := make(chan error, 1), make(chan error, 1)
+	go func() { wrote <- p.Write(t.Context(), "l", "d", "p", driver.StringValue("slow")) }()
+	waitFor(t, writing, "the beginning of the write")
+	go func() { stopped <- p.Stop(t.Context()) }()
+	if err := <-wrote; err != nil {
+		t.Errorf("the write that had begun: %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if err := p.Write(t.Context(), "l", "d", "p", driver.Value{}); !errors.Is(err, driver.ErrNotSent) {
+		t.Errorf("a write after the end: %v", err)
+	}
+}
+
 func TestStopOfStoppedProcess(t *testing.T) {
 	p := launch(t, command("fake"))
 	stop(t, p)
