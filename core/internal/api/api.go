@@ -146,7 +146,7 @@ func (s *service) registerQueries(a huma.API) {
 func (s *service) registerCommands(a huma.API) {
 	type readInput struct{ Body client.ReadRequest }
 	huma.Register(a, operation(http.MethodPost, "/v1/read", "read", "Read points, fresh from their devices",
-		http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
 		func(ctx context.Context, in *readInput) (*answer[client.SampleList], error) {
 			if err := checkPatterns(in.Body.Points); err != nil {
 				return nil, err

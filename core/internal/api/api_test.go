@@ -156,7 +156,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{driver.Errorf(driver.Denied, "read only"), 403, "denied", "read only"},
 		{driver.Errorf(driver.BadValue, "too big"), 422, "bad-value", "too big"},
 		{driver.Errorf(driver.Protocol, "garbage"), 502, "protocol", "garbage"},
-		{driver.Errorf(driver.Unsupported, "no writes"), 501, "unsupported", "no writes"},
+		{driver.Errorf(driver.Unsupported, "no writes"), 422, "unsupported", "no writes"},
 		{errors.New("a bug"), 500, "internal", "a bug"},
 		{&client.Error{Status: 422, Code: "invalid-config", Detail: "refused", Errors: []string{"a.yaml:1:2: x", "b"}},
 			422, "invalid-config", "refused:\n  a.yaml:1:2: x\n  b"},

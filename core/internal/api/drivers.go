@@ -107,7 +107,8 @@ func (s *service) registerDrivers(a huma.API) {
 		DriverName
 		Body client.LevelRequest
 	}
-	huma.Register(a, operation(http.MethodPost, "/v1/drivers/{name}/level", "set-level", "Set the level of a driver's log while it runs", http.StatusNotFound),
+	huma.Register(a, operation(http.MethodPost, "/v1/drivers/{name}/level", "set-level", "Set the level of a driver's log while it runs",
+		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *levelInput) (*answer[client.DriverChange], error) {
 			done, err := s.gw.SetLevel(ctx, in.Name, in.Body.Level)
 			return &answer[client.DriverChange]{done}, problemOf(err)
@@ -208,7 +209,7 @@ func (s *service) registerLines(a huma.API) {
 
 // streaming is an operation that answers lines of JSON.
 func streaming[T any](a huma.API, method, path, id, summary string) huma.Operation {
-	op := operation(method, path, id, summary, http.StatusNotFound)
+	op := operation(method, path, id, summary, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	op.Responses = map[string]*huma.Response{"200": {Description: "JSON, one a line", Content: map[string]*huma.MediaType{
 		lines: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, id)}}}}
 	return op

@@ -44,10 +44,12 @@ func problemFrom(err error) *problem {
 	return &problem{Status: status, Title: http.StatusText(status), Code: code.String(), Detail: err.Error()}
 }
 
-// statusOf is the HTTP status that says the same as a driver's code.
+// statusOf is the HTTP status that says the same as a driver's code. What follows from the
+// request itself, such as a write to a device that takes none, is a 4xx: the same request
+// would be refused again. 502 and 504 are for what a device did.
 func statusOf(code driver.Code) int {
 	switch code {
-	case driver.InvalidConfig, driver.BadValue:
+	case driver.InvalidConfig, driver.BadValue, driver.Unsupported:
 		return http.StatusUnprocessableEntity
 	case driver.NotConnected, driver.Busy:
 		return http.StatusServiceUnavailable
@@ -59,8 +61,6 @@ func statusOf(code driver.Code) int {
 		return http.StatusNotFound
 	case driver.Denied:
 		return http.StatusForbidden
-	case driver.Unsupported:
-		return http.StatusNotImplemented
 	default:
 		return http.StatusInternalServerError
 	}
