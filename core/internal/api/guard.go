@@ -56,32 +56,8 @@ func (l *guarded) Accept() (net.Conn, error) {
 			return c, nil // refused at its first request, where it is not known whose it is
 		}
 		l.guard.report(c.peer.PID(), err)
-		_ = c.Close() // it is to have nothing
+		_ = c.cut() // it is to have nothing
 	}
-}
-
-// guardedConn is a connection and who opened it.
-type guardedConn struct {
-	net.Conn
-	peer    *caller.Peer
-	unknown error // why there is no peer
-}
-
-// watch closes the connection when the process that opened it has ended.
-func (c *guardedConn) watch() {
-	go func() {
-		if c.peer.Wait() {
-			_ = c.Close()
-		}
-	}()
-}
-
-// Close ends the watch as well.
-func (c *guardedConn) Close() error {
-	if c.peer != nil {
-		c.peer.Close()
-	}
-	return c.Conn.Close()
 }
 
 type connKey struct{}

@@ -82,6 +82,9 @@ func sampleStream(send func(ctx context.Context, to Sink) error) *huma.StreamRes
 // has nowhere else to go.
 func streamSamples(hctx huma.Context, send func(ctx context.Context, to Sink) error) {
 	_, w := humago.Unwrap(hctx)
+	if refuseHead(hctx, w) {
+		return
+	}
 	hctx.SetHeader("Content-Type", lines)
 	sink := &lineSink{w: w, control: http.NewResponseController(w), buffer: make([]byte, 0, sinkBytes+sinkBytes/8), dirty: true}
 	err := send(hctx.Context(), sink)

@@ -17,6 +17,9 @@ import (
 func stream[T any](f func(ctx context.Context, each func(T) error) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
+		if refuseHead(hctx, w) {
+			return
+		}
 		control := http.NewResponseController(w)
 		begun := false
 		err := f(hctx.Context(), func(v T) error {
@@ -51,4 +54,15 @@ func writeProblem(w http.ResponseWriter, err error) {
 	w.WriteHeader(p.Status)
 	text, _ := json.Marshal(p)                           // texts and numbers always marshal
 	_, _ = w.Write(append(client.PlainJSON(text), '\n')) // the caller may have gone
+}
+
+// refuseHead refuses a HEAD, which net/http passes on as a GET. A stream may have no end, and one
+// of which nothing is sent would keep the caller's next request on the connection waiting.
+func refuseHead(hctx huma.Context, w http.ResponseWriter) bool {
+	if hctx.Method() != http.MethodHead {
+		return false
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	writeProblem(w, &client.Error{Status: http.StatusMethodNotAllowed, Code: "bad-request", Detail: "a stream has no head: use GET"})
+	return true
 }
