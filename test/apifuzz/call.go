@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -176,6 +177,10 @@ func (c *call) send(ctx context.Context, h *http.Client) (*answer, error) {
 		r.Body = http.NoBody
 	}
 	got, err := h.Do(r.WithContext(ctx))
+	var theirs *url.Error
+	if errors.As(err, &theirs) {
+		return nil, theirs.Err // without the whole target
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -162,17 +162,32 @@ func (r *rig) work(m *maker, calls int64) {
 		if strings.HasSuffix(o.path, "/stop") && m.IntN(20) > 0 {
 			continue // each costs a start of the gateway
 		}
-		c := m.make(o, r.archive)
-		if stopped := r.try(c); stopped {
-			r.again()
+		if c := m.make(o, r.archive); strings.HasSuffix(c.path, "/stop") {
+			r.stop(c)
+		} else {
+			r.mu.RLock()
+			r.try(c)
+			r.mu.RUnlock()
 		}
 	}
 }
 
-// try makes one call and judges the answer, and reports whether it stopped the gateway.
-func (r *rig) try(c *call) (stopped bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+// stop makes a call that may stop the gateway while no other is made, and starts the
+// gateway anew where it did.
+func (r *rig) stop(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.try(c); a == nil || a.status != http.StatusOK || a.body == nil {
+		return
+	}
+	r.gateway.Wait()
+	r.client.CloseIdleConnections()
+	r.gateway = r.bins.Start(r.t, r.dir)
+	plant.Eventually(r.t, start, func() error { _, err := r.get("/v1/health"); return err })
+}
+
+// try makes one call and judges the answer.
+func (r *rig) try(c *call) *answer {
 	limit := patience
 	if c.streams() {
 		limit = moment
@@ -181,17 +196,17 @@ func (r *rig) try(c *call) (stopped bool) {
 	defer cancel()
 	a, err := c.send(ctx, r.client)
 	if err != nil {
-		if (ctx.Err() == nil || !c.streams()) && len(c.body) < 1<<15 && !strings.Contains(err.Error(), "malformed HTTP") && !strings.Contains(err.Error(), "invalid") {
+		if ctx.Err() == nil || !c.streams() {
 			r.fault(c, nil, err)
 		}
-		return strings.HasSuffix(c.path, "/stop")
+		return nil
 	}
 	n, _ := r.statuses.LoadOrStore(a.status, new(atomic.Int64))
 	n.(*atomic.Int64).Add(1)
 	if err := c.judge(a); err != nil {
 		r.fault(c, a, err)
 	}
-	return strings.HasSuffix(c.path, "/stop") && a.status == http.StatusOK
+	return a
 }
 
 func (r *rig) fault(c *call, a *answer, err error) {
@@ -202,16 +217,6 @@ func (r *rig) fault(c *call, a *answer, err error) {
 		a = new(answer)
 	}
 	r.t.Errorf("%v: status %d: %v\n  %.500q", c, a.status, err, a.body)
-}
-
-// again starts the gateway anew that a call has stopped.
-func (r *rig) again() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gateway.Wait()
-	r.client.CloseIdleConnections()
-	r.gateway = r.bins.Start(r.t, r.dir)
-	plant.Eventually(r.t, start, func() error { _, err := r.get("/v1/health"); return err })
 }
 
 // restore puts the driver back that calls have removed, disabled or taken off line.
