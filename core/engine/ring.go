@@ -91,13 +91,6 @@ type node struct {
 	moving     bool // on its way to disk
 }
 
-// unsure is a dropped frame that had been handed out: it may have been stored.
-type unsure struct {
-	seq     uint64
-	samples uint64
-	told    bool // a gap that counts it was handed out
-}
-
 // A receipt counts the frames that hold samples of one emit.
 type receipt struct {
 	left   atomic.Int32

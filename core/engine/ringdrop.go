@@ -9,6 +9,13 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
+// unsure is a dropped frame that had been handed out: it may have been stored.
+type unsure struct {
+	seq     uint64
+	samples uint64
+	told    bool // a gap that counts it was handed out
+}
+
 // makeRoom drops frames, oldest first, until size fits; it tells whether it does.
 // Frames that the present consumer was not given yet go first: the others are on
 // their way to the core and are most likely stored soon. Called under mu.
