@@ -117,6 +117,9 @@ func (r *runner) run() {
 			}
 			l.mu.Unlock()
 			err := r.do()
+			if r.points != nil {
+				r.logValues(err)
+			}
 			l.mu.Lock()
 			if r.abandoned {
 				l.late(r)

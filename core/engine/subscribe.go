@@ -141,6 +141,7 @@ func (sub *subscription) settled(over *atomic.Bool) {
 // emit takes pushed samples. It checks them as what comes from outside.
 func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample, stored func()) error {
 	l, d := sub.l, sub.d
+	sub.logPushed(samples)
 	points := &set{class: -1, index: make([]uint32, len(samples))}
 	values := make([]driver.Sample, len(samples))
 	policy := Latest

@@ -15,6 +15,7 @@ import (
 
 // A device is one unit.
 type device struct {
+	name     string
 	wire     *wire
 	settings deviceSettings
 	packager modbus.Packager

@@ -69,7 +69,7 @@ func (*modbusDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig)
 }
 
 // Open connects.
-func (d *modbusDriver) Open(ctx context.Context, cfg driver.LinkConfig, _ driver.Env) (driver.Link, error) {
+func (d *modbusDriver) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
 	s, err := parseLink(cfg.Settings)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (d *modbusDriver) Open(ctx context.Context, cfg driver.LinkConfig, _ driver
 	if err != nil {
 		return nil, connectError(s.address, err)
 	}
-	return &link{wire: newWire(conn, cfg.Timeout, s.Window), window: s.Window}, nil
+	return &link{wire: newWire(conn, cfg.Timeout, s.Window, env.Log), window: s.Window}, nil
 }
 
 // connectError says so where the machine and not the device refuses.
@@ -117,5 +117,5 @@ func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device
 	}
 	handler := modbus.NewTCPClientHandler("") // its packager; it never connects
 	handler.SlaveId = byte(s.Unit)
-	return &device{wire: l.wire, settings: s, packager: handler, points: points}, nil
+	return &device{name: cfg.Name, wire: l.wire, settings: s, packager: handler, points: points}, nil
 }

@@ -34,6 +34,7 @@ var _ driver.AheadReader = (*reader)(nil)
 // A request is one frame to send, under a transaction id that the wire gives, and
 // what to do with the answer to it where it is a poll's.
 type request struct {
+	device string
 	adu    []byte
 	plan   *planner.Request
 	fields []field
@@ -128,7 +129,7 @@ func (r *reader) compile(q *request, planned *planner.Request) error {
 	if err != nil {
 		return driver.Errorf(driver.Internal, "modbus: encode: %w", err)
 	}
-	*q = request{adu: adu, plan: planned}
+	*q = request{device: r.device.name, adu: adu, plan: planned}
 	for _, point := range planned.Points {
 		a := r.points[point]
 		f := field{address: a, point: point, count: 1, offset: a.Start - uint16(planned.Start)}

@@ -139,12 +139,14 @@ func (w *wire) deliver(frame []byte, reader *caller) {
 	i := w.inFlight(id)
 	if i < 0 {
 		w.strays++
+		driver.LogBytes(w.log, "received what nobody waits for", "", frame)
 		if late := slices.Index(w.late, id); late >= 0 {
 			w.late = slices.Delete(w.late, late, late+1)
 		}
 		return
 	}
 	t := w.flying[i]
+	driver.LogBytes(w.log, "received", t.request.device, frame)
 	w.land(i)
 	t.answer = append(t.answer[:0], frame...)
 	t.owner.answers = append(t.owner.answers, t)
@@ -225,6 +227,7 @@ func (w *wire) expectBy(by time.Time) {
 func (w *wire) expired(c *caller) error {
 	err := w.silence(c)
 	if w.halfFor(w.timeout / 2) {
+		driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
 		err.Text = fmt.Sprintf("half an answer within %v; the connection is closed", w.timeout)
 		w.shut(c.operation("read an answer"), err)
 	}
@@ -240,6 +243,7 @@ const stuck = 5 * time.Millisecond
 func (w *wire) givenUp(ctx context.Context, c *caller) error {
 	err := ended(ctx)
 	if w.halfFor(stuck) {
+		driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
 		err = driver.Errorf(driver.Timeout, "half an answer; the connection is closed: %w", err)
 		w.shut(c.operation("read an answer"), err)
 	}
@@ -270,6 +274,7 @@ func (w *wire) silence(c *caller) *driver.Error {
 // lostFrames closes the connection because what came is no frame. Where only the
 // reading caller waits it is its device that sent it.
 func (w *wire) lostFrames(c *caller, err error) error {
+	driver.LogBytes(w.log, "received what is no frame", c.sent[0].request.device, w.in[w.head:w.tail])
 	w.mu.Lock()
 	alone := !slices.ContainsFunc(w.flying, func(t *transaction) bool { return t.owner != c })
 	w.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -26,6 +27,7 @@ import (
 // be told apart.
 type wire struct {
 	conn    net.Conn
+	log     *slog.Logger // of the bytes
 	timeout time.Duration
 	slots   chan struct{} // holds an element for every request in flight
 	done    chan struct{} // closed with the connection
@@ -84,9 +86,10 @@ type caller struct {
 
 func newCaller() *caller { return &caller{wake: make(chan struct{}, 1)} }
 
-func newWire(conn net.Conn, timeout time.Duration, window int) *wire {
+func newWire(conn net.Conn, timeout time.Duration, window int, log *slog.Logger) *wire {
 	w := &wire{
 		conn:    conn,
+		log:     log,
 		timeout: timeout,
 		slots:   make(chan struct{}, window),
 		done:    make(chan struct{}),
@@ -117,10 +120,22 @@ func (w *wire) send(ctx context.Context, c *caller, requests []*request, now tim
 		w.writeBy = now.Add(w.timeout)
 		_ = w.conn.SetWriteDeadline(w.writeBy) // fails only when closed; so does the write
 	}
+	if driver.Debugs(w.log) {
+		w.logSent(requests[:n])
+	}
 	if _, err := w.conn.Write(w.out); err != nil {
 		return 0, w.fail("write", err)
 	}
 	return n, nil
+}
+
+// logSent logs the frames in out, which are those of the requests. The caller holds writing.
+func (w *wire) logSent(requests []*request) {
+	at := 0
+	for _, r := range requests {
+		driver.LogBytes(w.log, "sent", r.device, w.out[at:at+len(r.adu)])
+		at += len(r.adu)
+	}
 }
 
 // acquire takes up to wanted slots. Only where wait is set it waits for the first.

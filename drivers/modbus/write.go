@@ -20,7 +20,7 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
 	}
 	a := d.points[p.Index]
-	client := modbus.NewClient2(d.packager, transport{ctx, d.wire})
+	client := modbus.NewClient2(d.packager, transport{ctx, d.wire, d.name})
 	if err := d.write(client, a, v); err != nil {
 		return d.failed(err, "write %s", p.Address)
 	}
@@ -153,8 +153,9 @@ func answerFault(err error) error {
 
 // A transport carries one call of goburrow's client, which takes no context.
 type transport struct {
-	ctx  context.Context
-	wire *wire
+	ctx    context.Context
+	wire   *wire
+	device string
 }
 
 var _ modbus.Transporter = transport{}
@@ -167,7 +168,7 @@ func (t transport) Send(adu []byte) ([]byte, error) {
 	}
 	w, c := t.wire, newCaller()
 	defer w.abandon(c)
-	if _, err := w.send(t.ctx, c, []*request{{adu: adu}}, time.Now()); err != nil {
+	if _, err := w.send(t.ctx, c, []*request{{device: t.device, adu: adu}}, time.Now()); err != nil {
 		if len(c.sent) == 0 {
 			return nil, unsent(err)
 		}

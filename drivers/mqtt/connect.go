@@ -128,7 +128,7 @@ func refused(ctx context.Context, set *linkSettings, code byte, err error) error
 }
 
 // publish sends one message and waits for its acknowledgement.
-func (l *link) publish(ctx context.Context, topic string, qos byte, retain bool, content []byte) error {
+func (l *link) publish(ctx context.Context, device, topic string, qos byte, retain bool, content []byte) error {
 	if len(content) > l.set.MaxPayload {
 		return driver.Errorf(driver.BadValue, "%d bytes are more than max_payload, %d", len(content), l.set.MaxPayload)
 	}
@@ -136,6 +136,9 @@ func (l *link) publish(ctx context.Context, topic string, qos byte, retain bool,
 	case <-l.lost:
 		return driver.Errorf(driver.NotConnected, "publish on %q: %w: %w", topic, driver.ErrNotSent, l.cause())
 	default:
+	}
+	if driver.Debugs(l.log) {
+		driver.LogBytes(l.log.With("topic", topic, "qos", qos, "retained", retain), "sent", device, content)
 	}
 	token := l.client.Publish(topic, qos, retain, content)
 	select {

@@ -85,7 +85,7 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 	if fault != nil {
 		return fault
 	}
-	return d.link.publish(ctx, a.set, d.qos, d.retain, content)
+	return d.link.publish(ctx, d.name, a.set, d.qos, d.retain, content)
 }
 
 // clock takes the time of a sample from its message.

@@ -89,6 +89,9 @@ type dispatcher struct {
 // dispatch hands the samples of one message to every subscription that wants it.
 func (x *dispatcher) dispatch(d *message) {
 	x.gather(d)
+	if driver.Debugs(x.link.log) {
+		x.logReceived(d)
+	}
 	f := x.link.inflight
 	d.parts.Store(int32(len(x.subs)) + 1)
 	done := func() {
@@ -120,6 +123,17 @@ func (x *dispatcher) dispatch(d *message) {
 		done()
 	default:
 		f.hold(d)
+	}
+}
+
+// logReceived logs a message for each device that wants it; at least once.
+func (x *dispatcher) logReceived(d *message) {
+	log := x.link.log.With("topic", d.Topic(), "qos", d.Qos(), "retained", d.Retained())
+	if len(x.subs) == 0 {
+		driver.LogBytes(log, "received what no point wants", "", d.Payload())
+	}
+	for _, s := range x.subs {
+		driver.LogBytes(log, "received", s.device.name, d.Payload())
 	}
 }
 

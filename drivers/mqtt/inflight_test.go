@@ -154,7 +154,7 @@ func TestAdmission(t *testing.T) {
 func TestLostTokens(t *testing.T) {
 	l := newLink(driver.LinkConfig{Timeout: time.Second}, &linkSettings{MaxPayload: 10}, driver.Env{})
 	l.client = lyingClient{l: l}
-	err := l.publish(t.Context(), "t", 1, false, nil)
+	err := l.publish(t.Context(), "d", "t", 1, false, nil)
 	if driver.CodeOf(err) != driver.NotConnected {
 		t.Errorf("publish: %v", err)
 	}

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -145,6 +146,9 @@ func (l *link) nextFilters() map[string]byte {
 
 // ask sends one SUBSCRIBE and waits for its SUBACK.
 func (l *link) ask(ctx context.Context, batch map[string]byte) error {
+	if driver.Debugs(l.log) {
+		l.log.Debug("sent a subscription", "filters", slices.Sorted(maps.Keys(batch)))
+	}
 	l.conn.granted.Store(int32(len(batch)))
 	token := l.client.SubscribeMultiple(batch, nil)
 	limit := time.NewTimer(max(l.timeout, time.Second))

@@ -78,7 +78,7 @@ func parseDevice(cfg driver.DeviceConfig, link *linkSettings) (*device, error) {
 }
 
 func (c *compiler) request(key, name string, t talk, terminator string) *request {
-	r := &request{name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
+	r := &request{device: c.device, name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
 	r.answer = extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}
 	if r.send.takesValue() {
 		c.wrong(key+".send", errors.New("a request has no {value}: that is for writes"))
@@ -90,11 +90,11 @@ func (c *compiler) line(key, name string, t talk) *request {
 	if t.Send != "" || t.Refuse != "" {
 		c.wrong(key, errors.New("a line that comes unasked has no send and no refuse"))
 	}
-	return &request{name: name, answer: extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}}
+	return &request{device: c.device, name: name, answer: extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}}
 }
 
 func (c *compiler) write(key, name string, t talk, terminator string) *request {
-	r := &request{name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
+	r := &request{device: c.device, name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
 	r.answer.expect = c.pattern(key+".expect", t.Expect)
 	if t.Split != "" {
 		c.wrong(key+".split", errors.New("nothing is taken from the answer to a write"))
@@ -154,7 +154,7 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 		return fault
 	}
 	if !point.write.awaits() {
-		return d.link.tell(ctx, content)
+		return d.link.tell(ctx, d.name, content)
 	}
 	claimed, err := d.link.claim(ctx, point.write)
 	if err != nil {

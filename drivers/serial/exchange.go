@@ -79,7 +79,7 @@ func (l *link) exchange(ctx context.Context, content string, p *pending) ([]stri
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	if err := l.send(content, deadline); err != nil {
+	if err := l.send(p.device, content, deadline); err != nil {
 		l.giveUp(p)
 		return nil, err
 	}
@@ -216,7 +216,10 @@ func (l *link) lateFor(r *request) time.Duration {
 }
 
 // send writes a line.
-func (l *link) send(content string, deadline time.Time) error {
+func (l *link) send(device, content string, deadline time.Time) error {
+	if driver.Debugs(l.log) {
+		driver.LogBytes(l.log, "sent", device, []byte(content+l.set.Terminator))
+	}
 	err := l.port.SetWriteDeadline(deadline)
 	if err == nil {
 		_, err = l.port.WriteString(content + l.set.Terminator)
@@ -236,7 +239,7 @@ func (l *link) send(content string, deadline time.Time) error {
 }
 
 // tell sends a line that is not answered.
-func (l *link) tell(ctx context.Context, content string) error {
+func (l *link) tell(ctx context.Context, device, content string) error {
 	deadline := time.Now().Add(l.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -245,6 +248,6 @@ func (l *link) tell(ctx context.Context, content string) error {
 	case <-l.lost:
 		return unsent(l.cause())
 	default:
-		return l.send(content, deadline)
+		return l.send(device, content, deadline)
 	}
 }

@@ -160,6 +160,9 @@ func (l *link) drain(fd int) (more bool, err error) {
 		n, err := unix.Read(fd, buf[:])
 		switch {
 		case n > 0:
+			if driver.Debugs(l.log) {
+				l.logReceived(buf[:n])
+			}
 			l.framer.feed(buf[:n], l.sent, l.take)
 		case err == nil:
 			return false, io.EOF // a port that hung up
@@ -170,6 +173,16 @@ func (l *link) drain(fd int) (more bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// logReceived logs bytes as they come: in the midst of a line too, and without a device where
+// nobody waits. It is called with mu held.
+func (l *link) logReceived(b []byte) {
+	device := ""
+	if l.pending != nil {
+		device = l.pending.device
+	}
+	driver.LogBytes(l.log, "received", device, b)
 }
 
 // take decides what a line is. It is called with mu held and must not wait.

@@ -114,6 +114,7 @@ func parseLink(cfg driver.LinkConfig) (*linkSettings, error) {
 
 // request is a compiled request or write.
 type request struct {
+	device string
 	name   string
 	send   template
 	answer extractor
