@@ -160,6 +160,7 @@ func (r *rig) work(m *maker, calls int64) {
 		}
 		o := list[m.IntN(len(list))]
 		if strings.HasSuffix(o.path, "/stop") && m.IntN(20) > 0 {
+			r.calls.Add(-1)
 			continue // each costs a start of the gateway
 		}
 		if c := m.make(o, r.archive); strings.HasSuffix(c.path, "/stop") {
