@@ -85,6 +85,9 @@ func longText(w *wire, seq uint64) *driverv1.AttachResponse {
 		Strings: []string{strings.Repeat("t", 7<<20)}})
 }
 
+// stderr is what go-plugin replaces by a pipe of its own, which nobody reads here.
+var stderr = os.Stderr
+
 // litter fills every directory that it may write to, up to 256 MB.
 func litter() {
 	block := make([]byte, 1<<20)
@@ -94,7 +97,7 @@ func litter() {
 		for ; err == nil && n < 256; n++ {
 			_, err = f.Write(block)
 		}
-		fmt.Fprintf(os.Stderr, "%d MB of litter: %v\n", n, err)
+		fmt.Fprintf(stderr, "%d MB of litter: %v\n", n, err)
 		if f != nil {
 			_ = f.Close()
 			_ = os.Remove(f.Name())
