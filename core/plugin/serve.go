@@ -107,8 +107,12 @@ func serve(name, version string, stderr *os.File, build func(*server, *slog.Logg
 			Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: stderr, JSONFormat: true}),
 		})
 	}
-	defer removeSocketDir()
-	return h.run(closeAll, syscall.SIGTERM)
+	// Within run, while SIGTERM is taken: the kernel sends one for each thread of a core
+	// that dies.
+	return h.run(func(ctx context.Context) error {
+		defer removeSocketDir()
+		return closeAll(ctx)
+	}, syscall.SIGTERM)
 }
 
 // run serves until the core or a signal ends it.

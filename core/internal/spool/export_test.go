@@ -29,3 +29,12 @@ func DecodeCursors(b []byte) (whole map[string]Position, damaged int) { return d
 
 // EncodeCursors gives the content of a cursors' file.
 func EncodeCursors(c map[string]Position) []byte { return encodeCursors(c) }
+
+// MakeRoom does what is to be done in the background by now.
+func (s *Spool) MakeRoom() {
+	s.thinning.Lock()
+	defer s.thinning.Unlock()
+	for s.total() > s.highWater() && s.makeRoom(s.highWater()) {
+		continue
+	}
+}

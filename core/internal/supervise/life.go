@@ -73,6 +73,7 @@ type life struct {
 	accepted  bool                    // a state
 	pace      int                     // links of a step
 	pending   int                     // links that it is still to be given
+	opening   int                     // links of the activation in hand
 	has       map[string]*engine.Link // the links that it accepted last
 	refused   string                  // why it refused the state that it was given last
 

@@ -252,9 +252,11 @@ func (l *life) activate(links []*link, by *handOff) {
 	if l.whole {
 		names = nil // all of them: it cannot do less
 	}
+	l.opening = len(links)
 	l.pacedOperate(activateLimit, len(links), func(ctx context.Context) error {
 		return l.proc.Activate(ctx, names, o)
 	}, func(err error) {
+		l.opening = 0
 		if err != nil {
 			l.kill(fmt.Errorf("activate link %s: %w", links[0].name, err))
 		}

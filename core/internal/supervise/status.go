@@ -183,7 +183,7 @@ func (p *pool) know() (Status, []*life) {
 	for _, m := range p.members {
 		ps := m.status()
 		if m.life != nil {
-			ps.Pending = max(m.life.pending, closed[m.life])
+			ps.Pending = max(m.life.pending, closed[m.life]+m.life.opening)
 		}
 		s.Processes = append(s.Processes, ps)
 		s.Restarts += m.restarts()
