@@ -34,7 +34,7 @@ func EncodeCursors(c map[string]Position) []byte { return encodeCursors(c) }
 func (s *Spool) MakeRoom() {
 	s.thinning.Lock()
 	defer s.thinning.Unlock()
-	for s.total() > s.highWater() && s.makeRoom(s.highWater()) {
+	for s.total() > s.lowWater() && s.makeRoom(s.lowWater()) {
 		continue
 	}
 }

@@ -13,17 +13,17 @@ import (
 func (s *Spool) retain(need int64) {
 	s.unlink(s.retireAged())
 	total := s.total() + need
-	if total > s.highWater() {
+	if total > s.lowWater() {
 		select {
 		case s.crowded <- struct{}{}:
 		default:
 		}
 	}
-	if total <= s.o.MaxBytes {
+	if total <= s.highWater() {
 		return
 	}
 	s.thinning.Lock()
-	for s.total()+need > s.o.MaxBytes && s.makeRoom(min(s.o.MaxBytes-need, s.highWater())) {
+	for s.total()+need > s.highWater() && s.makeRoom(s.highWater()-need) {
 		continue // the next
 	}
 	gone := s.retire(need)

@@ -24,16 +24,19 @@ func (s *Spool) thinLoop(ctx context.Context) {
 			return
 		}
 		s.thinning.Lock()
-		for ctx.Err() == nil && s.total() > s.highWater() && s.makeRoom(s.highWater()) {
+		for ctx.Err() == nil && s.total() > s.lowWater() && s.makeRoom(s.lowWater()) {
 			continue // the next
 		}
 		s.thinning.Unlock()
 	}
 }
 
-// highWater is how much may be stored before room is made. What it leaves free is what a
-// file takes while it is rewritten.
+// highWater is how much may be stored. What it leaves free is what a file takes while it is
+// rewritten.
 func (s *Spool) highWater() int64 { return s.o.MaxBytes - s.o.FileBytes }
+
+// lowWater is how much may be stored before room is made in the background.
+func (s *Spool) lowWater() int64 { return s.highWater() - s.o.FileBytes/2 }
 
 func (s *Spool) total() (n int64) {
 	s.mu.Lock()
