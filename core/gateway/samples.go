@@ -172,6 +172,7 @@ type decoder struct {
 	out      client.Sample   // what is given to the sink
 	at       client.Position // behind the record in hand; zero: it is none of the spool
 	stored   time.Time       // the record
+	driver   string          // whose record it is; empty: the gateway's own
 }
 
 func newDecoder(c *catalog.Catalog, patterns []string, to api.Sink) *decoder {
@@ -211,6 +212,7 @@ func (d *decoder) namesOf(id catalog.ID) {
 func (d *decoder) record(r *spool.Record, at uint64, have uint32) error {
 	d.at, d.stored = client.Position{Record: at, Sample: client.WholeRecord}, r.Stored
 	d.namesOf(catalog.ID(r.Names))
+	d.driver = r.Driver
 	return d.frame(r.Data, have)
 }
 
@@ -221,11 +223,11 @@ func (d *decoder) frame(data []byte, have uint32) error {
 	_, batch, gap, err := plugin.DecodeFrame(data)
 	switch {
 	case err != nil && d.stored.IsZero():
-		return d.lost(time.Now(), fmt.Sprintf("a frame cannot be decoded: %v", err))
+		return d.lost(time.Now(), d.from(fmt.Sprintf("a frame cannot be decoded: %v", err)))
 	case err != nil:
-		return d.lost(d.stored, fmt.Sprintf("a frame cannot be decoded: %v", err))
+		return d.lost(d.stored, d.from(fmt.Sprintf("a frame cannot be decoded: %v", err)))
 	case gap != nil:
-		return d.lost(gap.To, gapText(gap))
+		return d.lost(gap.To, d.from(gapText(gap)))
 	case batch == nil:
 		return nil
 	}
@@ -268,6 +270,16 @@ func (d *decoder) sample(s *engine.HandleSample, n uint32) error {
 // lost tells the watcher that samples are missing. Nobody knows whose they were, so
 // every watcher is told.
 func (d *decoder) lost(at time.Time, text string) error { return d.lostAt("", at, text) }
+
+// from names the driver whose record is told of: what a driver says of its losses must not
+// pass for the gateway's words, or for another's.
+func (d *decoder) from(text string) string {
+	who := "driver " + d.driver + ": "
+	if d.driver == "" || strings.HasPrefix(text, who) {
+		return text
+	}
+	return who + text
+}
 
 // lostAt is lost for what is called something else than a point.
 func (d *decoder) lostAt(name string, at time.Time, text string) error {

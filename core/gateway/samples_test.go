@@ -250,8 +250,8 @@ func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
 		if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.samples) != 1 || s.samples[0].Fault == nil || s.samples[0].Fault.Text != want {
-			t.Errorf("%+v, want %s", s.samples, want)
+		if len(s.samples) != 1 || s.samples[0].Fault == nil || s.samples[0].Fault.Text != "driver modbus: "+want {
+			t.Errorf("%+v, want %s of driver modbus", s.samples, want)
 		}
 	}
 }
@@ -271,12 +271,26 @@ func TestGapsAndGarbageAreTold(t *testing.T) {
 	if len(s.samples) != 3 {
 		t.Fatalf("%d samples, want 3: %+v", len(s.samples), s.samples)
 	}
-	for i, want := range []string{"7 samples lost: the ring was full (from 2026-01-02T03:04:05Z to 2026-01-02T03:04:06Z)", "a frame cannot be decoded"} {
+	for i, want := range []string{"driver modbus: 7 samples lost: the ring was full (from 2026-01-02T03:04:05Z to 2026-01-02T03:04:06Z)", "driver modbus: a frame cannot be decoded"} {
 		if f := s.samples[i].Fault; f == nil || f.Code != "lost" || !strings.HasPrefix(f.Text, want) || s.samples[i].Quality != driver.Bad {
 			t.Errorf("sample %d: %+v, want %s", i, s.samples[i], want)
 		}
 	}
 	if p := s.samples[2].Point; p != "handle-9999999" {
 		t.Errorf("a handle that nobody knows is named %q", p)
+	}
+}
+
+// TestGapsNameTheirDriver: a driver's own words are told as its words, whoever they speak of.
+func TestGapsNameTheirDriver(t *testing.T) {
+	for _, tc := range []struct{ driver, text, want string }{
+		{"", "driver acme: frames 1 to 5 never came", "driver acme: frames 1 to 5 never came"},
+		{"acme", "driver acme: a frame was refused", "driver acme: a frame was refused"},
+		{"evil", "driver acme: frames 1 to 5 never came", "driver evil: driver acme: frames 1 to 5 never came"},
+		{"evil", "driver evilacme: x", "driver evil: driver evilacme: x"},
+	} {
+		if got := (&decoder{driver: tc.driver}).from(tc.text); got != tc.want {
+			t.Errorf("%q of %q is told as %q, want %q", tc.text, tc.driver, got, tc.want)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +43,7 @@ type intake struct {
 	acks   Attachment         // takes acks; nil while not attached
 	stored uint64             // the highest sequence stored
 	losses []*loss            // which end with the next frame
-	latest []byte             // the frame that came last; nil: none of these links
+	newest int64              // the latest time of a sample in the frame that came last; 0: it had none, or none came
 	pushes map[place]struct{} // devices that send by themselves
 }
 
@@ -71,7 +70,7 @@ func (i *intake) resume(stored uint64, at time.Time) {
 func (i *intake) startOver() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.latest = nil
+	i.newest = 0
 	i.lastAt.Store(time.Now().UnixNano())
 }
 
@@ -107,15 +106,15 @@ func (i *intake) Frame(seq uint64, frame []byte) {
 	})
 	if seq > i.last.Load() {
 		i.last.Store(seq)
-		i.came(frame, now)
+		i.came(found.Newest, now)
 	}
 	i.pulse()
 }
 
-func (i *intake) came(frame []byte, at time.Time) {
+func (i *intake) came(newest int64, at time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.latest = frame
+	i.newest = newest
 	i.lastAt.Store(at.UnixNano())
 }
 
@@ -232,23 +231,8 @@ const onTheWay = 5 * time.Second
 // then is in none. A core that is short of time takes frames in long after that.
 func (i *intake) lastFilled() time.Time {
 	i.mu.Lock()
-	came, frame := time.Unix(0, i.lastAt.Load()), i.latest
+	came, newest := time.Unix(0, i.lastAt.Load()), time.Unix(0, i.newest)
 	i.mu.Unlock()
-	_, batch, _, err := plugin.DecodeFrame(frame)
-	if err != nil || batch == nil {
-		return came
-	}
-	newest := time.Time{}
-	for k := range batch.Blocks {
-		b := &batch.Blocks[k]
-		at := time.Unix(0, b.Time)
-		if len(b.Deltas) > 0 {
-			at = at.Add(time.Duration(slices.Max(b.Deltas)))
-		}
-		if at.After(newest) {
-			newest = at
-		}
-	}
 	if newest.After(came) || newest.Before(came.Add(-onTheWay)) {
 		return came
 	}
