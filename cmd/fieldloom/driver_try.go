@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/client"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
@@ -57,7 +57,7 @@ func (w *driverTryWord) Run(ctx context.Context, s *screen) error {
 		Path: w.Path, Args: w.Args, Config: w.Config, Level: level, Log: newLog(s.err, "text", slog.LevelWarn),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Sample: func(sample *client.Sample) error { return printSample(s, sample, w.JSON) },
-		Event:  func(e engine.Event) { fmt.Fprintln(s.err, conditionLine(s, &e)) },
+		Event:  func(e control.Event) { fmt.Fprintln(s.err, conditionLine(s, &e)) },
 	})
 	if errors.Is(context.Cause(ctx), errNoReader) || errors.Is(err, syscall.EPIPE) {
 		return errNoReader
@@ -86,7 +86,7 @@ func readerGone(ctx context.Context, out *os.File) bool {
 }
 
 // conditionLine is a change of condition as a line.
-func conditionLine(s *screen, e *engine.Event) string {
+func conditionLine(s *screen, e *control.Event) string {
 	line := e.Time.Local().Format("2006-01-02T15:04:05.000") + "  " + e.Link
 	if e.Device != "" {
 		line += "/" + e.Device

@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // Check validates every driver's settings and addresses against its JSON
@@ -20,7 +20,7 @@ import (
 // made a number and the schema wants a text, it makes the setting a text; so it
 // is to be called before the configuration is used. installed names drivers that no
 // link uses, for messages. An error is of type Errors.
-func (c *Config) Check(drivers map[string]engine.Description, installed ...string) error {
+func (c *Config) Check(drivers map[string]control.Description, installed ...string) error {
 	k := checker{
 		dir: c.DriversDir, installed: installed, warnings: &faults{files: c.names},
 		faults: &faults{files: c.names, seen: maps.Clone(c.wrong)}, drivers: drivers, schemas: map[string]*schemas{},
@@ -47,7 +47,7 @@ type checker struct {
 	warnings  *faults
 	dir       string // in which drivers were looked for
 	installed []string
-	drivers   map[string]engine.Description
+	drivers   map[string]control.Description
 	schemas   map[string]*schemas
 	settings  map[*byte]bool // that devices share and were checked
 	tables    map[checkedTable]bool
@@ -55,7 +55,7 @@ type checker struct {
 
 type checkedTable struct {
 	schemas *schemas
-	table   *engine.Table
+	table   *control.Table
 }
 
 // schemas are one driver's, compiled.
@@ -102,7 +102,7 @@ func in(dir string) string {
 	return " in " + dir
 }
 
-func compileAll(name string, d engine.Description) (*schemas, error) {
+func compileAll(name string, d control.Description) (*schemas, error) {
 	s := &schemas{
 		link: &schema{driver: name, own: linkKeys}, device: &schema{driver: name, own: deviceKeys}, address: &schema{driver: name},
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 func TestCheckTakesWhatIsRight(t *testing.T) {
@@ -60,7 +60,7 @@ func TestCheckWithoutDrivers(t *testing.T) {
 func TestCheckWithWrongSchema(t *testing.T) {
 	c := mustParse(t, "links: {l: {driver: x}, k: {driver: x}}")
 	for _, schema := range []string{`{`, `{"type": 5}`, `{"$ref": "file:///etc/passwd"}`, `{"$ref": "http://localhost/x"}`, `{"pattern": "("}`} {
-		err := c.Check(map[string]engine.Description{"x": {Info: driver.Info{LinkSchema: json.RawMessage(schema)}}})
+		err := c.Check(map[string]control.Description{"x": {Info: driver.Info{LinkSchema: json.RawMessage(schema)}}})
 		if err == nil || !strings.Contains(err.Error(), "tell its author") || strings.Count(err.Error(), "\n") > 0 {
 			t.Errorf("%s: %v", schema, err)
 		}
@@ -73,30 +73,30 @@ func TestLocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		fault engine.ConfigFault
+		fault control.ConfigFault
 		want  string
 	}{
-		{engine.ConfigFault{Link: "line1"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong"},
-		{engine.ConfigFault{Link: "line1", Key: "url"}, "testdata/plant/links/line1.yaml:4:10: links.line1.url: wrong"},
-		{engine.ConfigFault{Link: "line1", Key: "window"}, "testdata/plant/links/line1.yaml:2:3: links.line1.window: wrong"},
-		{engine.ConfigFault{Link: "plc02", Key: "url"}, "testdata/plant/links/plc.yaml:4:10: links.plc[01..03].url: wrong (plc02)"},
-		{engine.ConfigFault{Link: "line1", Device: "m9"}, "testdata/plant/links/line1.yaml:9:7: links.line1.devices.m[1..1000]: wrong (line1/m9)"},
+		{control.ConfigFault{Link: "line1"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong"},
+		{control.ConfigFault{Link: "line1", Key: "url"}, "testdata/plant/links/line1.yaml:4:10: links.line1.url: wrong"},
+		{control.ConfigFault{Link: "line1", Key: "window"}, "testdata/plant/links/line1.yaml:2:3: links.line1.window: wrong"},
+		{control.ConfigFault{Link: "plc02", Key: "url"}, "testdata/plant/links/plc.yaml:4:10: links.plc[01..03].url: wrong (plc02)"},
+		{control.ConfigFault{Link: "line1", Device: "m9"}, "testdata/plant/links/line1.yaml:9:7: links.line1.devices.m[1..1000]: wrong (line1/m9)"},
 		{
-			engine.ConfigFault{Link: "line1", Device: "m9", Key: "unit"},
+			control.ConfigFault{Link: "line1", Device: "m9", Key: "unit"},
 			"testdata/plant/links/line1.yaml:9:43: links.line1.devices.m[1..1000].unit: wrong (line1/m9)",
 		},
-		{engine.ConfigFault{Link: "line1", Device: "m9", Key: "order"}, "testdata/plant/fieldloom.yaml:9:12: templates.base.order: wrong (line1/m9)"},
+		{control.ConfigFault{Link: "line1", Device: "m9", Key: "order"}, "testdata/plant/fieldloom.yaml:9:12: templates.base.order: wrong (line1/m9)"},
 		{
-			engine.ConfigFault{Link: "line1", Device: "m9", Point: "reg7", Key: "address"},
+			control.ConfigFault{Link: "line1", Device: "m9", Point: "reg7", Key: "address"},
 			"testdata/plant/fieldloom.yaml:15:29: templates.meter.points.reg[1..99].address: wrong (line1/m9/reg7)",
 		},
 		{
-			engine.ConfigFault{Link: "plc01", Device: "a1", Point: "own"},
+			control.ConfigFault{Link: "plc01", Device: "a1", Point: "own"},
 			"testdata/plant/links/plc.yaml:12:11: links.plc[01..03].devices.a[1..2].points.own: wrong (plc01/a1/own)",
 		},
-		{engine.ConfigFault{Link: "line1", Device: "gone"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong (line1/gone)"},
-		{engine.ConfigFault{Link: "gone"}, "driver modbus: wrong"},
-		{engine.ConfigFault{}, "driver modbus: wrong"},
+		{control.ConfigFault{Link: "line1", Device: "gone"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong (line1/gone)"},
+		{control.ConfigFault{Link: "gone"}, "driver modbus: wrong"},
+		{control.ConfigFault{}, "driver modbus: wrong"},
 	} {
 		tc.fault.Text = "wrong"
 		if got := c.Locate("modbus", tc.fault).Error(); got != tc.want {
@@ -131,7 +131,7 @@ func TestSchemasThatNeverEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.Check(map[string]engine.Description{"d": {Info: driver.Info{Name: "d", LinkSchema: json.RawMessage(tc.schema)}}})
+		err = c.Check(map[string]control.Description{"d": {Info: driver.Info{Name: "d", LinkSchema: json.RawMessage(tc.schema)}}})
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // Config is a gateway's configuration, complete and checked as far as it can be
@@ -61,7 +61,7 @@ type Link struct {
 	Settings json.RawMessage // the driver's own keys
 	Timeout  time.Duration
 	Gap      time.Duration
-	Classes  []engine.Class // the first is "default"
+	Classes  []control.Class // the first is "default"
 	Devices  []*Device
 
 	source *source
@@ -72,7 +72,7 @@ type Link struct {
 type Device struct {
 	Name     string
 	Settings json.RawMessage // the driver's own keys
-	Table    *engine.Table
+	Table    *control.Table
 
 	source *source
 }

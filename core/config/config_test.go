@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 func mustParse(t testing.TB, text string) *config.Config {
@@ -46,7 +46,7 @@ func device(t testing.TB, l *config.Link, name string) *config.Device {
 	return nil
 }
 
-func point(t testing.TB, d *config.Device, name string) engine.Point {
+func point(t testing.TB, d *config.Device, name string) control.Point {
 	t.Helper()
 	for _, p := range d.Table.Points {
 		if p.Name == name {
@@ -54,7 +54,7 @@ func point(t testing.TB, d *config.Device, name string) engine.Point {
 		}
 	}
 	t.Fatalf("no point %s", name)
-	return engine.Point{}
+	return control.Point{}
 }
 
 func number(f float64) *float64 { return &f }
@@ -91,7 +91,7 @@ func TestDefaults(t *testing.T) {
 	if l.Timeout != time.Second || l.Gap != 0 || string(l.Settings) != "{}" || len(l.Devices) != 0 {
 		t.Errorf("link %+v", l)
 	}
-	if diff := cmp.Diff([]engine.Class{{Name: "default", Period: time.Second}}, l.Classes); diff != "" {
+	if diff := cmp.Diff([]control.Class{{Name: "default", Period: time.Second}}, l.Classes); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -112,9 +112,9 @@ func TestLinks(t *testing.T) {
 	if l.Driver != "modbus" || l.Timeout != 500*time.Millisecond || l.Gap != 5*time.Millisecond || len(l.Devices) != 1000 {
 		t.Errorf("link %+v", l)
 	}
-	classes := []engine.Class{
+	classes := []control.Class{
 		{Name: "default", Period: time.Second}, {Name: "fast", Period: 100 * time.Millisecond},
-		{Name: "slow", Period: 10 * time.Second, Policy: engine.Slow},
+		{Name: "slow", Period: 10 * time.Second, Policy: control.Slow},
 	}
 	if diff := cmp.Diff(classes, l.Classes); diff != "" {
 		t.Error(diff)
@@ -153,18 +153,18 @@ func TestPoints(t *testing.T) {
 	a := device(t, link(t, c, "plc01"), "a2")
 	for _, tc := range []struct {
 		device *config.Device
-		want   engine.Point
+		want   control.Point
 	}{
-		{m, engine.Point{Name: "slot", Address: "holding:0:uint32", Readable: true}},
-		{m, engine.Point{Name: "reg1", Address: "holding:2", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
-		{m, engine.Point{Name: "reg99", Address: "holding:100", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
-		{m, engine.Point{
+		{m, control.Point{Name: "slot", Address: "holding:0:uint32", Readable: true}},
+		{m, control.Point{Name: "reg1", Address: "holding:2", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
+		{m, control.Point{Name: "reg99", Address: "holding:100", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
+		{m, control.Point{
 			Name: "setpoint", Address: "40200", Readable: true, Writable: true,
 			Min: number(-5), Max: number(5.5), Deadband: number(0.5), Offset: number(10),
 		}},
-		{a, engine.Point{Name: "reg4", Address: "holding:5", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
-		{a, engine.Point{Name: "reg5", Address: "holding:6", Unit: "V", Class: 0, Scale: number(2), Readable: true}},
-		{a, engine.Point{Name: "own", Address: "coil:2", Readable: true}},
+		{a, control.Point{Name: "reg4", Address: "holding:5", Unit: "V", Class: 1, Scale: number(0.1), Readable: true}},
+		{a, control.Point{Name: "reg5", Address: "holding:6", Unit: "V", Class: 0, Scale: number(2), Readable: true}},
+		{a, control.Point{Name: "own", Address: "coil:2", Readable: true}},
 	} {
 		if diff := cmp.Diff(tc.want, point(t, tc.device, tc.want.Name)); diff != "" {
 			t.Errorf("%s: %s", tc.want.Name, diff)
@@ -193,7 +193,7 @@ links:
     driver: bare
     devices: {m1: {template: meter}}
 `)
-	tables := map[*engine.Table][]string{}
+	tables := map[*control.Table][]string{}
 	for _, l := range c.Links {
 		for _, d := range l.Devices {
 			tables[d.Table] = append(tables[d.Table], l.Name+"/"+d.Name)

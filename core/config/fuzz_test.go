@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 var fuzzLimits = config.Limits{File: 1 << 16, Total: 1 << 17, Files: 3, Links: 50, Devices: 500, Points: 5000, Written: 2000}
@@ -73,14 +73,14 @@ func checkConfig(t *testing.T, c *config.Config) {
 			}
 			devices[d.Name] = true
 			checkPoints(t, l, d.Table)
-			if e := c.Locate("x", engine.ConfigFault{Link: l.Name, Device: d.Name, Text: "x"}); e.File == "" || e.Line == 0 {
+			if e := c.Locate("x", control.ConfigFault{Link: l.Name, Device: d.Name, Text: "x"}); e.File == "" || e.Line == 0 {
 				t.Fatalf("no place for %s/%s: %v", l.Name, d.Name, e)
 			}
 		}
 	}
 }
 
-func checkPoints(t *testing.T, l *config.Link, table *engine.Table) {
+func checkPoints(t *testing.T, l *config.Link, table *control.Table) {
 	points := map[string]bool{}
 	for _, p := range table.Points {
 		if p.Name == "" || points[p.Name] || p.Address == "" || p.Class < 0 || p.Class >= len(l.Classes) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // The keys of a link that are the gateway's; all others are its driver's.
@@ -153,8 +153,8 @@ func (b *builder) driver(d *linkDef, s scope) string {
 	return name
 }
 
-func (b *builder) class(f field, s scope) engine.Class {
-	c := engine.Class{Name: f.key, Period: defaultPeriod}
+func (b *builder) class(f field, s scope) control.Class {
+	c := control.Class{Name: f.key, Period: defaultPeriod}
 	n := f.value
 	if n == nil {
 		return c
@@ -164,7 +164,7 @@ func (b *builder) class(f field, s scope) engine.Class {
 		b.unknownKeys(n, []string{"period", "when_full"}, nil, "")
 		period = n.get("period")
 		if policy := n.get("when_full"); policy != nil {
-			c.Policy = engine.Policy(b.oneOf(policy, s, policies))
+			c.Policy = control.Policy(b.oneOf(policy, s, policies))
 		}
 	}
 	switch {

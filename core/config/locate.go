@@ -1,12 +1,12 @@
 package config
 
 import (
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // Locate returns where a fault that a driver found lies. A fault of something
 // that is not in the configuration has no file.
-func (c *Config) Locate(driver string, f engine.ConfigFault) *Error {
+func (c *Config) Locate(driver string, f control.ConfigFault) *Error {
 	for _, l := range c.Links {
 		if l.Name == f.Link && f.Link != "" {
 			return c.locateInLink(l, f)
@@ -17,10 +17,10 @@ func (c *Config) Locate(driver string, f engine.ConfigFault) *Error {
 
 // LinkFault returns an error of a link as a whole, at its place.
 func (c *Config) LinkFault(l *Link, text string) *Error {
-	return c.locateInLink(l, engine.ConfigFault{Link: l.Name, Text: text})
+	return c.locateInLink(l, control.ConfigFault{Link: l.Name, Text: text})
 }
 
-func (c *Config) locateInLink(l *Link, f engine.ConfigFault) *Error {
+func (c *Config) locateInLink(l *Link, f control.ConfigFault) *Error {
 	name := l.Name
 	if f.Device == "" {
 		return c.locateInSource(l.source, name, f)
@@ -40,7 +40,7 @@ func (c *Config) locateInLink(l *Link, f engine.ConfigFault) *Error {
 	return c.locateInSource(l.source, name+"/"+f.Device, f)
 }
 
-func (c *Config) locatePoint(p pointSource, name string, f engine.ConfigFault) *Error {
+func (c *Config) locatePoint(p pointSource, name string, f control.ConfigFault) *Error {
 	switch f.Key {
 	case "":
 		return c.errorAt(p.place, p.trail, name, f)
@@ -50,7 +50,7 @@ func (c *Config) locatePoint(p pointSource, name string, f engine.ConfigFault) *
 	return c.errorAt(p.place, p.trail.at(f.Key), name, f)
 }
 
-func (c *Config) locateInSource(s *source, name string, f engine.ConfigFault) *Error {
+func (c *Config) locateInSource(s *source, name string, f control.ConfigFault) *Error {
 	if f.Key == "" {
 		return c.errorAt(s.place, s.trail, name, f)
 	}
@@ -64,7 +64,7 @@ func (c *Config) locateInSource(s *source, name string, f engine.ConfigFault) *E
 
 // errorAt makes the error. Of a template or a range the place alone does not
 // tell which link, device or point is meant, so the text names it.
-func (c *Config) errorAt(at place, t *trail, name string, f engine.ConfigFault) *Error {
+func (c *Config) errorAt(at place, t *trail, name string, f control.ConfigFault) *Error {
 	e := &Error{File: c.names[at.file], Line: int(at.line), Column: int(at.column), Path: t.String(), Text: f.Text}
 	literal := "links." + f.Link
 	if f.Device != "" {

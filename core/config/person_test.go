@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // writeAll lays files into a directory of their own.
@@ -62,7 +62,7 @@ func checked(t *testing.T, files map[string]string) (wrong, warnings string) {
 		wrong = err.Error() + "\n"
 	}
 	schema := func(text string) json.RawMessage { return json.RawMessage(text) }
-	err = c.Check(map[string]engine.Description{"x": {Info: driver.Info{
+	err = c.Check(map[string]control.Description{"x": {Info: driver.Info{
 		Name: "x",
 		LinkSchema: schema(`{"type": "object", "additionalProperties": false, "properties": {
 			"url": {"type": "string"}, "send": {"type": "string", "description": "With {value} in it."},

@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // The keys of a point, and their places in a pointDef.
@@ -40,8 +40,8 @@ type pointDef struct {
 type pointSet struct {
 	points  []pointDef
 	sources []pointSource
-	outer   bool                     // the points depend on the numbers of the device or the link
-	tables  map[string]*engine.Table // where not outer: by linkDef.order
+	outer   bool                      // the points depend on the numbers of the device or the link
+	tables  map[string]*control.Table // where not outer: by linkDef.order
 }
 
 // checkPoints reports what is wrong with definitions of points, in a template or
@@ -60,7 +60,7 @@ func (b *builder) pointSet(maps *chain) *pointSet {
 	if set := b.sets[maps]; set != nil {
 		return set
 	}
-	set := &pointSet{tables: map[string]*engine.Table{}}
+	set := &pointSet{tables: map[string]*control.Table{}}
 	b.sets[maps] = set
 	names := b.expand(maps.values(), "points", b.lim.written-b.expanded)
 	b.expanded += len(names)
@@ -105,7 +105,7 @@ func (p *pointDef) wellFormed() bool {
 }
 
 // table returns the points of one device.
-func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
+func (b *builder) table(def *deviceDef, d *linkDef, s scope) *control.Table {
 	set := def.points
 	if b.points += len(set.points); b.points > b.lim.points {
 		b.add(def.source.place, def.source.trail.String(), "makes more than %d points in all: make the ranges smaller", b.lim.points)
@@ -121,7 +121,7 @@ func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
 		b.full = true
 		return nil
 	}
-	t := &engine.Table{Points: make([]engine.Point, len(set.points))}
+	t := &control.Table{Points: make([]control.Point, len(set.points))}
 	for i := range set.points {
 		p := &set.points[i]
 		t.Points[i] = b.point(p, d, s.withPoint(p.count))
@@ -135,9 +135,9 @@ func (b *builder) table(def *deviceDef, d *linkDef, s scope) *engine.Table {
 
 // point evaluates one point. The set's own range counts for n; without one, the
 // device's or the link's does.
-func (b *builder) point(p *pointDef, d *linkDef, s scope) engine.Point {
+func (b *builder) point(p *pointDef, d *linkDef, s scope) control.Point {
 	k := &p.keys
-	out := engine.Point{Name: p.name, Readable: true}
+	out := control.Point{Name: p.name, Readable: true}
 	if k[keyAddress] == nil && p.wellFormed() {
 		b.add(p.chain.place, p.chain.value.trail.String(), "has no address: add `address:` in the driver's syntax")
 	}
@@ -194,7 +194,7 @@ func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
 }
 
 // numbers evaluates the numeric keys and checks them together.
-func (b *builder) numbers(k *[pointKeyCount]*node, out *engine.Point, s scope) {
+func (b *builder) numbers(k *[pointKeyCount]*node, out *control.Point, s scope) {
 	for _, one := range [...]struct {
 		key int
 		to  **float64

@@ -4,19 +4,19 @@ import (
 	"hash/maphash"
 	"slices"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // tables keeps one of all tables that are equal. Its zero value is ready.
 type tables struct {
 	seed  maphash.Seed
-	known map[uint64][]*engine.Table
+	known map[uint64][]*control.Table
 }
 
 // share returns a table equal to t: t itself, or one that was there before.
-func (ts *tables) share(t *engine.Table) *engine.Table {
+func (ts *tables) share(t *control.Table) *control.Table {
 	if ts.known == nil {
-		ts.seed, ts.known = maphash.MakeSeed(), map[uint64][]*engine.Table{}
+		ts.seed, ts.known = maphash.MakeSeed(), map[uint64][]*control.Table{}
 	}
 	var h maphash.Hash
 	h.SetSeed(ts.seed)
@@ -34,7 +34,7 @@ func (ts *tables) share(t *engine.Table) *engine.Table {
 	return t
 }
 
-func samePoint(a, b engine.Point) bool {
+func samePoint(a, b control.Point) bool {
 	return a.Name == b.Name && a.Address == b.Address && a.Unit == b.Unit && a.Class == b.Class &&
 		a.Readable == b.Readable && a.Writable == b.Writable &&
 		sameNumber(a.Scale, b.Scale) && sameNumber(a.Offset, b.Offset) && sameNumber(a.Deadband, b.Deadband) &&

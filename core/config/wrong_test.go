@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 var update = flag.Bool("update", false, "write what is found into testdata as what is wanted")
 
 // drivers describes a driver much as the Modbus one is.
-func drivers() map[string]engine.Description {
+func drivers() map[string]control.Description {
 	info := driver.Info{
 		Name: "modbus", Version: "1.0.0",
 		LinkSchema: json.RawMessage(`{
@@ -46,7 +46,7 @@ func drivers() map[string]engine.Description {
 		}`),
 		AddressSchema: json.RawMessage(`{"type": "string", "pattern": "^(holding|coil):[0-9]+|^[0-9]{5}$", "examples": ["holding:100", "40101"]}`),
 	}
-	return map[string]engine.Description{"modbus": {Info: info}, "bare": {Info: driver.Info{Name: "bare"}}}
+	return map[string]control.Description{"modbus": {Info: info}, "bare": {Info: driver.Info{Name: "bare"}}}
 }
 
 // split cuts a file of testdata into the files that it holds, each after a line

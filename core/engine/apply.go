@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -15,7 +16,7 @@ var errClosed = &driver.Error{Code: driver.NotConnected, Text: "the engine is cl
 // changes nothing. Links and devices that are the same as before are not touched; a
 // device that changed is prepared anew on the open link. The engine keeps s: it must not
 // be changed afterwards.
-func (e *Engine) Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigFault, error) {
+func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {
@@ -81,7 +82,7 @@ func setOf(names []string) map[string]bool {
 
 // linkFor is the link of a spec: the one that there is, where nothing of the link itself
 // has changed, else a new one.
-func (e *Engine) linkFor(spec *Link, tables *tableCache) (l *link, isNew bool) {
+func (e *Engine) linkFor(spec *control.Link, tables *tableCache) (l *link, isNew bool) {
 	l = e.links[spec.Name]
 	if l != nil && l.same(spec) {
 		l.reconfigure(spec.Devices, tables)
@@ -128,7 +129,7 @@ func (e *Engine) keepTables() {
 }
 
 // same tells whether nothing of the link itself has changed.
-func (l *link) same(spec *Link) bool {
+func (l *link) same(spec *control.Link) bool {
 	timeout := spec.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -138,7 +139,7 @@ func (l *link) same(spec *Link) bool {
 }
 
 // reconfigure makes these the link's devices.
-func (l *link) reconfigure(specs []Device, tables *tableCache) {
+func (l *link) reconfigure(specs []control.Device, tables *tableCache) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := make(map[string]*device, len(l.devices))
@@ -172,7 +173,7 @@ func (l *link) reconfigure(specs []Device, tables *tableCache) {
 }
 
 // replace makes a device, in the place of was, which may be nil.
-func (l *link) replace(was *device, spec Device, t *table) *device {
+func (l *link) replace(was *device, spec control.Device, t *table) *device {
 	d := newDevice(l, spec, t)
 	if was != nil {
 		condition := d.status
@@ -182,7 +183,7 @@ func (l *link) replace(was *device, spec Device, t *table) *device {
 	}
 	d.status.Since = l.state.Since
 	if d.spec.Offline {
-		d.status.Condition, d.status.Cause = Stopped, errOffline
+		d.status.Condition, d.status.Cause = control.Stopped, errOffline
 	} else if s := l.session; s != nil && !s.broken {
 		l.unready = append(l.unready, d)
 	}

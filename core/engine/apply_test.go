@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -17,7 +18,7 @@ import (
 func TestApplyRestartsOnlyWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
-		build := func() (a, b engine.Link) { // decoded anew each time, as from the wire
+		build := func() (a, b control.Link) { // decoded anew each time, as from the wire
 			a, b = link("a", 3, table(2)), link("b", 1, table(2))
 			b.Devices[0].FirstHandle = 9000
 			return a, b
@@ -50,7 +51,7 @@ func TestApplyRestartsOnlyWhatChanged(t *testing.T) {
 		if n := len(r.fake.Link("a").Device("d1").Polls()) - polls; n != 5 {
 			t.Errorf("the neighbour that did not change was polled %d times in 5 s", n)
 		}
-		if s := r.device("a", "d2"); s.Condition != engine.Up || s.Polls < 10 {
+		if s := r.device("a", "d2"); s.Condition != control.Up || s.Polls < 10 {
 			t.Errorf("the device that changed: %+v", s)
 		}
 		if n := len(r.link("a").Devices); n != 2 {
@@ -75,12 +76,12 @@ func TestFaultsChangeNothing(t *testing.T) {
 		d := r.set("l", "d1", 1)
 		r.apply(link("l", 1, table(1)))
 		sleep(2 * time.Second)
-		wrong := link("l", 1, table(2, func(i int, p *engine.Point) { p.Address = fmt.Sprintf("bad%d", i) }))
-		faults, err := r.Apply(t.Context(), &engine.State{Revision: 2, Links: []engine.Link{wrong}}, engine.ApplyOptions{})
+		wrong := link("l", 1, table(2, func(i int, p *control.Point) { p.Address = fmt.Sprintf("bad%d", i) }))
+		faults, err := r.Apply(t.Context(), &control.State{Revision: 2, Links: []control.Link{wrong}}, control.ApplyOptions{})
 		if err != nil || len(faults) != 2 {
 			t.Fatalf("faults %v, error %v", faults, err)
 		}
-		want := engine.ConfigFault{Link: "l", Device: "d1", Point: "p0", Key: "address", Text: `"bad0" is no address`}
+		want := control.ConfigFault{Link: "l", Device: "d1", Point: "p0", Key: "address", Text: `"bad0" is no address`}
 		if faults[0] != want {
 			t.Errorf("fault is %+v, want %+v", faults[0], want)
 		}
@@ -95,35 +96,35 @@ func TestFaultsChangeNothing(t *testing.T) {
 func TestValidate(t *testing.T) {
 	nan := math.NaN()
 	for name, test := range map[string]struct {
-		change func(*engine.State)
+		change func(*control.State)
 		want   string
 	}{
-		"period":      {func(s *engine.State) { s.Links[0].Classes[0].Period = time.Microsecond }, "period of scan class"},
-		"timeout":     {func(s *engine.State) { s.Links[0].Timeout = -1 }, "is not between"},
-		"gap":         {func(s *engine.State) { s.Links[0].Gap = 2 * time.Hour }, "is not between"},
-		"policy":      {func(s *engine.State) { s.Links[0].Classes[0].Policy = 9 }, "policy"},
-		"link twice":  {func(s *engine.State) { s.Links = append(s.Links, engine.Link{Name: "l"}) }, "two links"},
-		"no name":     {func(s *engine.State) { s.Links[0].Name = "" }, "has no name"},
-		"two devices": {func(s *engine.State) { s.Links[0].Devices[1].Name = "d1" }, "two devices"},
-		"no table":    {func(s *engine.State) { s.Links[0].Devices[1].Table = nil }, "no table"},
-		"overlap":     {func(s *engine.State) { s.Links[0].Devices[1].FirstHandle = 2 }, "belongs to device l/d1 too"},
-		"no handle":   {func(s *engine.State) { s.Links[0].Devices[0].FirstHandle = 0 }, "out of range"},
-		"last handle": {func(s *engine.State) { s.Links[0].Devices[0].FirstHandle = math.MaxUint32 }, "out of range"},
-		"settings":    {func(s *engine.State) { s.Links[0].Settings = json.RawMessage(`{`) }, "not JSON"},
-		"class":       {func(s *engine.State) { s.Links[0].Devices[0].Table.Points[0].Class = 1 }, "no scan class 1"},
-		"point twice": {func(s *engine.State) { s.Links[0].Devices[0].Table.Points[1].Name = "p0" }, "two points"},
-		"scale":       {func(s *engine.State) { s.Links[0].Devices[0].Table.Points[0].Scale = ptr(0) }, "scale of 0"},
-		"NaN":         {func(s *engine.State) { s.Links[0].Devices[0].Table.Points[0].Offset = &nan }, "not a number"},
-		"deadband":    {func(s *engine.State) { s.Links[0].Devices[0].Table.Points[0].Deadband = ptr(-1) }, "negative"},
-		"bounds": {func(s *engine.State) {
+		"period":      {func(s *control.State) { s.Links[0].Classes[0].Period = time.Microsecond }, "period of scan class"},
+		"timeout":     {func(s *control.State) { s.Links[0].Timeout = -1 }, "is not between"},
+		"gap":         {func(s *control.State) { s.Links[0].Gap = 2 * time.Hour }, "is not between"},
+		"policy":      {func(s *control.State) { s.Links[0].Classes[0].Policy = 9 }, "policy"},
+		"link twice":  {func(s *control.State) { s.Links = append(s.Links, control.Link{Name: "l"}) }, "two links"},
+		"no name":     {func(s *control.State) { s.Links[0].Name = "" }, "has no name"},
+		"two devices": {func(s *control.State) { s.Links[0].Devices[1].Name = "d1" }, "two devices"},
+		"no table":    {func(s *control.State) { s.Links[0].Devices[1].Table = nil }, "no table"},
+		"overlap":     {func(s *control.State) { s.Links[0].Devices[1].FirstHandle = 2 }, "belongs to device l/d1 too"},
+		"no handle":   {func(s *control.State) { s.Links[0].Devices[0].FirstHandle = 0 }, "out of range"},
+		"last handle": {func(s *control.State) { s.Links[0].Devices[0].FirstHandle = math.MaxUint32 }, "out of range"},
+		"settings":    {func(s *control.State) { s.Links[0].Settings = json.RawMessage(`{`) }, "not JSON"},
+		"class":       {func(s *control.State) { s.Links[0].Devices[0].Table.Points[0].Class = 1 }, "no scan class 1"},
+		"point twice": {func(s *control.State) { s.Links[0].Devices[0].Table.Points[1].Name = "p0" }, "two points"},
+		"scale":       {func(s *control.State) { s.Links[0].Devices[0].Table.Points[0].Scale = ptr(0) }, "scale of 0"},
+		"NaN":         {func(s *control.State) { s.Links[0].Devices[0].Table.Points[0].Offset = &nan }, "not a number"},
+		"deadband":    {func(s *control.State) { s.Links[0].Devices[0].Table.Points[0].Deadband = ptr(-1) }, "negative"},
+		"bounds": {func(s *control.State) {
 			p := &s.Links[0].Devices[0].Table.Points[0]
 			p.Min, p.Max = ptr(2), ptr(1)
 		}, "more than the maximum"},
-		"driver's": {func(s *engine.State) { s.Links[0].Settings = json.RawMessage(`{"x":1}`) }, "unknown field"},
+		"driver's": {func(s *control.State) { s.Links[0].Settings = json.RawMessage(`{"x":1}`) }, "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, engine.Options{})
-			s := &engine.State{Links: []engine.Link{link("l", 2, table(3))}}
+			s := &control.State{Links: []control.Link{link("l", 2, table(3))}}
 			if faults, err := r.Validate(t.Context(), s); err != nil || len(faults) != 0 {
 				t.Fatalf("a good state: %v, %v", faults, err)
 			}
@@ -140,7 +141,7 @@ func TestStandbyOpensNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 1)
-		r.applyWith(engine.ApplyOptions{Standby: true}, link("l", 1, table(1)))
+		r.applyWith(control.ApplyOptions{Standby: true}, link("l", 1, table(1)))
 		sleep(10 * time.Second)
 		if n := len(r.fake.Link("l").Opens()); n != 0 {
 			t.Fatalf("standby opened the link %d times", n)
@@ -148,7 +149,7 @@ func TestStandbyOpensNothing(t *testing.T) {
 		if err := r.Write(t.Context(), "l", "d1", "p0", driver.BoolValue(true)); driver.CodeOf(err) != driver.NotConnected {
 			t.Errorf("write in standby: %v", err)
 		}
-		if err := r.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
+		if err := r.Activate(t.Context(), nil, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(1100 * time.Millisecond)
@@ -160,7 +161,7 @@ func TestStandbyOpensNothing(t *testing.T) {
 
 func TestDrainAndHandOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		banded := table(3, func(_ int, p *engine.Point) { p.Deadband = ptr(0.5) })
+		banded := table(3, func(_ int, p *control.Point) { p.Deadband = ptr(0.5) })
 		old := newRig(t, engine.Options{})
 		d := old.set("l", "d1", 3)
 		d.Delay(100 * time.Millisecond)
@@ -177,7 +178,7 @@ func TestDrainAndHandOff(t *testing.T) {
 		if n := len(old.samples); n != 3 {
 			t.Errorf("%d samples of 3 points that never change", n)
 		}
-		if old.fake.Link("l").Connected() || old.link("l").Condition != engine.Stopped {
+		if old.fake.Link("l").Connected() || old.link("l").Condition != control.Stopped {
 			t.Error("the link is not stopped")
 		}
 		polls := times(d.Polls())
@@ -187,12 +188,12 @@ func TestDrainAndHandOff(t *testing.T) {
 		fresh.fake = old.fake
 		e := engine.New(old.fake, engine.Options{})
 		defer func() { _ = e.Close(context.Background()) }()
-		state := &engine.State{Revision: 1, Links: []engine.Link{link("l", 1, banded)}}
-		if _, err := e.Apply(t.Context(), state, engine.ApplyOptions{Standby: true, HandOff: drained.HandOff}); err != nil {
+		state := &control.State{Revision: 1, Links: []control.Link{link("l", 1, banded)}}
+		if _, err := e.Apply(t.Context(), state, control.ApplyOptions{Standby: true, HandOff: drained.HandOff}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Until(next) + 300*time.Millisecond) // the poll that is due comes in the switch
-		if err := e.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
+		if err := e.Activate(t.Context(), nil, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(10 * time.Millisecond)
@@ -214,11 +215,11 @@ func TestDrainAndHandOff(t *testing.T) {
 		if f, ok := e.Ring().TryNext(); !ok || f.Samples != 1 {
 			t.Errorf("frame after a change: %+v", f)
 		}
-		if err := old.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil { // the old takes the link back
+		if err := old.Activate(t.Context(), nil, control.ActivateOptions{}); err != nil { // the old takes the link back
 			t.Fatal(err)
 		}
 		sleep(2 * time.Second)
-		if s := old.device("l", "d1"); s.Condition != engine.Up {
+		if s := old.device("l", "d1"); s.Condition != control.Up {
 			t.Errorf("the device is %v", s.Condition)
 		}
 	})
@@ -245,7 +246,7 @@ func TestDrainInAPoll(t *testing.T) {
 		}
 		fresh := newRig(t, engine.Options{})
 		next := fresh.set("l", "d1", 1)
-		fresh.applyWith(engine.ApplyOptions{HandOff: drained.HandOff}, link("l", 1, table(1)))
+		fresh.applyWith(control.ApplyOptions{HandOff: drained.HandOff}, link("l", 1, table(1)))
 		sleep(time.Until(polls[len(polls)-1].Add(1990 * time.Millisecond)))
 		if n := len(next.Polls()); n != 0 {
 			t.Errorf("the poll that was drained was made again %d times", n)
@@ -279,7 +280,7 @@ func TestBadHandOffIsLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 1)
-		r.applyWith(engine.ApplyOptions{HandOff: []byte(`{"skew":"x"`)}, link("l", 1, table(1)))
+		r.applyWith(control.ApplyOptions{HandOff: []byte(`{"skew":"x"`)}, link("l", 1, table(1)))
 		sleep(1100 * time.Millisecond)
 		if len(d.Polls()) == 0 {
 			t.Error("not polled")

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -53,7 +54,7 @@ type lot struct {
 	index   []uint32 // of each sample's point
 	samples []driver.Sample
 	at      int64 // Unix nanoseconds, for samples without a time
-	policy  Policy
+	policy  control.Policy
 	pushed  bool // not a poll: may share blocks with those before
 	receipt *receipt
 }
@@ -96,7 +97,7 @@ func (b *batcher) end(now int64) {
 func (b *batcher) add(l *lot, now int64) {
 	p := int(l.policy)
 	b.mu.Lock()
-	if l.policy == Latest && b.holdLatest(l) {
+	if l.policy == control.Latest && b.holdLatest(l) {
 		b.mu.Unlock()
 		return
 	}
@@ -229,13 +230,13 @@ func (b *batcher) drainLatest(forced func(handle uint32) bool) {
 			continue
 		}
 		delete(b.latest, h)
-		w := b.pend[Latest]
+		w := b.pend[control.Latest]
 		w.add(h, &held.sample, 0)
 		if held.receipt != nil {
 			w.receipts = append(w.receipts, held.receipt)
 		}
 		if w.full() {
-			b.flush(int(Latest))
+			b.flush(int(control.Latest))
 			b.mu.Lock()
 		}
 	}
@@ -275,7 +276,7 @@ func (b *batcher) flush(p int) {
 	b.pend[p], b.spare = b.spare, nil
 	b.mu.Unlock()
 	if w.samples > 0 {
-		b.ring.push(w, Policy(p) == DropOldest)
+		b.ring.push(w, control.Policy(p) == control.DropOldest)
 	} else {
 		b.ring.settle(w.receipts)
 	}
@@ -338,7 +339,7 @@ func (b *batcher) finish(c *receipt) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.pend[Slow]
+	w := b.pend[control.Slow]
 	if w.empty() {
 		w.began = b.clock.now()
 		b.arm(maxLinger)

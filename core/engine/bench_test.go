@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // instant is a driver whose devices answer at once.
@@ -49,7 +51,7 @@ func (l instantLink) Read(ctx context.Context, _ []driver.Point, out []driver.Sa
 }
 
 // encode is about the cheapest that a wire could be.
-func encode(dst []byte, seq uint64, b *engine.Batch, _ *engine.Gap) []byte {
+func encode(dst []byte, seq uint64, b *frame.Batch, _ *frame.Gap) []byte {
 	dst = binary.AppendUvarint(dst, seq)
 	if b == nil {
 		return dst
@@ -78,9 +80,9 @@ func consume(ctx context.Context, r *engine.Ring) {
 
 // BenchmarkPoll is the engine's own cost of a poll of 100 points.
 func BenchmarkPoll(b *testing.B) {
-	for name, change := range map[string]func(int, *engine.Point){
-		"plain":  func(int, *engine.Point) {},
-		"scaled": func(_ int, p *engine.Point) { p.Scale = ptr(0.1) },
+	for name, change := range map[string]func(int, *control.Point){
+		"plain":  func(int, *control.Point) {},
+		"scaled": func(_ int, p *control.Point) { p.Scale = ptr(0.1) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			d := &instant{most: int64(b.N), done: make(chan struct{})}
@@ -92,7 +94,7 @@ func BenchmarkPoll(b *testing.B) {
 			go func() { consume(ctx, e.Ring()); close(ended) }()
 			b.ReportAllocs()
 			b.ResetTimer()
-			if _, err := e.Apply(ctx, &engine.State{Links: []engine.Link{l}}, engine.ApplyOptions{}); err != nil {
+			if _, err := e.Apply(ctx, &control.State{Links: []control.Link{l}}, control.ApplyOptions{}); err != nil {
 				b.Fatal(err)
 			}
 			<-d.done
@@ -142,7 +144,7 @@ func BenchmarkSchedule(b *testing.B) {
 	d := &instant{most: math.MaxInt64}
 	e := engine.New(d, engine.Options{Encode: encode})
 	t := table(100)
-	s := &engine.State{}
+	s := &control.State{}
 	for i := range 1000 {
 		l := link(fmt.Sprintf("l%d", i), 1, t)
 		l.Devices[0].FirstHandle = uint32(100*i + 1)
@@ -151,7 +153,7 @@ func BenchmarkSchedule(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan struct{})
 	go func() { consume(ctx, e.Ring()); close(ended) }()
-	if _, err := e.Apply(ctx, s, engine.ApplyOptions{}); err != nil {
+	if _, err := e.Apply(ctx, s, control.ApplyOptions{}); err != nil {
 		b.Fatal(err)
 	}
 	measure(b, d)

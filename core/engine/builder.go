@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 const (
@@ -24,7 +25,7 @@ var errTooLong = &driver.Error{Code: driver.BadValue, Text: "the value is longer
 // A builder gathers samples into the columns of one batch. Its slices are kept
 // from one batch to the next.
 type builder struct {
-	batch    Batch
+	batch    frame.Batch
 	samples  int
 	bytes    int // an estimate
 	receipts []*receipt
@@ -71,7 +72,7 @@ func (b *builder) add(handle uint32, s *driver.Sample, at int64) {
 	}
 	b.end[kind] = handle + 1
 	n := b.count(blk)
-	b.bytes += blk.put(kind, s.Value)
+	b.bytes += blk.Append(kind, s.Value)
 	if at != blk.Time || len(blk.Deltas) > 0 {
 		for len(blk.Deltas) < n {
 			blk.Deltas = append(blk.Deltas, 0)
@@ -129,7 +130,7 @@ func (b *builder) start(kind driver.Kind, at int64) {
 	if n < cap(b.batch.Blocks) {
 		b.batch.Blocks = b.batch.Blocks[:n+1]
 	} else {
-		b.batch.Blocks = append(b.batch.Blocks, Block{})
+		b.batch.Blocks = append(b.batch.Blocks, frame.Block{})
 	}
 	blk := &b.batch.Blocks[n]
 	blk.Kind, blk.Time = kind, at
@@ -144,7 +145,7 @@ func (b *builder) start(kind driver.Kind, at int64) {
 	}
 }
 
-func (b *builder) except(blk *Block, at uint32, s *driver.Sample) {
+func (b *builder) except(blk *frame.Block, at uint32, s *driver.Sample) {
 	if last := len(blk.Exceptions) - 1; last >= 0 {
 		e := &blk.Exceptions[last]
 		if e.First+e.Count == at && e.Quality == s.Quality && e.Fault == s.Fault {
@@ -152,7 +153,7 @@ func (b *builder) except(blk *Block, at uint32, s *driver.Sample) {
 			return
 		}
 	}
-	blk.Exceptions = append(blk.Exceptions, Exception{First: at, Count: 1, Quality: s.Quality, Fault: s.Fault})
+	blk.Exceptions = append(blk.Exceptions, frame.Exception{First: at, Count: 1, Quality: s.Quality, Fault: s.Fault})
 	b.bytes += 8
 	if s.Fault != nil {
 		b.bytes += len(s.Fault.Text)
@@ -175,7 +176,7 @@ func (b *builder) span() (from, to int64) {
 }
 
 // count is the number of samples in the open block of a kind.
-func (b *builder) count(blk *Block) int {
+func (b *builder) count(blk *frame.Block) int {
 	switch blk.Kind {
 	case driver.KindBool:
 		return len(blk.Bools)
@@ -191,31 +192,5 @@ func (b *builder) count(blk *Block) int {
 		return len(blk.Bytes)
 	default:
 		return b.nulls
-	}
-}
-
-// put appends v to its column and tells about how many bytes it will take.
-func (blk *Block) put(kind driver.Kind, v driver.Value) int {
-	switch kind {
-	case driver.KindBool:
-		blk.Bools = append(blk.Bools, v.Bool())
-		return 1
-	case driver.KindInt64:
-		blk.Ints = append(blk.Ints, v.Int64())
-		return 4
-	case driver.KindUint64:
-		blk.Uints = append(blk.Uints, v.Uint64())
-		return 4
-	case driver.KindFloat64:
-		blk.Floats = append(blk.Floats, v.Float64())
-		return 8
-	case driver.KindString:
-		blk.Strings = append(blk.Strings, v.Str())
-		return 2 + len(v.Str())
-	case driver.KindBytes:
-		blk.Bytes = append(blk.Bytes, v.Bytes())
-		return 2 + len(v.Bytes())
-	default:
-		return 0
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -90,7 +91,7 @@ func (l *link) askOne(ctx context.Context, d *device) error {
 			err = l.trySubscription(ctx, q)
 		}
 		return err
-	case pushes && status.Condition != Up:
+	case pushes && status.Condition != control.Up:
 		return orUnknown(status.Cause)
 	case pushes, len(points) == 0:
 		return nil

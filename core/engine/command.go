@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -31,7 +32,7 @@ func (e *Engine) find(link, device string, points ...string) (*link, *device, []
 
 // Read asks a device for points, before its next poll. The samples do not go into
 // the stream.
-func (e *Engine) Read(ctx context.Context, link, device string, points []string) ([]NamedSample, error) {
+func (e *Engine) Read(ctx context.Context, link, device string, points []string) ([]control.NamedSample, error) {
 	l, d, found, err := e.find(link, device, points...)
 	if err != nil || len(points) == 0 {
 		return nil, err
@@ -45,9 +46,9 @@ func (e *Engine) Read(ctx context.Context, link, device string, points []string)
 	if err := l.ask(ctx, q); err != nil {
 		return nil, err
 	}
-	samples := make([]NamedSample, len(found))
+	samples := make([]control.NamedSample, len(found))
 	for i, p := range found {
-		samples[i] = NamedSample{Point: p.Name, Sample: q.samples[i]}
+		samples[i] = control.NamedSample{Point: p.Name, Sample: q.samples[i]}
 	}
 	return samples, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -16,7 +17,7 @@ func TestScaleAndBounds(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 2)
 		d.Set("a0", driver.Uint64Value(1234))
-		r.apply(link("l", 1, table(2, func(i int, p *engine.Point) {
+		r.apply(link("l", 1, table(2, func(i int, p *control.Point) {
 			if i == 0 {
 				p.Scale, p.Offset, p.Min, p.Max = ptr(0.1), ptr(-40), ptr(-40), ptr(100)
 			}
@@ -63,7 +64,7 @@ func TestScaleShowsDecimals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 1)
-		r.apply(link("l", 1, table(1, func(_ int, p *engine.Point) { p.Scale = ptr(0.1) })))
+		r.apply(link("l", 1, table(1, func(_ int, p *control.Point) { p.Scale = ptr(0.1) })))
 		sleep(time.Second)
 		for raw, want := range map[int64]string{2301: "230.1", 3: "0.3", -7: "-0.7", 0: "0"} {
 			d.Set("a0", driver.Int64Value(raw))
@@ -79,7 +80,7 @@ func TestCommandsThatCannotBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		r.set("l", "d1", 3)
-		r.apply(link("l", 1, table(2, func(i int, p *engine.Point) {
+		r.apply(link("l", 1, table(2, func(i int, p *control.Point) {
 			p.Readable, p.Writable = i == 0, i == 1
 		})))
 		sleep(time.Second)

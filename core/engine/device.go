@@ -5,12 +5,13 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // A table is a Table compiled for the engine, shared by all devices that have it.
 type table struct {
-	config *Table
+	config *control.Table
 	points []driver.Point
 	names  map[string]int
 	shapes []shape // nil: every point is plain
@@ -26,7 +27,7 @@ type set struct {
 	index  []uint32 // of each point in the table
 }
 
-func compile(t *Table) *table {
+func compile(t *control.Table) *table {
 	c := &table{config: t, points: make([]driver.Point, len(t.Points)), names: make(map[string]int, len(t.Points))}
 	shapes := make([]shape, len(t.Points))
 	byClass := map[int]*set{}
@@ -67,12 +68,12 @@ func (s *set) add(p driver.Point) {
 // that is already compiled.
 type tableCache struct {
 	seed  maphash.Seed
-	seen  map[*Table]*table
+	seen  map[*control.Table]*table
 	byKey map[uint64][]*table
 }
 
 func newTableCache(known []*table) *tableCache {
-	c := &tableCache{seed: maphash.MakeSeed(), seen: map[*Table]*table{}, byKey: map[uint64][]*table{}}
+	c := &tableCache{seed: maphash.MakeSeed(), seen: map[*control.Table]*table{}, byKey: map[uint64][]*table{}}
 	for _, t := range known {
 		c.seen[t.config] = t
 		key := c.key(t.config)
@@ -81,7 +82,7 @@ func newTableCache(known []*table) *tableCache {
 	return c
 }
 
-func (c *tableCache) get(t *Table) *table {
+func (c *tableCache) get(t *control.Table) *table {
 	if known := c.seen[t]; known != nil {
 		return known
 	}
@@ -98,7 +99,7 @@ func (c *tableCache) get(t *Table) *table {
 	return fresh
 }
 
-func (c *tableCache) key(t *Table) uint64 {
+func (c *tableCache) key(t *control.Table) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
 	for i := range t.Points {
@@ -112,7 +113,7 @@ func (c *tableCache) key(t *Table) uint64 {
 
 // A device is the scheduler's side of a configured device. Its link's lock guards it.
 type device struct {
-	spec   Device
+	spec   control.Device
 	table  *table
 	groups []*group
 	gone   bool // removed or replaced: what it still answers is dropped
@@ -154,15 +155,15 @@ type device struct {
 	good   map[uint32]goodValue // by point, of those that are Bad now, and perhaps others
 	losses uint64               // gaps told when last was valid
 	told   bool                 // all its points were told to be Bad since it was taken off line
-	status DeviceStatus
+	status control.DeviceStatus
 }
 
 // A group is the points of one scan class of one device.
 type group struct {
 	d      *device
 	set    *set
-	class  *Class
-	grid   grid
+	class  *control.Class
+	grid   control.Grid
 	due    int64
 	handed int64 // the next due time when the link was drained, perhaps elsewhere; 0: none
 	queued bool  // on the schedule, waiting or in flight
@@ -173,7 +174,7 @@ type group struct {
 	refusal *driver.Error // of the first point, where the last answer had all of them Bad
 }
 
-func newDevice(l *link, spec Device, t *table) *device {
+func newDevice(l *link, spec control.Device, t *table) *device {
 	d := &device{spec: spec, table: t}
 	d.status.Name = spec.Name
 	if t.banded {
@@ -187,8 +188,8 @@ func newDevice(l *link, spec Device, t *table) *device {
 }
 
 // gridOf is the grid of a scan class of a device.
-func (l *link) gridOf(device string, class *Class) grid {
-	return newGrid(class.Period, l.name, device, class.Name).shifted(l.shift)
+func (l *link) gridOf(device string, class *control.Class) control.Grid {
+	return control.NewGrid(class.Period, l.name, device, class.Name).Shifted(l.shift)
 }
 
 // out tells whether the device is left alone, until the configuration changes or

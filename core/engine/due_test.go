@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
@@ -58,7 +59,7 @@ func TestPollsDueOfWhatHasNone(t *testing.T) {
 }
 
 // polled is how many polls the devices of a link have been asked for.
-func polled(r *rig, l engine.Link) (n uint64) {
+func polled(r *rig, l control.Link) (n uint64) {
 	for i := range l.Devices {
 		n += r.device("l", l.Devices[i].Name).Polls
 	}

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // Options are what an Engine is made with. The zero value works.
@@ -28,10 +30,10 @@ type Options struct {
 	// Encode appends a frame with one of b and g, the other being nil, to dst. It
 	// may be called concurrently and must keep neither. Nil: frames keep their
 	// Batch or Gap instead, and the ring counts their bytes by an estimate.
-	Encode func(dst []byte, seq uint64, b *Batch, g *Gap) []byte
+	Encode func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte
 	// OnEvent hears of every change of condition, in order for each link. It is called
 	// with the link's lock held: it must neither block nor call the engine.
-	OnEvent func(Event)
+	OnEvent func(control.Event)
 }
 
 // An Engine runs the links of one driver. All methods may be called concurrently.
@@ -64,7 +66,7 @@ type Engine struct {
 	stop     chan struct{} // the watchdog, after the links
 }
 
-var _ Control = (*Engine)(nil)
+var _ control.Plane = (*Engine)(nil)
 
 // New makes an engine without links. The caller must Close it.
 func New(d driver.Driver, o Options) *Engine {
@@ -100,8 +102,8 @@ func (e *Engine) Epoch() uint64 { return e.epoch }
 func (e *Engine) Progress() uint64 { return e.progress.Load() }
 
 // Describe tells what the driver is.
-func (e *Engine) Describe(context.Context) (Description, error) {
-	d := Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values"}}
+func (e *Engine) Describe(context.Context) (control.Description, error) {
+	d := control.Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values"}}
 	if e.checker != nil {
 		d.Abilities = append(d.Abilities, "check")
 	}
@@ -167,21 +169,21 @@ func (e *Engine) snapshot() []*link {
 }
 
 // Status is the state and the counters of everything.
-func (e *Engine) Status(context.Context) (*Status, error) {
+func (e *Engine) Status(context.Context) (*control.Status, error) {
 	s, _ := e.StatusPage(0, 0)
 	return s, nil
 }
 
 // StatusPage is the part of Status with the links from the index first on, at most limit
 // of them and 0 for all, and how many links there are. Meters of no link are in the first.
-func (e *Engine) StatusPage(first, limit int) (s *Status, total int) {
+func (e *Engine) StatusPage(first, limit int) (s *control.Status, total int) {
 	links := e.snapshot()
 	total = len(links)
 	links = links[min(first, total):]
 	if limit > 0 {
 		links = links[:min(limit, len(links))]
 	}
-	s = &Status{Ring: e.ring.Status(), Links: make([]LinkStatus, len(links))}
+	s = &control.Status{Ring: e.ring.Status(), Links: make([]control.LinkStatus, len(links))}
 	for i, l := range links {
 		s.Links[i] = l.status()
 	}
@@ -199,13 +201,13 @@ func (e *Engine) StatusPage(first, limit int) (s *Status, total int) {
 }
 
 // Conditions is the present condition of every link and device, as events.
-func (e *Engine) Conditions() []Event {
-	var events []Event
+func (e *Engine) Conditions() []control.Event {
+	var events []control.Event
 	for _, l := range e.snapshot() {
 		s := l.status()
-		events = append(events, Event{Time: s.Since, Link: s.Name, Condition: s.Condition, Cause: s.Cause})
+		events = append(events, control.Event{Time: s.Since, Link: s.Name, Condition: s.Condition, Cause: s.Cause})
 		for _, d := range s.Devices {
-			events = append(events, Event{Time: d.Since, Link: s.Name, Device: d.Name, Condition: d.Condition, Cause: d.Cause, Pushes: d.Pushes})
+			events = append(events, control.Event{Time: d.Since, Link: s.Name, Device: d.Name, Condition: d.Condition, Cause: d.Cause, Pushes: d.Pushes})
 		}
 	}
 	return events

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // TestRing is a ring that a test fills itself.
@@ -15,7 +17,7 @@ type TestRing struct{ *Ring }
 func NewTestRing(maxBytes int) TestRing { return TestRing{newRing(maxBytes, nil)} }
 
 // NewEncodedRing makes a ring with one.
-func NewEncodedRing(maxBytes int, encode func([]byte, uint64, *Batch, *Gap) []byte) TestRing {
+func NewEncodedRing(maxBytes int, encode func([]byte, uint64, *frame.Batch, *frame.Gap) []byte) TestRing {
 	return TestRing{newRing(maxBytes, encode)}
 }
 
@@ -99,7 +101,7 @@ func SetSkew(e *Engine, d time.Duration) { e.clock.origin += int64(d) }
 
 // DueSlot tells in which period of its grid a time lies.
 func DueSlot(at time.Time, link, device, class string, period time.Duration) int64 {
-	return (at.UnixNano() - newGrid(period, link, device, class).phase) / int64(period)
+	return (at.UnixNano() - control.NewGrid(period, link, device, class).Phase) / int64(period)
 }
 
 // LoseTimer has a link's scheduler wait for ever for its next due time.

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -36,17 +37,17 @@ func (l *link) answered(d *device, cause *driver.Error) {
 			l.promote(d)
 		}
 	}
-	if l.failures != 0 || l.silent || l.state.Condition != Up {
+	if l.failures != 0 || l.silent || l.state.Condition != control.Up {
 		l.failures, l.silent = 0, false
-		l.setCondition(Up, nil)
+		l.setCondition(control.Up, nil)
 	}
 	if cause == nil {
 		cause = d.refusal()
 	}
 	if cause != nil {
-		l.setDevice(d, Degraded, cause)
-	} else if d.status.Condition != Up {
-		l.setDevice(d, Up, nil)
+		l.setDevice(d, control.Degraded, cause)
+	} else if d.status.Condition != control.Up {
+		l.setDevice(d, control.Up, nil)
 	}
 }
 
@@ -155,7 +156,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		// which is well, would never be heard.
 		d.probeAt = at + d.probeGap*3/4 + rand.N(d.probeGap/2)
 		l.tellBad(d, fault, nil)
-		l.setDevice(d, Down, fault)
+		l.setDevice(d, control.Down, fault)
 		d.since, d.cause = d.status.Since, fault
 	case d.failures >= limit && d.subscriber == nil && len(d.table.all.points) > 0:
 		d.demoted = true
@@ -166,11 +167,11 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		}
 		l.log.Debug("device does not answer: it is probed from now on", "device", d.spec.Name,
 			"code", fault.Code.String(), "err", fault)
-		l.setDevice(d, Down, fault)
+		l.setDevice(d, control.Down, fault)
 		d.since, d.cause = d.status.Since, fault
 		l.tellBad(d, fault, r.job.group)
 	default:
-		l.setDevice(d, Degraded, fault)
+		l.setDevice(d, control.Degraded, fault)
 	}
 }
 
@@ -178,8 +179,8 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 func (d *device) period() int64 {
 	shortest := int64(0)
 	for _, g := range d.groups {
-		if shortest == 0 || g.grid.period < shortest {
-			shortest = g.grid.period
+		if shortest == 0 || g.grid.Period < shortest {
+			shortest = g.grid.Period
 		}
 	}
 	return shortest
@@ -215,7 +216,7 @@ func (l *link) stopDevice(r *runner, fault *driver.Error) {
 	d.stopped = true
 	l.log.Debug("device is stopped until the configuration changes", "device", d.spec.Name,
 		"code", fault.Code.String(), "err", fault)
-	l.setDevice(d, Stopped, fault)
+	l.setDevice(d, control.Stopped, fault)
 	l.tellBad(d, fault, r.job.group)
 	l.failRequests(fault, d)
 }

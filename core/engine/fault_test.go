@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -55,7 +56,7 @@ func testDeadDevice(t *testing.T, timeout time.Duration) {
 	}
 	for range 100 {
 		sleep(timeout / 2)
-		if r.device("l", "d4").Condition == engine.Down {
+		if r.device("l", "d4").Condition == control.Down {
 			demoted = time.Now()
 			break
 		}
@@ -96,7 +97,7 @@ func testDeadDevice(t *testing.T, timeout time.Duration) {
 	}
 	dead.Silence(false)
 	sleep(30 * time.Second)
-	if s := r.device("l", "d4"); s.Condition != engine.Up {
+	if s := r.device("l", "d4"); s.Condition != control.Up {
 		t.Errorf("the device came back and is %v: %v", s.Condition, s.Cause)
 	}
 	r.take(true)
@@ -117,7 +118,7 @@ func TestProbesBesideContinuousNeighbours(t *testing.T) {
 		sleep(20 * time.Second)
 		dead.Silence(false)
 		sleep(15 * time.Second)
-		if s := r.device("l", "d2"); s.Condition != engine.Up {
+		if s := r.device("l", "d2"); s.Condition != control.Up {
 			t.Errorf("the device is %v", s.Condition)
 		}
 	})
@@ -134,18 +135,18 @@ func TestAllDeadReopens(t *testing.T) {
 		if n := len(r.fake.Link("l").Opens()); n < 2 || n > 10 {
 			t.Errorf("opened %d times", n)
 		}
-		if s := r.link("l"); s.Condition != engine.Down || driver.CodeOf(s.Cause) != driver.Timeout {
+		if s := r.link("l"); s.Condition != control.Down || driver.CodeOf(s.Cause) != driver.Timeout {
 			t.Errorf("link is %v: %v", s.Condition, s.Cause)
 		}
 		for i := range 3 {
 			r.set("l", fmt.Sprintf("d%d", i+1), 1).Silence(false)
 		}
 		sleep(65 * time.Second)
-		if s := r.link("l"); s.Condition != engine.Up || s.Cause != nil {
+		if s := r.link("l"); s.Condition != control.Up || s.Cause != nil {
 			t.Errorf("link is %v: %v", s.Condition, s.Cause)
 		}
 		for i := range 3 {
-			if s := r.device("l", fmt.Sprintf("d%d", i+1)); s.Condition != engine.Up {
+			if s := r.device("l", fmt.Sprintf("d%d", i+1)); s.Condition != control.Up {
 				t.Errorf("d%d is %v", i+1, s.Condition)
 			}
 		}
@@ -181,7 +182,7 @@ func TestReopensWithBackoff(t *testing.T) {
 		}
 		script.FailOpen(nil)
 		sleep(62 * time.Second)
-		if s := r.device("l", "d1"); s.Condition != engine.Up {
+		if s := r.device("l", "d1"); s.Condition != control.Up {
 			t.Fatalf("device is %v", s.Condition)
 		}
 		script.Break() // the backoff begins again at 100 ms
@@ -199,16 +200,16 @@ func TestFaultCodes(t *testing.T) {
 		err       error
 		polls     [2]int // in 10 s at 1 s: least and most
 		opens     [2]int
-		condition engine.Condition
+		condition control.Condition
 	}{
-		{boom(driver.InvalidConfig), [2]int{1, 1}, [2]int{1, 1}, engine.Stopped},
-		{boom(driver.Unsupported), [2]int{1, 1}, [2]int{1, 1}, engine.Degraded},
-		{boom(driver.NotFound), [2]int{9, 10}, [2]int{1, 1}, engine.Degraded},
-		{&driver.Error{Code: driver.Busy, Text: "busy", After: 4 * time.Second}, [2]int{2, 3}, [2]int{1, 1}, engine.Degraded},
-		{boom(driver.NotConnected), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
-		{boom(driver.Internal), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
-		{boom(driver.Protocol), [2]int{4, 11}, [2]int{2, 9}, engine.Down},
-		{errors.New("not one of ours"), [2]int{3, 8}, [2]int{3, 9}, engine.Down},
+		{boom(driver.InvalidConfig), [2]int{1, 1}, [2]int{1, 1}, control.Stopped},
+		{boom(driver.Unsupported), [2]int{1, 1}, [2]int{1, 1}, control.Degraded},
+		{boom(driver.NotFound), [2]int{9, 10}, [2]int{1, 1}, control.Degraded},
+		{&driver.Error{Code: driver.Busy, Text: "busy", After: 4 * time.Second}, [2]int{2, 3}, [2]int{1, 1}, control.Degraded},
+		{boom(driver.NotConnected), [2]int{3, 8}, [2]int{3, 9}, control.Down},
+		{boom(driver.Internal), [2]int{3, 8}, [2]int{3, 9}, control.Down},
+		{boom(driver.Protocol), [2]int{4, 11}, [2]int{2, 9}, control.Down},
+		{errors.New("not one of ours"), [2]int{3, 8}, [2]int{3, 9}, control.Down},
 	} {
 		t.Run(test.err.Error()+"/"+driver.CodeOf(test.err).String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -251,7 +252,7 @@ func TestPartialResults(t *testing.T) {
 		if s := r.of(4); driver.CodeOf(s[0].Fault) != driver.NotFound {
 			t.Errorf("fault is %v", s[0].Fault)
 		}
-		if s := r.device("l", "d1"); s.Condition != engine.Up || s.BadSamples == 0 || s.Failures != 0 {
+		if s := r.device("l", "d1"); s.Condition != control.Up || s.BadSamples == 0 || s.Failures != 0 {
 			t.Errorf("status: %+v", s)
 		}
 	})
@@ -285,7 +286,7 @@ func TestConditionsAndEvents(t *testing.T) {
 		sleep(10 * time.Second)
 		d.Silence(false)
 		sleep(20 * time.Second)
-		var got []engine.Condition
+		var got []control.Condition
 		r.mu.Lock()
 		for _, e := range r.events {
 			if e.Device == "d1" && (len(got) == 0 || got[len(got)-1] != e.Condition) {
@@ -293,12 +294,12 @@ func TestConditionsAndEvents(t *testing.T) {
 			}
 		}
 		r.mu.Unlock()
-		want := []engine.Condition{engine.Connecting, engine.Up, engine.Degraded, engine.Down, engine.Up}
+		want := []control.Condition{control.Connecting, control.Up, control.Degraded, control.Down, control.Up}
 		if !slices.Equal(got, want) {
 			t.Errorf("conditions were %v, want %v", got, want)
 		}
 		now := r.Conditions()
-		if len(now) != 2 || now[0].Device != "" || now[1].Device != "d1" || now[1].Condition != engine.Up {
+		if len(now) != 2 || now[0].Device != "" || now[1].Device != "d1" || now[1].Condition != control.Up {
 			t.Errorf("conditions are %v", now)
 		}
 	})
@@ -379,8 +380,8 @@ func TestSlowUnitBehindAGateway(t *testing.T) {
 		for _, patience := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond, 3500 * time.Millisecond} {
 			g := &gateway{Fake: drivertest.NewFake(), slow: "d2", patience: patience}
 			r := &rig{t: t}
-			r.Engine = engine.New(g, engine.Options{OnEvent: func(e engine.Event) {
-				if e.Condition == engine.Down && e.Device != g.slow {
+			r.Engine = engine.New(g, engine.Options{OnEvent: func(e control.Event) {
+				if e.Condition == control.Down && e.Device != g.slow {
 					t.Errorf("%v: %s%s is down: %v", patience, e.Link, e.Device, e.Cause)
 				}
 			}})
@@ -388,7 +389,7 @@ func TestSlowUnitBehindAGateway(t *testing.T) {
 			l.Timeout = 500 * time.Millisecond
 			r.apply(l)
 			sleep(3 * time.Minute)
-			if s := r.device("l", "d2"); s.Condition != engine.Down {
+			if s := r.device("l", "d2"); s.Condition != control.Down {
 				t.Errorf("%v: the slow unit is %v", patience, s.Condition)
 			}
 			if err := r.Close(t.Context()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -129,7 +130,7 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 		}
 	}
 	if !l.silent {
-		l.setCondition(Up, nil)
+		l.setCondition(control.Up, nil)
 	}
 }
 
@@ -141,9 +142,9 @@ func (l *link) openFailed(fault *driver.Error) {
 		return
 	}
 	l.log.Debug("link does not open", "code", fault.Code.String(), "err", fault)
-	condition := Down
+	condition := control.Down
 	if fault.Code == driver.InvalidConfig {
-		condition = Stopped
+		condition = control.Stopped
 		l.stopped = fault
 	} else {
 		l.backOff()
@@ -239,8 +240,8 @@ func (l *link) countPoll(r *runner, fault *driver.Error, at int64) {
 // not shift it. Due times that passed meanwhile are counted and left out.
 func (l *link) advance(g *group, fault *driver.Error, at int64) {
 	was := g.due
-	g.due = g.grid.after(at)
-	if p := g.grid.period; p > 0 {
+	g.due = g.grid.After(at)
+	if p := g.grid.Period; p > 0 {
 		if missed := (g.due-was)/p - 1; missed > 0 {
 			g.d.status.Overruns += uint64(missed)
 		}
@@ -304,7 +305,7 @@ func (l *link) scan(d *device, at int64) {
 	d.subscriber = nil
 	l.setPushes(d, false)
 	if len(d.groups) == 0 {
-		l.setDevice(d, Up, nil)
+		l.setDevice(d, control.Up, nil)
 	}
 	for _, g := range d.groups {
 		if g.queued || g.off {
@@ -313,8 +314,8 @@ func (l *link) scan(d *device, at int64) {
 		g.due = g.dueFirst(at)
 		l.due.push(g)
 	}
-	if c := d.status.Condition; c == NotStarted || c == Stopped {
-		l.setDevice(d, Connecting, nil)
+	if c := d.status.Condition; c == control.NotStarted || c == control.Stopped {
+		l.setDevice(d, control.Connecting, nil)
 	}
 }
 
@@ -328,13 +329,13 @@ func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
 	switch fault.Code {
 	case driver.InvalidConfig, driver.Unsupported:
 		d.stopped = true
-		l.setDevice(d, Stopped, fault)
+		l.setDevice(d, control.Stopped, fault)
 		return
 	case driver.NotConnected:
 		l.breakSession(fault)
 		return
 	}
-	l.setDevice(d, Down, fault)
+	l.setDevice(d, control.Down, fault)
 	d.retryAt = at + int64(min(time.Second<<min(d.retries, 6), maxBackoff))
 	d.retries++
 	l.unready = append(l.unready, d)

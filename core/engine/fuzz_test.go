@@ -13,9 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // words reads numbers from fuzzed bytes.
@@ -38,7 +40,7 @@ func FuzzSamples(f *testing.F) {
 	f.Add(uint8(0), []byte{0, 0, 0, 0, 255, 255, 255, 255}, uint8(0), uint8(0), []byte(nil))
 	f.Add(uint8(2), []byte{1, 0, 0, 0}, uint8(1), uint8(1), []byte(nil))
 	f.Fuzz(func(t *testing.T, kind uint8, runs []byte, values, deltas uint8, exceptions []byte) {
-		blk := engine.Block{Kind: driver.Kind(kind), Deltas: make([]int64, deltas)}
+		blk := frame.Block{Kind: driver.Kind(kind), Deltas: make([]int64, deltas)}
 		for r := words(runs); len(r) > 0; {
 			blk.Runs = append(blk.Runs, r.next())
 		}
@@ -58,9 +60,9 @@ func FuzzSamples(f *testing.F) {
 		}
 		for x := words(exceptions); len(x) > 0; {
 			first, count, quality := x.next(), x.next(), x.next()
-			blk.Exceptions = append(blk.Exceptions, engine.Exception{First: first, Count: count, Quality: driver.Quality(quality)})
+			blk.Exceptions = append(blk.Exceptions, frame.Exception{First: first, Count: count, Quality: driver.Quality(quality)})
 		}
-		b := engine.Batch{Blocks: []engine.Block{blk}}
+		b := frame.Batch{Blocks: []frame.Block{blk}}
 		n := 0
 		for range b.Samples() {
 			n++
@@ -79,13 +81,13 @@ func FuzzSamples(f *testing.F) {
 
 func TestSamplesRoundTrip(t *testing.T) {
 	fault := driver.Errorf(driver.NotFound, "gone")
-	b := engine.Batch{Blocks: []engine.Block{
+	b := frame.Batch{Blocks: []frame.Block{
 		{
 			Runs: []uint32{7, 3, 2, 1}, Time: 1000, Deltas: []int64{0, 1, -2, 3}, Kind: driver.KindFloat64,
 			Floats:     []float64{1, 2, math.NaN(), 4},
-			Exceptions: []engine.Exception{{First: 1, Count: 2, Quality: driver.Uncertain, Fault: fault}},
+			Exceptions: []frame.Exception{{First: 1, Count: 2, Quality: driver.Uncertain, Fault: fault}},
 		},
-		{Runs: []uint32{3, 2}, Time: 5, Exceptions: []engine.Exception{{Count: 2, Fault: fault}}},
+		{Runs: []uint32{3, 2}, Time: 5, Exceptions: []frame.Exception{{Count: 2, Fault: fault}}},
 		{Runs: []uint32{3, 2}, Kind: driver.KindBool, Bools: []bool{true}}, // malformed: left out
 		{Runs: []uint32{1, 1}, Kind: driver.KindString, Strings: []string{"x"}},
 	}}
@@ -121,8 +123,8 @@ func TestSamplesRoundTrip(t *testing.T) {
 // to hand over: whatever it is, the link is opened and polled, and what is handed on is
 // a hand-off.
 func FuzzHandOff(f *testing.F) {
-	l := link("l", 2, table(3, func(_ int, p *engine.Point) { p.Deadband = ptr(1) }))
-	state := func() *engine.State { return &engine.State{Links: []engine.Link{l}} }
+	l := link("l", 2, table(3, func(_ int, p *control.Point) { p.Deadband = ptr(1) }))
+	state := func() *control.State { return &control.State{Links: []control.Link{l}} }
 	fill := func(fake *drivertest.Fake) *drivertest.FakeDevice {
 		fake.Link("l").Device("d2").Silence(true)
 		d := fake.Link("l").Device("d1")
@@ -144,10 +146,10 @@ func FuzzHandOff(f *testing.F) {
 			d := fill(fake)
 			e := engine.New(fake, engine.Options{})
 			defer func() { _ = e.Close(t.Context()) }()
-			if _, err := e.Apply(t.Context(), state(), engine.ApplyOptions{Standby: true}); err != nil {
+			if _, err := e.Apply(t.Context(), state(), control.ApplyOptions{Standby: true}); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Activate(t.Context(), []string{"l"}, engine.ActivateOptions{HandOff: data}); err != nil {
+			if err := e.Activate(t.Context(), []string{"l"}, control.ActivateOptions{HandOff: data}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * time.Minute)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -16,23 +17,23 @@ const keepLimit = 2 * time.Second
 // batch; the others go on. Without names it is all links. They stay closed until
 // Activate, or until an Apply that neither holds them nor is Standby. Links that are
 // closed already answer what they answered before. After an error some may be closed.
-func (e *Engine) Drain(ctx context.Context, names []string) (Drained, error) {
+func (e *Engine) Drain(ctx context.Context, names []string) (control.Drained, error) {
 	links, removed, err := e.hold(names)
 	if err != nil {
-		return Drained{}, err
+		return control.Drained{}, err
 	}
 	for _, l := range append(removed, links...) {
 		if err := l.awaitRest(ctx); err != nil {
-			return Drained{}, driver.Errorf(driver.CodeOf(err), "drain link %s: %w", l.name, err)
+			return control.Drained{}, driver.Errorf(driver.CodeOf(err), "drain link %s: %w", l.name, err)
 		}
 	}
 	e.losses.flush()
 	e.batcher.flushAll(links)
 	handed, err := e.handOver(links)
 	if err != nil {
-		return Drained{}, err
+		return control.Drained{}, err
 	}
-	return Drained{LastSequence: e.ring.Status().NextSequence - 1, HandOff: handed}, nil
+	return control.Drained{LastSequence: e.ring.Status().NextSequence - 1, HandOff: handed}, nil
 }
 
 // hold has links closed. Without names it is all, and those removed lately too.
@@ -60,7 +61,7 @@ func (e *Engine) hold(names []string) (links, removed []*link, err error) {
 
 // Activate opens links that were applied in standby, held or drained; those that
 // are open already go on. It returns before they are connected.
-func (e *Engine) Activate(ctx context.Context, names []string, o ActivateOptions) error {
+func (e *Engine) Activate(ctx context.Context, names []string, o control.ActivateOptions) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {
@@ -138,7 +139,7 @@ func (l *link) makeUp(since int64) {
 	now := l.e.clock.now()
 	for _, d := range l.devices {
 		for _, g := range d.groups {
-			if due := g.grid.after(now) - g.grid.period; g.handed == 0 && g.grid.period > 0 && !d.demoted && due > since {
+			if due := g.grid.After(now) - g.grid.Period; g.handed == 0 && g.grid.Period > 0 && !d.demoted && due > since {
 				g.handed = due
 			}
 		}
@@ -226,7 +227,7 @@ func (l *link) keepDue() {
 		}
 		for _, g := range d.groups {
 			g.handed = 0
-			if orderly && g.queued && !g.off && g.grid.period > 0 && !d.demoted && !d.out() {
+			if orderly && g.queued && !g.off && g.grid.Period > 0 && !d.demoted && !d.out() {
 				g.handed = g.due
 			}
 		}
@@ -348,7 +349,7 @@ func (l *link) restoreDevice(d *device, h *handDevice, fresh bool) {
 // link was drained.
 func (l *link) setDemoted(d *device) {
 	if d.demoted && !d.out() {
-		l.setDevice(d, Down, d.cause)
+		l.setDevice(d, control.Down, d.cause)
 		d.status.Since = d.since
 	}
 }
@@ -358,8 +359,8 @@ func (l *link) setDemoted(d *device) {
 func (g *group) dueFirst(at int64) int64 {
 	handed := g.handed
 	g.handed = 0
-	if handed == 0 || handed > at+g.grid.period || handed < at-g.grid.period-int64(maxSwitch) {
-		return g.grid.first(at)
+	if handed == 0 || handed > at+g.grid.Period || handed < at-g.grid.Period-int64(maxSwitch) {
+		return g.grid.First(at)
 	}
 	return handed
 }

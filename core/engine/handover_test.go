@@ -11,9 +11,11 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // A failer is what a test and a run of a property have in common.
@@ -54,7 +56,7 @@ func bubble(t *testing.T, rt *rapid.T, f func(v failer)) {
 // A side is one of the engines that share the devices of a fake.
 type side struct {
 	*engine.Engine
-	samples []engine.HandleSample
+	samples []frame.HandleSample
 	last    uint64
 }
 
@@ -107,10 +109,10 @@ type swap struct {
 	fake  *drivertest.Fake
 	sides [2]*side
 	owner map[string]int
-	links []engine.Link
+	links []control.Link
 }
 
-func newSwap(t failer, skew time.Duration, links ...engine.Link) (w *swap, closeAll func()) {
+func newSwap(t failer, skew time.Duration, links ...control.Link) (w *swap, closeAll func()) {
 	w = &swap{fake: drivertest.NewFake(), owner: map[string]int{}, links: links}
 	for i := range w.sides {
 		w.sides[i] = &side{Engine: engine.New(w.fake, engine.Options{})}
@@ -128,8 +130,8 @@ func newSwap(t failer, skew time.Duration, links ...engine.Link) (w *swap, close
 // start has the first side open the links.
 func (w *swap) start(t failer) {
 	for i, s := range w.sides {
-		state := &engine.State{Revision: 1, Links: w.links}
-		if faults, err := s.Apply(context.Background(), state, engine.ApplyOptions{Standby: i == 1}); err != nil || len(faults) > 0 {
+		state := &control.State{Revision: 1, Links: w.links}
+		if faults, err := s.Apply(context.Background(), state, control.ApplyOptions{Standby: i == 1}); err != nil || len(faults) > 0 {
 			t.Fatalf("apply: %v %v", err, faults)
 		}
 	}
@@ -147,7 +149,7 @@ func (w *swap) move(t failer, to int, pause time.Duration, names ...string) {
 		t.Fatalf("drain says %d, the last frame is %d", drained.LastSequence, from.last)
 	}
 	time.Sleep(pause)
-	if err := w.sides[to].Activate(context.Background(), names, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
+	if err := w.sides[to].Activate(context.Background(), names, control.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 		t.Fatalf("activate: %v", err)
 	}
 	for _, name := range names {
@@ -174,7 +176,7 @@ func TestHandOverIsExact(t *testing.T) {
 			}
 		}), 1, 12).Draw(rt, "steps")
 		bubble(t, rt, func(rt failer) {
-			var links []engine.Link
+			var links []control.Link
 			for i := range 3 {
 				l := link(fmt.Sprintf("l%d", i), 2, table(1))
 				l.Classes[0].Period = period
@@ -222,7 +224,7 @@ func TestHandOverIsExact(t *testing.T) {
 	})
 }
 
-func checkSlots(t failer, w *swap, link string, d engine.Device, period, late time.Duration) {
+func checkSlots(t failer, w *swap, link string, d control.Device, period, late time.Duration) {
 	polls := times(w.fake.Link(link).Device(d.Name).Polls())
 	in := func(at time.Time) int64 { return engine.DueSlot(at, link, d.Name, "default", period) }
 	skipped, slot := uint64(0), in(polls[0])-1
@@ -260,7 +262,7 @@ func TestHandOverWithinAPeriod(t *testing.T) {
 	for _, skew := range []time.Duration{0, 1234567 * time.Microsecond, -time.Hour, 500 * time.Microsecond} {
 		t.Run(skew.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := link("l", 3, table(2, func(i int, p *engine.Point) {
+				l := link("l", 3, table(2, func(i int, p *control.Point) {
 					if i == 1 {
 						p.Deadband = ptr(0.5)
 					}
@@ -342,13 +344,13 @@ func TestHandOverOfADeadDevice(t *testing.T) {
 		sleep(20 * time.Second)
 		before := w.sides[0]
 		was := deviceOf(t, before.Engine, "l", "d2")
-		if was.Condition != engine.Down {
+		if was.Condition != control.Down {
 			t.Fatalf("the dead device is %v", was.Condition)
 		}
 		made := len(dead.Polls())
 		w.move(t, 1, 100*time.Millisecond, "l")
 		now := deviceOf(t, w.sides[1].Engine, "l", "d2")
-		if now.Condition != engine.Down || !now.Since.Equal(was.Since) || now.Cause == nil {
+		if now.Condition != control.Down || !now.Since.Equal(was.Since) || now.Cause == nil {
 			t.Errorf("in the next process it is %v since %v: %v", now.Condition, now.Since, now.Cause)
 		}
 		sleep(20 * time.Second)
@@ -362,7 +364,7 @@ func TestHandOverOfADeadDevice(t *testing.T) {
 		dead.Silence(false)
 		dead.Set("a0", driver.Int64Value(1))
 		sleep(20 * time.Second)
-		if s := deviceOf(t, w.sides[1].Engine, "l", "d2"); s.Condition != engine.Up {
+		if s := deviceOf(t, w.sides[1].Engine, "l", "d2"); s.Condition != control.Up {
 			t.Errorf("it came back and is %v: %v", s.Condition, s.Cause)
 		}
 	})
@@ -379,19 +381,19 @@ func TestHandOverOfABug(t *testing.T) {
 		d.Panic("a bug")
 		w.start(t)
 		sleep(20 * time.Second)
-		if s := deviceOf(t, w.sides[0].Engine, "l", "d1"); s.Condition != engine.Down {
+		if s := deviceOf(t, w.sides[0].Engine, "l", "d1"); s.Condition != control.Down {
 			t.Fatalf("a device that cannot be read without a panic is %v", s.Condition)
 		}
 		d.Panic(nil)
 		w.move(t, 1, 100*time.Millisecond, "l")
 		sleep(1100 * time.Millisecond)
-		if s := deviceOf(t, w.sides[1].Engine, "l", "d1"); s.Condition != engine.Up || s.Polls == 0 {
+		if s := deviceOf(t, w.sides[1].Engine, "l", "d1"); s.Condition != control.Up || s.Polls == 0 {
 			t.Errorf("after %d polls of the next process it is %v: %v", s.Polls, s.Condition, s.Cause)
 		}
 	})
 }
 
-func deviceOf(t *testing.T, e *engine.Engine, link, device string) engine.DeviceStatus {
+func deviceOf(t *testing.T, e *engine.Engine, link, device string) control.DeviceStatus {
 	t.Helper()
 	return (&rig{t: t, Engine: e}).device(link, device)
 }
@@ -423,7 +425,7 @@ func TestCutPollIsMadeByTheNext(t *testing.T) {
 		}
 		d.Delay(0)
 		made := len(d.Polls())
-		if err := w.sides[1].Activate(t.Context(), nil, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
+		if err := w.sides[1].Activate(t.Context(), nil, control.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(100 * time.Millisecond)
@@ -466,7 +468,7 @@ func TestLongPeriodIsNotPolledAgain(t *testing.T) {
 // TestStaleHandOff activates long after the drain: nothing is made good for.
 func TestStaleHandOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := link("l", 1, table(1, func(_ int, p *engine.Point) { p.Deadband = ptr(1) }))
+		l := link("l", 1, table(1, func(_ int, p *control.Point) { p.Deadband = ptr(1) }))
 		w, closeAll := newSwap(t, 0, l)
 		defer closeAll()
 		w.fake.Link("l").Device("d1").Set("a0", driver.Int64Value(1))
@@ -491,7 +493,7 @@ func TestOwnHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 1)
-		r.apply(link("l", 1, table(1, func(_ int, p *engine.Point) { p.Deadband = ptr(1) })))
+		r.apply(link("l", 1, table(1, func(_ int, p *control.Point) { p.Deadband = ptr(1) })))
 		sleep(3 * time.Second)
 		made := times(d.Polls())
 		last := made[len(made)-1]
@@ -500,7 +502,7 @@ func TestOwnHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(400 * time.Millisecond)
-		if err := r.Activate(t.Context(), []string{"l"}, engine.ActivateOptions{}); err != nil {
+		if err := r.Activate(t.Context(), []string{"l"}, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(10 * time.Millisecond)
@@ -598,7 +600,7 @@ func TestSubscriberHandsOver(t *testing.T) {
 				t.Errorf("nothing in the ring")
 			}
 			w.owner["l"] = 1 - w.owner["l"]
-			if err := w.sides[w.owner["l"]].Activate(t.Context(), []string{"l"}, engine.ActivateOptions{HandOff: drained.HandOff}); err != nil {
+			if err := w.sides[w.owner["l"]].Activate(t.Context(), []string{"l"}, control.ActivateOptions{HandOff: drained.HandOff}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -630,9 +632,9 @@ func TestHold(t *testing.T) {
 				t.Errorf("a open: %v, b open: %v", gotA, gotB)
 			}
 		}
-		r.applyWith(engine.ApplyOptions{Hold: []string{"a"}}, a, b)
+		r.applyWith(control.ApplyOptions{Hold: []string{"a"}}, a, b)
 		open(false, true)
-		if err := r.Activate(t.Context(), []string{"a"}, engine.ActivateOptions{}); err != nil {
+		if err := r.Activate(t.Context(), []string{"a"}, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		open(true, true)
@@ -640,8 +642,8 @@ func TestHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		open(true, false)
-		r.applyWith(engine.ApplyOptions{Hold: []string{"b"}}, a, b) // twice the same
-		r.applyWith(engine.ApplyOptions{Hold: []string{"b"}}, a, b)
+		r.applyWith(control.ApplyOptions{Hold: []string{"b"}}, a, b) // twice the same
+		r.applyWith(control.ApplyOptions{Hold: []string{"b"}}, a, b)
 		open(true, false)
 		if n := len(r.fake.Link("a").Opens()); n != 1 {
 			t.Errorf("a was opened %d times", n)
@@ -658,9 +660,9 @@ func TestHold(t *testing.T) {
 		}
 		r.apply(a, b)
 		open(true, true)
-		r.applyWith(engine.ApplyOptions{Standby: true}, a, b)
+		r.applyWith(control.ApplyOptions{Standby: true}, a, b)
 		open(false, false)
-		if err := r.Activate(t.Context(), []string{"b"}, engine.ActivateOptions{}); err != nil {
+		if err := r.Activate(t.Context(), []string{"b"}, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		open(false, true)

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -33,7 +34,7 @@ func TestPanicIsInternal(t *testing.T) {
 		}
 		d.Panic(nil)
 		sleep(65 * time.Second)
-		if s := r.device("l", "d1"); s.Condition != engine.Up {
+		if s := r.device("l", "d1"); s.Condition != control.Up {
 			t.Errorf("device is %v: %v", s.Condition, s.Cause)
 		}
 	})
@@ -67,7 +68,7 @@ func TestHangingCallIsAbandoned(t *testing.T) {
 		release()
 		sleep(70 * time.Second)
 		for _, name := range []string{"d1", "d2"} {
-			if s := r.device("l", name); s.Condition != engine.Up {
+			if s := r.device("l", name); s.Condition != control.Up {
 				t.Errorf("%s is %v: %v", name, s.Condition, s.Cause)
 			}
 		}
@@ -105,7 +106,7 @@ func TestHangingOpensAreBounded(t *testing.T) {
 		}
 		release()
 		sleep(time.Minute)
-		if s := r.link("l"); s.Condition != engine.Up {
+		if s := r.link("l"); s.Condition != control.Up {
 			t.Errorf("link is %v: %v", s.Condition, s.Cause)
 		}
 	})
@@ -133,7 +134,7 @@ func TestHangInAPipeline(t *testing.T) {
 		release()
 		sleep(75 * time.Second)
 		for i := range devices {
-			if s := r.device("l", fmt.Sprintf("d%d", i+1)); s.Condition != engine.Up {
+			if s := r.device("l", fmt.Sprintf("d%d", i+1)); s.Condition != control.Up {
 				t.Errorf("d%d is %v: %v", i+1, s.Condition, s.Cause)
 			}
 		}
@@ -179,7 +180,7 @@ func TestHangingCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hanging{drivertest.NewFake(), make(chan struct{})}
 		e := engine.New(h, engine.Options{})
-		_, err := e.Apply(t.Context(), &engine.State{Links: []engine.Link{link("l", 1, table(1))}}, engine.ApplyOptions{})
+		_, err := e.Apply(t.Context(), &control.State{Links: []control.Link{link("l", 1, table(1))}}, control.ApplyOptions{})
 		if driver.CodeOf(err) != driver.Internal {
 			t.Errorf("apply: %v", err)
 		}

@@ -11,9 +11,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,11 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func ptr(f float64) *float64 { return &f }
 
 // table makes n readable and writable points p0, p1, ... at the addresses a0, a1, ...
-func table(n int, change ...func(i int, p *engine.Point)) *engine.Table {
-	t := &engine.Table{Points: make([]engine.Point, n)}
+func table(n int, change ...func(i int, p *control.Point)) *control.Table {
+	t := &control.Table{Points: make([]control.Point, n)}
 	for i := range t.Points {
 		p := &t.Points[i]
-		*p = engine.Point{Name: fmt.Sprintf("p%d", i), Address: fmt.Sprintf("a%d", i), Readable: true, Writable: true}
+		*p = control.Point{Name: fmt.Sprintf("p%d", i), Address: fmt.Sprintf("a%d", i), Readable: true, Writable: true}
 		for _, f := range change {
 			f(i, p)
 		}
@@ -34,13 +36,13 @@ func table(n int, change ...func(i int, p *engine.Point)) *engine.Table {
 }
 
 // link makes a link with devices d1, d2, ... of one table, polled once a second.
-func link(name string, devices int, t *engine.Table) engine.Link {
-	l := engine.Link{
+func link(name string, devices int, t *control.Table) control.Link {
+	l := control.Link{
 		Name: name, Timeout: time.Second,
-		Classes: []engine.Class{{Name: "default", Period: time.Second}},
+		Classes: []control.Class{{Name: "default", Period: time.Second}},
 	}
 	for i := range devices {
-		l.Devices = append(l.Devices, engine.Device{
+		l.Devices = append(l.Devices, control.Device{
 			Name: fmt.Sprintf("d%d", i+1), Table: t, FirstHandle: uint32(1000*i + 1),
 		})
 	}
@@ -53,16 +55,16 @@ type rig struct {
 	fake *drivertest.Fake
 	*engine.Engine
 	revision uint64
-	frames   []engine.Frame
-	samples  []engine.HandleSample
+	frames   []frame.Frame
+	samples  []frame.HandleSample
 
 	mu     sync.Mutex
-	events []engine.Event
+	events []control.Event
 }
 
 func newRig(t *testing.T, o engine.Options) *rig {
 	r := &rig{t: t, fake: drivertest.NewFake()}
-	o.OnEvent = func(e engine.Event) {
+	o.OnEvent = func(e control.Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.events = append(r.events, e)
@@ -85,15 +87,15 @@ func (r *rig) set(link, device string, n int) *drivertest.FakeDevice {
 	return d
 }
 
-func (r *rig) apply(links ...engine.Link) {
+func (r *rig) apply(links ...control.Link) {
 	r.t.Helper()
-	r.applyWith(engine.ApplyOptions{}, links...)
+	r.applyWith(control.ApplyOptions{}, links...)
 }
 
-func (r *rig) applyWith(o engine.ApplyOptions, links ...engine.Link) {
+func (r *rig) applyWith(o control.ApplyOptions, links ...control.Link) {
 	r.t.Helper()
 	r.revision++
-	faults, err := r.Apply(context.Background(), &engine.State{Revision: r.revision, Links: links}, o)
+	faults, err := r.Apply(context.Background(), &control.State{Revision: r.revision, Links: links}, o)
 	if err != nil || len(faults) > 0 {
 		r.t.Fatalf("apply: %v %v", err, faults)
 	}
@@ -132,7 +134,7 @@ func (r *rig) of(handle uint32) []driver.Sample {
 	return found
 }
 
-func (r *rig) device(link, device string) engine.DeviceStatus {
+func (r *rig) device(link, device string) control.DeviceStatus {
 	r.t.Helper()
 	for _, d := range r.link(link).Devices {
 		if d.Name == device {
@@ -140,10 +142,10 @@ func (r *rig) device(link, device string) engine.DeviceStatus {
 		}
 	}
 	r.t.Fatalf("no device %s/%s in the status", link, device)
-	return engine.DeviceStatus{}
+	return control.DeviceStatus{}
 }
 
-func (r *rig) link(name string) engine.LinkStatus {
+func (r *rig) link(name string) control.LinkStatus {
 	r.t.Helper()
 	s, err := r.Status(context.Background())
 	if err != nil {
@@ -155,7 +157,7 @@ func (r *rig) link(name string) engine.LinkStatus {
 		}
 	}
 	r.t.Fatalf("no link %s in the status", name)
-	return engine.LinkStatus{}
+	return control.LinkStatus{}
 }
 
 // sleep lets bubble time pass.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -14,15 +15,6 @@ const (
 	// out, and stands in what is stored.
 	maxLastText = 4 << 10
 )
-
-// A LastValue is what an engine knows of a point without asking its device.
-type LastValue struct {
-	Point         string
-	driver.Sample           // the last one; its time is when the device was last read, or sent it
-	Since         time.Time // when the sample was sent from which the value has differed by no more than the deadband; zero: not known
-	Good          driver.Value
-	GoodTime      time.Time // where the sample is Bad, the time of the last value that was Good; zero: none is known
-}
 
 // A lastAnswer is the samples of a set that came last. It is the buffer of the answer
 // itself, so keeping it costs no copy.
@@ -115,7 +107,7 @@ func (d *device) keepPushed(l *lot) {
 // Values returns what is known of the points of a device without asking it, from the first-th
 // of its table on. Points of which nothing is known are left out. next is where another
 // call goes on; 0: there is no more.
-func (e *Engine) Values(_ context.Context, link, device string, first int) (values []LastValue, next int, err error) {
+func (e *Engine) Values(_ context.Context, link, device string, first int) (values []control.LastValue, next int, err error) {
 	l, d, _, err := e.find(link, device)
 	if err != nil {
 		return nil, 0, err
@@ -135,8 +127,8 @@ func (e *Engine) Values(_ context.Context, link, device string, first int) (valu
 }
 
 // lastOf is the last values of the points from first to end.
-func (d *device) lastOf(first, end int) []LastValue {
-	found := make([]LastValue, end-first)
+func (d *device) lastOf(first, end int) []control.LastValue {
+	found := make([]control.LastValue, end-first)
 	for i := range found {
 		if d.pushed != nil {
 			found[i].Sample = d.pushed[first+i]
@@ -171,7 +163,7 @@ func (d *device) lastOf(first, end int) []LastValue {
 }
 
 // complete adds what is known beside the sample.
-func (d *device) complete(v *LastValue, point int) {
+func (d *device) complete(v *control.LastValue, point int) {
 	v.Point = d.table.points[point].Name
 	if v.Quality != driver.Bad {
 		v.Good, v.GoodTime = driver.Value{}, time.Time{}

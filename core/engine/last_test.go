@@ -6,12 +6,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // last is the last value of point p0, p1, ... of the device l/d1.
-func (r *rig) last(point string) engine.LastValue {
+func (r *rig) last(point string) control.LastValue {
 	r.t.Helper()
 	values, next, err := r.Values(r.t.Context(), "l", "d1", 0)
 	if err != nil || next != 0 {
@@ -22,7 +23,7 @@ func (r *rig) last(point string) engine.LastValue {
 			return v
 		}
 	}
-	return engine.LastValue{}
+	return control.LastValue{}
 }
 
 // A deadband holds samples back; what was read last is known all the same, and since when it
@@ -31,7 +32,7 @@ func TestLastValueOfAPointThatDoesNotChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 2)
-		r.apply(link("l", 1, table(2, func(_ int, p *engine.Point) { p.Deadband = ptr(1) })))
+		r.apply(link("l", 1, table(2, func(_ int, p *control.Point) { p.Deadband = ptr(1) })))
 		sleep(1100 * time.Millisecond)
 		first := r.last("p1")
 		sleep(time.Hour)
@@ -56,9 +57,9 @@ func TestLastValueOfAPointThatDoesNotChange(t *testing.T) {
 // What is bad says why, and what was good before; also held back, and also where only one
 // point is.
 func TestLastValueOfWhatIsBad(t *testing.T) {
-	for name, change := range map[string]func(int, *engine.Point){
-		"plain": func(int, *engine.Point) {},
-		"band":  func(_ int, p *engine.Point) { p.Deadband = ptr(1) },
+	for name, change := range map[string]func(int, *control.Point){
+		"plain": func(int, *control.Point) {},
+		"band":  func(_ int, p *control.Point) { p.Deadband = ptr(1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -130,7 +131,7 @@ func TestLastValuesComeInPages(t *testing.T) {
 		seen := map[string]bool{}
 		calls := 0
 		for next := 0; calls == 0 || next > 0; calls++ {
-			var values []engine.LastValue
+			var values []control.LastValue
 			var err error
 			if values, next, err = r.Values(t.Context(), "l", "d1", next); err != nil {
 				t.Fatal(err)

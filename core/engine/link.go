@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -31,7 +32,7 @@ type link struct {
 	done  chan struct{}   // closed when removed and finished
 
 	mu      sync.Mutex
-	spec    Link // without devices
+	spec    control.Link // without devices
 	devices []*device
 	active  bool // wanted open: not removed, not held, not off line
 	held    bool // closed until Activate: another process may have it
@@ -73,7 +74,7 @@ type link struct {
 	notBefore int64 // the end of the inter-request gap
 	stopBy    int64 // when a stop no longer waits for the calls in flight
 
-	state LinkStatus
+	state control.LinkStatus
 	turns atomic.Uint64 // calls begun
 	seen  linkSighting  // the watchdog's
 }
@@ -96,7 +97,7 @@ type session struct {
 	suspect *device // the first whose answer did not come or was wrong since the last that did
 }
 
-func newLink(e *Engine, spec Link, after <-chan struct{}) *link {
+func newLink(e *Engine, spec control.Link, after <-chan struct{}) *link {
 	l := &link{
 		e: e, name: spec.Name, log: e.log.With("driver", e.info.Name, "link", spec.Name),
 		after: after, done: make(chan struct{}), spec: spec,
@@ -107,7 +108,7 @@ func newLink(e *Engine, spec Link, after <-chan struct{}) *link {
 	if l.spec.Timeout <= 0 {
 		l.spec.Timeout = defaultTimeout
 	}
-	l.state = LinkStatus{Name: spec.Name, Since: time.Now()}
+	l.state = control.LinkStatus{Name: spec.Name, Since: time.Now()}
 	return l
 }
 
@@ -209,10 +210,10 @@ func (l *link) breakSession(cause *driver.Error) {
 	s.cancel()
 	l.failRequests(cause, nil)
 	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
-	l.setCondition(Down, cause)
+	l.setCondition(control.Down, cause)
 	for _, d := range l.devices {
 		if !d.out() {
-			l.setDevice(d, Down, cause)
+			l.setDevice(d, control.Down, cause)
 			l.tellBad(d, cause, nil)
 		}
 	}
@@ -247,17 +248,17 @@ func (l *link) endSession() {
 }
 
 func (l *link) setStopped(cause *driver.Error) {
-	l.setCondition(Stopped, cause)
+	l.setCondition(control.Stopped, cause)
 	for _, d := range l.devices {
 		if d.spec.Offline {
-			l.setDevice(d, Stopped, errOffline)
+			l.setDevice(d, control.Stopped, errOffline)
 		} else {
-			l.setDevice(d, Stopped, cause)
+			l.setDevice(d, control.Stopped, cause)
 		}
 	}
 }
 
-func (l *link) setCondition(c Condition, cause *driver.Error) {
+func (l *link) setCondition(c control.Condition, cause *driver.Error) {
 	same := l.state.Condition == c && sameFault(l.state.Cause, cause)
 	if same && !l.tries.due(l.e.clock.now()) {
 		return
@@ -265,9 +266,9 @@ func (l *link) setCondition(c Condition, cause *driver.Error) {
 	if !same {
 		l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
 	}
-	l.event(Event{Time: l.state.Since, Condition: c, Cause: l.state.Cause, Failures: l.tries.failed})
+	l.event(control.Event{Time: l.state.Since, Condition: c, Cause: l.state.Cause, Failures: l.tries.failed})
 	l.tries.told, l.tries.toldAt = l.tries.failed, l.e.clock.now()
-	if c == Up {
+	if c == control.Up {
 		l.tries = tries{}
 	}
 }
@@ -285,7 +286,7 @@ type tries struct {
 // due reports whether more have failed than was told, and that some time ago.
 func (t *tries) due(now int64) bool { return t.failed != t.told && now-t.toldAt >= int64(tellEvery) }
 
-func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
+func (l *link) setDevice(d *device, c control.Condition, cause *driver.Error) {
 	if d.status.Condition == c && (d.status.Cause == cause || sameFault(d.status.Cause, cause)) {
 		if !d.gone && d.tries.due(l.e.clock.now()) {
 			l.tell(d)
@@ -298,7 +299,7 @@ func (l *link) setDevice(d *device, c Condition, cause *driver.Error) {
 	}
 }
 
-func (l *link) event(e Event) {
+func (l *link) event(e control.Event) {
 	if l.e.o.OnEvent != nil {
 		e.Link = l.name
 		l.e.o.OnEvent(e)
@@ -308,9 +309,9 @@ func (l *link) event(e Event) {
 // tell sends the present condition of a device.
 func (l *link) tell(d *device) {
 	s := &d.status
-	l.event(Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes, Failures: d.tries.failed})
+	l.event(control.Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes, Failures: d.tries.failed})
 	d.tries.told, d.tries.toldAt = d.tries.failed, l.e.clock.now()
-	if s.Condition == Up {
+	if s.Condition == control.Up {
 		d.tries = tries{}
 	}
 }
@@ -322,11 +323,11 @@ func sameFault(a, b *driver.Error) bool {
 	return a.Code == b.Code && a.Text == b.Text
 }
 
-func (l *link) status() LinkStatus {
+func (l *link) status() control.LinkStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.state
-	s.Devices = make([]DeviceStatus, len(l.devices))
+	s.Devices = make([]control.DeviceStatus, len(l.devices))
 	for i, d := range l.devices {
 		s.Devices[i] = d.status
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -60,7 +61,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 			if e.Failures < last {
 				t.Errorf("%d failures after %d", e.Failures, last)
 			}
-			last, up = e.Failures, e.Condition == engine.Up
+			last, up = e.Failures, e.Condition == control.Up
 			told++
 		}
 		if !up || last < 15 || told < 8 || told > 25 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 const (
@@ -14,8 +15,6 @@ const (
 	lossEvery = time.Second
 	// maxLossText bounds the cause that a driver gives.
 	maxLossText = 512
-	// maxLost is the most that one gap tells of.
-	maxLost = 1 << 40
 )
 
 // losses gathers what drivers say that they have lost, and makes gaps of it.
@@ -23,7 +22,7 @@ type losses struct {
 	ring *Ring
 
 	mu      sync.Mutex
-	pending map[lossPlace]*Gap
+	pending map[lossPlace]*frame.Gap
 	timer   *time.Timer
 	closed  bool
 
@@ -34,7 +33,7 @@ type losses struct {
 type lossPlace struct{ link, device string }
 
 func newLosses(ring *Ring) *losses {
-	s := &losses{ring: ring, pending: make(map[lossPlace]*Gap)}
+	s := &losses{ring: ring, pending: make(map[lossPlace]*frame.Gap)}
 	s.timer = time.AfterFunc(math.MaxInt64, s.flush)
 	s.timer.Stop()
 	return s
@@ -66,12 +65,12 @@ func (l linkLosses) Lost(loss driver.Loss) {
 	if len(loss.Cause) > maxLossText {
 		loss.Cause = loss.Cause[:maxLossText] + "..."
 	}
-	l.all.add(at, &Gap{Samples: min(loss.Samples, maxLost), From: loss.From, To: loss.To,
+	l.all.add(at, &frame.Gap{Samples: min(loss.Samples, frame.MaxGapSamples), From: loss.From, To: loss.To,
 		Cause: driver.Errorf(driver.Lost, "the driver: %s", loss.Cause),
-		Links: []GapLink{{Link: at.link, Device: at.device, Uncounted: loss.Samples == 0}}})
+		Links: []frame.GapLink{{Link: at.link, Device: at.device, Uncounted: loss.Samples == 0}}})
 }
 
-func (s *losses) add(at lossPlace, g *Gap) {
+func (s *losses) add(at lossPlace, g *frame.Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.pending[at]
@@ -82,15 +81,7 @@ func (s *losses) add(at lossPlace, g *Gap) {
 		s.pending[at] = g
 		return
 	}
-	before.join(g)
-}
-
-// join makes one gap of two of the same place. The later cause stands for both.
-func (g *Gap) join(later *Gap) {
-	g.Samples = min(g.Samples+later.Samples, maxLost)
-	g.widen(later.From.UnixNano(), later.To.UnixNano())
-	g.Cause = later.Cause
-	g.Links[0].Uncounted = g.Links[0].Uncounted || later.Links[0].Uncounted
+	before.Join(g)
 }
 
 // flush makes gaps of what was gathered.
@@ -99,7 +90,7 @@ func (s *losses) flush() {
 	defer s.flushing.Unlock()
 	s.mu.Lock()
 	pending := s.pending
-	s.pending = make(map[lossPlace]*Gap)
+	s.pending = make(map[lossPlace]*frame.Gap)
 	s.mu.Unlock()
 	for at, g := range pending {
 		s.ring.lostBy(at, g)
@@ -117,7 +108,7 @@ func (s *losses) close() {
 
 // lostBy puts a gap of a driver's own into the ring, or lets the one before of the same
 // place grow, where that was not handed out yet.
-func (r *Ring) lostBy(at lossPlace, g *Gap) {
+func (r *Ring) lostBy(at lossPlace, g *frame.Gap) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	r.mu.Lock()
@@ -125,7 +116,7 @@ func (r *Ring) lostBy(at lossPlace, g *Gap) {
 	r.samples += g.Samples
 	r.dropped += g.Samples
 	if n := r.own[at]; n != nil && !n.told && !n.moving {
-		n.gap.join(g)
+		n.gap.Join(g)
 		return
 	}
 	n := &node{size: nodeBytes + len(g.Cause.Text), gap: g}

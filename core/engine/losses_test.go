@@ -10,10 +10,11 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // gaps are those that were taken.
-func (r *rig) gaps() (list []*engine.Gap) {
+func (r *rig) gaps() (list []*frame.Gap) {
 	for _, f := range r.frames {
 		if f.Gap != nil {
 			list = append(list, f.Gap)
@@ -48,7 +49,7 @@ func TestWhatADriverLosesIsAGap(t *testing.T) {
 		if len(gaps) == 0 || len(gaps) > 5 {
 			t.Fatalf("%d gaps of a second's flood of three kinds", len(gaps))
 		}
-		var d1, d2, anybody *engine.Gap
+		var d1, d2, anybody *frame.Gap
 		for _, g := range gaps {
 			at := g.Links[0]
 			switch {
@@ -80,7 +81,7 @@ func TestWhatADriverLosesIsAGap(t *testing.T) {
 		}
 		r.frames = nil
 		r.take(true)
-		gaps = slices.DeleteFunc(r.gaps(), func(g *engine.Gap) bool { return g.Links == nil })
+		gaps = slices.DeleteFunc(r.gaps(), func(g *frame.Gap) bool { return g.Links == nil })
 		if len(gaps) != 1 || gaps[0].Samples != 3600 && gaps[0].Samples != 3599 || gaps[0].From.Sub(from) > time.Second || gaps[0].To.Sub(from) < 59*time.Minute {
 			t.Errorf("gaps of an hour: %+v", gaps)
 		}

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // TestMakeUp activates a link whose process is said to have died a while ago: what fell
@@ -31,7 +31,7 @@ func TestMakeUp(t *testing.T) {
 					t.Fatal(err)
 				}
 				sleep(c.away)
-				o := engine.ActivateOptions{}
+				o := control.ActivateOptions{}
 				if c.away > 0 {
 					o.Since = died
 				}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -47,28 +48,28 @@ func (m *meters) keep(state map[string]*link) {
 }
 
 // read lists all numbers, in the order of links and names.
-func (m *meters) read() []Meter {
+func (m *meters) read() []control.Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all []Meter
+	var all []control.Meter
 	for link, meter := range m.links {
 		all = meter.read(all, link)
 	}
-	slices.SortFunc(all, func(a, b Meter) int {
+	slices.SortFunc(all, func(a, b control.Meter) int {
 		return cmp.Or(cmp.Compare(a.Link, b.Link), cmp.Compare(a.Name, b.Name))
 	})
 	return all
 }
 
 // readOf appends the numbers of one link, in the order of their names.
-func (m *meters) readOf(all []Meter, link string) []Meter {
+func (m *meters) readOf(all []control.Meter, link string) []control.Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.links[link] == nil {
 		return all
 	}
 	own := m.links[link].read(nil, link)
-	slices.SortFunc(own, func(a, b Meter) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(own, func(a, b control.Meter) int { return cmp.Compare(a.Name, b.Name) })
 	return append(all, own...)
 }
 
@@ -144,10 +145,10 @@ func isMeterName(name string) bool {
 	return name != "" && len(name) <= maxMeterName
 }
 
-func (m *meter) read(all []Meter, link string) []Meter {
+func (m *meter) read(all []control.Meter, link string) []control.Meter {
 	m.numbers.Range(func(name, value any) bool {
 		n := value.(*number)
-		all = append(all, Meter{
+		all = append(all, control.Meter{
 			Link: link, Name: name.(string), Value: math.Float64frombits(n.bits.Load()), Counter: n.counter,
 		})
 		return true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -44,8 +45,8 @@ func TestMetersAreInTheStatus(t *testing.T) {
 		r.set("b", "d1", 1)
 		e := engine.New(d, engine.Options{})
 		defer func() { _ = e.Close(context.Background()) }()
-		apply := func(links ...engine.Link) {
-			if faults, err := e.Apply(t.Context(), &engine.State{Links: links}, engine.ApplyOptions{}); err != nil || len(faults) > 0 {
+		apply := func(links ...control.Link) {
+			if faults, err := e.Apply(t.Context(), &control.State{Links: links}, control.ApplyOptions{}); err != nil || len(faults) > 0 {
 				t.Fatal(faults, err)
 			}
 			time.Sleep(time.Second)
@@ -79,7 +80,7 @@ func TestMetersAreInTheStatus(t *testing.T) {
 		b.Count("huge", math.MaxFloat64) // it stays a number
 		b.Gauge(strings.Repeat("n", 65), 1)
 		b.Gauge("z", 1)
-		want := []engine.Meter{
+		want := []control.Meter{
 			{Link: "a", Name: "frames", Value: 10000, Counter: true}, {Link: "a", Name: "queue", Value: 2.5},
 			{Link: "b", Name: "huge", Value: math.MaxFloat64, Counter: true}, {Link: "b", Name: "z", Value: 1},
 		}
@@ -96,7 +97,7 @@ func TestMetersAreInTheStatus(t *testing.T) {
 	})
 }
 
-func status(t *testing.T, e *engine.Engine) *engine.Status {
+func status(t *testing.T, e *engine.Engine) *control.Status {
 	t.Helper()
 	s, err := e.Status(t.Context())
 	if err != nil {
@@ -112,7 +113,7 @@ func TestCountingCostsNoMemory(t *testing.T) {
 		r.set("a", "d1", 1)
 		e := engine.New(d, engine.Options{})
 		defer func() { _ = e.Close(context.Background()) }()
-		if _, err := e.Apply(t.Context(), &engine.State{Links: []engine.Link{link("a", 1, table(1))}}, engine.ApplyOptions{}); err != nil {
+		if _, err := e.Apply(t.Context(), &control.State{Links: []control.Link{link("a", 1, table(1))}}, control.ApplyOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

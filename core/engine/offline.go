@@ -3,13 +3,11 @@ package engine
 import (
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// OfflineText is what everything taken off line says.
-const OfflineText = "taken off line by the operator"
-
-var errOffline = &driver.Error{Code: driver.Denied, Text: OfflineText}
+var errOffline = &driver.Error{Code: driver.Denied, Text: control.OfflineText}
 
 // takeOffline leaves a device alone, or not any more, without moving any neighbour.
 func (l *link) takeOffline(d *device, offline bool) {
@@ -20,12 +18,12 @@ func (l *link) takeOffline(d *device, offline bool) {
 	if offline {
 		l.leave(d)
 		l.failRequests(errOffline, d)
-		l.setDevice(d, Stopped, errOffline)
+		l.setDevice(d, control.Stopped, errOffline)
 		return
 	}
 	d.forgive()
 	if !d.stopped {
-		l.setDevice(d, NotStarted, nil)
+		l.setDevice(d, control.NotStarted, nil)
 	}
 	if s := l.session; s != nil && !s.broken && !d.stopped {
 		d.prepared, d.subscriber = false, nil
@@ -76,7 +74,7 @@ func (l *link) stoppedNow() {
 	switch {
 	case l.spec.Offline:
 		l.setStopped(errOffline)
-	case l.state.Condition != NotStarted: // a standby was never open
+	case l.state.Condition != control.NotStarted: // a standby was never open
 		l.setStopped(nil)
 	}
 	l.tellOut()

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -18,7 +19,7 @@ func TestLinkOffline(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 2)
 		d.Delay(50 * time.Millisecond)
-		banded := table(2, func(i int, p *engine.Point) {
+		banded := table(2, func(i int, p *control.Point) {
 			if i == 1 {
 				p.Deadband = ptr(10)
 			}
@@ -38,10 +39,10 @@ func TestLinkOffline(t *testing.T) {
 			t.Error("the link is open")
 		}
 		s := r.link("l")
-		if s.Condition != engine.Stopped || s.Cause == nil || s.Cause.Text != engine.OfflineText || time.Since(s.Since) < 5*time.Second {
+		if s.Condition != control.Stopped || s.Cause == nil || s.Cause.Text != control.OfflineText || time.Since(s.Since) < 5*time.Second {
 			t.Errorf("link is %v since %v: %v", s.Condition, s.Since, s.Cause)
 		}
-		if s := s.Devices[0]; s.Condition != engine.Stopped || s.Cause == nil || s.Cause.Text != engine.OfflineText {
+		if s := s.Devices[0]; s.Condition != control.Stopped || s.Cause == nil || s.Cause.Text != control.OfflineText {
 			t.Errorf("device is %v: %v", s.Condition, s.Cause)
 		}
 		sleep(time.Hour)
@@ -54,14 +55,14 @@ func TestLinkOffline(t *testing.T) {
 					bad++
 				}
 			}
-			if last := said[len(said)-1]; bad != 1 || last.Fault == nil || last.Fault.Text != engine.OfflineText {
+			if last := said[len(said)-1]; bad != 1 || last.Fault == nil || last.Fault.Text != control.OfflineText {
 				t.Errorf("handle %d was Bad %d times, last %+v", handle+1, bad, last)
 			}
 		}
-		if _, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); err == nil || err.Error() != engine.OfflineText {
+		if _, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); err == nil || err.Error() != control.OfflineText {
 			t.Errorf("read: %v", err)
 		}
-		if err := r.Write(t.Context(), "l", "d1", "p0", driver.Int64Value(1)); err == nil || err.Error() != engine.OfflineText {
+		if err := r.Write(t.Context(), "l", "d1", "p0", driver.Int64Value(1)); err == nil || err.Error() != control.OfflineText {
 			t.Errorf("write: %v", err)
 		}
 		polls = len(d.Polls())
@@ -70,7 +71,7 @@ func TestLinkOffline(t *testing.T) {
 		if worst := shifts(times(d.Polls())[polls:], phase, time.Second); worst != 0 || len(d.Polls()) < polls+3 {
 			t.Errorf("%d polls, up to %v off the old phase", len(d.Polls())-polls, worst)
 		}
-		if s := r.device("l", "d1"); s.Condition != engine.Up || s.Overruns != 0 {
+		if s := r.device("l", "d1"); s.Condition != control.Up || s.Overruns != 0 {
 			t.Errorf("device is %v, %d overruns", s.Condition, s.Overruns)
 		}
 		r.take(true)
@@ -98,7 +99,7 @@ func TestDeviceOffline(t *testing.T) {
 		if n := len(a.Polls()) - polls; n != 0 {
 			t.Errorf("polled %d times while off line", n)
 		}
-		if s := r.device("l", "d1"); s.Condition != engine.Stopped || s.Cause.Text != engine.OfflineText {
+		if s := r.device("l", "d1"); s.Condition != control.Stopped || s.Cause.Text != control.OfflineText {
 			t.Errorf("device is %v: %v", s.Condition, s.Cause)
 		}
 		r.take(true)
@@ -106,7 +107,7 @@ func TestDeviceOffline(t *testing.T) {
 		if n := len(said); n != polls+1 || said[n-1].Quality != driver.Bad || said[n-2].Quality != driver.Good {
 			t.Errorf("%d samples of %d polls, last %+v", n, polls, said[len(said)-1])
 		}
-		if _, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); err == nil || err.Error() != engine.OfflineText {
+		if _, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); err == nil || err.Error() != control.OfflineText {
 			t.Errorf("read: %v", err)
 		}
 		if _, err := r.Read(t.Context(), "l", "d2", []string{"p0"}); err != nil {
@@ -210,13 +211,13 @@ func TestStandbyTellsNothing(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		l := link("l", 1, table(1))
 		l.Offline = true
-		r.applyWith(engine.ApplyOptions{Standby: true}, l)
+		r.applyWith(control.ApplyOptions{Standby: true}, l)
 		sleep(time.Minute)
 		r.take(true)
 		if len(r.samples) != 0 {
 			t.Errorf("a standby told %v", r.samples)
 		}
-		if err := r.Activate(t.Context(), nil, engine.ActivateOptions{}); err != nil {
+		if err := r.Activate(t.Context(), nil, control.ActivateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sleep(time.Second)
@@ -306,7 +307,7 @@ func TestCheckAndOnline(t *testing.T) {
 		}
 		r.apply(l)
 		sleep(5 * time.Second)
-		if s := r.link("l"); s.Condition != engine.Up || r.fake.Link("l").MostOpen() != 1 {
+		if s := r.link("l"); s.Condition != control.Up || r.fake.Link("l").MostOpen() != 1 {
 			t.Errorf("link is %v, open %d times at once", s.Condition, r.fake.Link("l").MostOpen())
 		}
 	})
@@ -367,7 +368,7 @@ func TestCheckBesideNeighbours(t *testing.T) {
 		if err := r.Check(t.Context(), "l", ""); err != nil {
 			t.Errorf("check of a link that is on line: %v", err)
 		}
-		if s := r.device("l", "d1"); s.Condition != engine.Stopped || s.Cause.Text != engine.OfflineText {
+		if s := r.device("l", "d1"); s.Condition != control.Stopped || s.Cause.Text != control.OfflineText {
 			t.Errorf("the dead device is %v: %v", s.Condition, s.Cause)
 		}
 		for i := range 4 {
@@ -422,7 +423,7 @@ func TestRequestHastensTheLink(t *testing.T) {
 		if s, err := r.Read(t.Context(), "l", "d1", []string{"p0"}); err != nil || s[0].Quality != driver.Good {
 			t.Errorf("read when it is well again: %v %v", s, err)
 		}
-		if s := r.link("l"); s.Condition != engine.Up {
+		if s := r.link("l"); s.Condition != control.Up {
 			t.Errorf("link is %v", s.Condition)
 		}
 	})
@@ -479,7 +480,7 @@ func TestCheckAndChange(t *testing.T) {
 			t.Errorf("check: %v", err)
 		}
 		sleep(3 * time.Second)
-		if s := r.link("l"); s.Condition != engine.Up || r.fake.Link("l").MostOpen() != 1 {
+		if s := r.link("l"); s.Condition != control.Up || r.fake.Link("l").MostOpen() != 1 {
 			t.Errorf("link is %v, open %d times at once", s.Condition, r.fake.Link("l").MostOpen())
 		}
 	})

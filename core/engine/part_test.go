@@ -6,11 +6,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // partOf is a link with handles of its own.
-func partOf(n int) engine.Link {
+func partOf(n int) control.Link {
 	l := link(fmt.Sprintf("l%d", n), 1, table(2))
 	l.Devices[0].FirstHandle = uint32(1000 * (n + 1))
 	return l
@@ -20,7 +21,7 @@ func partOf(n int) engine.Link {
 func TestApplyInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
-		var links []engine.Link
+		var links []control.Link
 		for n := range 5 {
 			links = append(links, partOf(n))
 			r.set(links[n].Name, "d1", 2)
@@ -29,8 +30,8 @@ func TestApplyInParts(t *testing.T) {
 		sleep(5 * time.Second)
 		changed := partOf(1)
 		changed.Timeout = 3 * time.Second
-		part := &engine.State{Revision: 2, Links: []engine.Link{changed, links[3], links[4]}}
-		o := engine.ApplyOptions{Part: true, Remove: []string{"l0", "nobody"}, Hold: []string{"l4"}}
+		part := &control.State{Revision: 2, Links: []control.Link{changed, links[3], links[4]}}
+		o := control.ApplyOptions{Part: true, Remove: []string{"l0", "nobody"}, Hold: []string{"l4"}}
 		if faults, err := r.Apply(t.Context(), part, o); err != nil || len(faults) > 0 {
 			t.Fatal(faults, err)
 		}
@@ -74,7 +75,7 @@ func TestHandOffOfManyLinksFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		const n = 300
-		var links []engine.Link
+		var links []control.Link
 		handle := uint32(1)
 		for i := range n {
 			l := link(fmt.Sprintf("a link with a name that is not short at all %d", i), 100, table(1))
@@ -84,7 +85,7 @@ func TestHandOffOfManyLinksFits(t *testing.T) {
 			}
 			links = append(links, l)
 		}
-		if faults, err := r.Apply(t.Context(), &engine.State{Revision: 1, Links: links}, engine.ApplyOptions{Standby: true}); err != nil || len(faults) > 0 {
+		if faults, err := r.Apply(t.Context(), &control.State{Revision: 1, Links: links}, control.ApplyOptions{Standby: true}); err != nil || len(faults) > 0 {
 			t.Fatal(len(faults), err)
 		}
 		d, err := r.Drain(t.Context(), nil)

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -107,8 +108,8 @@ func (l *link) pickOpen(now int64) (job, int64) {
 		return job{}, l.reopenAt
 	}
 	l.opening = true
-	if c := l.state.Condition; c == NotStarted || c == Stopped {
-		l.setCondition(Connecting, nil)
+	if c := l.state.Condition; c == control.NotStarted || c == control.Stopped {
+		l.setCondition(control.Connecting, nil)
 	}
 	return job{kind: jobOpen, limit: max(minOpen, 3*l.spec.Timeout)}, 0
 }
@@ -128,7 +129,7 @@ func (l *link) pickCall(now int64) (job, int64) {
 		return job{kind: jobPrepare, d: d, limit: l.spec.Timeout}, 0
 	}
 	g := l.nextPoll(now)
-	if g == nil || g.grid.period == 0 {
+	if g == nil || g.grid.Period == 0 {
 		j, at := l.nextProbe(now)
 		if t, by := l.nextTrial(now); t.kind != jobNone {
 			j = t
@@ -199,7 +200,7 @@ func (l *link) nextPoll(now int64) *group {
 		return g
 	}
 	starved := now-l.suspects[0].due > int64(suspectStarved)
-	if g != nil && g.grid.period > 0 && !starved {
+	if g != nil && g.grid.Period > 0 && !starved {
 		return g
 	}
 	if s := l.nextSuspect(); s != nil {
@@ -223,7 +224,7 @@ func (l *link) nextHealthy(now int64) *group {
 			d.waiting = append(d.waiting, g)
 		case d.holdUntil > now:
 			l.postpone(g, d.holdUntil)
-		case g.class.Policy == Slow && l.e.ring.full():
+		case g.class.Policy == control.Slow && l.e.ring.full():
 			l.e.ring.slowed.Add(1)
 			l.postpone(g, now)
 		case d.suspect():
@@ -253,8 +254,8 @@ func (l *link) nextSuspect() *group {
 
 // postpone leaves polls out, up to a time.
 func (l *link) postpone(g *group, t int64) {
-	g.due = g.grid.after(t)
-	if g.grid.period == 0 {
+	g.due = g.grid.After(t)
+	if g.grid.Period == 0 {
 		g.due = t + int64(maxLinger)
 	}
 	l.due.push(g)
@@ -289,7 +290,7 @@ func (l *link) probeLimit(now int64, overdue time.Duration) time.Duration {
 	}
 	slack := timeout * 2
 	for _, g := range l.due {
-		if g.grid.period > 0 && !g.off && g.d.polls() {
+		if g.grid.Period > 0 && !g.off && g.d.polls() {
 			slack = min(slack, time.Duration(g.due-now))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 )
@@ -137,7 +138,7 @@ func TestSuppressedEmitIsStored(t *testing.T) {
 		r := newRig(t, engine.Options{})
 		d := r.set("l", "d1", 1)
 		d.Pushes()
-		r.apply(link("l", 1, table(1, func(_ int, p *engine.Point) { p.Deadband = ptr(10) })))
+		r.apply(link("l", 1, table(1, func(_ int, p *control.Point) { p.Deadband = ptr(10) })))
 		var stored atomic.Int32
 		note := func() { stored.Add(1) }
 		for range 2 { // the second is within the deadband
@@ -171,12 +172,12 @@ func TestSubscriptionFaults(t *testing.T) {
 		d.Fail(driver.Errorf(driver.Timeout, "no suback"))
 		r.apply(link("l", 1, table(1)))
 		sleep(5 * time.Second)
-		if s := r.device("l", "d1"); s.Condition != engine.Down || r.link("l").Opens != 1 {
+		if s := r.device("l", "d1"); s.Condition != control.Down || r.link("l").Opens != 1 {
 			t.Errorf("device is %v, link opened %d times", s.Condition, r.link("l").Opens)
 		}
 		d.Fail(nil)
 		sleep(time.Minute)
-		if s := r.device("l", "d1"); s.Condition != engine.Up {
+		if s := r.device("l", "d1"); s.Condition != control.Up {
 			t.Errorf("device is %v", s.Condition)
 		}
 		r.fake.Link("l").Break()

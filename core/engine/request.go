@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -167,7 +168,7 @@ func (l *link) enqueue(q *request) error {
 
 // away reports whether the link is not open, and was.
 func (l *link) away() bool {
-	return l.session == nil && l.state.Condition == Down || l.session != nil && l.session.broken
+	return l.session == nil && l.state.Condition == control.Down || l.session != nil && l.session.broken
 }
 
 // refuses is why a request cannot wait for its turn; nil: it can.

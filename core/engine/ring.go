@@ -6,6 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 const (
@@ -21,17 +24,6 @@ const (
 	maxUnsure = 4096
 )
 
-// A Frame is the unit of sequence, storage and acknowledgement.
-type Frame struct {
-	Sequence uint64
-	Data     []byte // encoded; owned by the ring, valid until acknowledged; not to be changed
-	Samples  int
-	// Exactly one of these is set where the engine has no Options.Encode; both
-	// are nil otherwise.
-	Batch *Batch
-	Gap   *Gap
-}
-
 // A Ring numbers frames and keeps them until the core acknowledges that they are
 // stored. Its size is bounded in bytes. When it is full, frames of classes with
 // the policy DropOldest make room, and one gap frame takes the place of each run
@@ -42,7 +34,7 @@ type Frame struct {
 // One consumer at a time calls Attach, Next and TryNext; everything else may be
 // called concurrently.
 type Ring struct {
-	encode  func(dst []byte, seq uint64, b *Batch, g *Gap) []byte
+	encode  func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte
 	max     int
 	started time.Time
 
@@ -85,8 +77,8 @@ type node struct {
 	from, to   int64
 	droppable  bool
 	receipts   []*receipt
-	batch      *Batch
-	gap        *Gap
+	batch      *frame.Batch
+	gap        *frame.Gap
 	told       bool // the gap was handed out as it is, or is on its way to disk
 	moving     bool // on its way to disk
 }
@@ -104,7 +96,7 @@ func (c *receipt) release() {
 	}
 }
 
-func newRing(maxBytes int, encode func([]byte, uint64, *Batch, *Gap) []byte) *Ring {
+func newRing(maxBytes int, encode func([]byte, uint64, *frame.Batch, *frame.Gap) []byte) *Ring {
 	if maxBytes <= 0 {
 		maxBytes = defaultRingBytes
 	}
@@ -136,7 +128,7 @@ func (r *Ring) Attach(resumeAfter uint64) (next uint64) {
 }
 
 // Next hands out the next frame and waits for one when there is none.
-func (r *Ring) Next(ctx context.Context) (Frame, error) {
+func (r *Ring) Next(ctx context.Context) (frame.Frame, error) {
 	for {
 		if f, ok := r.TryNext(); ok {
 			return f, nil
@@ -144,13 +136,13 @@ func (r *Ring) Next(ctx context.Context) (Frame, error) {
 		select {
 		case <-r.notify:
 		case <-ctx.Done():
-			return Frame{}, ctx.Err()
+			return frame.Frame{}, ctx.Err()
 		}
 	}
 }
 
 // TryNext is Next without the wait, so that a sender can coalesce frames.
-func (r *Ring) TryNext() (Frame, bool) {
+func (r *Ring) TryNext() (frame.Frame, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f, ok := r.nextSpilled(); ok {
@@ -158,7 +150,7 @@ func (r *Ring) TryNext() (Frame, bool) {
 	}
 	n := r.read
 	if n == nil {
-		return Frame{}, false
+		return frame.Frame{}, false
 	}
 	r.read = n.next
 	r.handed = n.seq
@@ -171,7 +163,7 @@ func (r *Ring) TryNext() (Frame, bool) {
 			n.data = r.encode(nil, n.seq, nil, n.gap)
 		}
 	}
-	f := Frame{Sequence: n.seq, Data: n.data, Samples: n.samples}
+	f := frame.Frame{Sequence: n.seq, Data: n.data, Samples: n.samples}
 	if r.encode == nil {
 		f.Batch, f.Gap = n.batch, n.gap
 	}
@@ -276,7 +268,7 @@ func (r *Ring) push(b *builder, droppable bool) {
 		r.scratch = r.encode(r.scratch[:0], n.seq, &b.batch, nil)
 		n.size = nodeBytes + len(r.scratch)
 	} else {
-		n.batch = b.batch.clone()
+		n.batch = b.batch.Clone()
 		n.size = nodeBytes + b.bytes
 	}
 	if droppable {
@@ -373,10 +365,10 @@ func (r *Ring) settle(receipts []*receipt) {
 }
 
 // Status is how much the ring holds, and has held.
-func (r *Ring) Status() RingStatus {
+func (r *Ring) Status() control.RingStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := RingStatus{
+	s := control.RingStatus{
 		NextSequence: r.next, AckedSequence: r.acked,
 		Bytes: uint64(max(0, r.bytes.Load())), MaxBytes: uint64(r.max),
 		Samples: r.samples, Dropped: r.dropped, Slowed: r.slowed.Load(),

@@ -10,14 +10,16 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 func TestFramesAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
-		var links []engine.Link
+		var links []control.Link
 		tab := table(20)
 		for i := range 100 {
 			name := fmt.Sprintf("l%d", i)
@@ -95,12 +97,12 @@ func TestReplay(t *testing.T) {
 }
 
 // fill polls for a while without a consumer, then takes all.
-func fill(t *testing.T, policy engine.Policy) (r *rig, gaps []*engine.Gap) {
+func fill(t *testing.T, policy control.Policy) (r *rig, gaps []*frame.Gap) {
 	o := engine.Options{RingBytes: 20_000}
 	r = newRig(t, o)
 	r.set("l", "d1", 10)
 	l := link("l", 1, table(10))
-	l.Classes[0] = engine.Class{Name: "default", Period: 100 * time.Millisecond, Policy: policy}
+	l.Classes[0] = control.Class{Name: "default", Period: 100 * time.Millisecond, Policy: policy}
 	r.apply(l)
 	for i := range 2000 {
 		r.fake.Link("l").Device("d1").Set("a0", driver.Int64Value(int64(i)))
@@ -122,7 +124,7 @@ func fill(t *testing.T, policy engine.Policy) (r *rig, gaps []*engine.Gap) {
 
 func TestDropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, gaps := fill(t, engine.DropOldest)
+		r, gaps := fill(t, control.DropOldest)
 		s, _ := r.Status(t.Context())
 		if len(gaps) != 1 || gaps[0].Samples != s.Ring.Dropped || gaps[0].Samples < 15_000 {
 			t.Fatalf("gaps %v, %d dropped", gaps, s.Ring.Dropped)
@@ -142,7 +144,7 @@ func TestDropOldest(t *testing.T) {
 
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, gaps := fill(t, engine.Slow)
+		r, gaps := fill(t, control.Slow)
 		s, _ := r.Status(t.Context())
 		if len(gaps) != 0 || s.Ring.Dropped != 0 || s.Ring.Slowed < 1500 {
 			t.Errorf("%d gaps, %d dropped, %d slowed", len(gaps), s.Ring.Dropped, s.Ring.Slowed)
@@ -155,7 +157,7 @@ func TestSlow(t *testing.T) {
 
 func TestLatest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, gaps := fill(t, engine.Latest)
+		r, gaps := fill(t, control.Latest)
 		s, _ := r.Status(t.Context())
 		lost := uint64(0)
 		for _, g := range gaps {
@@ -183,7 +185,7 @@ func TestGapsMakeDeadbandsSendAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{RingBytes: 3000})
 		r.set("l", "d1", 2)
-		r.apply(link("l", 1, table(2, func(i int, p *engine.Point) {
+		r.apply(link("l", 1, table(2, func(i int, p *control.Point) {
 			if i == 1 {
 				p.Deadband = ptr(0)
 			}
@@ -206,7 +208,7 @@ func TestGapsMakeDeadbandsSendAgain(t *testing.T) {
 func TestRingModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := engine.NewTestRing(rapid.IntRange(500, 5000).Draw(t, "bytes"))
-		made, stored := uint64(0), map[uint64]engine.Frame{}
+		made, stored := uint64(0), map[uint64]frame.Frame{}
 		last, acked := uint64(0), uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
@@ -274,7 +276,7 @@ func TestRingModel(t *testing.T) {
 	})
 }
 
-func maps(m map[uint64]engine.Frame) func(func(uint64) bool) {
+func maps(m map[uint64]frame.Frame) func(func(uint64) bool) {
 	return func(yield func(uint64) bool) {
 		for k := range m {
 			if !yield(k) {

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"cmp"
-	"math"
 	"slices"
-	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // unsure is a dropped frame that had been handed out: it may have been stored.
@@ -53,14 +52,14 @@ func (r *Ring) drop(n *node) {
 	if p := n.prev; p != nil && p.grows() && (p.seq > r.handed || n.seq <= r.handed) {
 		p.gap.Samples += uint64(n.samples)
 		p.gap.LastSeq = n.seq
-		p.gap.widen(n.from, n.to)
+		p.gap.Widen(n.from, n.to)
 		p.seq = n.seq
 		r.unlink(n)
 		return
 	}
 	r.bytes.Add(int64(nodeBytes - n.size))
-	g := &Gap{Samples: uint64(n.samples), FirstSeq: n.seq, LastSeq: n.seq, Cause: r.cause()}
-	g.widen(n.from, n.to)
+	g := &frame.Gap{Samples: uint64(n.samples), FirstSeq: n.seq, LastSeq: n.seq, Cause: r.cause()}
+	g.Widen(n.from, n.to)
 	n.gap, n.data, n.batch, n.receipts = g, nil, nil, nil
 	n.size, n.samples, n.droppable = nodeBytes, 0, false
 }
@@ -171,11 +170,11 @@ func (r *Ring) lose(samples uint64, from, to int64) {
 	t := r.tail
 	if t != nil && t.gap != nil && t.gap.FirstSeq == 0 && t.gap.Links == nil && !t.told {
 		t.gap.Samples += samples
-		t.gap.widen(from, to)
+		t.gap.Widen(from, to)
 		return
 	}
-	g := &Gap{Samples: samples, Cause: r.cause()}
-	g.widen(from, to)
+	g := &frame.Gap{Samples: samples, Cause: r.cause()}
+	g.Widen(from, to)
 	r.append(&node{size: nodeBytes, gap: g})
 	r.wakeReader()
 }
@@ -197,16 +196,4 @@ func (r *Ring) owesGap() bool {
 
 func (r *Ring) cause() *driver.Error {
 	return driver.Errorf(driver.Lost, "the replay ring of %d bytes was full: the core did not take samples as fast as they came", r.max)
-}
-
-func (g *Gap) widen(from, to int64) {
-	if from == math.MaxInt64 {
-		return
-	}
-	if g.From.IsZero() || from < g.From.UnixNano() {
-		g.From = time.Unix(0, from)
-	}
-	if g.To.IsZero() || to > g.To.UnixNano() {
-		g.To = time.Unix(0, to)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -233,7 +234,7 @@ func (r *runner) do() (err error) {
 	case jobPrepare:
 		return r.prepare(ctx)
 	case jobPoll:
-		if ahead, ok := r.reader.(driver.AheadReader); ok && r.job.group.grid.period == 0 {
+		if ahead, ok := r.reader.(driver.AheadReader); ok && r.job.group.grid.Period == 0 {
 			return ahead.ReadAhead(ctx, r.points, r.samples, r.next)
 		}
 		return r.reader.Read(ctx, r.points, r.samples)
@@ -256,7 +257,7 @@ func (r *runner) goesOn() bool {
 		return false
 	case len(l.requests[0])+len(l.requests[1])+len(l.requests[2])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
 		return false
-	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == Slow && l.e.ring.full():
+	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == control.Slow && l.e.ring.full():
 		return false
 	}
 	l.ahead = g

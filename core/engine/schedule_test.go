@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
@@ -33,7 +34,7 @@ func TestIntervalsAreTrue(t *testing.T) {
 			t.Errorf("%d samples of %d polls", got, len(polls))
 		}
 		s := r.device("l", "d1")
-		if s.Condition != engine.Up || s.Overruns != 0 || s.LastPoll != 130*time.Millisecond {
+		if s.Condition != control.Up || s.Overruns != 0 || s.LastPoll != 130*time.Millisecond {
 			t.Errorf("status is %+v", s)
 		}
 	})
@@ -68,7 +69,7 @@ func TestLatePollShiftsNoOther(t *testing.T) {
 func TestSlotsStartTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{})
-		var links []engine.Link
+		var links []control.Link
 		for i := range 200 {
 			l := link(fmt.Sprintf("l%d", i), 1, table(1))
 			l.Devices[0].FirstHandle = uint32(i + 1)

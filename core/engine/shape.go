@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -23,7 +24,7 @@ type sent struct {
 	at      int64 // when it was, in Unix nanoseconds; 0: not known
 }
 
-func newShape(p *Point) (s shape, plain bool) {
+func newShape(p *control.Point) (s shape, plain bool) {
 	s.scale = 1
 	if p.Scale != nil {
 		s.scale, s.scaled = *p.Scale, true
@@ -144,7 +145,7 @@ func codeOf(e *driver.Error) driver.Code {
 }
 
 // bounded checks a value to be written against the point's bounds.
-func bounded(p *Point, v driver.Value) error {
+func bounded(p *control.Point, v driver.Value) error {
 	if p.Min == nil && p.Max == nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -31,7 +32,7 @@ func TestScaledNumbersHaveNoDigitsOfTheArithmetic(t *testing.T) {
 		{driver.Uint64Value(1 << 53), ptr(1), nil, "9007199254740992"},
 		{driver.Int64Value(7), ptr(1e-12), nil, "7e-12"},
 	} {
-		s, _ := newShape(&Point{Scale: test.scale, Offset: test.offset})
+		s, _ := newShape(&control.Point{Scale: test.scale, Offset: test.offset})
 		if got := s.toUser(test.raw).String(); got != test.want {
 			t.Errorf("%v scaled by %v and moved by %v is %s, want %s", test.raw, *test.scale, test.offset, got, test.want)
 		}
@@ -41,7 +42,7 @@ func TestScaledNumbersHaveNoDigitsOfTheArithmetic(t *testing.T) {
 		raw, decimals := random.IntN(1<<32)-1<<31, 1+random.IntN(4)
 		step := 1 + random.IntN(99)
 		scale, _ := strconv.ParseFloat(fmt.Sprintf("%de-%d", step, decimals), 64)
-		s, _ := newShape(&Point{Scale: &scale})
+		s, _ := newShape(&control.Point{Scale: &scale})
 		want, _ := strconv.ParseFloat(fmt.Sprintf("%de-%d", raw*step, decimals), 64)
 		if got := s.toUser(driver.Int64Value(int64(raw))).Float64(); got != want {
 			t.Fatalf("%d scaled by %v is %v, want %v", raw, scale, got, want)
@@ -54,7 +55,7 @@ func TestScalingMovesNoNumber(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 200_000 {
 		raw, scale, offset := random.NormFloat64()*1e3, random.ExpFloat64(), random.NormFloat64()
-		s, _ := newShape(&Point{Scale: &scale, Offset: &offset})
+		s, _ := newShape(&control.Point{Scale: &scale, Offset: &offset})
 		plain := raw*scale + offset
 		if got := s.toUser(driver.Float64Value(raw)).Float64(); math.Abs(got-plain) > 0x1p-50*max(math.Abs(raw*scale), math.Abs(offset)) {
 			t.Fatalf("%v*%v+%v is %v, want %v", raw, scale, offset, got, plain)
@@ -64,7 +65,7 @@ func TestScalingMovesNoNumber(t *testing.T) {
 
 func BenchmarkScale(b *testing.B) {
 	scale := 0.1
-	s, _ := newShape(&Point{Scale: &scale})
+	s, _ := newShape(&control.Point{Scale: &scale})
 	for b.Loop() {
 		_ = s.toUser(driver.Int64Value(2321))
 	}

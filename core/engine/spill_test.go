@@ -11,7 +11,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // told is what a frame of the tests' encoding says.
@@ -24,7 +26,7 @@ type told struct {
 	Filler  string `json:",omitempty"`
 }
 
-func encodeTold(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
+func encodeTold(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 	t := told{Seq: seq}
 	if g != nil {
 		t.Gap, t.Samples, t.First, t.Cause = true, g.Samples, g.FirstSeq, g.Cause.Text
@@ -39,7 +41,7 @@ func encodeTold(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
 	return append(dst, data...)
 }
 
-func decodeTold(t interface{ Fatalf(string, ...any) }, f engine.Frame) (v told) {
+func decodeTold(t interface{ Fatalf(string, ...any) }, f frame.Frame) (v told) {
 	if err := json.Unmarshal(f.Data, &v); err != nil || v.Seq != f.Sequence {
 		t.Fatalf("frame %d holds %q: %v", f.Sequence, f.Data, err)
 	}
@@ -280,7 +282,7 @@ func TestEngineSpills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{RingBytes: 20_000, Spill: dir, SpillBytes: 8 << 20, Encode: encodeTold})
 		d := r.set("l", "d1", 1)
-		l := link("l", 1, table(1, func(_ int, p *engine.Point) { p.Scale = ptr(1) }))
+		l := link("l", 1, table(1, func(_ int, p *control.Point) { p.Scale = ptr(1) }))
 		r.apply(l)
 		sleep(time.Hour)
 		s, err := r.Status(t.Context())

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // A cursor is where the reader is in the frames on disk: in a chunk that it holds
@@ -18,12 +19,12 @@ type cursor struct {
 
 // nextSpilled hands out the first frame on disk after the last one handed out; not
 // ok: there is none. It is called with mu held, and without it in between.
-func (r *Ring) nextSpilled() (f Frame, ok bool) {
+func (r *Ring) nextSpilled() (f frame.Frame, ok bool) {
 	for {
 		after := max(r.handed, r.acked)
 		c := r.spill.after(after)
 		if c == nil {
-			return Frame{}, false
+			return frame.Frame{}, false
 		}
 		cur := &r.spill.cursor
 		if cur.chunk != c {
@@ -70,7 +71,7 @@ func (cur *cursor) next(after uint64) (record, bool) {
 }
 
 // handSpilled is what TryNext does for a frame in memory.
-func (r *Ring) handSpilled(seq uint64, data []byte, samples int, gap bool) Frame {
+func (r *Ring) handSpilled(seq uint64, data []byte, samples int, gap bool) frame.Frame {
 	r.handed = seq
 	r.sent = max(r.sent, seq)
 	if gap {
@@ -78,14 +79,14 @@ func (r *Ring) handSpilled(seq uint64, data []byte, samples int, gap bool) Frame
 		r.losses.Add(1)
 		samples = 0
 	}
-	return Frame{Sequence: seq, Data: data, Samples: samples}
+	return frame.Frame{Sequence: seq, Data: data, Samples: samples}
 }
 
 // damaged hands out a gap for a record that was damaged on disk, or, where not even
 // its length is known, for the rest of its chunk.
-func (r *Ring) damaged(c *chunk, rec record, found bool) Frame {
+func (r *Ring) damaged(c *chunk, rec record, found bool) frame.Frame {
 	cur := &r.spill.cursor
-	g := &Gap{FirstSeq: max(r.handed, r.acked) + 1, LastSeq: c.last, Samples: c.samples - min(cur.passed, c.samples)}
+	g := &frame.Gap{FirstSeq: max(r.handed, r.acked) + 1, LastSeq: c.last, Samples: c.samples - min(cur.passed, c.samples)}
 	if found {
 		g.LastSeq, g.Samples = rec.seq, rec.samples
 	} else {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -27,7 +28,7 @@ func (l *link) subscribe(d *device) {
 	d.sub = sub
 	l.session.subs++
 	l.setPushes(d, true)
-	l.setDevice(d, Connecting, nil)
+	l.setDevice(d, control.Connecting, nil)
 	go sub.run()
 }
 
@@ -110,7 +111,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 		fallthrough
 	case driver.InvalidConfig:
 		d.stopped = true
-		l.setDevice(d, Stopped, fault)
+		l.setDevice(d, control.Stopped, fault)
 		l.tellBad(d, fault, nil)
 		return 0, false
 	case driver.Busy:
@@ -123,7 +124,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	}
 	d.tries.failed++
 	l.log.Debug("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
-	l.setDevice(d, Down, fault)
+	l.setDevice(d, control.Down, fault)
 	l.tellBad(d, fault, nil)
 	return wait, true
 }
@@ -144,17 +145,17 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 	sub.logPushed(samples)
 	points := &set{class: -1, index: make([]uint32, len(samples))}
 	values := make([]driver.Sample, len(samples))
-	policy := Latest
+	policy := control.Latest
 	for i, s := range samples {
 		if s.Point < 0 || s.Point >= len(d.table.points) {
 			return driver.Errorf(driver.Internal, "device %s has no point with the index %d", d.spec.Name, s.Point)
 		}
 		points.index[i], values[i] = uint32(s.Point), s.Sample
-		if p := l.spec.Classes[d.table.config.Points[s.Point].Class].Policy; p != Latest {
-			policy = Slow
+		if p := l.spec.Classes[d.table.config.Points[s.Point].Class].Policy; p != control.Latest {
+			policy = control.Slow
 		}
 	}
-	if policy != Latest {
+	if policy != control.Latest {
 		if err := l.e.ring.waitRoom(ctx, sub.ctx); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -22,15 +23,15 @@ const (
 
 // Validate tells everything wrong with a state: what the engine itself cannot run,
 // and what the driver says where it is a Checker. It connects to nothing.
-func (e *Engine) Validate(ctx context.Context, s *State) ([]ConfigFault, error) {
+func (e *Engine) Validate(ctx context.Context, s *control.State) ([]control.ConfigFault, error) {
 	if s == nil {
 		return nil, driver.Errorf(driver.InvalidConfig, "there is no state")
 	}
-	c := &check{tables: map[tableUse][]ConfigFault{}}
+	c := &check{tables: map[tableUse][]control.ConfigFault{}}
 	links := map[string]bool{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		c.named(links, l.Name, ConfigFault{Link: l.Name}, "link")
+		c.named(links, l.Name, control.ConfigFault{Link: l.Name}, "link")
 		c.link(l)
 	}
 	c.handles(s)
@@ -46,22 +47,22 @@ func (e *Engine) Validate(ctx context.Context, s *State) ([]ConfigFault, error) 
 
 // A check gathers faults.
 type check struct {
-	faults []ConfigFault
-	tables map[tableUse][]ConfigFault
+	faults []control.ConfigFault
+	tables map[tableUse][]control.ConfigFault
 }
 
 // tableUse is a table with the number of classes that it may refer to.
 type tableUse struct {
-	table   *Table
+	table   *control.Table
 	classes int
 }
 
-func (c *check) add(at ConfigFault, format string, args ...any) {
+func (c *check) add(at control.ConfigFault, format string, args ...any) {
 	at.Text = fmt.Sprintf(format, args...)
 	c.faults = append(c.faults, at)
 }
 
-func (c *check) named(seen map[string]bool, name string, at ConfigFault, what string) {
+func (c *check) named(seen map[string]bool, name string, at control.ConfigFault, what string) {
 	switch {
 	case name == "":
 		c.add(at, "a %s has no name", what)
@@ -71,25 +72,25 @@ func (c *check) named(seen map[string]bool, name string, at ConfigFault, what st
 	seen[name] = true
 }
 
-func (c *check) link(l *Link) {
-	at := ConfigFault{Link: l.Name}
+func (c *check) link(l *control.Link) {
+	at := control.ConfigFault{Link: l.Name}
 	for _, t := range []struct {
 		key   string
 		value time.Duration
 	}{{"timeout", l.Timeout}, {"gap", l.Gap}} {
 		if t.value < 0 || t.value > maxWait {
-			c.add(ConfigFault{Link: l.Name, Key: t.key}, "%v is not between 0 and %v", t.value, maxWait)
+			c.add(control.ConfigFault{Link: l.Name, Key: t.key}, "%v is not between 0 and %v", t.value, maxWait)
 		}
 	}
 	c.settings(at, l.Settings)
 	classes := map[string]bool{}
 	for _, class := range l.Classes {
-		in := ConfigFault{Link: l.Name, Key: "scan"}
+		in := control.ConfigFault{Link: l.Name, Key: "scan"}
 		c.named(classes, class.Name, in, "scan class")
 		if p := class.Period; p != 0 && (p < minPeriod || p > maxPeriod) {
 			c.add(in, "the period of scan class %q is %v: give 0, or %v to %v", class.Name, p, minPeriod, maxPeriod)
 		}
-		if class.Policy > Latest {
+		if class.Policy > control.Latest {
 			c.add(in, "scan class %q has a policy that is not known", class.Name)
 		}
 	}
@@ -103,14 +104,14 @@ func (c *check) link(l *Link) {
 	}
 }
 
-func (c *check) settings(at ConfigFault, settings json.RawMessage) {
+func (c *check) settings(at control.ConfigFault, settings json.RawMessage) {
 	if len(settings) > 0 && !json.Valid(settings) {
 		c.add(at, "the settings are not JSON")
 	}
 }
 
 // table checks a table once for all devices that share it.
-func (c *check) table(at ConfigFault, t *Table, classes int) {
+func (c *check) table(at control.ConfigFault, t *control.Table, classes int) {
 	if t == nil {
 		c.add(at, "the device has no table of points")
 		return
@@ -121,7 +122,7 @@ func (c *check) table(at ConfigFault, t *Table, classes int) {
 		own := &check{}
 		names := make(map[string]bool, len(t.Points))
 		for i := range t.Points {
-			own.named(names, t.Points[i].Name, ConfigFault{Point: t.Points[i].Name}, "point")
+			own.named(names, t.Points[i].Name, control.ConfigFault{Point: t.Points[i].Name}, "point")
 			own.point(&t.Points[i], classes)
 		}
 		faults = own.faults
@@ -133,8 +134,8 @@ func (c *check) table(at ConfigFault, t *Table, classes int) {
 	}
 }
 
-func (c *check) point(p *Point, classes int) {
-	at := func(key string) ConfigFault { return ConfigFault{Point: p.Name, Key: key} }
+func (c *check) point(p *control.Point, classes int) {
+	at := func(key string) control.ConfigFault { return control.ConfigFault{Point: p.Name, Key: key} }
 	if p.Class < 0 || p.Class >= classes {
 		c.add(at("scan"), "there is no scan class %d", p.Class)
 	}
@@ -158,10 +159,10 @@ func (c *check) point(p *Point, classes int) {
 }
 
 // handles checks that no two points have the same handle.
-func (c *check) handles(s *State) {
+func (c *check) handles(s *control.State) {
 	type block struct {
 		first, end uint64
-		at         ConfigFault
+		at         control.ConfigFault
 	}
 	var blocks []block
 	for i := range s.Links {
@@ -170,7 +171,7 @@ func (c *check) handles(s *State) {
 			if d.Table == nil || len(d.Table.Points) == 0 {
 				continue
 			}
-			at := ConfigFault{Link: s.Links[i].Name, Device: d.Name}
+			at := control.ConfigFault{Link: s.Links[i].Name, Device: d.Name}
 			b := block{uint64(d.FirstHandle), uint64(d.FirstHandle) + uint64(len(d.Table.Points)), at}
 			if b.first == 0 || b.end > math.MaxUint32 {
 				c.add(at, "handles %d to %d are out of range", b.first, b.end-1)
@@ -188,8 +189,8 @@ func (c *check) handles(s *State) {
 
 // ask has the driver check a link. Check has no context, so one that hangs is
 // left behind.
-func (c *check) ask(ctx context.Context, e *Engine, l *Link) error {
-	points := map[*Table][]driver.Point{}
+func (c *check) ask(ctx context.Context, e *Engine, l *control.Link) error {
+	points := map[*control.Table][]driver.Point{}
 	devices := make([]driver.DeviceConfig, len(l.Devices))
 	for i := range l.Devices {
 		d := &l.Devices[i]
@@ -213,7 +214,7 @@ func (c *check) ask(ctx context.Context, e *Engine, l *Link) error {
 	select {
 	case err := <-answer:
 		for _, f := range driver.ConfigErrors(err) {
-			c.faults = append(c.faults, ConfigFault{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
+			c.faults = append(c.faults, control.ConfigFault{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
 		}
 		return nil
 	case <-ctx.Done():

@@ -9,9 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // goesOn tells by how much an engine's progress grows in 30 s: 60 when it is well.
@@ -41,13 +43,13 @@ func TestProgressStops(t *testing.T) {
 	}{
 		"OnEvent holds the link's lock": {
 			time.Second,
-			func(w *wedge, o *engine.Options) { o.OnEvent = func(engine.Event) { wait(w) } },
+			func(w *wedge, o *engine.Options) { o.OnEvent = func(control.Event) { wait(w) } },
 			func(_ *testing.T, w *wedge, _ *engine.Engine) { w.fake.Link("l").Device("d1").Silence(true) },
 		},
 		"the encoder hangs": {
 			time.Hour,
 			func(w *wedge, o *engine.Options) {
-				o.Encode = func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
+				o.Encode = func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 					wait(w)
 					return encode(dst, seq, b, g)
 				}
@@ -88,8 +90,8 @@ func TestProgressStops(t *testing.T) {
 				m.Devices[0].FirstHandle = 9000
 				l := link("l", 1, table(1))
 				l.Classes[0].Period = test.period
-				state := &engine.State{Links: []engine.Link{l, m}}
-				if _, err := e.Apply(t.Context(), state, engine.ApplyOptions{}); err != nil {
+				state := &control.State{Links: []control.Link{l, m}}
+				if _, err := e.Apply(t.Context(), state, control.ApplyOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				if n := goesOn(e); n < 59 {
@@ -164,8 +166,8 @@ func TestProgressStopsWithTheDriver(t *testing.T) {
 func TestProgressGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, engine.Options{RingBytes: 20_000})
-		var links []engine.Link
-		add := func(i int, change func(name string, l *engine.Link)) {
+		var links []control.Link
+		add := func(i int, change func(name string, l *control.Link)) {
 			l := link(fmt.Sprintf("l%d", i), 3, table(2))
 			for j := range l.Devices {
 				l.Devices[j].FirstHandle = uint32(100*i + 10*j + 1)
@@ -176,7 +178,7 @@ func TestProgressGoesOn(t *testing.T) {
 		}
 		var releases []func()
 		for i := range 40 {
-			add(i, func(name string, l *engine.Link) {
+			add(i, func(name string, l *control.Link) {
 				d := r.fake.Link(name).Device("d1")
 				switch i % 10 {
 				case 0:
@@ -192,7 +194,7 @@ func TestProgressGoesOn(t *testing.T) {
 					d.Delay(900 * time.Millisecond)
 					l.Classes[0].Period = 100 * time.Millisecond // never in time
 				case 5:
-					l.Classes[0].Policy = engine.Slow // and nobody takes the frames
+					l.Classes[0].Policy = control.Slow // and nobody takes the frames
 				case 6:
 					l.Classes[0].Period = 10 * time.Hour
 					l.Gap = time.Hour
@@ -252,7 +254,7 @@ func TestProgressBesideASpin(t *testing.T) {
 	e := engine.New(d, engine.Options{})
 	l := link("l", 1, table(1))
 	l.Timeout, l.Classes[0].Period = 10*time.Millisecond, 10*time.Millisecond
-	if _, err := e.Apply(t.Context(), &engine.State{Links: []engine.Link{l}}, engine.ApplyOptions{}); err != nil {
+	if _, err := e.Apply(t.Context(), &control.State{Links: []control.Link{l}}, control.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -202,7 +202,7 @@ func (g *gateway) tryReload(ctx context.Context, files *config.Draft) (changed b
 
 // unchecked is the reasons why drivers could not check what is new for them. A
 // driver that is down and has nothing new does not hold up the others.
-func unchecked(unready map[string]error, old, next map[string]*engine.State) []error {
+func unchecked(unready map[string]error, old, next map[string]*control.State) []error {
 	fresh := make(map[string]error)
 	for kind, err := range unready {
 		if old[kind] == nil || !reflect.DeepEqual(old[kind], next[kind]) {
@@ -305,7 +305,7 @@ func (g *gateway) setDrivers() {
 }
 
 // number gives the states that changed their revision.
-func number(states, old map[string]*engine.State, revision uint64) {
+func number(states, old map[string]*control.State, revision uint64) {
 	for kind, state := range states {
 		if old[kind] != state {
 			state.Revision = revision

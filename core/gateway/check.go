@@ -15,8 +15,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/state"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -40,7 +40,7 @@ const (
 // Checked is what Check has seen.
 type Checked struct {
 	Config  *config.Config
-	Drivers []engine.Description // those that the configuration uses
+	Drivers []control.Description // those that the configuration uses
 	// Warnings are what is likely to be wrong: files that are not read, what is not there on
 	// this machine, limits that will be reached. They are there with an error, too.
 	Warnings []string
@@ -178,7 +178,7 @@ type vetting struct {
 
 	mu        sync.Mutex
 	running   map[string]supervise.Process
-	described map[string]engine.Description
+	described map[string]control.Description
 	unready   map[string]error
 	faults    []error
 }
@@ -189,7 +189,7 @@ type vetting struct {
 func (v *vetting) vet(ctx context.Context) (unready map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit+time.Duration(len(v.config.Links))*vetLinkLimit)
 	defer cancel()
-	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]engine.Description), make(map[string]error)
+	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]control.Description), make(map[string]error)
 	if v.secrets {
 		v.faults = append(v.faults, checkSecrets(v.config)...)
 	}
@@ -230,7 +230,7 @@ func (v *vetting) each(f func(kind string)) {
 // reports with its position; one that does not start takes anything.
 func (v *vetting) describe(ctx context.Context, kind string) {
 	anything := json.RawMessage("{}")
-	unknown := engine.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
+	unknown := control.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
 	if err := v.find(kind); err != nil {
 		v.mu.Lock()
 		defer v.mu.Unlock()
@@ -273,7 +273,7 @@ func (v *vetting) find(kind string) error {
 }
 
 // validate asks one driver that runs.
-func (v *vetting) validate(ctx context.Context, kind string, state *engine.State) {
+func (v *vetting) validate(ctx context.Context, kind string, state *control.State) {
 	p := v.running[kind]
 	if p == nil {
 		return
@@ -296,7 +296,7 @@ func (v *vetting) validate(ctx context.Context, kind string, state *engine.State
 // isKnown tells whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways. Of settings as a whole a fault of one of their keys
 // says enough: a driver does not decode what the schema refuses.
-func (v *vetting) isKnown(e *config.Error, f engine.ConfigFault) bool {
+func (v *vetting) isKnown(e *config.Error, f control.ConfigFault) bool {
 	whole := f.Key == "" && f.Point == ""
 	for _, fault := range v.faults {
 		var other *config.Error
@@ -323,18 +323,18 @@ func within(path, above string) bool {
 
 // draft makes states, one a driver, for Validate: their handles are not the
 // catalog's, which numbers only what is put in force.
-func draft(c *config.Config) map[string]*engine.State {
-	states := make(map[string]*engine.State)
+func draft(c *config.Config) map[string]*control.State {
+	states := make(map[string]*control.State)
 	handles := make(map[string]uint32) // the next, by driver
 	for _, l := range c.Links {
 		s := states[l.Driver]
 		if s == nil {
-			s = new(engine.State)
+			s = new(control.State)
 			states[l.Driver], handles[l.Driver] = s, 1
 		}
-		link := engine.Link{Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes}
+		link := control.Link{Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes}
 		for _, d := range l.Devices {
-			link.Devices = append(link.Devices, engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handles[l.Driver]})
+			link.Devices = append(link.Devices, control.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handles[l.Driver]})
 			handles[l.Driver] += uint32(len(d.Table.Points))
 		}
 		s.Links = append(s.Links, link)

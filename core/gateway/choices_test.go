@@ -10,8 +10,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 func TestChoicesAreKeptAcrossRestarts(t *testing.T) {
@@ -57,10 +57,10 @@ func TestChoicesAreKeptAcrossRestarts(t *testing.T) {
 func TestMarkAndSince(t *testing.T) {
 	at, later := time.Unix(1, 0), time.Unix(2, 0)
 	c := (&choices{Offline: map[string]time.Time{"a": at, "b/m1": later, "gone": at}, Resting: map[string]time.Time{"mqtt": later}}).clone()
-	link := func(name string) engine.Link {
-		return engine.Link{Name: name, Devices: []engine.Device{{Name: "m1"}, {Name: "m2"}}}
+	link := func(name string) control.Link {
+		return control.Link{Name: name, Devices: []control.Device{{Name: "m1"}, {Name: "m2"}}}
 	}
-	states := map[string]*engine.State{"modbus": {Links: []engine.Link{link("a"), link("b")}}, "mqtt": {Links: []engine.Link{link("c")}}}
+	states := map[string]*control.State{"modbus": {Links: []control.Link{link("a"), link("b")}}, "mqtt": {Links: []control.Link{link("c")}}}
 	c.mark(states)
 	var got []string
 	for _, kind := range []string{"modbus", "mqtt"} {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -53,7 +53,7 @@ func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, er
 	return samples, nil
 }
 
-func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample, error) {
+func (g *gateway) readDevice(ctx context.Context, p *part) ([]control.NamedSample, error) {
 	control, err := g.drivers.Control(p.link.Driver, p.link.Name)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (g *gateway) readDevice(ctx context.Context, p *part) ([]engine.NamedSample
 
 // checkAnswer tells whether an answer is of the points that were asked for, in their order.
 // What has a time that cannot be is not Good.
-func checkAnswer(read []engine.NamedSample, p *part) error {
+func checkAnswer(read []control.NamedSample, p *part) error {
 	if len(read) != len(p.points) {
 		return driver.Errorf(driver.Internal, "it answered %d samples to a read of %d points", len(read), len(p.points))
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -21,7 +21,7 @@ func TestEventsFollowedFromNowOn(t *testing.T) {
 			},
 		})}
 		defer g.drivers.Close(false)
-		g.drivers.Set(map[string]supervise.Desired{"acme": {State: &engine.State{Revision: 1}}})
+		g.drivers.Set(map[string]supervise.Desired{"acme": {State: &control.State{Revision: 1}}})
 		synctest.Wait()
 		before, _ := g.drivers.Events(0)
 		if len(before) == 0 {

@@ -21,7 +21,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -120,8 +120,8 @@ type gateway struct {
 // adopted is a configuration in force.
 type adopted struct {
 	*config.Config
-	states   map[string]*engine.State // by driver
-	unready  map[string]error         // drivers that could not check their part
+	states   map[string]*control.State // by driver
+	unready  map[string]error          // drivers that could not check their part
 	revision uint64
 	loaded   time.Time
 	aside    []string  // what became of the link files that are wrong

@@ -8,7 +8,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 const (
@@ -184,6 +184,6 @@ func (g *gateway) tellLimits() {
 }
 
 // desiredInstances is instancesOf for the state that is in force.
-func desiredInstances(how config.Process, state *engine.State) int {
+func desiredInstances(how config.Process, state *control.State) int {
 	return instancesOf(how, size{links: len(state.Links)}, fileLimit())
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 const (
@@ -66,7 +66,7 @@ func (a *adopted) linesOf(kind string) []line {
 }
 
 // mark sets in states what the operator has taken off line.
-func (c *choices) mark(states map[string]*engine.State) {
+func (c *choices) mark(states map[string]*control.State) {
 	for kind, state := range states {
 		_, resting := c.Resting[kind]
 		for i := range state.Links {
@@ -217,7 +217,7 @@ const openText = ", but its driver has not said yet that it has closed it: see `
 
 // condition is the condition of a link or a device, and why.
 type condition struct {
-	is    engine.Condition
+	is    control.Condition
 	cause *driver.Error
 }
 
@@ -249,7 +249,7 @@ func (g *gateway) open(ctx context.Context, lines []line) (open []line) {
 		if !known && silent == nil {
 			silent = g.silent(ctx)
 		}
-		if known && c.is != engine.Stopped && c.is != engine.NotStarted || !known && silent[g.driverOf(l)] {
+		if known && c.is != control.Stopped && c.is != control.NotStarted || !known && silent[g.driverOf(l)] {
 			open = append(open, l)
 		}
 	}

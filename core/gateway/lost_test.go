@@ -15,8 +15,9 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -127,12 +128,12 @@ func (p *plantDir) run(devices ...string) (named, unnamed int) {
 	return named, unnamed
 }
 
-func (p *plantDir) store(s *spool.Spool, dev *engine.Device) {
+func (p *plantDir) store(s *spool.Spool, dev *control.Device) {
 	n := float64(len(p.paths))
 	for i := range dev.Table.Points {
 		p.paths = append(p.paths, dev.Name+"/"+dev.Table.Points[i].Name)
 	}
-	batch := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{dev.FirstHandle, 2}, Time: 1, Kind: driver.KindFloat64, Floats: []float64{n, n + 1}}}}
+	batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{dev.FirstHandle, 2}, Time: 1, Kind: driver.KindFloat64, Floats: []float64{n, n + 1}}}}
 	p.seq++
 	done := make(chan error, 1)
 	s.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: p.seq, Stored: time.Now(), Data: plugin.AppendFrame(nil, p.seq, batch, nil)},

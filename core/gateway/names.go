@@ -6,15 +6,15 @@ import (
 	"strings"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // spot is one configured point.
 type spot struct {
 	link   *config.Link
 	device *config.Device
-	point  *engine.Point
+	point  *control.Point
 }
 
 // pattern is LINK/DEVICE/POINT as globs. Segments left out match all.

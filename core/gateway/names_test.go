@@ -6,15 +6,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 func plant() *adopted {
-	table := &engine.Table{Points: []engine.Point{
+	table := &control.Table{Points: []control.Point{
 		{Name: "u", Readable: true}, {Name: "set", Writable: true}, {Name: "i", Readable: true, Writable: true},
 	}}
-	class := []engine.Class{{Name: "default"}}
+	class := []control.Class{{Name: "default"}}
 	return &adopted{Config: &config.Config{Links: []*config.Link{
 		{Name: "line1", Driver: "modbus", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}, {Name: "m2", Table: table}}},
 		{Name: "line2", Driver: "mqtt", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}}},

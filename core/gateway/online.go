@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
@@ -102,10 +102,10 @@ func (g *gateway) awaitUp(ctx context.Context, lines []line, faults []error, whi
 		all := g.conditions(ctx)
 		waiting = slices.DeleteFunc(waiting, func(i int) bool {
 			c, known := all[lines[i]]
-			if c.is == engine.Down {
+			if c.is == control.Down {
 				faults[i] = cmp.Or(c.cause, driver.Errorf(driver.NotConnected, "it is down"))
 			}
-			return known && (c.is == engine.Up || c.is == engine.Degraded || c.is == engine.Down)
+			return known && (c.is == control.Up || c.is == control.Degraded || c.is == control.Down)
 		})
 	}
 }

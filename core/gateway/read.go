@@ -10,8 +10,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 const (
@@ -33,7 +33,7 @@ type part struct {
 func (p *part) limit() time.Duration { return max(leastReadLimit, readTimeouts*p.link.Timeout) }
 
 // readPart reads one device.
-type readPart func(ctx context.Context, p *part) ([]engine.NamedSample, error)
+type readPart func(ctx context.Context, p *part) ([]control.NamedSample, error)
 
 // lastValues fills a part's places in samples with the last values of a device that cannot be read,
 // and reports whether it did.
@@ -87,7 +87,7 @@ func readDriver(ctx context.Context, parts []*part, samples []client.Sample, rea
 	}
 }
 
-func (p *part) fill(samples []client.Sample, read []engine.NamedSample, err error) {
+func (p *part) fill(samples []client.Sample, read []control.NamedSample, err error) {
 	if err != nil {
 		p.fail(samples, err)
 		return

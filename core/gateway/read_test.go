@@ -9,8 +9,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // A driver that does not answer holds up nobody else's points, and its own no longer than one
@@ -31,13 +31,13 @@ func TestReadIsBoundedByDriver(t *testing.T) {
 		samples := make([]client.Sample, 2*devices)
 		begun := time.Now()
 		var wellIn time.Duration
-		readParts(ctx, parts, samples, func(ctx context.Context, p *part) ([]engine.NamedSample, error) {
+		readParts(ctx, parts, samples, func(ctx context.Context, p *part) ([]control.NamedSample, error) {
 			if p.link == hangs {
 				<-ctx.Done()
 				return nil, driver.AsError(ctx.Err())
 			}
 			wellIn = max(wellIn, time.Since(begun))
-			return []engine.NamedSample{{Sample: driver.GoodSample(driver.Int64Value(1))}}, nil
+			return []control.NamedSample{{Sample: driver.GoodSample(driver.Int64Value(1))}}, nil
 		}, func(context.Context, *part, []client.Sample) bool { return false })
 		if took := time.Since(begun); took != readTimeouts*hangs.Timeout || wellIn != 0 {
 			t.Errorf("it took %v, and %v for the driver that answers", took, wellIn)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
@@ -254,7 +254,7 @@ func (d *decoder) frame(data []byte, have uint32) error {
 }
 
 // sample sends the n-th sample of a frame.
-func (d *decoder) sample(s *engine.HandleSample, n uint32) error {
+func (d *decoder) sample(s *frame.HandleSample, n uint32) error {
 	name, out := d.names.Path(s.Handle), &d.out
 	out.Link, out.Device, out.Point, out.Unit = name.Link, name.Device, name.Point, name.Unit
 	out.Value, out.Quality, out.Time, out.Fault, out.Stored = s.Value, s.Quality, s.Time, nil, d.stored
@@ -290,7 +290,7 @@ func (d *decoder) lostAt(name string, at time.Time, text string) error {
 const maxLinksText = 8
 
 // linksText says whose samples were lost.
-func linksText(links []engine.GapLink) string {
+func linksText(links []frame.GapLink) string {
 	var names []string
 	more, polls := 0, uint64(0) // what is not named
 	for i := range links {
@@ -325,7 +325,7 @@ func pollsText(n uint64) string {
 	return fmt.Sprintf(" (%d polls due)", n)
 }
 
-func gapText(g *engine.Gap) string {
+func gapText(g *frame.Gap) string {
 	text := "samples are lost"
 	if g.Cause != nil {
 		text = g.Cause.Text

@@ -12,7 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -59,7 +59,7 @@ func newBench(t *testing.T) *bench {
 
 // store stores a batch of one sample of each point, with values n and n+0.5.
 func (b *bench) store(n int) {
-	batch := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{b.first, 2}, Time: int64(n), Kind: driver.KindFloat64,
+	batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{b.first, 2}, Time: int64(n), Kind: driver.KindFloat64,
 		Floats: []float64{float64(n), float64(n) + 0.5}}}}
 	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, batch, nil) })
 }
@@ -232,11 +232,11 @@ func faultText(s *client.Sample) string {
 }
 
 func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
-	many := []engine.GapLink{{Link: "a", Polls: 12}, {Link: "b", Device: "d", Uncounted: true}}
+	many := []frame.GapLink{{Link: "a", Polls: 12}, {Link: "b", Device: "d", Uncounted: true}}
 	for i := range 9 {
-		many = append(many, engine.GapLink{Link: fmt.Sprint("l", i), Polls: 2})
+		many = append(many, frame.GapLink{Link: fmt.Sprint("l", i), Polls: 2})
 	}
-	for want, links := range map[string][]engine.GapLink{
+	for want, links := range map[string][]frame.GapLink{
 		"the driver died":                          nil,
 		"the driver died; of a/d":                  {{}, {Link: "a", Device: "d"}},
 		"the driver died; of others (7 polls due)": {{Polls: 7}},
@@ -244,7 +244,7 @@ func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
 			"l5 (2 polls due), others (6 polls due)": many,
 	} {
 		b := newBench(t)
-		gap := &engine.Gap{Cause: driver.Errorf(driver.Lost, "the driver died"), Links: links}
+		gap := &frame.Gap{Cause: driver.Errorf(driver.Lost, "the driver died"), Links: links}
 		b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, nil, gap) })
 		s := newSink(0)
 		if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {
@@ -259,10 +259,10 @@ func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
 func TestGapsAndGarbageAreTold(t *testing.T) {
 	b := newBench(t)
 	from := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	gap := &engine.Gap{Samples: 7, From: from, To: from.Add(time.Second), Cause: driver.Errorf(driver.Lost, "the ring was full")}
+	gap := &frame.Gap{Samples: 7, From: from, To: from.Add(time.Second), Cause: driver.Errorf(driver.Lost, "the ring was full")}
 	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, nil, gap) })
 	b.append(func(uint64) []byte { return []byte{0xff, 0xff, 0xff} })
-	foreign := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{9_999_999, 1}, Kind: driver.KindBool, Bools: []bool{true}}}}
+	foreign := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{9_999_999, 1}, Kind: driver.KindBool, Bools: []bool{true}}}}
 	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, foreign, nil) })
 	s := newSink(0)
 	if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {

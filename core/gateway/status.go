@@ -7,8 +7,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -23,7 +23,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	chosen := g.choices.get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
 		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults(), g.outlook.warnings(g.spool)), Offline: chosen.offlineList()}
-	known := make(map[driverLink]*engine.LinkStatus)
+	known := make(map[driverLink]*control.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
 	for i := range list {
@@ -120,7 +120,7 @@ func causeOf(cause string, over bool) string {
 	return cause
 }
 
-func metersOf(meters []engine.Meter) []client.Meter {
+func metersOf(meters []control.Meter) []client.Meter {
 	var list []client.Meter
 	for _, m := range meters {
 		kind := "gauge"
@@ -151,8 +151,8 @@ func (c *choices) show(l *client.Link) {
 }
 
 // linkStatus is what the driver says of the link, or why nothing is known of it.
-func linkStatus(l *config.Link, known *engine.LinkStatus, d *supervise.Status) client.Link {
-	s := client.Link{Name: l.Name, Driver: l.Driver, State: engine.NotStarted.String(), Devices: make([]client.Device, len(l.Devices))}
+func linkStatus(l *config.Link, known *control.LinkStatus, d *supervise.Status) client.Link {
+	s := client.Link{Name: l.Name, Driver: l.Driver, State: control.NotStarted.String(), Devices: make([]client.Device, len(l.Devices))}
 	if known == nil {
 		state, since, cause := unknown(d)
 		s.State, s.Since, s.Cause = state, since, cause
@@ -163,7 +163,7 @@ func linkStatus(l *config.Link, known *engine.LinkStatus, d *supervise.Status) c
 	}
 	s.State, s.Since, s.Cause = known.Condition.String(), known.Since, client.FaultOf(known.Cause)
 	s.Opens, s.OpenFailures = known.Opens, known.OpenFailures
-	byName := make(map[string]*engine.DeviceStatus, len(known.Devices))
+	byName := make(map[string]*control.DeviceStatus, len(known.Devices))
 	for i := range known.Devices {
 		byName[known.Devices[i].Name] = &known.Devices[i]
 	}
@@ -177,17 +177,17 @@ func linkStatus(l *config.Link, known *engine.LinkStatus, d *supervise.Status) c
 func unknown(d *supervise.Status) (state string, since time.Time, cause *client.Fault) {
 	switch {
 	case d == nil:
-		return engine.NotStarted.String(), time.Time{}, nil
+		return control.NotStarted.String(), time.Time{}, nil
 	case d.Down != nil:
-		return engine.Down.String(), d.Lost, client.FaultOf(d.Down)
+		return control.Down.String(), d.Lost, client.FaultOf(d.Down)
 	default: // just configured, or just started: the process has not taken it yet
-		return engine.NotStarted.String(), d.Since, nil
+		return control.NotStarted.String(), d.Since, nil
 	}
 }
 
-func deviceStatus(name string, d *engine.DeviceStatus) client.Device {
+func deviceStatus(name string, d *control.DeviceStatus) client.Device {
 	if d == nil {
-		return client.Device{Name: name, State: engine.NotStarted.String()}
+		return client.Device{Name: name, State: control.NotStarted.String()}
 	}
 	return client.Device{
 		Name: name, State: d.Condition.String(), Since: d.Since, Cause: client.FaultOf(d.Cause),

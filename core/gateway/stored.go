@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -209,7 +209,7 @@ func (v *storedValues) takeRecord(at spool.Position, r *spool.Record) {
 }
 
 // take takes a sample of the record at a position.
-func (v *storedValues) take(at spool.Position, s *engine.HandleSample) {
+func (v *storedValues) take(at spool.Position, s *frame.HandleSample) {
 	known := v.values[s.Handle]
 	if at < known.at && (s.Quality != driver.Good || at < known.goodAt) {
 		return

@@ -15,7 +15,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -34,7 +34,7 @@ type TryOptions struct {
 	// Sample and Event are called by one goroutine with what the driver sends. What they
 	// return ends the trial.
 	Sample func(*client.Sample) error
-	Event  func(engine.Event)
+	Event  func(control.Event)
 }
 
 // endLimit is how long a driver that was tried may take to end.
@@ -149,7 +149,7 @@ func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOp
 		return &ConfigError{Faults: []error{fmt.Errorf("%s: has links of driver %s, and %s says that it is driver %s: name a file with its links",
 			o.Config, kind, o.Path, described.Name)}}
 	}
-	if err := c.Check(map[string]engine.Description{kind: described}); err != nil {
+	if err := c.Check(map[string]control.Description{kind: described}); err != nil {
 		return configError(err)
 	}
 	if faults := checkSecrets(c); faults != nil {
@@ -159,7 +159,7 @@ func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOp
 	if err != nil {
 		return err
 	}
-	found, err := t.Apply(ctx, states[kind], engine.ApplyOptions{})
+	found, err := t.Apply(ctx, states[kind], control.ApplyOptions{})
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 }
 
 // Event implements plugin.Handler.
-func (h *trialHandler) Event(e engine.Event) {
+func (h *trialHandler) Event(e control.Event) {
 	if h.o.Event != nil {
 		h.o.Event(e)
 	}

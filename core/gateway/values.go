@@ -9,8 +9,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 )
@@ -99,18 +99,18 @@ type lastPart struct {
 
 // A valuesQuery is one question for last values.
 type valuesQuery struct {
-	controlOf func(kind, link string) (engine.Control, error)
+	controlOf func(kind, link string) (control.Plane, error)
 	catalog   *catalog.Catalog
 	stored    *storedValues
 	deadline  time.Time // of the search in what is stored
 
 	mu     sync.Mutex
-	silent map[engine.Control]error // drivers that do not answer, which are asked once
+	silent map[control.Plane]error // drivers that do not answer, which are asked once
 }
 
 func (g *gateway) newValuesQuery() *valuesQuery {
 	return &valuesQuery{controlOf: g.drivers.Control, catalog: g.catalog, stored: &g.stored, deadline: time.Now().Add(searchLimit),
-		silent: make(map[engine.Control]error)}
+		silent: make(map[control.Plane]error)}
 }
 
 // fill fills the samples of parts.
@@ -179,7 +179,7 @@ func (q *valuesQuery) askDriver(ctx context.Context, p *lastPart) {
 	}
 }
 
-func (q *valuesQuery) ask(ctx context.Context, control engine.Control, p *lastPart) error {
+func (q *valuesQuery) ask(ctx context.Context, control control.Plane, p *lastPart) error {
 	q.mu.Lock()
 	err := q.silent[control]
 	q.mu.Unlock()
@@ -215,7 +215,7 @@ func (q *valuesQuery) ask(ctx context.Context, control engine.Control, p *lastPa
 }
 
 // tell takes what the driver says of a point.
-func (p *lastPart) tell(i int, v *engine.LastValue) {
+func (p *lastPart) tell(i int, v *control.LastValue) {
 	s := &p.samples[i]
 	s.Value, s.Quality, s.Time, s.Fault = v.Value, v.Quality, v.Time, client.FaultOf(v.Fault)
 	*s.Last = client.Last{Since: v.Since, Good: v.Good, GoodTime: v.GoodTime}

@@ -10,20 +10,21 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // storeSample stores one sample of u (0) or i (1), n seconds after the epoch.
 func (b *bench) storeSample(point uint32, n int, quality driver.Quality) {
-	blk := engine.Block{Runs: []uint32{b.first + point, 1}, Time: int64(n) * int64(time.Second), Kind: driver.KindInt64, Ints: []int64{int64(n)}}
+	blk := frame.Block{Runs: []uint32{b.first + point, 1}, Time: int64(n) * int64(time.Second), Kind: driver.KindInt64, Ints: []int64{int64(n)}}
 	if quality != driver.Good {
-		blk.Exceptions = []engine.Exception{{Count: 1, Quality: quality, Fault: driver.Errorf(driver.Timeout, "silent")}}
+		blk.Exceptions = []frame.Exception{{Count: 1, Quality: quality, Fault: driver.Errorf(driver.Timeout, "silent")}}
 	}
 	b.append(func(seq uint64) []byte {
-		return plugin.AppendFrame(nil, seq, &engine.Batch{Blocks: []engine.Block{blk}}, nil)
+		return plugin.AppendFrame(nil, seq, &frame.Batch{Blocks: []frame.Block{blk}}, nil)
 	})
 }
 
@@ -53,7 +54,7 @@ func TestStoredValuesAreTheLastHoweverFarBack(t *testing.T) {
 	b.storeSample(1, 2, driver.Bad)
 	for n := range 3*firstStep - 1 {
 		b.seq++
-		batch := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{b.first, 1}, Kind: driver.KindInt64, Ints: []int64{int64(n)}}}}
+		batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{b.first, 1}, Kind: driver.KindInt64, Ints: []int64{int64(n)}}}}
 		b.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: b.seq, Stored: time.Now(), Data: plugin.AppendFrame(nil, b.seq, batch, nil)}, func(error) {})
 	}
 	b.storeSample(0, 9+3*firstStep, driver.Good)
@@ -109,21 +110,21 @@ func TestSearchedPartsOfTheSpool(t *testing.T) {
 
 // told is a driver that knows last values.
 type told struct {
-	engine.Control
-	values []engine.LastValue
+	control.Plane
+	values []control.LastValue
 	err    error
 	asked  int
 }
 
-func (d *told) Values(_ context.Context, _, _ string, _ int) ([]engine.LastValue, int, error) {
+func (d *told) Values(_ context.Context, _, _ string, _ int) ([]control.LastValue, int, error) {
 	d.asked++
 	return d.values, 0, d.err
 }
 
 func TestLastValuesOfDriverAndSpool(t *testing.T) {
 	at := time.Unix(100, 0).UTC()
-	good := engine.LastValue{Point: "u", Sample: driver.Sample{Value: driver.Int64Value(7), Quality: driver.Good, Time: at}, Since: at.Add(-time.Hour)}
-	bad := engine.LastValue{Point: "u", Sample: driver.Sample{Time: at, Fault: driver.Errorf(driver.Timeout, "silent")}}
+	good := control.LastValue{Point: "u", Sample: driver.Sample{Value: driver.Int64Value(7), Quality: driver.Good, Time: at}, Since: at.Add(-time.Hour)}
+	bad := control.LastValue{Point: "u", Sample: driver.Sample{Time: at, Fault: driver.Errorf(driver.Timeout, "silent")}}
 	badKnown := bad
 	badKnown.Good, badKnown.GoodTime = driver.Int64Value(6), at.Add(-time.Minute)
 	for name, test := range map[string]struct {
@@ -131,16 +132,16 @@ func TestLastValuesOfDriverAndSpool(t *testing.T) {
 		stored bool // a sample of u, 5 at 5 s after the epoch
 		want   string
 	}{
-		"the driver knows best":         {told{values: []engine.LastValue{good}}, true, `7 good at 100, since -3500`},
-		"bad, good is stored":           {told{values: []engine.LastValue{bad}}, true, `null bad at 100, good 5 at 5: timeout: silent`},
-		"bad, good is known":            {told{values: []engine.LastValue{badKnown}}, true, `null bad at 100, good 6 at 40: timeout: silent`},
-		"bad, and never was good":       {told{values: []engine.LastValue{bad}}, false, `null bad at 100: timeout: silent`},
+		"the driver knows best":         {told{values: []control.LastValue{good}}, true, `7 good at 100, since -3500`},
+		"bad, good is stored":           {told{values: []control.LastValue{bad}}, true, `null bad at 100, good 5 at 5: timeout: silent`},
+		"bad, good is known":            {told{values: []control.LastValue{badKnown}}, true, `null bad at 100, good 6 at 40: timeout: silent`},
+		"bad, and never was good":       {told{values: []control.LastValue{bad}}, false, `null bad at 100: timeout: silent`},
 		"the driver knows nothing":      {told{}, true, `5 good at 5`},
 		"nobody knows anything":         {told{}, false, `null bad at -: not-found: no value of it is known: none has come yet`},
 		"an older driver":               {told{err: driver.Errorf(driver.Unsupported, "what?")}, true, `5 good at 5`},
 		"a driver without the device":   {told{err: driver.Errorf(driver.NotFound, "what?")}, true, `5 good at 5`},
 		"a driver that does not answer": {told{err: driver.Errorf(driver.Timeout, "no answer")}, true, `null bad at now, good 5 at 5: timeout: no answer`},
-		"a foreign point":               {told{values: []engine.LastValue{{Point: "x", Sample: good.Sample}}}, true, `5 good at 5`},
+		"a foreign point":               {told{values: []control.LastValue{{Point: "x", Sample: good.Sample}}}, true, `5 good at 5`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -150,8 +151,8 @@ func TestLastValuesOfDriverAndSpool(t *testing.T) {
 			v := &storedValues{spool: b.spool, catalog: b.catalog}
 			t.Cleanup(v.close)
 			d := test.driver
-			q := &valuesQuery{controlOf: func(string, string) (engine.Control, error) { return &d, nil }, catalog: b.catalog, stored: v,
-				deadline: time.Now().Add(time.Minute), silent: make(map[engine.Control]error)}
+			q := &valuesQuery{controlOf: func(string, string) (control.Plane, error) { return &d, nil }, catalog: b.catalog, stored: v,
+				deadline: time.Now().Add(time.Minute), silent: make(map[control.Plane]error)}
 			link := &config.Link{Name: "line1", Driver: "modbus"}
 			part := func() *lastPart {
 				return &lastPart{link: link, device: "m1", samples: []client.Sample{{Link: "line1", Device: "m1", Point: "u", Last: &client.Last{}}}}

@@ -8,7 +8,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -57,14 +57,14 @@ func BenchmarkWatch(b *testing.B) {
 	}
 	const frames, samples = 300, 1000
 	for n := range frames {
-		batch := &engine.Batch{}
+		batch := &frame.Batch{}
 		for poll := range samples / 100 {
 			floats := make([]float64, 100)
 			for i := range floats {
 				floats[i] = 200 + float64(i)/10 + float64(n)
 			}
 			device := uint32((n*7 + poll) % devices)
-			batch.Blocks = append(batch.Blocks, engine.Block{Runs: []uint32{1 + device*100, 100}, Time: time.Now().UnixNano(), Kind: driver.KindFloat64, Floats: floats})
+			batch.Blocks = append(batch.Blocks, frame.Block{Runs: []uint32{1 + device*100, 100}, Time: time.Now().UnixNano(), Kind: driver.KindFloat64, Floats: floats})
 		}
 		g.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: uint64(n + 1), Stored: time.Now(), Data: plugin.AppendFrame(nil, uint64(n+1), batch, nil)},
 			func(error) {})

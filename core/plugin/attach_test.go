@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -19,14 +19,14 @@ import (
 type collector struct {
 	t          testing.TB
 	sequences  chan uint64
-	events     chan engine.Event
+	events     chan control.Event
 	heartbeats chan uint64
 }
 
 func newCollector(t testing.TB) *collector {
 	return &collector{
 		t: t, sequences: make(chan uint64, 2*fakeFrames),
-		events: make(chan engine.Event, 100), heartbeats: make(chan uint64, 100),
+		events: make(chan control.Event, 100), heartbeats: make(chan uint64, 100),
 	}
 }
 
@@ -38,7 +38,7 @@ func (c *collector) Frame(seq uint64, frame []byte) {
 	c.sequences <- seq
 }
 
-func (c *collector) Event(e engine.Event)      { c.events <- e }
+func (c *collector) Event(e control.Event)     { c.events <- e }
 func (c *collector) Heartbeat(progress uint64) { c.heartbeats <- progress }
 
 func attach(t *testing.T, p *plugin.Process, h plugin.Hello, to plugin.Handler) *plugin.Attachment {
@@ -108,7 +108,7 @@ func TestCreditIsRespected(t *testing.T) {
 			// messages have.
 			for range 3 {
 				readText(t, p, "event")
-				waitEvent(t, c, engine.Degraded)
+				waitEvent(t, c, control.Degraded)
 			}
 			if n := len(c.sequences); n != 0 {
 				t.Fatalf("%s: %d frames beyond the credit", name, n)
@@ -121,7 +121,7 @@ func TestCreditIsRespected(t *testing.T) {
 	}
 }
 
-func waitEvent(t *testing.T, c *collector, want engine.Condition) {
+func waitEvent(t *testing.T, c *collector, want control.Condition) {
 	t.Helper()
 	for waitFor(t, c.events, "event").Condition != want {
 	}
@@ -195,13 +195,13 @@ func TestConditionsAndEvents(t *testing.T) {
 	c := newCollector(t)
 	a := attach(t, p, plugin.Hello{CoreEpoch: 1}, c)
 	defer a.Close()
-	got := []engine.Event{waitFor(t, c.events, "condition"), waitFor(t, c.events, "condition")}
+	got := []control.Event{waitFor(t, c.events, "condition"), waitFor(t, c.events, "condition")}
 	readText(t, p, "event")
 	got = append(got, waitFor(t, c.events, "event"))
-	want := []engine.Event{
-		{Link: "line1", Condition: engine.Up},
-		{Link: "line1", Device: "m1", Condition: engine.Down},
-		{Link: "line1", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")},
+	want := []control.Event{
+		{Link: "line1", Condition: control.Up},
+		{Link: "line1", Device: "m1", Condition: control.Down},
+		{Link: "line1", Condition: control.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

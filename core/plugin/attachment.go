@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -58,7 +58,7 @@ type Handler interface {
 	Frame(seq uint64, frame []byte)
 	// Event takes a change of condition, and, after the attachment has begun, the
 	// present condition of every link and device.
-	Event(e engine.Event)
+	Event(e control.Event)
 	// Heartbeat comes once a second. A progress that does not grow tells of an
 	// engine that hangs in a process that does not.
 	Heartbeat(progress uint64)
@@ -71,7 +71,7 @@ type Flusher interface{ Flush(patient bool) }
 
 // A RingHandler is a Handler that wants the counters of the process's ring, of which
 // heartbeats may tell.
-type RingHandler interface{ Ring(r engine.RingStatus) }
+type RingHandler interface{ Ring(r control.RingStatus) }
 
 type attachClient = grpc.BidiStreamingClient[driverv1.AttachRequest, driverv1.AttachResponse]
 

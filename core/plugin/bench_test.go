@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -116,8 +116,8 @@ func (c *counter) Frame(seq uint64, frame []byte) {
 	}
 }
 
-func (c *counter) Event(engine.Event) {}
-func (c *counter) Heartbeat(uint64)   {}
+func (c *counter) Event(control.Event) {}
+func (c *counter) Heartbeat(uint64)    {}
 
 const warmFrames = 5000
 

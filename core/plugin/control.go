@@ -6,13 +6,13 @@ import (
 	"math"
 	"slices"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 // Describe asks the driver what it is.
-func (p *Process) Describe(ctx context.Context) (engine.Description, error) {
+func (p *Process) Describe(ctx context.Context) (control.Description, error) {
 	r, err := call(ctx, p, "describe", p.rpc.Describe, &driverv1.DescribeRequest{})
 	return descriptionFromWire(r), err
 }
@@ -27,10 +27,10 @@ const (
 
 // Validate has the driver check a state, some hundred links at a time. Where ctx has no
 // deadline, each step has one.
-func (p *Process) Validate(ctx context.Context, s *engine.State) (faults []engine.ConfigFault, err error) {
+func (p *Process) Validate(ctx context.Context, s *control.State) (faults []control.ConfigFault, err error) {
 	for part := range slices.Chunk(s.Links, stepLinks) {
 		r, err := call(ctx, p, "validate", p.rpc.Validate,
-			&driverv1.ValidateRequest{State: stateToWire(&engine.State{Revision: s.Revision, Links: part})})
+			&driverv1.ValidateRequest{State: stateToWire(&control.State{Revision: s.Revision, Links: part})})
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +40,7 @@ func (p *Process) Validate(ctx context.Context, s *engine.State) (faults []engin
 }
 
 // Apply sets the driver's desired state.
-func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+func (p *Process) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
 	if err := p.mustKnowLinks("hold", o.Hold); err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (p *Process) Apply(ctx context.Context, s *engine.State, o engine.ApplyOpti
 
 // Status asks for all conditions and counters, some hundred links at a time. Where ctx
 // has no deadline, each step has one.
-func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
-	whole := new(engine.Status)
+func (p *Process) Status(ctx context.Context) (*control.Status, error) {
+	whole := new(control.Status)
 	for range maxPages {
 		r, err := call(ctx, p, "status", p.rpc.Status, &driverv1.StatusRequest{First: uint32(len(whole.Links)), Limit: stepLinks})
 		if err != nil {
@@ -75,7 +75,7 @@ func (p *Process) Status(ctx context.Context) (*engine.Status, error) {
 
 // Read reads points of one device. Its error says, as that of Write, whether the device may
 // have been asked.
-func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
+func (p *Process) Read(ctx context.Context, link, device string, points []string) ([]control.NamedSample, error) {
 	r := new(driverv1.ReadResponse)
 	request := &driverv1.ReadRequest{Link: link, Device: device, Points: points}
 	if err := once(ctx, p, "read", driverv1.DriverService_Read_FullMethodName, request, r); err != nil {
@@ -85,7 +85,7 @@ func (p *Process) Read(ctx context.Context, link, device string, points []string
 }
 
 // Values returns what the driver knows of a device's points without asking it.
-func (p *Process) Values(ctx context.Context, link, device string, first int) (values []engine.LastValue, next int, err error) {
+func (p *Process) Values(ctx context.Context, link, device string, first int) (values []control.LastValue, next int, err error) {
 	if !slices.Contains(p.described.Abilities, abilityValues) {
 		return nil, 0, driver.Errorf(driver.Unsupported, "driver %s %s does not tell last values", p.command.Name, p.described.Version)
 	}
@@ -123,16 +123,16 @@ func (p *Process) Browse(ctx context.Context, link, device, prefix string, limit
 }
 
 // Drain finishes what is in flight of the links and closes them.
-func (p *Process) Drain(ctx context.Context, links []string) (engine.Drained, error) {
+func (p *Process) Drain(ctx context.Context, links []string) (control.Drained, error) {
 	if err := p.mustKnowLinks("drain", links); err != nil {
-		return engine.Drained{}, err
+		return control.Drained{}, err
 	}
 	r, err := call(ctx, p, "drain", p.rpc.Drain, &driverv1.DrainRequest{Links: links})
-	return engine.Drained{LastSequence: r.GetLastSequence(), HandOff: r.GetHandOff()}, err
+	return control.Drained{LastSequence: r.GetLastSequence(), HandOff: r.GetHandOff()}, err
 }
 
 // Activate opens links of a state applied in standby, held or drained.
-func (p *Process) Activate(ctx context.Context, links []string, o engine.ActivateOptions) error {
+func (p *Process) Activate(ctx context.Context, links []string, o control.ActivateOptions) error {
 	if err := p.mustKnowLinks("activate", links); err != nil {
 		return err
 	}
@@ -183,17 +183,17 @@ const (
 
 // known is the state without what is off line, for a driver that would not
 // know that it is.
-func (p *Process) known(s *engine.State) *engine.State {
+func (p *Process) known(s *control.State) *control.State {
 	if p.knowsLinks() {
 		return s
 	}
-	less := &engine.State{Revision: s.Revision}
+	less := &control.State{Revision: s.Revision}
 	for _, l := range s.Links {
 		if l.Offline {
 			continue
 		}
-		if slices.ContainsFunc(l.Devices, func(d engine.Device) bool { return d.Offline }) {
-			l.Devices = slices.DeleteFunc(slices.Clone(l.Devices), func(d engine.Device) bool { return d.Offline })
+		if slices.ContainsFunc(l.Devices, func(d control.Device) bool { return d.Offline }) {
+			l.Devices = slices.DeleteFunc(slices.Clone(l.Devices), func(d control.Device) bool { return d.Offline })
 		}
 		less.Links = append(less.Links, l)
 	}

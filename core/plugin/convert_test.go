@@ -15,8 +15,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
@@ -25,23 +26,23 @@ var equalValues = cmp.Comparer(func(a, b driver.Value) bool { return a.Equal(b) 
 
 func ptr[T any](v T) *T { return &v }
 
-func exampleState() *engine.State {
-	meter := &engine.Table{Points: []engine.Point{
+func exampleState() *control.State {
+	meter := &control.Table{Points: []control.Point{
 		{Name: "u", Address: "holding:0", Scale: ptr(0.1), Offset: ptr(-3.0), Deadband: ptr(0.0), Readable: true},
 		{Name: "sp", Address: "holding:1", Class: 1, Min: ptr(-1.0), Max: ptr(1.0), Readable: true, Writable: true},
 	}}
-	other := &engine.Table{Points: []engine.Point{{Name: "x", Address: "coil:7", Writable: true}}}
-	return &engine.State{Revision: 9, Links: []engine.Link{
+	other := &control.Table{Points: []control.Point{{Name: "x", Address: "coil:7", Writable: true}}}
+	return &control.State{Revision: 9, Links: []control.Link{
 		{
 			Name: "line1", Settings: json.RawMessage(`{"url":"tcp://h:1"}`), Timeout: time.Second, Gap: time.Millisecond,
-			Classes: []engine.Class{{Name: "default", Period: time.Second}, {Name: "fast", Period: 1, Policy: engine.Latest}},
-			Devices: []engine.Device{
+			Classes: []control.Class{{Name: "default", Period: time.Second}, {Name: "fast", Period: 1, Policy: control.Latest}},
+			Devices: []control.Device{
 				{Name: "m1", Settings: json.RawMessage(`{"unit":1}`), Table: meter, FirstHandle: 1},
 				{Name: "m2", Table: meter, FirstHandle: 3},
 				{Name: "o", Table: other, FirstHandle: 5},
 			},
 		},
-		{Name: "empty", Classes: []engine.Class{}, Devices: []engine.Device{}},
+		{Name: "empty", Classes: []control.Class{}, Devices: []control.Device{}},
 	}}
 }
 
@@ -94,18 +95,18 @@ func TestStateThatCannotBeIndexed(t *testing.T) {
 
 func TestStatusCrossesTheWire(t *testing.T) {
 	at := time.Unix(1700000000, 5).UTC()
-	want := &engine.Status{
-		Links: []engine.LinkStatus{{
-			Name: "l", Condition: engine.Degraded, Since: at, Cause: driver.Errorf(driver.Busy, "later"), Opens: 1, OpenFailures: 2,
-			Devices: []engine.DeviceStatus{{
-				Name: "d", Condition: engine.Down, Since: at, Cause: driver.Errorf(driver.Timeout, "silent"),
+	want := &control.Status{
+		Links: []control.LinkStatus{{
+			Name: "l", Condition: control.Degraded, Since: at, Cause: driver.Errorf(driver.Busy, "later"), Opens: 1, OpenFailures: 2,
+			Devices: []control.DeviceStatus{{
+				Name: "d", Condition: control.Down, Since: at, Cause: driver.Errorf(driver.Timeout, "silent"),
 				Polls: 1, Failures: 2, Overruns: 3, Samples: 4, BadSamples: 5, Writes: 6, WriteFailures: 7,
 				LastPoll: 8, LastLate: 9, MaxLate: 10,
 			}},
 		}},
-		Ring: engine.RingStatus{NextSequence: 1, AckedSequence: 2, Bytes: 3, MaxBytes: 4, Samples: 5, Dropped: 6, Slowed: 7,
+		Ring: control.RingStatus{NextSequence: 1, AckedSequence: 2, Bytes: 3, MaxBytes: 4, Samples: 5, Dropped: 6, Slowed: 7,
 			SpillBytes: 8, MaxSpillBytes: 9},
-		Meters: []engine.Meter{{Link: "l", Name: "opens", Value: 3, Counter: true}, {Link: "l", Name: "level", Value: -0.5}},
+		Meters: []control.Meter{{Link: "l", Name: "opens", Value: 3, Counter: true}, {Link: "l", Name: "level", Value: -0.5}},
 	}
 	if diff := cmp.Diff(want, plugin.StatusFromWire(plugin.StatusToWire(want))); diff != "" {
 		t.Error(diff)
@@ -114,7 +115,7 @@ func TestStatusCrossesTheWire(t *testing.T) {
 
 // A number that JSON has not would take the status of every driver with it.
 func TestMetersAreFinite(t *testing.T) {
-	wire := plugin.StatusToWire(&engine.Status{Meters: []engine.Meter{
+	wire := plugin.StatusToWire(&control.Status{Meters: []control.Meter{
 		{Link: "l", Name: "nan", Value: math.NaN()}, {Link: "l", Name: "infinite", Value: math.Inf(-1)}, {Link: "l", Name: "one", Value: 1},
 	}})
 	got := plugin.StatusFromWire(wire).Meters
@@ -125,7 +126,7 @@ func TestMetersAreFinite(t *testing.T) {
 
 func TestSamplesCrossTheWire(t *testing.T) {
 	at := time.Unix(1700000000, 5).UTC()
-	want := []engine.NamedSample{
+	want := []control.NamedSample{
 		{Point: "null"},
 		{Point: "bool", Sample: driver.Sample{Value: driver.BoolValue(true), Quality: driver.Good, Time: at}},
 		{Point: "int", Sample: driver.Sample{Value: driver.Int64Value(math.MinInt64), Quality: driver.Good}},
@@ -142,7 +143,7 @@ func TestSamplesCrossTheWire(t *testing.T) {
 }
 
 func TestTextThatIsNotUTF8(t *testing.T) {
-	wire := plugin.SamplesToWire([]engine.NamedSample{{Point: "p", Sample: driver.Sample{
+	wire := plugin.SamplesToWire([]control.NamedSample{{Point: "p", Sample: driver.Sample{
 		Value: driver.StringValue("caf\xe9"), Fault: driver.Errorf(driver.Protocol, "got \xff"),
 	}}})
 	if _, err := proto.Marshal(wire[0]); err != nil {
@@ -154,7 +155,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 }
 
 func TestDescriptionCrossesTheWire(t *testing.T) {
-	want := engine.Description{
+	want := control.Description{
 		Info: driver.Info{
 			Name: "modbus", Version: "1.0.0", LinkSchema: json.RawMessage(`{}`),
 			AddressSchema: json.RawMessage(`{"type":"string"}`),
@@ -198,18 +199,18 @@ func TestErrorOfTheCallersContext(t *testing.T) {
 	}
 }
 
-func exampleBatch() *engine.Batch {
-	return &engine.Batch{Blocks: []engine.Block{
+func exampleBatch() *frame.Batch {
+	return &frame.Batch{Blocks: []frame.Block{
 		{
 			Runs: []uint32{7, 3, 2, 1}, Time: 1700000000000000000, Kind: driver.KindFloat64, Floats: []float64{1, 2.5, 0, -1},
-			Exceptions: []engine.Exception{{First: 2, Count: 1, Quality: driver.Bad, Fault: driver.Errorf(driver.NotFound, "no such")}},
+			Exceptions: []frame.Exception{{First: 2, Count: 1, Quality: driver.Bad, Fault: driver.Errorf(driver.NotFound, "no such")}},
 		},
 		{Runs: []uint32{1, 2}, Kind: driver.KindInt64, Ints: []int64{-1, math.MinInt64}, Deltas: []int64{0, -5}},
 		{Runs: []uint32{1, 1}, Kind: driver.KindUint64, Uints: []uint64{math.MaxUint64}},
 		{Runs: []uint32{1, 2}, Kind: driver.KindBool, Bools: []bool{true, false}},
 		{Runs: []uint32{9, 2}, Kind: driver.KindString, Strings: []string{"", "ü"}},
 		{Runs: []uint32{9, 2}, Kind: driver.KindBytes, Bytes: [][]byte{{1}, {0xff}}},
-		{Runs: []uint32{1, 3}, Kind: driver.KindNull, Exceptions: []engine.Exception{
+		{Runs: []uint32{1, 3}, Kind: driver.KindNull, Exceptions: []frame.Exception{
 			{First: 0, Count: 1, Quality: driver.Uncertain}, {First: 1, Count: 2, Fault: driver.Errorf(driver.Timeout, "silent")},
 		}},
 	}}
@@ -218,18 +219,18 @@ func exampleBatch() *engine.Batch {
 func TestFramesCrossTheWire(t *testing.T) {
 	encode := plugin.FrameEncoder()
 	for range 3 { // an encoder is used again, after larger and smaller frames
-		frame := encode([]byte("before"), 42, exampleBatch(), nil)
-		if string(frame[:6]) != "before" {
+		encoded := encode([]byte("before"), 42, exampleBatch(), nil)
+		if string(encoded[:6]) != "before" {
 			t.Fatal("the frame was not appended")
 		}
-		seq, batch, gap, err := plugin.DecodeFrame(frame[6:])
+		seq, batch, gap, err := plugin.DecodeFrame(encoded[6:])
 		if err != nil || seq != 42 || gap != nil {
 			t.Fatal(seq, gap, err)
 		}
 		if diff := cmp.Diff(exampleBatch(), batch); diff != "" {
 			t.Error(diff)
 		}
-		want := &engine.Gap{
+		want := &frame.Gap{
 			Samples: 3, FirstSeq: 1, LastSeq: 2, From: time.Unix(1, 0).UTC(), To: time.Unix(2, 0).UTC(),
 			Cause: driver.Errorf(driver.Lost, "ring full"),
 		}
@@ -240,7 +241,7 @@ func TestFramesCrossTheWire(t *testing.T) {
 		if diff := cmp.Diff(want, gap); diff != "" {
 			t.Error(diff)
 		}
-		small := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{1, 1}, Kind: driver.KindBool, Bools: []bool{true}}}}
+		small := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{1, 1}, Kind: driver.KindBool, Bools: []bool{true}}}}
 		_, batch, _, err = plugin.DecodeFrame(encode(nil, 44, small, nil))
 		if diff := cmp.Diff(small, batch); err != nil || diff != "" {
 			t.Error(err, diff)

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -171,7 +171,7 @@ func frameHead(frame []byte) (sequence uint64, patient bool, err error) {
 // batch or a gap. The frame may come from anybody: the batch has
 // passed its Check, and the memory it takes is a small multiple of len(frame). The result shares
 // nothing with frame.
-func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err error) {
+func DecodeFrame(frame []byte) (seq uint64, b *frame.Batch, g *frame.Gap, err error) {
 	var wire driverv1.Frame
 	err = checkFields(frame, frameLimits())
 	if err == nil {
@@ -200,8 +200,8 @@ func DecodeFrame(frame []byte) (seq uint64, b *engine.Batch, g *engine.Gap, err 
 }
 
 // batchFromWire decodes the batch of a frame of so many bytes.
-func batchFromWire(wire *driverv1.Batch, size int) (*engine.Batch, error) {
-	b := &engine.Batch{Blocks: make([]engine.Block, len(wire.GetBlocks()))}
+func batchFromWire(wire *driverv1.Batch, size int) (*frame.Batch, error) {
+	b := &frame.Batch{Blocks: make([]frame.Block, len(wire.GetBlocks()))}
 	for i, block := range wire.GetBlocks() {
 		b.Blocks[i] = blockFromWire(block)
 	}
@@ -239,8 +239,8 @@ func checkCounts(samples, nulls, size uint64) error {
 	return nil
 }
 
-func blockFromWire(wire *driverv1.Block) engine.Block {
-	b := engine.Block{
+func blockFromWire(wire *driverv1.Block) frame.Block {
+	b := frame.Block{
 		Runs: wire.GetRuns(), Time: wire.GetTimeUnixNs(), Deltas: wire.GetTimeDeltasNs(),
 		Kind:  invalidKind,
 		Bools: wire.GetBools(), Ints: wire.GetInts(), Uints: wire.GetUints(), Floats: wire.GetFloats(),
@@ -250,10 +250,10 @@ func blockFromWire(wire *driverv1.Block) engine.Block {
 		b.Kind = driver.Kind(wire.GetKind())
 	}
 	if len(wire.GetExceptions()) > 0 {
-		b.Exceptions = make([]engine.Exception, len(wire.GetExceptions()))
+		b.Exceptions = make([]frame.Exception, len(wire.GetExceptions()))
 	}
 	for i, x := range wire.GetExceptions() {
-		b.Exceptions[i] = engine.Exception{
+		b.Exceptions[i] = frame.Exception{
 			First: x.GetFirst(), Count: x.GetCount(),
 			Quality: qualityFromWire(x.GetQuality()), Fault: faultFromWire(x.GetFault()),
 		}

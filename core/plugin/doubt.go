@@ -2,7 +2,7 @@ package plugin
 
 import (
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // Doubt returns the frame with every Good sample after a time, in Unix nanoseconds, made
@@ -19,11 +19,11 @@ func Doubt(frame []byte, after int64, why *driver.Error) ([]byte, error) {
 }
 
 // doubtBlock writes the exceptions of a block anew.
-func doubtBlock(b *engine.Block, after int64, why *driver.Error) {
-	var list []engine.Exception
+func doubtBlock(b *frame.Block, after int64, why *driver.Error) {
+	var list []frame.Exception
 	old := b.Exceptions
 	for i := range b.Len() {
-		e := engine.Exception{First: uint32(i), Count: 1, Quality: driver.Good}
+		e := frame.Exception{First: uint32(i), Count: 1, Quality: driver.Good}
 		if len(old) > 0 && e.First >= old[0].First+old[0].Count {
 			old = old[1:]
 		}

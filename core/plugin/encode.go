@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -25,9 +25,9 @@ type encoder struct {
 
 // frameEncoder returns a function for engine.Options.Encode. It may be called
 // concurrently.
-func frameEncoder() func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
+func frameEncoder() func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 	pool := sync.Pool{New: func() any { return new(encoder) }}
-	return func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
+	return func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 		e := pool.Get().(*encoder)
 		defer pool.Put(e)
 		defer e.forget()
@@ -35,7 +35,7 @@ func frameEncoder() func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap)
 	}
 }
 
-func (e *encoder) append(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte {
+func (e *encoder) append(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 	e.frame.Sequence, e.frame.Patient = seq, b != nil && b.Patient
 	if b != nil {
 		e.setBatch(b)
@@ -55,7 +55,7 @@ func (e *encoder) append(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap)
 	return dst
 }
 
-func (e *encoder) setBatch(b *engine.Batch) {
+func (e *encoder) setBatch(b *frame.Batch) {
 	exceptions, faults := 0, 0
 	for i := range b.Blocks {
 		exceptions += len(b.Blocks[i].Exceptions)
@@ -75,7 +75,7 @@ func (e *encoder) setBatch(b *engine.Batch) {
 	}
 }
 
-func (e *encoder) setBlock(to *driverv1.Block, b *engine.Block) {
+func (e *encoder) setBlock(to *driverv1.Block, b *frame.Block) {
 	to.Runs, to.TimeUnixNs, to.TimeDeltasNs = b.Runs, b.Time, b.Deltas
 	to.Kind = driverv1.Kind(b.Kind)
 	to.Bools, to.Ints, to.Uints, to.Floats = b.Bools, b.Ints, b.Uints, b.Floats

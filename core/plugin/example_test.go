@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -31,8 +31,8 @@ func (printer) Frame(seq uint64, frame []byte) {
 		fmt.Println(sample.Handle, sample.Value, sample.Quality)
 	}
 }
-func (printer) Event(e engine.Event) { fmt.Println(e.Link, e.Device, e.Condition) }
-func (printer) Heartbeat(uint64)     {}
+func (printer) Event(e control.Event) { fmt.Println(e.Link, e.Device, e.Condition) }
+func (printer) Heartbeat(uint64)      {}
 
 // ExampleLaunch is a core in small.
 func ExampleLaunch() {
@@ -44,7 +44,7 @@ func ExampleLaunch() {
 		return
 	}
 	defer func() { _ = p.Stop(context.Background()) }()
-	if faults, err := p.Apply(ctx, &engine.State{Revision: 1}, engine.ApplyOptions{}); err != nil || len(faults) > 0 {
+	if faults, err := p.Apply(ctx, &control.State{Revision: 1}, control.ApplyOptions{}); err != nil || len(faults) > 0 {
 		fmt.Println(faults, err)
 		return
 	}

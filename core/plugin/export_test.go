@@ -9,8 +9,8 @@ import (
 
 	"google.golang.org/grpc/mem"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -18,17 +18,17 @@ import (
 type (
 	Telemetry = telemetry
 	Backend   struct {
-		Control    engine.Control
+		Control    control.Plane
 		Ring       Telemetry
 		Epoch      uint64
 		Progress   func() uint64
-		Conditions func() []engine.Event
+		Conditions func() []control.Event
 	}
 	// Inside is what a served driver has of its process.
 	Inside struct {
 		Log   *slog.Logger
 		Store func(link string) driver.Store
-		Event func(engine.Event)
+		Event func(control.Event)
 
 		Secrets func(link string) driver.Secrets
 		Gateway driver.Gateway

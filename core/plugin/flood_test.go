@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 func TestFloodOfDetached(t *testing.T) {
@@ -68,7 +68,7 @@ func TestFloodWithoutCore(t *testing.T) {
 	if _, err := p.Drain(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.Apply(t.Context(), exampleState(), engine.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil {
+	if _, err := p.Apply(t.Context(), exampleState(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
@@ -112,14 +112,14 @@ func TestInspectTakesWhatTheEngineSends(t *testing.T) {
 	if want := (plugin.Contents{Samples: 16, Newest: 1700000000000000000}); err != nil || found != want {
 		t.Errorf("%+v %v, want %+v", found, err, want)
 	}
-	down := &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{1, 1000}, Time: inspectedAt, Exceptions: []engine.Exception{{Count: 1000, Fault: driver.Errorf(driver.Timeout, "")}}}}}
+	down := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{1, 1000}, Time: inspectedAt, Exceptions: []frame.Exception{{Count: 1000, Fault: driver.Errorf(driver.Timeout, "")}}}}}
 	if _, err := plugin.Inspect(plugin.FrameEncoder()(nil, 1, down, nil), all); err != nil {
 		t.Errorf("a device of 1,000 points that is down: %v", err)
 	}
-	if _, err := plugin.Inspect(plugin.FrameEncoder()(nil, 1, &engine.Batch{}, nil), all); err != nil {
+	if _, err := plugin.Inspect(plugin.FrameEncoder()(nil, 1, &frame.Batch{}, nil), all); err != nil {
 		t.Errorf("nothing: %v", err)
 	}
-	gap := &engine.Gap{Samples: 3000, FirstSeq: 1, LastSeq: 3, From: time.Unix(0, inspectedAt-5), To: time.Unix(0, inspectedAt), Cause: driver.Errorf(driver.Lost, "full")}
+	gap := &frame.Gap{Samples: 3000, FirstSeq: 1, LastSeq: 3, From: time.Unix(0, inspectedAt-5), To: time.Unix(0, inspectedAt), Cause: driver.Errorf(driver.Lost, "full")}
 	if found, err := plugin.Inspect(plugin.FrameEncoder()(nil, 3, nil, gap), all); err != nil || !found.IsGap || found.First != 1 || found.Last != 3 {
 		t.Errorf("%+v %v", found, err)
 	}
@@ -164,7 +164,7 @@ func TestInspectAllocatesNothing(t *testing.T) {
 func FuzzInspect(f *testing.F) {
 	encode := plugin.FrameEncoder()
 	f.Add(encode(nil, 42, exampleBatch(), nil))
-	f.Add(encode(nil, 42, nil, &engine.Gap{Samples: 9, FirstSeq: 1, LastSeq: 2, From: time.Unix(1, 0), To: time.Unix(2, 0), Cause: driver.Errorf(driver.Lost, "x")}))
+	f.Add(encode(nil, 42, nil, &frame.Gap{Samples: 9, FirstSeq: 1, LastSeq: 2, From: time.Unix(1, 0), To: time.Unix(2, 0), Cause: driver.Errorf(driver.Lost, "x")}))
 	f.Add([]byte{0x08, 0x01, 0x12, 0x08, 0x0a, 0x06, 0x0a, 0x04, 1, 0xff, 0xff, 0x3f})
 	handles := &own{first: 1, moved: 500, end: 900, until: 1700000000000000000}
 	within := plugin.Bounds{Earliest: -1 << 61, Latest: 1 << 61, Handles: handles}
@@ -200,13 +200,13 @@ func FuzzInspect(f *testing.F) {
 }
 
 func BenchmarkInspect(b *testing.B) {
-	block := engine.Block{Runs: []uint32{100, 100}, Time: inspectedAt, Kind: driver.KindFloat64, Floats: make([]float64, 100)}
-	ints := engine.Block{Runs: []uint32{100, 100}, Time: inspectedAt, Kind: driver.KindUint64, Uints: make([]uint64, 100)}
+	block := frame.Block{Runs: []uint32{100, 100}, Time: inspectedAt, Kind: driver.KindFloat64, Floats: make([]float64, 100)}
+	ints := frame.Block{Runs: []uint32{100, 100}, Time: inspectedAt, Kind: driver.KindUint64, Uints: make([]uint64, 100)}
 	for i := range ints.Uints {
 		ints.Uints[i] = uint64(i * 1000)
 	}
-	for name, blk := range map[string]engine.Block{"floats": block, "uints": ints} {
-		data := plugin.FrameEncoder()(nil, 1, &engine.Batch{Blocks: []engine.Block{blk}}, nil)
+	for name, blk := range map[string]frame.Block{"floats": block, "uints": ints} {
+		data := plugin.FrameEncoder()(nil, 1, &frame.Batch{Blocks: []frame.Block{blk}}, nil)
 		within := year(inspectedAt, &own{first: 1, moved: 1000, end: 1000})
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -17,8 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -200,33 +200,33 @@ func newFake(in plugin.Inside) plugin.Backend {
 	return plugin.Backend{
 		Control: f, Ring: f.ring, Epoch: fakeEpoch,
 		Progress: func() uint64 { return 5 },
-		Conditions: func() []engine.Event {
-			return []engine.Event{{Link: "line1", Condition: engine.Up}, {Link: "line1", Device: "m1", Condition: engine.Down}}
+		Conditions: func() []control.Event {
+			return []control.Event{{Link: "line1", Condition: control.Up}, {Link: "line1", Device: "m1", Condition: control.Down}}
 		},
 	}
 }
 
-func (f *fake) Describe(context.Context) (engine.Description, error) {
-	return engine.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values"}, ProcessEpoch: fakeEpoch}, nil
+func (f *fake) Describe(context.Context) (control.Description, error) {
+	return control.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values"}, ProcessEpoch: fakeEpoch}, nil
 }
 
-func (f *fake) Validate(_ context.Context, s *engine.State) ([]engine.ConfigFault, error) {
-	return []engine.ConfigFault{{Link: s.Links[0].Name, Key: "url", Text: "no such host"}}, nil
+func (f *fake) Validate(_ context.Context, s *control.State) ([]control.ConfigFault, error) {
+	return []control.ConfigFault{{Link: s.Links[0].Name, Key: "url", Text: "no such host"}}, nil
 }
 
-func (f *fake) Apply(_ context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+func (f *fake) Apply(_ context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
 	if !o.Standby || string(o.HandOff) != "phases" || s.Revision != 9 {
 		return nil, driver.Errorf(driver.InvalidConfig, "unexpected: %+v", o)
 	}
 	return nil, nil
 }
 
-func (f *fake) Status(context.Context) (*engine.Status, error) {
-	return &engine.Status{Links: []engine.LinkStatus{{Name: "line1", Devices: []engine.DeviceStatus{}}}}, nil
+func (f *fake) Status(context.Context) (*control.Status, error) {
+	return &control.Status{Links: []control.LinkStatus{{Name: "line1", Devices: []control.DeviceStatus{}}}}, nil
 }
 
 // Read answers by the name of the link what the test wants to know.
-func (f *fake) Read(ctx context.Context, link, device string, points []string) ([]engine.NamedSample, error) {
+func (f *fake) Read(ctx context.Context, link, device string, points []string) ([]control.NamedSample, error) {
 	text := ""
 	switch link {
 	case "env":
@@ -240,7 +240,7 @@ func (f *fake) Read(ctx context.Context, link, device string, points []string) (
 	case "log":
 		f.Log.Warn("from the driver", "link", device)
 	case "event":
-		f.Event(engine.Event{Link: "line1", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")})
+		f.Event(control.Event{Link: "line1", Condition: control.Degraded, Cause: driver.Errorf(driver.Timeout, "silent")})
 	case "huge":
 		text = strings.Repeat("x", 9<<20)
 	case "100 MB":
@@ -268,12 +268,12 @@ func (f *fake) Read(ctx context.Context, link, device string, points []string) (
 	case "store":
 		return f.useStore(ctx, device, points)
 	}
-	return []engine.NamedSample{{Point: link, Sample: driver.GoodSample(driver.StringValue(text))}}, nil
+	return []control.NamedSample{{Point: link, Sample: driver.GoodSample(driver.StringValue(text))}}, nil
 }
 
-func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]engine.NamedSample, error) {
+func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]control.NamedSample, error) {
 	store := f.Store(link)
-	var samples []engine.NamedSample
+	var samples []control.NamedSample
 	for _, key := range keys {
 		before, err := store.Get(ctx, key)
 		if err != nil {
@@ -289,15 +289,15 @@ func (f *fake) useStore(ctx context.Context, link string, keys []string) ([]engi
 		if before != nil {
 			return nil, errors.New("a value before the first Put")
 		}
-		samples = append(samples, engine.NamedSample{Point: key, Sample: driver.GoodSample(driver.BytesValue(after))})
+		samples = append(samples, control.NamedSample{Point: key, Sample: driver.GoodSample(driver.BytesValue(after))})
 	}
 	return samples, nil
 }
 
 // Values answers what the test gave, in two pages.
-func (f *fake) Values(_ context.Context, link, device string, first int) (values []engine.LastValue, next int, err error) {
+func (f *fake) Values(_ context.Context, link, device string, first int) (values []control.LastValue, next int, err error) {
 	at := time.Unix(7, 8).UTC()
-	all := []engine.LastValue{
+	all := []control.LastValue{
 		{Point: link, Sample: driver.Sample{Value: driver.Float64Value(1.5), Quality: driver.Good, Time: at}, Since: at.Add(-time.Hour)},
 		{Point: device, Sample: driver.Sample{Time: at, Fault: driver.Errorf(driver.Timeout, "silent")}, Good: driver.StringValue("on"), GoodTime: at.Add(-time.Minute)},
 	}
@@ -326,14 +326,14 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
 }
 
-func (f *fake) Drain(_ context.Context, links []string) (engine.Drained, error) {
+func (f *fake) Drain(_ context.Context, links []string) (control.Drained, error) {
 	if slices.Equal(links, []string{"ignored"}) {
 		hang()
 	}
-	return engine.Drained{LastSequence: fakeFrames, HandOff: []byte("phases" + strings.Join(links, ","))}, nil
+	return control.Drained{LastSequence: fakeFrames, HandOff: []byte("phases" + strings.Join(links, ","))}, nil
 }
 
-func (f *fake) Activate(_ context.Context, links []string, o engine.ActivateOptions) error {
+func (f *fake) Activate(_ context.Context, links []string, o control.ActivateOptions) error {
 	if len(links) == 0 {
 		return nil
 	}

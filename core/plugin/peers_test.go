@@ -11,15 +11,16 @@ import (
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 type frames struct {
 	t    *testing.T
-	each chan *engine.Batch
+	each chan *frame.Batch
 }
 
 func (f *frames) Frame(_ uint64, frame []byte) {
@@ -29,8 +30,8 @@ func (f *frames) Frame(_ uint64, frame []byte) {
 	}
 	f.each <- batch
 }
-func (f *frames) Event(engine.Event) {}
-func (f *frames) Heartbeat(uint64)   {}
+func (f *frames) Event(control.Event) {}
+func (f *frames) Heartbeat(uint64)    {}
 
 func TestPeerPython(t *testing.T) {
 	set, err := proto.Marshal(&descriptorpb.FileDescriptorSet{
@@ -60,7 +61,7 @@ func TestPeerPython(t *testing.T) {
 	if _, err := p.Browse(t.Context(), "l", "d", "", 1); driver.CodeOf(err) != driver.Unsupported {
 		t.Errorf("method that the driver lacks: %v", err)
 	}
-	f := &frames{t: t, each: make(chan *engine.Batch, 10)}
+	f := &frames{t: t, each: make(chan *frame.Batch, 10)}
 	a, err := p.Attach(t.Context(), plugin.Hello{CoreEpoch: 1}, f)
 	if err != nil {
 		t.Fatal(err)

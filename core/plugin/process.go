@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -44,7 +44,7 @@ type Process struct {
 	rpc       driverv1.DriverServiceClient
 	identity  Identity
 	dir       string // of its socket and files; empty: it is not the core's
-	described engine.Description
+	described control.Description
 
 	recording sync.Mutex
 	record    Record
@@ -58,7 +58,7 @@ type Process struct {
 	work     sync.WaitGroup
 }
 
-var _ engine.Control = (*Process)(nil)
+var _ control.Plane = (*Process)(nil)
 
 // newHandle returns a Process, whose life ends with the process or by letGo.
 func newHandle(c Command, run running, conn *grpc.ClientConn, id Identity) *Process {
@@ -94,7 +94,7 @@ func (p *Process) PID() int { return p.identity.PID }
 func (p *Process) Dir() string { return p.dir }
 
 // Description is what the driver said of itself when it started.
-func (p *Process) Description() engine.Description { return p.described }
+func (p *Process) Description() control.Description { return p.described }
 
 // Identity is what another process needs to speak to this driver process. It
 // holds a private key.

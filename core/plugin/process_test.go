@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -27,10 +27,10 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 		t.Errorf("description %+v", d)
 	}
 	faults, err := p.Validate(ctx, exampleState())
-	if diff := cmp.Diff([]engine.ConfigFault{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
+	if diff := cmp.Diff([]control.ConfigFault{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if faults, err := p.Apply(ctx, exampleState(), engine.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {
+	if faults, err := p.Apply(ctx, exampleState(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {
 		t.Error(faults, err)
 	}
 	if s, err := p.Status(ctx); err != nil || len(s.Links) != 1 || s.Links[0].Name != "line1" {
@@ -43,17 +43,17 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	if d, err := p.Drain(ctx, nil); err != nil || d.LastSequence != fakeFrames || string(d.HandOff) != "phases" {
 		t.Error(d, err)
 	}
-	if err := p.Activate(ctx, nil, engine.ActivateOptions{}); err != nil {
+	if err := p.Activate(ctx, nil, control.ActivateOptions{}); err != nil {
 		t.Error(err)
 	}
 	if d, err := p.Drain(ctx, []string{"a", "b"}); err != nil || string(d.HandOff) != "phasesa,b" {
 		t.Error(d, err)
 	}
-	if err := p.Activate(ctx, []string{"a"}, engine.ActivateOptions{HandOff: []byte("phases")}); driver.CodeOf(err) != driver.Lost || err.Error() != "activate a with phases since nobody" {
+	if err := p.Activate(ctx, []string{"a"}, control.ActivateOptions{HandOff: []byte("phases")}); driver.CodeOf(err) != driver.Lost || err.Error() != "activate a with phases since nobody" {
 		t.Error(err)
 	}
 	since := time.Date(2026, 5, 4, 3, 2, 1, 5, time.UTC)
-	if err := p.Activate(ctx, []string{"a"}, engine.ActivateOptions{Since: since}); err == nil || err.Error() != "activate a with  since 2026-05-04T03:02:01.000000005Z" {
+	if err := p.Activate(ctx, []string{"a"}, control.ActivateOptions{Since: since}); err == nil || err.Error() != "activate a with  since 2026-05-04T03:02:01.000000005Z" {
 		t.Error(err)
 	}
 	if err := p.Check(ctx, "line1", "m1"); driver.CodeOf(err) != driver.NotConnected || err.Error() != "check m1 of line1" {

@@ -4,8 +4,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -17,14 +18,14 @@ const batchPoints = 100
 // is used again, as the engine's ring does.
 type fakeRing struct {
 	last   uint64 // 0: no end
-	encode func(dst []byte, seq uint64, b *engine.Batch, g *engine.Gap) []byte
+	encode func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte
 
 	mu     sync.Mutex
-	frames []engine.Frame // not acknowledged
+	frames []frame.Frame // not acknowledged
 	free   [][]byte
 	read   int    // index into frames
 	made   uint64 // the last sequence
-	batch  engine.Batch
+	batch  frame.Batch
 }
 
 func newFakeRing(last uint64) *fakeRing {
@@ -34,16 +35,16 @@ func newFakeRing(last uint64) *fakeRing {
 	}
 	return &fakeRing{
 		last: last, encode: plugin.FrameEncoder(),
-		batch: engine.Batch{Blocks: []engine.Block{{
+		batch: frame.Batch{Blocks: []frame.Block{{
 			Runs: []uint32{1000, batchPoints}, Kind: driver.KindFloat64, Floats: floats, Time: 1,
 		}}},
 	}
 }
 
-func (r *fakeRing) Status() engine.RingStatus {
+func (r *fakeRing) Status() control.RingStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return engine.RingStatus{NextSequence: r.made + 1, Samples: r.made * batchPoints}
+	return control.RingStatus{NextSequence: r.made + 1, Samples: r.made * batchPoints}
 }
 
 func (r *fakeRing) Attach(resumeAfter uint64) uint64 {
@@ -54,23 +55,23 @@ func (r *fakeRing) Attach(resumeAfter uint64) uint64 {
 	return r.made + 1 - uint64(len(r.frames))
 }
 
-func (r *fakeRing) Next(ctx context.Context) (engine.Frame, error) {
+func (r *fakeRing) Next(ctx context.Context) (frame.Frame, error) {
 	if f, ok := r.TryNext(); ok {
 		return f, nil
 	}
 	<-ctx.Done()
-	return engine.Frame{}, ctx.Err()
+	return frame.Frame{}, ctx.Err()
 }
 
-func (r *fakeRing) TryNext() (engine.Frame, bool) {
+func (r *fakeRing) TryNext() (frame.Frame, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.read == len(r.frames) {
 		if r.last != 0 && r.made == r.last {
-			return engine.Frame{}, false
+			return frame.Frame{}, false
 		}
 		r.made++
-		r.frames = append(r.frames, engine.Frame{Sequence: r.made, Data: r.make(), Samples: batchPoints})
+		r.frames = append(r.frames, frame.Frame{Sequence: r.made, Data: r.make(), Samples: batchPoints})
 	}
 	r.read++
 	return r.frames[r.read-1], true

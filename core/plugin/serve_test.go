@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -44,13 +44,13 @@ func (l *countingLink) Read(_ context.Context, _ []driver.Point, out []driver.Sa
 
 func (l *countingLink) Close(context.Context) error { return nil }
 
-func countingState() *engine.State {
-	return &engine.State{Revision: 1, Links: []engine.Link{{
+func countingState() *control.State {
+	return &control.State{Revision: 1, Links: []control.Link{{
 		Name: "line1", Timeout: time.Second,
-		Classes: []engine.Class{{Name: "default", Period: 20 * time.Millisecond}},
-		Devices: []engine.Device{{
+		Classes: []control.Class{{Name: "default", Period: 20 * time.Millisecond}},
+		Devices: []control.Device{{
 			Name: "m1", FirstHandle: 7,
-			Table: &engine.Table{Points: []engine.Point{{Name: "n", Address: "n", Readable: true}}},
+			Table: &control.Table{Points: []control.Point{{Name: "n", Address: "n", Readable: true}}},
 		}},
 	}}}
 }
@@ -83,7 +83,7 @@ func TestServe(t *testing.T) {
 	c := command("serve")
 	c.Services = served
 	p := launch(t, c)
-	if faults, err := p.Apply(t.Context(), countingState(), engine.ApplyOptions{}); err != nil || len(faults) != 0 {
+	if faults, err := p.Apply(t.Context(), countingState(), control.ApplyOptions{}); err != nil || len(faults) != 0 {
 		t.Fatal(faults, err)
 	}
 	h := plugin.Hello{CoreEpoch: 1}
@@ -91,7 +91,7 @@ func TestServe(t *testing.T) {
 	for range 2 {
 		b := &batches{collector: *newCollector(t), values: make(chan int64, 2*fakeFrames)}
 		a := attach(t, p, h, b)
-		waitEvent(t, &b.collector, engine.Up)
+		waitEvent(t, &b.collector, control.Up)
 		for range 5 {
 			seq := waitFor(t, b.sequences, "frame")
 			for len(b.values) > 0 {

@@ -10,27 +10,29 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 // telemetry is the engine's ring as an attachment uses it.
 type telemetry interface {
 	Attach(resumeAfter uint64) (next uint64)
-	Next(ctx context.Context) (engine.Frame, error)
-	TryNext() (engine.Frame, bool)
+	Next(ctx context.Context) (frame.Frame, error)
+	TryNext() (frame.Frame, bool)
 	Ack(sequence uint64)
-	Status() engine.RingStatus
+	Status() control.RingStatus
 }
 
 // backend is the engine as the data plane sees it.
 type backend struct {
-	control    engine.Control
+	control    control.Plane
 	ring       telemetry
 	epoch      uint64
 	progress   func() uint64
-	conditions func() []engine.Event
+	conditions func() []control.Event
 }
 
 // server serves DriverService from an engine. Its unary calls are one line each:
@@ -84,7 +86,7 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 	if err != nil {
 		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
 	}
-	faults, err := s.control.Apply(ctx, state, engine.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold(),
+	faults, err := s.control.Apply(ctx, state, control.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold(),
 		Part: r.GetPart(), Remove: r.GetRemove()})
 	if err != nil {
 		return nil, statusOf(err)
@@ -97,7 +99,7 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 
 // pager is a Control that can tell a part of its status.
 type pager interface {
-	StatusPage(first, limit int) (s *engine.Status, total int)
+	StatusPage(first, limit int) (s *control.Status, total int)
 }
 
 var _ pager = (*engine.Engine)(nil)
@@ -180,7 +182,7 @@ func (s *server) Drain(ctx context.Context, r *driverv1.DrainRequest) (*driverv1
 }
 
 func (s *server) Activate(ctx context.Context, r *driverv1.ActivateRequest) (*driverv1.ActivateResponse, error) {
-	o := engine.ActivateOptions{HandOff: r.GetHandOff()}
+	o := control.ActivateOptions{HandOff: r.GetHandOff()}
 	if since := r.GetSince(); since != 0 {
 		o.Since = time.Unix(0, since)
 	}

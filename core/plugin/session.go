@@ -13,7 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -81,7 +82,7 @@ func (s *server) admit(ctx context.Context, hello *driverv1.Hello) (*session, er
 }
 
 // event passes a change of condition to whoever is attached. It never blocks.
-func (s *server) event(e engine.Event) {
+func (s *server) event(e control.Event) {
 	s.mu.Lock()
 	a := s.current
 	s.mu.Unlock()
@@ -104,11 +105,11 @@ type session struct {
 	flight  []inFlight // sent and not acknowledged, in order
 	bytes   uint64     // of flight
 	acked   uint64
-	held    *engine.Frame // taken from the ring, not covered by credit; only the sender's
+	held    *frame.Frame  // taken from the ring, not covered by credit; only the sender's
 	granted chan struct{} // pulsed when credit may have grown
 
 	eventMu  sync.Mutex
-	events   []engine.Event
+	events   []control.Event
 	snapshot bool
 	changed  chan struct{} // pulsed when there are events
 }
@@ -252,7 +253,7 @@ func (a *session) sendFrames(ctx context.Context, stream attachServer) error {
 	}
 }
 
-func (a *session) next(ctx context.Context) (engine.Frame, error) {
+func (a *session) next(ctx context.Context) (frame.Frame, error) {
 	if f := a.held; f != nil {
 		a.held = nil
 		return *f, nil
@@ -262,14 +263,14 @@ func (a *session) next(ctx context.Context) (engine.Frame, error) {
 
 // covered tells whether the credit covers one more frame; under mu. A frame larger
 // than all the credit goes alone, since it could never go otherwise.
-func (a *session) covered(f engine.Frame) bool {
+func (a *session) covered(f frame.Frame) bool {
 	if uint64(len(a.flight)) >= uint64(a.credit.frames) || a.bytes >= a.credit.bytes {
 		return false
 	}
 	return len(a.flight) == 0 || a.bytes+uint64(len(f.Data)) <= a.credit.bytes
 }
 
-func (a *session) awaitCredit(ctx context.Context, f engine.Frame) error {
+func (a *session) awaitCredit(ctx context.Context, f frame.Frame) error {
 	for {
 		a.mu.Lock()
 		ok := a.covered(f) || f.Sequence <= a.acked
@@ -287,7 +288,7 @@ func (a *session) awaitCredit(ctx context.Context, f engine.Frame) error {
 
 // pack makes one message of f and of what else is ready and covered. Frames that
 // were acknowledged meanwhile (sent on an earlier attachment) are left out.
-func (a *session) pack(f engine.Frame) *frameMessage {
+func (a *session) pack(f frame.Frame) *frameMessage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var frames [maxMessageFrames][]byte
@@ -317,7 +318,7 @@ func (a *session) pack(f engine.Frame) *frameMessage {
 	return newFrameMessage(frames[:n])
 }
 
-func (a *session) queueEvent(e engine.Event) {
+func (a *session) queueEvent(e control.Event) {
 	a.eventMu.Lock()
 	if len(a.events) >= maxEvents {
 		a.events, a.snapshot = a.events[:0], true

@@ -4,15 +4,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 // stateToWire sends every table once, however many devices share it.
-func stateToWire(s *engine.State) *driverv1.State {
+func stateToWire(s *control.State) *driverv1.State {
 	wire := &driverv1.State{Revision: s.Revision, Links: make([]*driverv1.Link, len(s.Links))}
-	tables := make(map[*engine.Table]uint32)
-	index := func(t *engine.Table) uint32 {
+	tables := make(map[*control.Table]uint32)
+	index := func(t *control.Table) uint32 {
 		i, ok := tables[t]
 		if !ok {
 			i = uint32(len(wire.Tables))
@@ -27,7 +27,7 @@ func stateToWire(s *engine.State) *driverv1.State {
 	return wire
 }
 
-func linkToWire(l *engine.Link, index func(*engine.Table) uint32) *driverv1.Link {
+func linkToWire(l *control.Link, index func(*control.Table) uint32) *driverv1.Link {
 	wire := &driverv1.Link{
 		Name: l.Name, Settings: l.Settings, TimeoutNs: int64(l.Timeout), GapNs: int64(l.Gap),
 		ScanClasses: make([]*driverv1.ScanClass, len(l.Classes)),
@@ -47,7 +47,7 @@ func linkToWire(l *engine.Link, index func(*engine.Table) uint32) *driverv1.Link
 	return wire
 }
 
-func tableToWire(t *engine.Table) *driverv1.PointTable {
+func tableToWire(t *control.Table) *driverv1.PointTable {
 	if t == nil {
 		return &driverv1.PointTable{}
 	}
@@ -64,9 +64,9 @@ func tableToWire(t *engine.Table) *driverv1.PointTable {
 
 // stateFromWire checks what the engine could not even index with; what a State
 // means is the engine's to judge.
-func stateFromWire(wire *driverv1.State) (*engine.State, error) {
-	s := &engine.State{Revision: wire.GetRevision(), Links: make([]engine.Link, len(wire.GetLinks()))}
-	tables := make([]*engine.Table, len(wire.GetTables()))
+func stateFromWire(wire *driverv1.State) (*control.State, error) {
+	s := &control.State{Revision: wire.GetRevision(), Links: make([]control.Link, len(wire.GetLinks()))}
+	tables := make([]*control.Table, len(wire.GetTables()))
 	for i, t := range wire.GetTables() {
 		tables[i] = tableFromWire(t)
 	}
@@ -78,19 +78,19 @@ func stateFromWire(wire *driverv1.State) (*engine.State, error) {
 	return s, nil
 }
 
-func linkFromWire(l *engine.Link, wire *driverv1.Link, tables []*engine.Table) error {
-	*l = engine.Link{
+func linkFromWire(l *control.Link, wire *driverv1.Link, tables []*control.Table) error {
+	*l = control.Link{
 		Name: wire.GetName(), Settings: wire.GetSettings(),
 		Timeout: time.Duration(wire.GetTimeoutNs()), Gap: time.Duration(wire.GetGapNs()),
-		Classes: make([]engine.Class, len(wire.GetScanClasses())),
-		Devices: make([]engine.Device, len(wire.GetDevices())),
+		Classes: make([]control.Class, len(wire.GetScanClasses())),
+		Devices: make([]control.Device, len(wire.GetDevices())),
 		Offline: wire.GetOffline(),
 	}
 	if l.Timeout < 0 || l.Gap < 0 {
 		return fmt.Errorf("timeout %v, gap %v: negative", l.Timeout, l.Gap)
 	}
 	for i, c := range wire.GetScanClasses() {
-		l.Classes[i] = engine.Class{
+		l.Classes[i] = control.Class{
 			Name: c.GetName(), Period: time.Duration(c.GetPeriodNs()), Policy: policyFromWire(c.GetPolicy()),
 		}
 		if l.Classes[i].Period < 0 {
@@ -101,7 +101,7 @@ func linkFromWire(l *engine.Link, wire *driverv1.Link, tables []*engine.Table) e
 		if uint64(d.GetTable()) >= uint64(len(tables)) {
 			return fmt.Errorf("device %s: table %d of %d", d.GetName(), d.GetTable(), len(tables))
 		}
-		l.Devices[i] = engine.Device{
+		l.Devices[i] = control.Device{
 			Name: d.GetName(), Settings: d.GetSettings(),
 			Table: tables[d.GetTable()], FirstHandle: d.GetFirstHandle(), Offline: d.GetOffline(),
 		}
@@ -112,7 +112,7 @@ func linkFromWire(l *engine.Link, wire *driverv1.Link, tables []*engine.Table) e
 	return nil
 }
 
-func checkDevice(d *engine.Device, classes int) error {
+func checkDevice(d *control.Device, classes int) error {
 	points := d.Table.Points
 	if last := uint64(d.FirstHandle) + uint64(len(points)); d.FirstHandle == 0 || last > 1<<32 {
 		return fmt.Errorf("first handle %d with %d points: out of range", d.FirstHandle, len(points))
@@ -125,10 +125,10 @@ func checkDevice(d *engine.Device, classes int) error {
 	return nil
 }
 
-func tableFromWire(wire *driverv1.PointTable) *engine.Table {
-	t := &engine.Table{Points: make([]engine.Point, len(wire.GetPoints()))}
+func tableFromWire(wire *driverv1.PointTable) *control.Table {
+	t := &control.Table{Points: make([]control.Point, len(wire.GetPoints()))}
 	for i, p := range wire.GetPoints() {
-		t.Points[i] = engine.Point{
+		t.Points[i] = control.Point{
 			Name: p.GetName(), Address: p.GetAddress(), Class: int(p.GetScanClass()),
 			Readable: p.GetReadable(), Writable: p.GetWritable(),
 		}
@@ -141,14 +141,14 @@ func tableFromWire(wire *driverv1.PointTable) *engine.Table {
 }
 
 // policyFromWire takes what it does not know as DropOldest.
-func policyFromWire(p driverv1.Policy) engine.Policy {
+func policyFromWire(p driverv1.Policy) control.Policy {
 	if _, known := driverv1.Policy_name[int32(p)]; !known {
-		return engine.DropOldest
+		return control.DropOldest
 	}
-	return engine.Policy(p)
+	return control.Policy(p)
 }
 
-func faultsToWire(faults []engine.ConfigFault) []*driverv1.ConfigFault {
+func faultsToWire(faults []control.ConfigFault) []*driverv1.ConfigFault {
 	wire := make([]*driverv1.ConfigFault, len(faults))
 	for i, f := range faults {
 		wire[i] = &driverv1.ConfigFault{
@@ -158,13 +158,13 @@ func faultsToWire(faults []engine.ConfigFault) []*driverv1.ConfigFault {
 	return wire
 }
 
-func faultsFromWire(wire []*driverv1.ConfigFault) []engine.ConfigFault {
+func faultsFromWire(wire []*driverv1.ConfigFault) []control.ConfigFault {
 	if len(wire) == 0 {
 		return nil
 	}
-	faults := make([]engine.ConfigFault, len(wire))
+	faults := make([]control.ConfigFault, len(wire))
 	for i, f := range wire {
-		faults[i] = engine.ConfigFault{
+		faults[i] = control.ConfigFault{
 			Link: f.GetLink(), Device: f.GetDevice(), Point: f.GetPoint(), Key: f.GetKey(), Text: faultText(f.GetText()),
 		}
 	}

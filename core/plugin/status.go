@@ -5,12 +5,12 @@ import (
 	"math"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
-func descriptionToWire(d engine.Description) *driverv1.DescribeResponse {
+func descriptionToWire(d control.Description) *driverv1.DescribeResponse {
 	return &driverv1.DescribeResponse{
 		Name: d.Name, Version: d.Version,
 		LinkSchema: string(d.LinkSchema), DeviceSchema: string(d.DeviceSchema), AddressSchema: string(d.AddressSchema),
@@ -18,14 +18,14 @@ func descriptionToWire(d engine.Description) *driverv1.DescribeResponse {
 	}
 }
 
-func descriptionFromWire(wire *driverv1.DescribeResponse) engine.Description {
+func descriptionFromWire(wire *driverv1.DescribeResponse) control.Description {
 	schema := func(s string) json.RawMessage {
 		if s == "" {
 			return nil
 		}
 		return json.RawMessage(s)
 	}
-	return engine.Description{
+	return control.Description{
 		Info: driver.Info{
 			Name: shortText(wire.GetName()), Version: shortText(wire.GetVersion()), LinkSchema: schema(wire.GetLinkSchema()),
 			DeviceSchema: schema(wire.GetDeviceSchema()), AddressSchema: schema(wire.GetAddressSchema()),
@@ -34,22 +34,22 @@ func descriptionFromWire(wire *driverv1.DescribeResponse) engine.Description {
 	}
 }
 
-func ringToWire(r engine.RingStatus) *driverv1.RingStatus {
+func ringToWire(r control.RingStatus) *driverv1.RingStatus {
 	return &driverv1.RingStatus{
 		NextSequence: r.NextSequence, AckedSequence: r.AckedSequence, Bytes: r.Bytes, MaxBytes: r.MaxBytes,
 		Samples: r.Samples, Dropped: r.Dropped, Slowed: r.Slowed, SpillBytes: r.SpillBytes, MaxSpillBytes: r.MaxSpillBytes,
 	}
 }
 
-func ringFromWire(r *driverv1.RingStatus) engine.RingStatus {
-	return engine.RingStatus{
+func ringFromWire(r *driverv1.RingStatus) control.RingStatus {
+	return control.RingStatus{
 		NextSequence: r.GetNextSequence(), AckedSequence: r.GetAckedSequence(), Bytes: r.GetBytes(),
 		MaxBytes: r.GetMaxBytes(), Samples: r.GetSamples(), Dropped: r.GetDropped(), Slowed: r.GetSlowed(),
 		SpillBytes: r.GetSpillBytes(), MaxSpillBytes: r.GetMaxSpillBytes(),
 	}
 }
 
-func statusToWire(s *engine.Status) *driverv1.StatusResponse {
+func statusToWire(s *control.Status) *driverv1.StatusResponse {
 	wire := &driverv1.StatusResponse{Links: make([]*driverv1.LinkStatus, len(s.Links)), Ring: ringToWire(s.Ring)}
 	for _, m := range s.Meters {
 		wire.Meters = append(wire.Meters, &driverv1.Meter{
@@ -70,7 +70,7 @@ func statusToWire(s *engine.Status) *driverv1.StatusResponse {
 	return wire
 }
 
-func deviceStatusToWire(d *engine.DeviceStatus) *driverv1.DeviceStatus {
+func deviceStatusToWire(d *control.DeviceStatus) *driverv1.DeviceStatus {
 	return &driverv1.DeviceStatus{
 		Name: d.Name, Condition: driverv1.Condition(d.Condition), SinceUnixNs: timeToWire(d.Since),
 		Cause: faultToWire(d.Cause), Polls: d.Polls, Failures: d.Failures, Overruns: d.Overruns,
@@ -80,21 +80,21 @@ func deviceStatusToWire(d *engine.DeviceStatus) *driverv1.DeviceStatus {
 	}
 }
 
-func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
-	s := &engine.Status{Links: make([]engine.LinkStatus, len(wire.GetLinks())), Ring: ringFromWire(wire.GetRing())}
+func statusFromWire(wire *driverv1.StatusResponse) *control.Status {
+	s := &control.Status{Links: make([]control.LinkStatus, len(wire.GetLinks())), Ring: ringFromWire(wire.GetRing())}
 	for _, m := range wire.GetMeters() {
 		if math.IsNaN(m.GetValue()) || math.IsInf(m.GetValue(), 0) {
 			continue // JSON has no such numbers, and the status of all drivers is one text of it
 		}
-		s.Meters = append(s.Meters, engine.Meter{
+		s.Meters = append(s.Meters, control.Meter{
 			Link: m.GetLink(), Name: m.GetName(), Value: m.GetValue(), Counter: m.GetCounter(),
 		})
 	}
 	for i, l := range wire.GetLinks() {
-		s.Links[i] = engine.LinkStatus{
+		s.Links[i] = control.LinkStatus{
 			Name: l.GetName(), Condition: conditionFromWire(l.GetCondition()), Since: timeFromWire(l.GetSinceUnixNs()),
 			Cause: faultFromWire(l.GetCause()), Opens: l.GetOpens(), OpenFailures: l.GetOpenFailures(),
-			Devices: make([]engine.DeviceStatus, len(l.GetDevices())),
+			Devices: make([]control.DeviceStatus, len(l.GetDevices())),
 		}
 		for j, d := range l.GetDevices() {
 			s.Links[i].Devices[j] = deviceStatusFromWire(d)
@@ -103,8 +103,8 @@ func statusFromWire(wire *driverv1.StatusResponse) *engine.Status {
 	return s
 }
 
-func deviceStatusFromWire(d *driverv1.DeviceStatus) engine.DeviceStatus {
-	return engine.DeviceStatus{
+func deviceStatusFromWire(d *driverv1.DeviceStatus) control.DeviceStatus {
+	return control.DeviceStatus{
 		Name: d.GetName(), Condition: conditionFromWire(d.GetCondition()), Since: timeFromWire(d.GetSinceUnixNs()),
 		Cause: faultFromWire(d.GetCause()), Polls: d.GetPolls(), Failures: d.GetFailures(), Overruns: d.GetOverruns(),
 		Samples: d.GetSamples(), BadSamples: d.GetBadSamples(), Writes: d.GetWrites(), WriteFailures: d.GetWriteFailures(),

@@ -7,8 +7,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -108,7 +109,7 @@ func qualityFromWire(q driverv1.Quality) driver.Quality {
 	return driver.Bad
 }
 
-func gapToWire(g *engine.Gap) *driverv1.Gap {
+func gapToWire(g *frame.Gap) *driverv1.Gap {
 	wire := &driverv1.Gap{
 		Samples: g.Samples, FirstSequence: g.FirstSeq, LastSequence: g.LastSeq,
 		FromUnixNs: timeToWire(g.From), ToUnixNs: timeToWire(g.To), Cause: faultToWire(g.Cause),
@@ -120,21 +121,21 @@ func gapToWire(g *engine.Gap) *driverv1.Gap {
 	return wire
 }
 
-func gapFromWire(wire *driverv1.Gap) *engine.Gap {
-	g := &engine.Gap{
+func gapFromWire(wire *driverv1.Gap) *frame.Gap {
+	g := &frame.Gap{
 		Samples: wire.GetSamples(), FirstSeq: wire.GetFirstSequence(), LastSeq: wire.GetLastSequence(),
 		From: timeFromWire(wire.GetFromUnixNs()), To: timeFromWire(wire.GetToUnixNs()),
 		Cause: faultFromWire(wire.GetCause()),
 	}
 	for _, l := range wire.GetLinks() {
-		g.Links = append(g.Links, engine.GapLink{
+		g.Links = append(g.Links, frame.GapLink{
 			Link: l.GetLink(), Device: l.GetDevice(), Polls: l.GetPolls(), Uncounted: l.GetUncounted(),
 		})
 	}
 	return g
 }
 
-func eventToWire(e engine.Event) *driverv1.Event {
+func eventToWire(e control.Event) *driverv1.Event {
 	return &driverv1.Event{
 		TimeUnixNs: timeToWire(e.Time), Link: e.Link, Device: e.Device,
 		Condition: driverv1.Condition(e.Condition), Cause: faultToWire(e.Cause),
@@ -142,8 +143,8 @@ func eventToWire(e engine.Event) *driverv1.Event {
 	}
 }
 
-func eventFromWire(wire *driverv1.Event) engine.Event {
-	return engine.Event{
+func eventFromWire(wire *driverv1.Event) control.Event {
+	return control.Event{
 		Time: timeFromWire(wire.GetTimeUnixNs()), Link: wire.GetLink(), Device: wire.GetDevice(),
 		Condition: conditionFromWire(wire.GetCondition()), Cause: faultFromWire(wire.GetCause()),
 		Pushes: wire.GetPushes(), Failures: wire.GetFailures(),
@@ -159,14 +160,14 @@ func kindFromWire(k driverv1.Kind) driver.Kind {
 }
 
 // conditionFromWire takes what it does not know as NotStarted.
-func conditionFromWire(c driverv1.Condition) engine.Condition {
+func conditionFromWire(c driverv1.Condition) control.Condition {
 	if _, known := driverv1.Condition_name[int32(c)]; !known {
-		return engine.NotStarted
+		return control.NotStarted
 	}
-	return engine.Condition(c)
+	return control.Condition(c)
 }
 
-func samplesToWire(samples []engine.NamedSample) []*driverv1.PointSample {
+func samplesToWire(samples []control.NamedSample) []*driverv1.PointSample {
 	wire := make([]*driverv1.PointSample, len(samples))
 	for i := range samples {
 		wire[i] = sampleToWire(samples[i].Point, &samples[i].Sample)
@@ -181,10 +182,10 @@ func sampleToWire(point string, s *driver.Sample) *driverv1.PointSample {
 	}
 }
 
-func samplesFromWire(wire []*driverv1.PointSample) []engine.NamedSample {
-	samples := make([]engine.NamedSample, len(wire))
+func samplesFromWire(wire []*driverv1.PointSample) []control.NamedSample {
+	samples := make([]control.NamedSample, len(wire))
 	for i, s := range wire {
-		samples[i] = engine.NamedSample{Point: s.GetPoint(), Sample: sampleFromWire(s)}
+		samples[i] = control.NamedSample{Point: s.GetPoint(), Sample: sampleFromWire(s)}
 	}
 	return samples
 }
@@ -196,7 +197,7 @@ func sampleFromWire(s *driverv1.PointSample) driver.Sample {
 	}
 }
 
-func lastToWire(values []engine.LastValue) []*driverv1.LastValue {
+func lastToWire(values []control.LastValue) []*driverv1.LastValue {
 	wire := make([]*driverv1.LastValue, len(values))
 	for i := range values {
 		v := &values[i]
@@ -208,10 +209,10 @@ func lastToWire(values []engine.LastValue) []*driverv1.LastValue {
 	return wire
 }
 
-func lastFromWire(wire []*driverv1.LastValue) []engine.LastValue {
-	values := make([]engine.LastValue, len(wire))
+func lastFromWire(wire []*driverv1.LastValue) []control.LastValue {
+	values := make([]control.LastValue, len(wire))
 	for i, v := range wire {
-		values[i] = engine.LastValue{Point: v.GetSample().GetPoint(), Sample: sampleFromWire(v.GetSample()),
+		values[i] = control.LastValue{Point: v.GetSample().GetPoint(), Sample: sampleFromWire(v.GetSample()),
 			Since: timeFromWire(v.GetSinceUnixNs()), Good: valueFromWire(v.GetGood()), GoodTime: timeFromWire(v.GetGoodUnixNs())}
 	}
 	return values

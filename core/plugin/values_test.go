@@ -6,14 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 func TestLastValuesCrossTheBoundary(t *testing.T) {
 	p := launch(t, command("fake"))
 	at := time.Unix(7, 8).UTC()
-	want := [][]engine.LastValue{
+	want := [][]control.LastValue{
 		{{Point: "l", Sample: driver.Sample{Value: driver.Float64Value(1.5), Quality: driver.Good, Time: at}, Since: at.Add(-time.Hour)}},
 		{{Point: "d", Sample: driver.Sample{Time: at, Fault: driver.Errorf(driver.Timeout, "silent")}, Good: driver.StringValue("on"), GoodTime: at.Add(-time.Minute)}},
 	}

@@ -11,32 +11,32 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // States returns what each kind of driver is to do, by the driver's name, with
 // handles given to every point. What is new is stored before States returns.
-func (c *Catalog) States(cfg *config.Config, revision uint64) (map[string]*engine.State, error) {
+func (c *Catalog) States(cfg *config.Config, revision uint64) (map[string]*control.State, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := newAssignment(c.view.Load())
-	states := map[string]*engine.State{}
+	states := map[string]*control.State{}
 	for _, l := range cfg.Links {
 		s := states[l.Driver]
 		if s == nil {
-			s = &engine.State{Revision: revision}
+			s = &control.State{Revision: revision}
 			states[l.Driver] = s
 		}
-		link := engine.Link{
+		link := control.Link{
 			Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes,
-			Devices: make([]engine.Device, len(l.Devices)),
+			Devices: make([]control.Device, len(l.Devices)),
 		}
 		for i, d := range l.Devices {
 			first, err := a.handles(device{l.Name, d.Name}, l.Driver, d.Table)
 			if err != nil {
 				return nil, fmt.Errorf("catalog: device %s/%s: %w", l.Name, d.Name, err)
 			}
-			link.Devices[i] = engine.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: first}
+			link.Devices[i] = control.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: first}
 		}
 		s.Links = append(s.Links, link)
 	}
@@ -55,7 +55,7 @@ func (c *Catalog) States(cfg *config.Config, revision uint64) (map[string]*engin
 type assignment struct {
 	view    *view
 	known   map[blockKey]int // index of a block
-	hashes  map[*engine.Table]hashes
+	hashes  map[*control.Table]hashes
 	strings map[hash][]byte // records to store
 	changed []int           // blocks to store
 	moved   []int           // blocks whose owner is to be stored
@@ -73,7 +73,7 @@ func newAssignment(old *view) *assignment {
 	a := &assignment{
 		view:    &view{blocks: slices.Clone(old.blocks), floor: old.floor, tables: map[hash]*table{}, units: map[hash][]string{}},
 		known:   make(map[blockKey]int, len(old.blocks)),
-		hashes:  map[*engine.Table]hashes{},
+		hashes:  map[*control.Table]hashes{},
 		strings: map[hash][]byte{},
 		now:     time.Now(),
 	}
@@ -89,7 +89,7 @@ func newAssignment(old *view) *assignment {
 
 // handles returns the first handle of a device's block, which is the driver's from now on;
 // 0 where it has no points.
-func (a *assignment) handles(d device, driver string, t *engine.Table) (uint32, error) {
+func (a *assignment) handles(d device, driver string, t *control.Table) (uint32, error) {
 	if t == nil || len(t.Points) == 0 {
 		return 0, nil
 	}
@@ -119,7 +119,7 @@ func (a *assignment) handles(d device, driver string, t *engine.Table) (uint32, 
 }
 
 // table makes the names and units of a table known.
-func (a *assignment) table(t *engine.Table) hashes {
+func (a *assignment) table(t *control.Table) hashes {
 	names := make([]string, len(t.Points))
 	var units []string // none, where no point has one
 	for i := range t.Points {

@@ -11,7 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 )
 
@@ -66,7 +66,7 @@ func open(t testing.TB, db *bolt.DB) *catalog.Catalog {
 	return c
 }
 
-func states(t testing.TB, c *catalog.Catalog, text string) map[string]*engine.State {
+func states(t testing.TB, c *catalog.Catalog, text string) map[string]*control.State {
 	t.Helper()
 	s, err := c.States(parse(t, text), 7)
 	if err != nil {
@@ -76,7 +76,7 @@ func states(t testing.TB, c *catalog.Catalog, text string) map[string]*engine.St
 }
 
 // firsts lists the first handle of every device.
-func firsts(s map[string]*engine.State) map[string]uint32 {
+func firsts(s map[string]*control.State) map[string]uint32 {
 	m := map[string]uint32{}
 	for _, state := range s {
 		for _, l := range state.Links {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -59,7 +59,7 @@ func (p *pool) isAdopting() bool {
 func (m *member) takeOver(ctx context.Context, r *stored) {
 	p := m.pool
 	var proc Process
-	var status *engine.Status
+	var status *control.Status
 	err := p.s.adoptions.Acquire(ctx, 1)
 	if err == nil {
 		defer p.s.adoptions.Release(1)
@@ -89,7 +89,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 
 // reattach finds the process of a record again, and asks it for its links, of which it
 // may have thousands. The process is there, with an error, where it does not tell them.
-func (p *pool) reattach(ctx context.Context, r *stored) (Process, *engine.Status, error) {
+func (p *pool) reattach(ctx context.Context, r *stored) (Process, *control.Status, error) {
 	limited, cancel := context.WithTimeout(ctx, adoptLimit)
 	defer cancel()
 	r.OnLine = p.lines.add
@@ -129,13 +129,13 @@ func (m *member) notAdopted(r *stored, err error) {
 }
 
 // claim gives the life the links that are open in its process.
-func (l *life) claim(s *engine.Status) {
+func (l *life) claim(s *control.Status) {
 	p := l.m.pool
 	l.claimed = true
 	l.backlog = max(s.Ring.NextSequence, 1) - 1
 	for i := range s.Links {
 		switch s.Links[i].Condition {
-		case engine.NotStarted, engine.Stopped:
+		case control.NotStarted, control.Stopped:
 			continue
 		}
 		name := s.Links[i].Name

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 type place struct{ link, device string }
@@ -15,7 +15,7 @@ const eventsEnd = 10 * time.Second
 
 // note logs e, unless it tells of a link that another process holds. It is true where e
 // tells of a link or a device that the driver does not have, and has not had just now.
-func (p *pool) note(from *intake, e engine.Event) (foreign bool) {
+func (p *pool) note(from *intake, e control.Event) (foreign bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ln := p.links[e.Link]
@@ -44,7 +44,7 @@ func (p *pool) knows(at place) bool {
 
 // note takes e, of a link or device that there is. Every change is there for debugging; what
 // people are to see is written by look.
-func (t *tracker) note(e engine.Event, p *pool, now time.Time) {
+func (t *tracker) note(e control.Event, p *pool, now time.Time) {
 	if p.logger.Enabled(p.ctx, slog.LevelDebug) && p.sluice.pass(p.logger) {
 		p.logger.Debug(kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
 	}
@@ -61,36 +61,36 @@ func (t *tracker) note(e engine.Event, p *pool, now time.Time) {
 		t.links[e.Link] = l
 	}
 	switch {
-	case e.Cause != nil && e.Cause.Text == engine.OfflineText:
+	case e.Cause != nil && e.Cause.Text == control.OfflineText:
 		l.leave(e)
 	case e.Device == "" && unwell:
 		l.fall(e, now)
-	case e.Device == "" && e.Condition == engine.Up:
+	case e.Device == "" && e.Condition == control.Up:
 		l.rise(e, p, now)
 	case e.Device != "" && unwell && !l.own.bad:
 		l.deviceFalls(e, now)
-	case e.Device != "" && e.Condition == engine.Up:
+	case e.Device != "" && e.Condition == control.Up:
 		l.deviceRises(e, now)
 	}
 }
 
 // isTrouble reports whether e tells of trouble: without a cause, or off line, it was taken
 // down on purpose.
-func isTrouble(e engine.Event) bool {
-	if e.Cause == nil || e.Cause.Text == engine.OfflineText {
+func isTrouble(e control.Event) bool {
+	if e.Cause == nil || e.Cause.Text == control.OfflineText {
 		return false
 	}
-	return e.Condition == engine.Down || e.Condition == engine.Degraded || e.Condition == engine.Stopped
+	return e.Condition == control.Down || e.Condition == control.Degraded || e.Condition == control.Stopped
 }
 
-func kindOf(e engine.Event) string {
+func kindOf(e control.Event) string {
 	if e.Device == "" {
 		return "link"
 	}
 	return "device"
 }
 
-func attributes(e engine.Event) []any {
+func attributes(e control.Event) []any {
 	list := []any{"link", e.Link}
 	if e.Device != "" {
 		list = append(list, "device", e.Device)

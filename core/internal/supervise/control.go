@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // await returns a process of the driver, or the reason why the last start failed.
@@ -45,7 +45,7 @@ func (p *pool) anyProcess() Process {
 }
 
 // control returns the process that has a link.
-func (p *pool) control(name string) (engine.Control, error) {
+func (p *pool) control(name string) (control.Plane, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if name == "" {

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 const (
@@ -34,8 +34,8 @@ var stillAfter = []time.Duration{time.Minute, 10 * time.Minute, time.Hour}
 // it fell again, stays so.
 type episode struct {
 	bad       bool
-	condition engine.Condition
-	worst     engine.Condition // of the last fall
+	condition control.Condition
+	worst     control.Condition // of the last fall
 	cause     *driver.Error
 	since     time.Time // of the last fall, or since when it is well
 	fell      time.Time // the last time
@@ -64,7 +64,7 @@ func (s *schedule) next(now time.Time) {
 }
 
 // fall takes a condition that is trouble.
-func (ep *episode) fall(e engine.Event, now time.Time) {
+func (ep *episode) fall(e control.Event, now time.Time) {
 	if !ep.bad {
 		if ep.falls == 0 {
 			ep.began = now
@@ -91,7 +91,7 @@ func (ep *episode) fall(e engine.Event, now time.Time) {
 }
 
 // rise takes that it is well.
-func (ep *episode) rise(e engine.Event, now time.Time) {
+func (ep *episode) rise(e control.Event, now time.Time) {
 	ep.attempts = max(ep.attempts, e.Failures)
 	ep.bad, ep.since, ep.changed = false, now, time.Time{}
 }
@@ -142,7 +142,7 @@ func causeKey(cause *driver.Error) string {
 
 // isSilence reports whether the episode is of a device that has not been given up yet.
 func (ep *episode) isSilence() bool {
-	if ep.condition != engine.Degraded || ep.cause == nil {
+	if ep.condition != control.Degraded || ep.cause == nil {
 		return false
 	}
 	switch ep.cause.Code {
@@ -158,7 +158,7 @@ func (ep *episode) wantsLine(now time.Time) bool {
 	case ep.told || ep.falls > manyFalls:
 		return false
 	case !ep.bad:
-		return ep.worst >= engine.Down && !ep.rose
+		return ep.worst >= control.Down && !ep.rose
 	}
 	return !ep.isSilence() || now.Sub(ep.since) >= silentFor
 }

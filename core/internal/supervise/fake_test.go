@@ -14,8 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -38,14 +39,14 @@ type fakeProcess struct {
 
 	mu          sync.Mutex
 	exit        plugin.Exit
-	applied     []*engine.State
+	applied     []*control.State
 	removed     []int // links that each Apply removed
 	steps       []int // links of each Activate
-	faults      []engine.ConfigFault
-	invalid     []engine.ConfigFault
+	faults      []control.ConfigFault
+	invalid     []control.ConfigFault
 	applyErr    error
 	attachErr   error
-	drained     engine.Drained
+	drained     control.Drained
 	onDrain     func()
 	released    bool
 	slow        func() time.Duration // how long things take; nil: no time
@@ -55,7 +56,7 @@ type fakeProcess struct {
 	since       []time.Time // of each activation
 	activateErr error
 	statusErr   error
-	condition   engine.Condition
+	condition   control.Condition
 	offline     map[string]bool // links that the operator has taken off line
 	read        uint64          // the sequence of the newest frame in its ring
 	polls       uint64
@@ -71,7 +72,7 @@ func newFakeProcess(epoch uint64) *fakeProcess {
 	if epoch%2 == 0 {
 		abilities = append(abilities, "parts")
 	}
-	return &fakeProcess{epoch: epoch, version: "1.0.0", abilities: abilities, condition: engine.Up, world: new(world), done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
+	return &fakeProcess{epoch: epoch, version: "1.0.0", abilities: abilities, condition: control.Up, world: new(world), done: make(chan struct{}), attached: make(chan *fakeAttachment, 100)}
 }
 
 // die ends the process as a signal would.
@@ -100,19 +101,19 @@ func (p *fakeProcess) Exit() plugin.Exit {
 	return p.exit
 }
 
-func (p *fakeProcess) Description() engine.Description {
-	return engine.Description{Info: driver.Info{Name: "fake", Version: p.version}, Abilities: p.abilities, ProcessEpoch: p.epoch}
+func (p *fakeProcess) Description() control.Description {
+	return control.Description{Info: driver.Info{Name: "fake", Version: p.version}, Abilities: p.abilities, ProcessEpoch: p.epoch}
 }
 
-func (p *fakeProcess) Describe(context.Context) (engine.Description, error) {
+func (p *fakeProcess) Describe(context.Context) (control.Description, error) {
 	return p.Description(), nil
 }
 
-func (p *fakeProcess) Validate(context.Context, *engine.State) ([]engine.ConfigFault, error) {
+func (p *fakeProcess) Validate(context.Context, *control.State) ([]control.ConfigFault, error) {
 	return p.invalid, nil
 }
 
-func (p *fakeProcess) Apply(ctx context.Context, s *engine.State, o engine.ApplyOptions) ([]engine.ConfigFault, error) {
+func (p *fakeProcess) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
 	if err := p.lag(ctx); err != nil {
 		return nil, err
 	}
@@ -183,13 +184,13 @@ func isDone(c <-chan struct{}) bool {
 	}
 }
 
-func (p *fakeProcess) applies() []*engine.State {
+func (p *fakeProcess) applies() []*control.State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]*engine.State(nil), p.applied...)
+	return append([]*control.State(nil), p.applied...)
 }
 
-func (p *fakeProcess) Status(ctx context.Context) (*engine.Status, error) {
+func (p *fakeProcess) Status(ctx context.Context) (*control.Status, error) {
 	if late := p.late.Load(); late > 0 {
 		select {
 		case <-time.After(time.Duration(late)):
@@ -202,28 +203,28 @@ func (p *fakeProcess) Status(ctx context.Context) (*engine.Status, error) {
 	if p.statusErr != nil {
 		return nil, p.statusErr
 	}
-	s := &engine.Status{Ring: engine.RingStatus{NextSequence: p.read + 1}}
+	s := &control.Status{Ring: control.RingStatus{NextSequence: p.read + 1}}
 	for _, name := range slices.Sorted(maps.Keys(p.has)) {
-		l := engine.LinkStatus{Name: name, Condition: engine.Stopped}
-		d := engine.DeviceStatus{Name: "m1", Condition: engine.Stopped}
+		l := control.LinkStatus{Name: name, Condition: control.Stopped}
+		d := control.DeviceStatus{Name: "m1", Condition: control.Stopped}
 		if p.opened[name] {
 			p.polls += 100
-			l.Condition, d.Condition, d.Polls, d.Samples, d.BadSamples = engine.Up, p.condition, p.polls, p.polls, p.polls*p.bad/100
+			l.Condition, d.Condition, d.Polls, d.Samples, d.BadSamples = control.Up, p.condition, p.polls, p.polls, p.polls*p.bad/100
 		}
 		if p.offline[name] {
-			l.Condition, l.Cause = engine.Stopped, &driver.Error{Code: driver.Denied, Text: engine.OfflineText}
+			l.Condition, l.Cause = control.Stopped, &driver.Error{Code: driver.Denied, Text: control.OfflineText}
 			d.Condition, d.Cause = l.Condition, l.Cause
 		}
-		l.Devices = []engine.DeviceStatus{d}
+		l.Devices = []control.DeviceStatus{d}
 		s.Links = append(s.Links, l)
 	}
 	return s, nil
 }
 
-func (p *fakeProcess) Read(context.Context, string, string, []string) ([]engine.NamedSample, error) {
+func (p *fakeProcess) Read(context.Context, string, string, []string) ([]control.NamedSample, error) {
 	return nil, nil
 }
-func (p *fakeProcess) Values(context.Context, string, string, int) ([]engine.LastValue, int, error) {
+func (p *fakeProcess) Values(context.Context, string, string, int) ([]control.LastValue, int, error) {
 	return nil, 0, nil
 }
 
@@ -233,7 +234,7 @@ func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]dr
 }
 func (p *fakeProcess) Check(context.Context, string, string) error { return nil }
 
-func (p *fakeProcess) Activate(ctx context.Context, links []string, o engine.ActivateOptions) error {
+func (p *fakeProcess) Activate(ctx context.Context, links []string, o control.ActivateOptions) error {
 	if err := p.lag(ctx); err != nil {
 		return err
 	}
@@ -256,25 +257,25 @@ func (p *fakeProcess) Activate(ctx context.Context, links []string, o engine.Act
 	return nil
 }
 
-func (p *fakeProcess) Drain(ctx context.Context, links []string) (engine.Drained, error) {
+func (p *fakeProcess) Drain(ctx context.Context, links []string) (control.Drained, error) {
 	if p.onDrain != nil {
 		p.onDrain()
 	}
 	if p.hangs.Load() {
 		select {
 		case <-ctx.Done():
-			return engine.Drained{}, ctx.Err()
+			return control.Drained{}, ctx.Err()
 		case <-p.done:
-			return engine.Drained{}, errors.New("the process died")
+			return control.Drained{}, errors.New("the process died")
 		}
 	}
 	if err := p.lag(ctx); err != nil {
-		return engine.Drained{}, err
+		return control.Drained{}, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if isDone(p.done) {
-		return engine.Drained{}, errors.New("the process died")
+		return control.Drained{}, errors.New("the process died")
 	}
 	if links == nil {
 		links = slices.Collect(maps.Keys(p.has))
@@ -391,7 +392,7 @@ func (a *fakeAttachment) ackedUpTo() uint64 {
 
 // frame sends an encoded batch of nothing.
 func (a *fakeAttachment) frame(seq uint64) {
-	a.to.Frame(seq, plugin.AppendFrame(nil, seq, &engine.Batch{}, nil))
+	a.to.Frame(seq, plugin.AppendFrame(nil, seq, &frame.Batch{}, nil))
 }
 
 func withTimeout(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {

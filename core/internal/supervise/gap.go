@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -21,7 +22,7 @@ type loss struct {
 	cause string
 	links []string // that it held; nil: all
 
-	state  *engine.State      // that it was to have; nil: the present one
+	state  *control.State     // that it was to have; nil: the present one
 	pushes map[place]struct{} // devices that sent by themselves
 }
 
@@ -137,7 +138,7 @@ func joined(a, b map[place]struct{}) map[place]struct{} {
 const maxGapLinks = 4096
 
 // due is what was due of each link that was lost, by the configuration.
-func (l *loss) due(state *engine.State, now time.Time, pushes map[place]struct{}) []engine.GapLink {
+func (l *loss) due(state *control.State, now time.Time, pushes map[place]struct{}) []frame.GapLink {
 	if state == nil {
 		return nil
 	}
@@ -145,7 +146,7 @@ func (l *loss) due(state *engine.State, now time.Time, pushes map[place]struct{}
 	for _, name := range l.links {
 		held[name] = true
 	}
-	var list []engine.GapLink
+	var list []frame.GapLink
 	for i := range state.Links {
 		link := &state.Links[i]
 		if l.links != nil && !held[link.Name] {
@@ -158,9 +159,9 @@ func (l *loss) due(state *engine.State, now time.Time, pushes map[place]struct{}
 		switch {
 		case polls == 0 && !uncounted:
 		case len(list) < maxGapLinks:
-			list = append(list, engine.GapLink{Link: link.Name, Polls: polls, Uncounted: uncounted})
+			list = append(list, frame.GapLink{Link: link.Name, Polls: polls, Uncounted: uncounted})
 		case len(list) == maxGapLinks:
-			list = append(list, engine.GapLink{})
+			list = append(list, frame.GapLink{})
 			fallthrough
 		default:
 			rest := &list[maxGapLinks]
@@ -198,7 +199,7 @@ type gapLog struct {
 }
 
 // write appends g. It blocks as long as the spool's queue is full.
-func (l *gapLog) write(g *engine.Gap) {
+func (l *gapLog) write(g *frame.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
@@ -209,7 +210,7 @@ func (l *gapLog) write(g *engine.Gap) {
 
 // lostWith is the gap between a dead process's last frame and now. How many samples were
 // in it nobody knows, so the number is zero; but how many polls were due is known.
-func (l *loss) lostWith(kind string, now time.Time, due []engine.GapLink) *engine.Gap {
+func (l *loss) lostWith(kind string, now time.Time, due []frame.GapLink) *frame.Gap {
 	what, polls := "an unknown number of samples", uint64(0)
 	for i := range due {
 		polls += due[i].Polls
@@ -223,12 +224,12 @@ func (l *loss) lostWith(kind string, now time.Time, due []engine.GapLink) *engin
 	case polls > 0:
 		what = fmt.Sprintf("the samples of at most %d polls, and %s", polls, what)
 	}
-	return &engine.Gap{From: l.from, To: now, Links: due,
+	return &frame.Gap{From: l.from, To: now, Links: due,
 		Cause: driver.Errorf(driver.Lost, "driver %s: %s: %s", kind, what, l.cause)}
 }
 
 // hole is the gap that frames with the sequences first to last leave, which never came.
-func hole(kind string, first, last uint64, from, to time.Time) *engine.Gap {
-	return &engine.Gap{FirstSeq: first, LastSeq: last, From: from, To: to,
+func hole(kind string, first, last uint64, from, to time.Time) *frame.Gap {
+	return &frame.Gap{FirstSeq: first, LastSeq: last, From: from, To: to,
 		Cause: driver.Errorf(driver.Lost, "driver %s: frames %d to %d never came", kind, first, last)}
 }

@@ -7,8 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -33,11 +34,11 @@ func TestAGapBeginsWhereTheLastFrameEnded(t *testing.T) {
 				a := p.attachment()
 				time.Sleep(time.Second)
 				came := time.Now()
-				block := engine.Block{Runs: []uint32{1, 1}, Time: came.Add(-c.late).UnixNano(), Kind: driver.KindBool, Bools: []bool{true}}
+				block := frame.Block{Runs: []uint32{1, 1}, Time: came.Add(-c.late).UnixNano(), Kind: driver.KindBool, Bools: []bool{true}}
 				if c.onTop > 0 {
 					block.Deltas = []int64{int64(c.onTop)}
 				}
-				a.to.Frame(1, plugin.AppendFrame(nil, 1, &engine.Batch{Blocks: []engine.Block{block}}, nil))
+				a.to.Frame(1, plugin.AppendFrame(nil, 1, &frame.Batch{Blocks: []frame.Block{block}}, nil))
 				time.Sleep(time.Second)
 				p.die("killed")
 				next := <-r.starts
@@ -62,18 +63,18 @@ func TestAGapSaysWhatWasDue(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close(false)
 		s := state(1, "fast", "off", "pushed", "slow")
-		table := &engine.Table{Points: []engine.Point{{Name: "p", Readable: true}}}
+		table := &control.Table{Points: []control.Point{{Name: "p", Readable: true}}}
 		for i, period := range []time.Duration{100 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second} {
-			s.Links[i].Classes = []engine.Class{{Name: "default", Period: period}}
-			s.Links[i].Devices = []engine.Device{{Name: "d", Table: table}, {Name: "e", Table: table}}
+			s.Links[i].Classes = []control.Class{{Name: "default", Period: period}}
+			s.Links[i].Devices = []control.Device{{Name: "d", Table: table}, {Name: "e", Table: table}}
 		}
 		s.Links[1].Offline = true
 		r.want(supervise.Desired{State: s})
 		p := <-r.starts
 		a := p.attachment()
-		a.to.Event(engine.Event{Link: "pushed", Device: "d", Condition: engine.Up, Pushes: true})
-		a.to.Event(engine.Event{Link: "fast", Device: "d", Condition: engine.Up, Pushes: true})
-		a.to.Event(engine.Event{Link: "fast", Device: "d", Condition: engine.Up})
+		a.to.Event(control.Event{Link: "pushed", Device: "d", Condition: control.Up, Pushes: true})
+		a.to.Event(control.Event{Link: "fast", Device: "d", Condition: control.Up, Pushes: true})
+		a.to.Event(control.Event{Link: "fast", Device: "d", Condition: control.Up})
 		time.Sleep(time.Second)
 		a.frame(1)
 		time.Sleep(10 * time.Second)
@@ -82,7 +83,7 @@ func TestAGapSaysWhatWasDue(t *testing.T) {
 		next.attachment().frame(1)
 		synctest.Wait()
 		_, _, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
-		want := []engine.GapLink{
+		want := []frame.GapLink{
 			{Link: "fast", Polls: 200}, {Link: "pushed", Polls: 10, Uncounted: true}, {Link: "slow", Polls: 4},
 		}
 		if err != nil || g == nil || !slices.Equal(g.Links, want) {
@@ -100,18 +101,18 @@ func TestAGapNamesTheDriversOwn(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.s.Close(false)
 		s := state(1, "line")
-		s.Links[0].Devices = []engine.Device{{Name: "d", Table: &engine.Table{}}}
+		s.Links[0].Devices = []control.Device{{Name: "d", Table: &control.Table{}}}
 		r.want(supervise.Desired{State: s})
 		a := (<-r.starts).attachment()
 		time.Sleep(time.Second)
 		now := time.Now()
-		a.to.Frame(1, plugin.AppendFrame(nil, 1, nil, &engine.Gap{
+		a.to.Frame(1, plugin.AppendFrame(nil, 1, nil, &frame.Gap{
 			Samples: 9, From: now, To: now, Cause: driver.Errorf(driver.Lost, "a queue was full"),
-			Links: []engine.GapLink{{Link: "line", Device: "d"}, {Link: "line", Device: "x\x1b[31m"}, {Link: "another's", Device: "d"}},
+			Links: []frame.GapLink{{Link: "line", Device: "d"}, {Link: "line", Device: "x\x1b[31m"}, {Link: "another's", Device: "d"}},
 		}))
 		synctest.Wait()
 		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
-		want := []engine.GapLink{{Link: "line", Device: "d"}, {Link: "line"}, {}}
+		want := []frame.GapLink{{Link: "line", Device: "d"}, {Link: "line"}, {}}
 		if err != nil || g == nil || g.Samples != 9 || !slices.Equal(g.Links, want) {
 			t.Errorf("stored: %+v (%v)", g, err)
 		}

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -258,7 +258,7 @@ func (i *intake) Heartbeat(progress uint64) {
 
 // Event logs a change of a link's or device's condition, if it is this process that
 // holds the link.
-func (i *intake) Event(e engine.Event) {
+func (i *intake) Event(e control.Event) {
 	if i.offences.isConvicted() {
 		return
 	}
@@ -279,7 +279,7 @@ const (
 )
 
 // notePushes notes whether a device sends by itself.
-func (i *intake) notePushes(e engine.Event) {
+func (i *intake) notePushes(e control.Event) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	at := place{e.Link, e.Device}

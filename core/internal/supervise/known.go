@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -28,15 +28,15 @@ var _ plugin.RingHandler = (*intake)(nil)
 // with its heartbeats, and answers a question for the rest late.
 type counted struct {
 	mu        sync.Mutex
-	ring      engine.RingStatus // of the latest heartbeat or answer
-	knowsRing bool              // ring was told
-	last      *engine.Status    // the latest answer; nil: there was none
-	lastAt    time.Time         // when it came
-	asking    chan struct{}     // closed when the question in hand is answered, or given up; nil: there is none
+	ring      control.RingStatus // of the latest heartbeat or answer
+	knowsRing bool               // ring was told
+	last      *control.Status    // the latest answer; nil: there was none
+	lastAt    time.Time          // when it came
+	asking    chan struct{}      // closed when the question in hand is answered, or given up; nil: there is none
 }
 
 // Ring takes the counters of a heartbeat.
-func (i *intake) Ring(r engine.RingStatus) {
+func (i *intake) Ring(r control.RingStatus) {
 	c := &i.counters
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,10 +79,10 @@ func (l *life) ask() <-chan struct{} {
 
 // answer is what counted knows.
 type answer struct {
-	last      *engine.Status
+	last      *control.Status
 	at        time.Time
 	fresh     bool
-	ring      engine.RingStatus
+	ring      control.RingStatus
 	knowsRing bool
 }
 
@@ -96,13 +96,13 @@ func (c *counted) answer(since time.Time) (a answer) {
 
 // told is the condition of a link or device as its process has told it.
 type told struct {
-	condition engine.Condition
+	condition control.Condition
 	since     time.Time
 	cause     *driver.Error
 }
 
 // tell takes a change of condition.
-func (ln *link) tell(e engine.Event) {
+func (ln *link) tell(e control.Event) {
 	now := told{e.Condition, e.Time, e.Cause}
 	if e.Device == "" {
 		ln.told = now
@@ -131,7 +131,7 @@ func (ln *link) device(name string) int {
 
 // want makes spec what is desired of the link; nil: it is not any more. What is known of
 // devices stays with their names.
-func (ln *link) want(spec *engine.Link) {
+func (ln *link) want(spec *control.Link) {
 	before, known := ln.spec, ln.devices
 	ln.spec, ln.devices = spec, nil
 	if spec == nil || known == nil {
@@ -164,7 +164,7 @@ func (ln *link) give(l *life) {
 
 // overlay puts the conditions that were told since into what was answered before. Of what
 // was never answered the counters are not known.
-func (ln *link) overlay(s engine.LinkStatus) engine.LinkStatus {
+func (ln *link) overlay(s control.LinkStatus) control.LinkStatus {
 	s.Name = ln.name
 	if !ln.told.since.IsZero() {
 		s.Condition, s.Since, s.Cause = ln.told.condition, ln.told.since, ln.told.cause
@@ -176,7 +176,7 @@ func (ln *link) overlay(s engine.LinkStatus) engine.LinkStatus {
 	for i := range s.Devices {
 		byName[s.Devices[i].Name] = i
 	}
-	devices := make([]engine.DeviceStatus, len(ln.spec.Devices))
+	devices := make([]control.DeviceStatus, len(ln.spec.Devices))
 	for i := range ln.spec.Devices {
 		d := &devices[i]
 		if at, known := byName[ln.spec.Devices[i].Name]; known {

@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -36,15 +36,15 @@ func TestStatusOfABusyProcess(t *testing.T) {
 			return list[0]
 		}
 		up := time.Now()
-		a.to.Event(engine.Event{Time: up, Link: "line", Condition: engine.Up})
-		a.to.Event(engine.Event{Time: up, Link: "line", Device: "nobody", Condition: engine.Up})
-		a.to.(plugin.RingHandler).Ring(engine.RingStatus{Samples: 4711, NextSequence: 9})
+		a.to.Event(control.Event{Time: up, Link: "line", Condition: control.Up})
+		a.to.Event(control.Event{Time: up, Link: "line", Device: "nobody", Condition: control.Up})
+		a.to.(plugin.RingHandler).Ring(control.RingStatus{Samples: 4711, NextSequence: 9})
 		s := ask()
 		if s.State != supervise.Active || s.Engine == nil || s.Engine.Ring.Samples != 4711 || s.Late != nil || len(s.Engine.Links) != 1 {
 			t.Fatalf("before the first answer: %+v", s)
 		}
 		l, late := s.Engine.Links[0], s.LateLink["line"]
-		if l.Condition != engine.Up || !l.Since.Equal(up) || late == nil || !late.At.IsZero() {
+		if l.Condition != control.Up || !l.Since.Equal(up) || late == nil || !late.At.IsZero() {
 			t.Errorf("before the first answer: %+v, %+v", l, late)
 		}
 		if s.Processes[0].Late == nil {
@@ -61,10 +61,10 @@ func TestStatusOfABusyProcess(t *testing.T) {
 		p.late.Store(int64(time.Hour))
 		time.Sleep(3 * time.Second)
 		fault := &driver.Error{Code: driver.Timeout, Text: "no answer"}
-		a.to.Event(engine.Event{Time: time.Now(), Link: "line", Condition: engine.Down, Cause: fault})
+		a.to.Event(control.Event{Time: time.Now(), Link: "line", Condition: control.Down, Cause: fault})
 		s = ask()
 		l, late = s.Engine.Links[0], s.LateLink["line"]
-		if l.Condition != engine.Down || l.Cause != fault || len(l.Devices) != 1 || l.Devices[0].Polls != polls {
+		if l.Condition != control.Down || l.Cause != fault || len(l.Devices) != 1 || l.Devices[0].Polls != polls {
 			t.Errorf("when it does not answer any more: %+v", l)
 		}
 		if late == nil || !late.At.Equal(answered) || !late.Since.Equal(answered) {

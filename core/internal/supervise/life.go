@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -63,19 +63,19 @@ type life struct {
 
 	recording bool // the first attempt to write the record is in hand
 
-	holds     int           // links; see link.give
-	applied   *engine.State // what it was given last, wholly
+	holds     int            // links; see link.give
+	applied   *control.State // what it was given last, wholly
 	appliedAt time.Time
-	parts     bool                    // its state may come in parts
-	unknown   bool                    // with parts: it has a state of an earlier core
-	taken     view                    // that it has been given all of
-	trimmed   view                    // the view by which it has nothing that others have
-	accepted  bool                    // a state
-	pace      int                     // links of a step
-	pending   int                     // links that it is still to be given
-	opening   int                     // links of the activation in hand
-	has       map[string]*engine.Link // the links that it accepted last
-	refused   string                  // why it refused the state that it was given last
+	parts     bool                     // its state may come in parts
+	unknown   bool                     // with parts: it has a state of an earlier core
+	taken     view                     // that it has been given all of
+	trimmed   view                     // the view by which it has nothing that others have
+	accepted  bool                     // a state
+	pace      int                      // links of a step
+	pending   int                      // links that it is still to be given
+	opening   int                      // links of the activation in hand
+	has       map[string]*control.Link // the links that it accepted last
+	refused   string                   // why it refused the state that it was given last
 
 	attachment Attachment  // nil: not attached
 	broken     Attachment  // to be closed before the next
@@ -122,7 +122,7 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 func (l *life) held() int { return l.holds }
 
 // setRefused notes that the process refused a state that it had found valid.
-func (l *life) setRefused(faults []engine.ConfigFault, want *engine.State) {
+func (l *life) setRefused(faults []control.ConfigFault, want *control.State) {
 	f := faults[0]
 	l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
 	l.m.log().Error("driver refused its configuration", "err", l.refused)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // groupSize is how many links are drained and activated by one call. More need fewer
@@ -25,9 +25,9 @@ type link struct {
 	moving  bool     // its holder drains it
 	handOff *handOff // of the last holder, for the next; nil: none
 
-	spec    *engine.Link // of the desired state; nil: it is not in it any more
-	told    told         // by its holder; zero: nothing yet
-	devices []told       // of spec's devices, in their order; nil: nothing yet
+	spec    *control.Link // of the desired state; nil: it is not in it any more
+	told    told          // by its holder; zero: nothing yet
+	devices []told        // of spec's devices, in their order; nil: nothing yet
 }
 
 // handOff is what a process answered when it drained links.
@@ -245,7 +245,7 @@ func (l *life) activate(links []*link, by *handOff) {
 		ln.give(l)
 		ln.handOff, names[i] = nil, ln.name
 	}
-	o := engine.ActivateOptions{Since: p.giveLosses(l, names)}
+	o := control.ActivateOptions{Since: p.giveLosses(l, names)}
 	if by != nil {
 		o.HandOff = by.data
 	}

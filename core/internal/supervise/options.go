@@ -6,16 +6,16 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // A Process is one running driver process, as package plugin launches it.
 type Process interface {
-	engine.Control
+	control.Plane
 	PID() int
-	Description() engine.Description
+	Description() control.Description
 	Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (Attachment, error)
 	Done() <-chan struct{}
 	Exit() plugin.Exit
@@ -57,12 +57,12 @@ type Image interface {
 
 // Desired is what one driver should do.
 type Desired struct {
-	State     *engine.State // the same pointer: nothing has changed
-	Instances int           // shards, 1 to 16; 0: 1
-	Standby   int           // warm spares, 0 to 16
-	Detach    bool          // processes launched from now on outlive the core
-	Disabled  string        // not empty: why the driver is not to run
-	Probation time.Duration // of a new version; 0: 60 s; negative: none
+	State     *control.State // the same pointer: nothing has changed
+	Instances int            // shards, 1 to 16; 0: 1
+	Standby   int            // warm spares, 0 to 16
+	Detach    bool           // processes launched from now on outlive the core
+	Disabled  string         // not empty: why the driver is not to run
+	Probation time.Duration  // of a new version; 0: 60 s; negative: none
 }
 
 // A LaunchSpec says what is to be launched.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 
 // view is what the links that a process is to have depend on.
 type view struct {
-	state                  *engine.State
+	state                  *control.State
 	shards, index, primary int
 }
 
@@ -57,7 +57,7 @@ func (l *life) wants(ln *link) bool {
 
 // part is one step towards what a process is to have.
 type part struct {
-	set    []*engine.Link
+	set    []*control.Link
 	remove []string
 	left   int // links that the steps after it are about
 }
@@ -66,7 +66,7 @@ type part struct {
 // more. Of links that are the same it only notes where they are now.
 func (l *life) nextPart() (s part) {
 	p := l.m.pool
-	take := func(spec *engine.Link) {
+	take := func(spec *control.Link) {
 		if l.whole || !l.parts || l.unknown || len(s.set)+len(s.remove) < l.pace {
 			s.set = append(s.set, spec)
 		} else {
@@ -128,8 +128,8 @@ func (l *life) apply() bool {
 		return false
 	}
 	l.pending = len(step.set) + len(step.remove) + step.left
-	want := &engine.State{Revision: v.state.Revision, Links: make([]engine.Link, len(step.set))}
-	o := engine.ApplyOptions{Standby: true, Part: l.parts && !l.unknown, Remove: step.remove}
+	want := &control.State{Revision: v.state.Revision, Links: make([]control.Link, len(step.set))}
+	o := control.ApplyOptions{Standby: true, Part: l.parts && !l.unknown, Remove: step.remove}
 	for i, spec := range step.set {
 		want.Links[i] = *spec
 		ln := p.links[spec.Name]
@@ -148,7 +148,7 @@ func (l *life) apply() bool {
 	if !l.parts {
 		want = v.state
 	}
-	var faults []engine.ConfigFault
+	var faults []control.ConfigFault
 	l.pacedOperate(applyLimit, len(step.set)+len(step.remove), func(ctx context.Context) (err error) {
 		faults, err = l.proc.Apply(ctx, want, o)
 		return err
@@ -173,7 +173,7 @@ func (l *life) apply() bool {
 // note takes a step that was accepted into what the process has.
 func (l *life) note(step part) {
 	if l.has == nil || !l.parts {
-		l.has = make(map[string]*engine.Link, len(step.set))
+		l.has = make(map[string]*control.Link, len(step.set))
 	}
 	for _, spec := range step.set {
 		l.has[spec.Name] = spec
@@ -199,9 +199,9 @@ func (l *life) trim() {
 		l.trimmed = l.taken
 		return
 	}
-	none := &engine.State{Revision: l.applied.Revision}
+	none := &control.State{Revision: l.applied.Revision}
 	l.pacedOperate(applyLimit, len(remove), func(ctx context.Context) error {
-		_, err := l.proc.Apply(ctx, none, engine.ApplyOptions{Part: true, Remove: remove})
+		_, err := l.proc.Apply(ctx, none, control.ApplyOptions{Part: true, Remove: remove})
 		return err
 	}, func(err error) {
 		if err != nil {
@@ -229,7 +229,7 @@ func (l *life) pacedOperate(limit time.Duration, n int, f func(ctx context.Conte
 
 // same reports whether nothing of a link has changed. Tables, which many devices share,
 // are compared once.
-func (p *pool) same(a, b *engine.Link) bool {
+func (p *pool) same(a, b *control.Link) bool {
 	if a.Timeout != b.Timeout || a.Gap != b.Gap || a.Offline != b.Offline || len(a.Devices) != len(b.Devices) ||
 		!bytes.Equal(a.Settings, b.Settings) || !slices.Equal(a.Classes, b.Classes) {
 		return false
@@ -243,16 +243,16 @@ func (p *pool) same(a, b *engine.Link) bool {
 	return true
 }
 
-func (p *pool) sameTable(a, b *engine.Table) bool {
+func (p *pool) sameTable(a, b *control.Table) bool {
 	if a == b {
 		return true
 	}
-	pair := [2]*engine.Table{a, b}
+	pair := [2]*control.Table{a, b}
 	same, known := p.tables[pair]
 	if !known {
 		same = reflect.DeepEqual(a, b)
 		if p.tables == nil {
-			p.tables = make(map[[2]*engine.Table]bool)
+			p.tables = make(map[[2]*control.Table]bool)
 		}
 		p.tables[pair] = same
 	}

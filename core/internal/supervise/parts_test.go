@@ -7,18 +7,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
 const thousands = 3000
 
 // plantOf is a state of n links, of which every second has a timeout.
-func plantOf(revision uint64, n int, timeout time.Duration) *engine.State {
-	table := &engine.Table{Points: []engine.Point{{Name: "p"}}}
-	s := &engine.State{Revision: revision}
+func plantOf(revision uint64, n int, timeout time.Duration) *control.State {
+	table := &control.Table{Points: []control.Point{{Name: "p"}}}
+	s := &control.State{Revision: revision}
 	for i := range n {
-		l := engine.Link{Name: fmt.Sprintf("l%04d", i), Devices: []engine.Device{{Name: "m1", Table: table, FirstHandle: uint32(i + 1)}}}
+		l := control.Link{Name: fmt.Sprintf("l%04d", i), Devices: []control.Device{{Name: "m1", Table: table, FirstHandle: uint32(i + 1)}}}
 		if i%2 == 0 {
 			l.Timeout = timeout
 		}

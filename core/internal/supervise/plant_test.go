@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -30,7 +30,7 @@ type plant struct {
 	o     supervise.Options
 	s     *supervise.Supervisor
 	log   *syncBuffer
-	state *engine.State
+	state *control.State
 	seen  sync.Map // handle: the slots in the order of storage
 	mu    sync.Mutex
 	gaps  []string
@@ -129,14 +129,14 @@ func newPlant(t *testing.T, devices int, period time.Duration) *plant {
 }
 
 // plan polls the slot of every device of the fleet, each on its own link.
-func (p *plant) plan(devices int, period time.Duration) *engine.State {
-	table := &engine.Table{Points: []engine.Point{{Name: "slot", Address: "holding:0:uint32", Readable: true}}}
-	s := &engine.State{Revision: 1}
+func (p *plant) plan(devices int, period time.Duration) *control.State {
+	table := &control.Table{Points: []control.Point{{Name: "slot", Address: "holding:0:uint32", Readable: true}}}
+	s := &control.State{Revision: 1}
 	for i := range devices {
 		name := fmt.Sprintf("m%d", i+1)
-		s.Links = append(s.Links, engine.Link{Name: name, Timeout: time.Second,
-			Settings: json.RawMessage(fmt.Sprintf(`{"url":"tcp://%s"}`, p.sim.Addr(name))), Classes: []engine.Class{{Name: "c", Period: period}},
-			Devices: []engine.Device{{Name: name, Settings: json.RawMessage(`{"unit":1}`), Table: table, FirstHandle: uint32(i + 1)}}})
+		s.Links = append(s.Links, control.Link{Name: name, Timeout: time.Second,
+			Settings: json.RawMessage(fmt.Sprintf(`{"url":"tcp://%s"}`, p.sim.Addr(name))), Classes: []control.Class{{Name: "c", Period: period}},
+			Devices: []control.Device{{Name: name, Settings: json.RawMessage(`{"unit":1}`), Table: table, FirstHandle: uint32(i + 1)}}})
 	}
 	return s
 }

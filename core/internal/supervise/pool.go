@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 const (
@@ -53,8 +53,8 @@ type pool struct {
 	dying    int       // lives that are over and of which something is left
 	numbers  int       // of members made
 	links    map[string]*link
-	tables   map[[2]*engine.Table]bool // compared, whether they are the same
-	unwanted int                       // of links: those that are not in the desired state any more
+	tables   map[[2]*control.Table]bool // compared, whether they are the same
+	unwanted int                        // of links: those that are not in the desired state any more
 	losses   []*loss
 	tracker  tracker
 	sluice   sluice   // of what the driver causes to be logged; it has a lock of its own

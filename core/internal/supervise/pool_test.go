@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -147,12 +147,12 @@ func TestACrashCostsItsShareOnly(t *testing.T) {
 		down, up := 0, 0
 		for _, l := range s.Engine.Links {
 			switch l.Condition {
-			case engine.Down:
+			case control.Down:
 				down++
-				if !strings.Contains(l.Cause.Text, "quarantined") || len(l.Devices) != 1 || l.Devices[0].Condition != engine.Down {
+				if !strings.Contains(l.Cause.Text, "quarantined") || len(l.Devices) != 1 || l.Devices[0].Condition != control.Down {
 					t.Errorf("link %+v", l)
 				}
-			case engine.Up:
+			case control.Up:
 				up++
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 const (
@@ -52,9 +52,9 @@ func (u *upgrade) healthOf(ctx context.Context, m *member) health {
 	return h
 }
 
-func isUp(c engine.Condition) bool { return c == engine.Up || c == engine.Degraded }
+func isUp(c control.Condition) bool { return c == control.Up || c == control.Degraded }
 
-func wellnessOf(d *engine.DeviceStatus) wellness {
+func wellnessOf(d *control.DeviceStatus) wellness {
 	return wellness{up: isUp(d.Condition), bad: rate(d.BadSamples, d.Samples), overrun: rate(d.Overruns, d.Polls+d.Overruns)}
 }
 
@@ -137,8 +137,8 @@ func (u *upgrade) judge(ctx context.Context, t *turn) error {
 
 // compare tells what of a link is clearly worse than it was. What was taken off line is
 // compared no more: its counters tell of that too.
-func (h health) compare(l *engine.LinkStatus, now time.Time) error {
-	if l.Condition == engine.NotStarted || l.Condition == engine.Stopped && l.Cause == nil {
+func (h health) compare(l *control.LinkStatus, now time.Time) error {
+	if l.Condition == control.NotStarted || l.Condition == control.Stopped && l.Cause == nil {
 		return nil // it is not this process's
 	}
 	h.forgetOffline(l)
@@ -166,7 +166,7 @@ func (h health) compare(l *engine.LinkStatus, now time.Time) error {
 	return nil
 }
 
-func (h health) forgetOffline(l *engine.LinkStatus) {
+func (h health) forgetOffline(l *control.LinkStatus) {
 	whole := isOffline(l.Condition, l.Cause)
 	if whole {
 		delete(h, place{l.Name, ""})
@@ -178,8 +178,8 @@ func (h health) forgetOffline(l *engine.LinkStatus) {
 	}
 }
 
-func isOffline(c engine.Condition, cause *driver.Error) bool {
-	return c == engine.Stopped && cause != nil && cause.Code == driver.Denied && cause.Text == engine.OfflineText
+func isOffline(c control.Condition, cause *driver.Error) bool {
+	return c == control.Stopped && cause != nil && cause.Code == driver.Denied && cause.Text == control.OfflineText
 }
 
 func because(cause *driver.Error) string {

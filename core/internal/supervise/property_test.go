@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -119,10 +119,10 @@ func (p *player) some() *fakeProcess {
 
 func (p *player) set() {
 	p.revision++
-	p.desired.State = &engine.State{Revision: p.revision}
+	p.desired.State = &control.State{Revision: p.revision}
 	for i := range 6 {
 		if i == 0 || p.random.IntN(3) > 0 {
-			p.desired.State.Links = append(p.desired.State.Links, engine.Link{Name: fmt.Sprintf("line%d", i), Devices: []engine.Device{{Name: "m1"}}})
+			p.desired.State.Links = append(p.desired.State.Links, control.Link{Name: fmt.Sprintf("line%d", i), Devices: []control.Device{{Name: "m1"}}})
 		}
 	}
 	p.desired.Instances, p.desired.Standby = 1+p.random.IntN(3), p.random.IntN(2)

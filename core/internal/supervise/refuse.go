@@ -7,8 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -172,19 +173,19 @@ func (i *intake) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([
 
 // refuse returns the gap that takes the place of a frame. What was in the frame nobody knows:
 // its count of samples is not believed either.
-func (i *intake) refuse(seq uint64, frame []byte, why error, now time.Time) []byte {
+func (i *intake) refuse(seq uint64, data []byte, why error, now time.Time) []byte {
 	p := i.pool
 	if p.sluice.pass(p.logger) {
-		p.logger.Error("frame refused", "frame", seq, "bytes", len(frame), "err", why)
+		p.logger.Error("frame refused", "frame", seq, "bytes", len(data), "err", why)
 	}
 	i.offend(fmt.Errorf("frame %d: %w", seq, why))
 	p.gaps.Add(1)
-	return plugin.AppendFrame(nil, seq, nil, &engine.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
-		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", p.kind, seq, len(frame), why)})
+	return plugin.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
+		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", p.kind, seq, len(data), why)})
 }
 
 // refuseEvent notes a condition of what is not the driver's.
-func (i *intake) refuseEvent(e engine.Event) {
+func (i *intake) refuseEvent(e control.Event) {
 	p := i.pool
 	why := fmt.Errorf("the condition of link %.64q, device %.64q, which it does not have", e.Link, e.Device)
 	if p.sluice.pass(p.logger) {

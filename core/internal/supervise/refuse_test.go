@@ -8,8 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -25,11 +26,11 @@ func withHandles(o *supervise.Options) {
 	o.Handles = func(string) plugin.Handles { return handles{} }
 }
 
-func one(handle uint32, at time.Time) *engine.Batch {
-	return &engine.Batch{Blocks: []engine.Block{{Runs: []uint32{handle, 1}, Time: at.UnixNano(), Kind: driver.KindBool, Bools: []bool{true}}}}
+func one(handle uint32, at time.Time) *frame.Batch {
+	return &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{handle, 1}, Time: at.UnixNano(), Kind: driver.KindBool, Bools: []bool{true}}}}
 }
 
-func (a *fakeAttachment) send(seq uint64, b *engine.Batch, g *engine.Gap) {
+func (a *fakeAttachment) send(seq uint64, b *frame.Batch, g *frame.Gap) {
 	a.to.Frame(seq, plugin.AppendFrame(nil, seq, b, g))
 }
 
@@ -38,21 +39,21 @@ func (a *fakeAttachment) send(seq uint64, b *engine.Batch, g *engine.Gap) {
 func TestAFrameThatIsRefusedIsAGap(t *testing.T) {
 	year := 365 * 24 * time.Hour
 	for name, c := range map[string]struct {
-		batch func() *engine.Batch
-		gap   *engine.Gap
+		batch func() *frame.Batch
+		gap   *frame.Gap
 		want  string
 	}{
-		"another's point":       {batch: func() *engine.Batch { return one(10, time.Now()) }, want: "not all its own"},
-		"nobody's point":        {batch: func() *engine.Batch { return one(1_000_000, time.Now()) }, want: "not all its own"},
-		"1677":                  {batch: func() *engine.Batch { return one(1, time.Unix(0, math.MinInt64)) }, want: "too early: 1677"},
-		"2262":                  {batch: func() *engine.Batch { return one(1, time.Unix(0, math.MaxInt64)) }, want: "too late: 2262"},
-		"the clock's beginning": {batch: func() *engine.Batch { return one(1, time.Unix(0, 0)) }, want: "too early: 1970"},
-		"two years ago":         {batch: func() *engine.Batch { return one(1, time.Now().Add(-2*year)) }, want: "too early"},
-		"next year":             {batch: func() *engine.Batch { return one(1, time.Now().Add(year)) }, want: "too late"},
-		"a gap of everything":   {gap: &engine.Gap{Samples: math.MaxUint64}, want: "cannot be so many"},
-		"a gap of what is there": {gap: &engine.Gap{Samples: 1, FirstSeq: 1, LastSeq: 2, Cause: driver.Errorf(driver.Lost, "driver modbus: frames 1 to 2 never came")},
+		"another's point":       {batch: func() *frame.Batch { return one(10, time.Now()) }, want: "not all its own"},
+		"nobody's point":        {batch: func() *frame.Batch { return one(1_000_000, time.Now()) }, want: "not all its own"},
+		"1677":                  {batch: func() *frame.Batch { return one(1, time.Unix(0, math.MinInt64)) }, want: "too early: 1677"},
+		"2262":                  {batch: func() *frame.Batch { return one(1, time.Unix(0, math.MaxInt64)) }, want: "too late: 2262"},
+		"the clock's beginning": {batch: func() *frame.Batch { return one(1, time.Unix(0, 0)) }, want: "too early: 1970"},
+		"two years ago":         {batch: func() *frame.Batch { return one(1, time.Now().Add(-2*year)) }, want: "too early"},
+		"next year":             {batch: func() *frame.Batch { return one(1, time.Now().Add(year)) }, want: "too late"},
+		"a gap of everything":   {gap: &frame.Gap{Samples: math.MaxUint64}, want: "cannot be so many"},
+		"a gap of what is there": {gap: &frame.Gap{Samples: 1, FirstSeq: 1, LastSeq: 2, Cause: driver.Errorf(driver.Lost, "driver modbus: frames 1 to 2 never came")},
 			want: "of which frame 1 was stored"},
-		"a gap since 1677": {gap: &engine.Gap{Samples: 1, From: time.Unix(0, math.MinInt64)}, want: "1677"},
+		"a gap since 1677": {gap: &frame.Gap{Samples: 1, From: time.Unix(0, math.MinInt64)}, want: "1677"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestAFrameThatIsRefusedIsAGap(t *testing.T) {
 				r.set(1)
 				a := (<-r.starts).attachment()
 				a.send(1, one(1, time.Now()), nil)
-				var batch *engine.Batch
+				var batch *frame.Batch
 				if c.batch != nil {
 					batch = c.batch()
 				}
@@ -101,7 +102,7 @@ func TestSamplesFromTheFutureAreUncertain(t *testing.T) {
 		b.Blocks[0].Runs[1], b.Blocks[0].Bools = 4, []bool{true, true, true, true}
 		b.Blocks[0].Deltas = []int64{0, int64(time.Hour), int64(time.Hour), int64(time.Minute)}
 		fault := driver.Errorf(driver.Timeout, "silent")
-		b.Blocks[0].Exceptions = []engine.Exception{{First: 2, Count: 1, Quality: driver.Bad, Fault: fault}}
+		b.Blocks[0].Exceptions = []frame.Exception{{First: 2, Count: 1, Quality: driver.Bad, Fault: fault}}
 		a.send(1, b, nil)
 		a.send(2, one(1, now.Add(4*time.Minute)), nil)
 		synctest.Wait()
@@ -126,13 +127,13 @@ func TestSamplesFromTheFutureAreUncertain(t *testing.T) {
 func TestADriverThatForgesEndsInQuarantine(t *testing.T) {
 	acts := map[string]func(a *fakeAttachment, n uint64){
 		"points":    func(a *fakeAttachment, n uint64) { a.send(n, one(100, time.Now()), nil) },
-		"gaps":      func(a *fakeAttachment, n uint64) { a.send(n, nil, &engine.Gap{Samples: math.MaxUint64}) },
+		"gaps":      func(a *fakeAttachment, n uint64) { a.send(n, nil, &frame.Gap{Samples: math.MaxUint64}) },
 		"sequences": func(a *fakeAttachment, n uint64) { a.send(2*n, one(1, time.Now()), nil) },
 		"conditions": func(a *fakeAttachment, n uint64) {
-			a.to.Event(engine.Event{Link: "another's", Condition: engine.Down, Cause: driver.Errorf(driver.Timeout, "x")})
+			a.to.Event(control.Event{Link: "another's", Condition: control.Down, Cause: driver.Errorf(driver.Timeout, "x")})
 		},
 		"devices": func(a *fakeAttachment, n uint64) {
-			a.to.Event(engine.Event{Link: "line", Device: "another's", Condition: engine.Down, Cause: driver.Errorf(driver.Timeout, "x")})
+			a.to.Event(control.Event{Link: "line", Device: "another's", Condition: control.Down, Cause: driver.Errorf(driver.Timeout, "x")})
 		},
 	}
 	for name, act := range acts {
@@ -187,7 +188,7 @@ func TestAnHonestDriverIsNotKilledForWhatIsOnItsWay(t *testing.T) {
 		r.set(2)
 		synctest.Wait()
 		for range 1000 {
-			a.to.Event(engine.Event{Link: "that was there", Condition: engine.Stopped})
+			a.to.Event(control.Event{Link: "that was there", Condition: control.Stopped})
 		}
 		for n := uint64(1); n < 100; n++ {
 			time.Sleep(2 * time.Minute)

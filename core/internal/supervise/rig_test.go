@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
@@ -89,10 +89,10 @@ func (r *rig) set(revision uint64) {
 
 func (r *rig) want(d supervise.Desired) { r.s.Set(map[string]supervise.Desired{"fake": d}) }
 
-func state(revision uint64, links ...string) *engine.State {
-	s := &engine.State{Revision: revision}
+func state(revision uint64, links ...string) *control.State {
+	s := &control.State{Revision: revision}
 	for _, name := range links {
-		s.Links = append(s.Links, engine.Link{Name: name, Devices: []engine.Device{{Name: "m1"}}})
+		s.Links = append(s.Links, control.Link{Name: name, Devices: []control.Device{{Name: "m1"}}})
 	}
 	return s
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // Status is what is known of a driver. State, Since, Cause, Retry, Stderr, PID and
@@ -28,11 +28,11 @@ type Status struct {
 	Frames   uint64
 	Bytes    uint64
 	Gaps     uint64
-	Refused  uint64         // frames and events that were not the driver's to send, ...
-	Refusal  string         // ... and why the last was
-	Engine   *engine.Status // of all processes together; nil: there is none, or none answered
-	Down     *driver.Error  // why its links are down; nil while it is active, or starts for the first time
-	Lost     time.Time      // since when they are, with Down
+	Refused  uint64          // frames and events that were not the driver's to send, ...
+	Refusal  string          // ... and why the last was
+	Engine   *control.Status // of all processes together; nil: there is none, or none answered
+	Down     *driver.Error   // why its links are down; nil while it is active, or starts for the first time
+	Lost     time.Time       // since when they are, with Down
 
 	Instances int
 	Standby   int
@@ -98,7 +98,7 @@ func (p *pool) status(ctx context.Context) Status {
 	defer p.mu.Unlock()
 	for _, l := range lives {
 		if s.Engine == nil {
-			s.Engine = new(engine.Status)
+			s.Engine = new(control.Status)
 		}
 		if !l.over {
 			p.addKnown(&s, l, began)
@@ -116,7 +116,7 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 	last, at := a.last, a.at
 	s.Engine.Ring = sum(s.Engine.Ring, a.ring)
 	if last == nil {
-		last = new(engine.Status)
+		last = new(control.Status)
 	}
 	for _, m := range last.Meters {
 		if m.Link == "" || p.holds(l, m.Link) {
@@ -146,7 +146,7 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 	if s.LateLink == nil {
 		s.LateLink = make(map[string]*Late)
 	}
-	before := make(map[string]*engine.LinkStatus, len(last.Links))
+	before := make(map[string]*control.LinkStatus, len(last.Links))
 	for i := range last.Links {
 		before[last.Links[i].Name] = &last.Links[i]
 	}
@@ -158,7 +158,7 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 		if known := before[name]; known != nil {
 			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(*known)), late
 		} else {
-			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(engine.LinkStatus{})), never
+			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(control.LinkStatus{})), never
 		}
 	}
 }
@@ -279,11 +279,11 @@ func (m *member) isOver() bool { return m.state == Active || m.state == Standby 
 
 // missingLinks is the condition of links that no process speaks for, because the one
 // that had them is down while others run.
-func (p *pool) missingLinks() []engine.LinkStatus {
+func (p *pool) missingLinks() []control.LinkStatus {
 	if p.desired.State == nil {
 		return nil
 	}
-	var list []engine.LinkStatus
+	var list []control.LinkStatus
 	for i := range p.desired.State.Links {
 		ln := &p.desired.State.Links[i]
 		holder, sh := p.links[ln.Name].holder, p.shardOf(p.links[ln.Name])
@@ -291,9 +291,9 @@ func (p *pool) missingLinks() []engine.LinkStatus {
 			continue
 		}
 		m := sh.primary
-		s := engine.LinkStatus{Name: ln.Name, Condition: engine.Down, Since: m.lost, Cause: p.down(m)}
+		s := control.LinkStatus{Name: ln.Name, Condition: control.Down, Since: m.lost, Cause: p.down(m)}
 		for j := range ln.Devices {
-			s.Devices = append(s.Devices, engine.DeviceStatus{Name: ln.Devices[j].Name, Condition: engine.Down, Since: m.lost, Cause: s.Cause})
+			s.Devices = append(s.Devices, control.DeviceStatus{Name: ln.Devices[j].Name, Condition: control.Down, Since: m.lost, Cause: s.Cause})
 		}
 		list = append(list, s)
 	}
@@ -301,8 +301,8 @@ func (p *pool) missingLinks() []engine.LinkStatus {
 }
 
 // sum is what the rings of two processes are together.
-func sum(a, b engine.RingStatus) engine.RingStatus {
-	return engine.RingStatus{
+func sum(a, b control.RingStatus) control.RingStatus {
+	return control.RingStatus{
 		NextSequence: max(a.NextSequence, b.NextSequence), AckedSequence: max(a.AckedSequence, b.AckedSequence),
 		Bytes: a.Bytes + b.Bytes, MaxBytes: a.MaxBytes + b.MaxBytes, Samples: a.Samples + b.Samples,
 		Dropped: a.Dropped + b.Dropped, Slowed: a.Slowed + b.Slowed,

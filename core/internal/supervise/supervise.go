@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
 // A Supervisor keeps driver processes. Its methods may be called concurrently.
@@ -79,7 +79,7 @@ func (s *Supervisor) Set(desired map[string]Desired) {
 // Control returns the control plane of the process that has a link, or a
 // NotConnected error that says why there is none. Without a link it is that of any
 // process of the kind.
-func (s *Supervisor) Control(kind, link string) (engine.Control, error) {
+func (s *Supervisor) Control(kind, link string) (control.Plane, error) {
 	p := s.find(kind)
 	if p == nil {
 		return nil, driver.Errorf(driver.NotConnected, "%w: driver %s does not run", driver.ErrNotSent, kind)

@@ -15,8 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
@@ -320,7 +321,7 @@ func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 		a := (<-r.starts).attachment()
 		a.frame(1)
 		a.frame(5)
-		own := &engine.Gap{Samples: 9, FirstSeq: 6, LastSeq: 8, Cause: driver.Errorf(driver.Lost, "the ring was full")}
+		own := &frame.Gap{Samples: 9, FirstSeq: 6, LastSeq: 8, Cause: driver.Errorf(driver.Lost, "the ring was full")}
 		a.to.Frame(8, plugin.AppendFrame(nil, 8, nil, own))
 		a.frame(9)
 		r.wantStory("fake 1/1", "gap: driver fake: frames 2 to 4 never came", "fake 1/5", "fake 1/8", "fake 1/9")
@@ -442,7 +443,7 @@ func TestARefusedStateShowsInTheStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.(*fakeProcess).faults = []engine.ConfigFault{{Link: "line", Text: "no such port"}}
+		p.(*fakeProcess).faults = []control.ConfigFault{{Link: "line", Text: "no such port"}}
 		r.set(4)
 		synctest.Wait()
 		if s := r.status(); !strings.Contains(s.Cause, "revision 4 refused") || !strings.Contains(s.Cause, "no such port") {
@@ -463,7 +464,7 @@ func TestDriverThatTellsTooMuchDoesNotFillTheLog(t *testing.T) {
 		a := (<-r.starts).attachment()
 		timeout := driver.Errorf(driver.Timeout, "no answer")
 		for n := range 20_000 {
-			a.to.Event(engine.Event{Link: "line", Device: fmt.Sprint("made up ", n), Condition: engine.Down, Cause: timeout})
+			a.to.Event(control.Event{Link: "line", Device: fmt.Sprint("made up ", n), Condition: control.Down, Cause: timeout})
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -471,8 +472,8 @@ func TestDriverThatTellsTooMuchDoesNotFillTheLog(t *testing.T) {
 			t.Errorf("devices that there are not are in the log:\n%.1000s", log)
 		}
 		for range 20_000 {
-			a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout})
-			a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Up})
+			a.to.Event(control.Event{Link: "line", Device: "m1", Condition: control.Down, Cause: timeout})
+			a.to.Event(control.Event{Link: "line", Device: "m1", Condition: control.Up})
 		}
 		for n := range uint64(15) { // one more and it would be killed
 			a.frame(2 + 2*n)
@@ -483,7 +484,7 @@ func TestDriverThatTellsTooMuchDoesNotFillTheLog(t *testing.T) {
 			t.Errorf("%d lines of one device", n)
 		}
 		written.WriteString("later\n")
-		a.to.Event(engine.Event{Link: "line", Device: "m1", Condition: engine.Degraded, Cause: timeout})
+		a.to.Event(control.Event{Link: "line", Device: "m1", Condition: control.Degraded, Cause: timeout})
 		synctest.Wait()
 		log := written.String()
 		if n := strings.Count(log, "\n"); n > 10_100 {
@@ -504,13 +505,13 @@ func TestConditionsAreLoggedOnceAndOnlyTrouble(t *testing.T) {
 		r.set(1)
 		a := (<-r.starts).attachment()
 		timeout := driver.Errorf(driver.Timeout, "no answer")
-		for _, e := range []engine.Event{
-			{Link: "line", Condition: engine.Up},
-			{Link: "line", Device: "m1", Condition: engine.Up},
-			{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout},
-			{Link: "line", Device: "m1", Condition: engine.Down, Cause: timeout},
-			{Link: "line", Device: "m1", Condition: engine.Up},
-			{Link: "line", Condition: engine.Stopped},
+		for _, e := range []control.Event{
+			{Link: "line", Condition: control.Up},
+			{Link: "line", Device: "m1", Condition: control.Up},
+			{Link: "line", Device: "m1", Condition: control.Down, Cause: timeout},
+			{Link: "line", Device: "m1", Condition: control.Down, Cause: timeout},
+			{Link: "line", Device: "m1", Condition: control.Up},
+			{Link: "line", Condition: control.Stopped},
 		} {
 			a.to.Event(e)
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // named is the episode of a device.
@@ -16,7 +16,7 @@ type named struct {
 	*episode
 }
 
-func (l *linkTrouble) deviceFalls(e engine.Event, now time.Time) {
+func (l *linkTrouble) deviceFalls(e control.Event, now time.Time) {
 	ep := l.devices[e.Device]
 	if ep == nil {
 		ep = &episode{}
@@ -25,7 +25,7 @@ func (l *linkTrouble) deviceFalls(e engine.Event, now time.Time) {
 	ep.fall(e, now)
 }
 
-func (l *linkTrouble) deviceRises(e engine.Event, now time.Time) {
+func (l *linkTrouble) deviceRises(e control.Event, now time.Time) {
 	if ep := l.devices[e.Device]; ep != nil && ep.bad {
 		ep.rise(e, now)
 	}
@@ -37,7 +37,7 @@ func (l *linkTrouble) lookDevices(p *pool, now time.Time) {
 	if l.own.bad || len(l.devices) == 0 {
 		return
 	}
-	fallen := make(map[engine.Condition][]named)
+	fallen := make(map[control.Condition][]named)
 	var changed, risen, still []named
 	first := now
 	for name, ep := range l.devices {
@@ -80,7 +80,7 @@ func (l *linkTrouble) gather(now time.Time) time.Duration {
 	return l.window
 }
 
-func (l *linkTrouble) tellDevices(p *pool, fallen map[engine.Condition][]named, changed, risen []named, now time.Time) {
+func (l *linkTrouble) tellDevices(p *pool, fallen map[control.Condition][]named, changed, risen []named, now time.Time) {
 	told := false
 	for _, c := range slices.Sorted(maps.Keys(fallen)) {
 		l.sayDevices(p, slog.LevelWarn, "is "+c.String(), "are "+c.String(), fallen[c], now)

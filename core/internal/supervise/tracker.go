@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/engine"
+	"github.com/fieldloom/fieldloom/core/control"
 )
 
 // tracker writes what people are to see of the conditions of links and devices: one line for
@@ -32,7 +32,7 @@ type linkTrouble struct {
 const namesShown = 5
 
 // forget drops what is not configured any more.
-func (t *tracker) forget(s *engine.State) {
+func (t *tracker) forget(s *control.State) {
 	if len(t.links) == 0 {
 		return
 	}
@@ -85,7 +85,7 @@ func (l *linkTrouble) look(p *pool, now time.Time) (still bool) {
 	switch {
 	case ep.falls == 0:
 	case ep.bad && !ep.told && ep.falls <= manyFalls:
-		if lasted >= openWithin || lasted >= gatherFor && (ep.attempts > 0 || ep.condition == engine.Stopped) {
+		if lasted >= openWithin || lasted >= gatherFor && (ep.attempts > 0 || ep.condition == control.Stopped) {
 			l.tellDown(p, now)
 		}
 	case ep.bad && !ep.changed.IsZero() && now.Sub(ep.changed) >= gatherFor && ep.falls <= manyFalls:
@@ -174,13 +174,13 @@ func tellStill(p *pool, still []*linkTrouble, now time.Time) {
 }
 
 // fall takes trouble of the link. What its devices have is part of it.
-func (l *linkTrouble) fall(e engine.Event, now time.Time) {
+func (l *linkTrouble) fall(e control.Event, now time.Time) {
 	l.own.fall(e, now)
 	maps.DeleteFunc(l.devices, func(_ string, ep *episode) bool { return !ep.lines })
 }
 
 // rise takes that the link is up. The line of its first fall may not be written yet.
-func (l *linkTrouble) rise(e engine.Event, p *pool, now time.Time) {
+func (l *linkTrouble) rise(e control.Event, p *pool, now time.Time) {
 	ep := &l.own
 	if !ep.bad {
 		return
@@ -194,7 +194,7 @@ func (l *linkTrouble) rise(e engine.Event, p *pool, now time.Time) {
 }
 
 // leave takes that a link or a device was taken off line: who did it knows.
-func (l *linkTrouble) leave(e engine.Event) {
+func (l *linkTrouble) leave(e control.Event) {
 	if e.Device == "" {
 		l.own, l.devices = episode{}, make(map[string]*episode)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
@@ -34,11 +34,11 @@ func newTeller(t *testing.T, links, devices int) *teller {
 		o.Log = slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	})
 	w.r.beats = true
-	s := &engine.State{Revision: 1}
+	s := &control.State{Revision: 1}
 	for i := range links {
-		l := engine.Link{Name: fmt.Sprintf("l%d", i)}
+		l := control.Link{Name: fmt.Sprintf("l%d", i)}
 		for j := range devices {
-			l.Devices = append(l.Devices, engine.Device{Name: fmt.Sprintf("m%02d", j)})
+			l.Devices = append(l.Devices, control.Device{Name: fmt.Sprintf("m%02d", j)})
 		}
 		s.Links = append(s.Links, l)
 	}
@@ -49,12 +49,12 @@ func newTeller(t *testing.T, links, devices int) *teller {
 }
 
 func (w *teller) down(link, device, cause string, failures uint64) {
-	w.to.Event(engine.Event{Link: link, Device: device, Condition: engine.Down, Failures: failures,
+	w.to.Event(control.Event{Link: link, Device: device, Condition: control.Down, Failures: failures,
 		Cause: driver.Errorf(driver.NotConnected, "%s", cause)})
 }
 
 func (w *teller) up(link, device string, failures uint64) {
-	w.to.Event(engine.Event{Link: link, Device: device, Condition: engine.Up, Failures: failures})
+	w.to.Event(control.Event{Link: link, Device: device, Condition: control.Up, Failures: failures})
 }
 
 var lineHead = regexp.MustCompile(`(?m)^time=\S+ level=(\S+) msg=(.*) driver=fake `)
@@ -89,7 +89,7 @@ func told(t *testing.T, links, devices int, test func(*teller)) {
 // A link of 50 devices that goes down and comes back is one line each.
 func TestLinkThatIsDownIsOneLine(t *testing.T) {
 	told(t, 1, 50, func(w *teller) {
-		w.to.Event(engine.Event{Link: "l0", Device: "m07", Condition: engine.Degraded, Cause: driver.Errorf(driver.Timeout, "no answer")})
+		w.to.Event(control.Event{Link: "l0", Device: "m07", Condition: control.Degraded, Cause: driver.Errorf(driver.Timeout, "no answer")})
 		w.down("l0", "m08", "no answer", 3)
 		w.down("l0", "", "read: EOF", 0)
 		for i := range 50 {
@@ -219,8 +219,8 @@ func TestShortTroubleHasItsLines(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want(`WARN "device is down" link=l0 device=m00 code=not-connected err="no answer" for=1s attempts=4`,
 			`INFO "device is up again" link=l0 device=m00 for=1s attempts=4`)
-		w.to.Event(engine.Event{Link: "l0", Condition: engine.Stopped, Cause: driver.Errorf(driver.Denied, engine.OfflineText)})
-		w.to.Event(engine.Event{Link: "l0", Device: "m00", Condition: engine.Stopped, Cause: driver.Errorf(driver.Denied, engine.OfflineText)})
+		w.to.Event(control.Event{Link: "l0", Condition: control.Stopped, Cause: driver.Errorf(driver.Denied, control.OfflineText)})
+		w.to.Event(control.Event{Link: "l0", Device: "m00", Condition: control.Stopped, Cause: driver.Errorf(driver.Denied, control.OfflineText)})
 		time.Sleep(time.Hour)
 		w.up("l0", "", 0)
 		time.Sleep(time.Hour)

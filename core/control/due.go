@@ -1,4 +1,4 @@
-package engine
+package control
 
 import "time"
 
@@ -31,7 +31,7 @@ func (l *Link) PollsDue(from, to time.Time, pushes func(device string) bool) (po
 			if !classes[c] {
 				continue
 			}
-			if g := newGrid(l.Classes[c].Period, l.Name, d.Name, l.Classes[c].Name); g.period > 0 {
+			if g := NewGrid(l.Classes[c].Period, l.Name, d.Name, l.Classes[c].Name); g.Period > 0 {
 				polls += g.between(from.UnixNano(), to.UnixNano())
 			} else {
 				uncounted = true
@@ -62,6 +62,6 @@ func anyOf(list []bool) bool {
 }
 
 // between is how many due times lie after from and up to to.
-func (g grid) between(from, to int64) uint64 {
-	return uint64((g.after(to) - g.after(from)) / g.period)
+func (g Grid) between(from, to int64) uint64 {
+	return uint64((g.After(to) - g.After(from)) / g.Period)
 }

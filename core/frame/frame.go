@@ -1,4 +1,4 @@
-package engine
+package frame
 
 import (
 	"time"
@@ -62,4 +62,15 @@ type GapLink struct {
 type HandleSample struct {
 	Handle uint32
 	driver.Sample
+}
+
+// A Frame is the unit of sequence, storage and acknowledgement.
+type Frame struct {
+	Sequence uint64
+	Data     []byte // encoded; owned by the ring, valid until acknowledged; not to be changed
+	Samples  int
+	// Exactly one of these is set where the engine has no Options.Encode; both
+	// are nil otherwise.
+	Batch *Batch
+	Gap   *Gap
 }

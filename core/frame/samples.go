@@ -1,4 +1,4 @@
-package engine
+package frame
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func (b *Batch) Samples() iter.Seq[HandleSample] {
 	}
 }
 
-// Check tells what is wrong with the first block that is malformed.
+// Check returns what is wrong with the first block that is malformed.
 func (b *Batch) Check() error {
 	for i := range b.Blocks {
 		if err := b.Blocks[i].Check(); err != nil {
@@ -37,7 +37,7 @@ func (b *Batch) Check() error {
 	return nil
 }
 
-// Check tells whether the columns of a block fit together.
+// Check returns an error where the columns of a block do not fit together.
 func (blk *Block) Check() error {
 	count, err := blk.runs()
 	if err != nil {
@@ -166,8 +166,8 @@ func (blk *Block) value(i int) driver.Value {
 	}
 }
 
-// clone copies a batch whose slices will be reused.
-func (b *Batch) clone() *Batch {
+// Clone returns a copy of a batch whose slices will be reused.
+func (b *Batch) Clone() *Batch {
 	c := &Batch{Blocks: slices.Clone(b.Blocks)}
 	for i := range c.Blocks {
 		blk := &c.Blocks[i]
@@ -182,4 +182,30 @@ func (b *Batch) clone() *Batch {
 // copied is slices.Clone with nil for what is empty.
 func copied[T any](s []T) []T {
 	return append([]T(nil), s...)
+}
+
+// Append appends v to the column of its kind and returns about how many bytes it takes when encoded.
+func (blk *Block) Append(kind driver.Kind, v driver.Value) int {
+	switch kind {
+	case driver.KindBool:
+		blk.Bools = append(blk.Bools, v.Bool())
+		return 1
+	case driver.KindInt64:
+		blk.Ints = append(blk.Ints, v.Int64())
+		return 4
+	case driver.KindUint64:
+		blk.Uints = append(blk.Uints, v.Uint64())
+		return 4
+	case driver.KindFloat64:
+		blk.Floats = append(blk.Floats, v.Float64())
+		return 8
+	case driver.KindString:
+		blk.Strings = append(blk.Strings, v.Str())
+		return 2 + len(v.Str())
+	case driver.KindBytes:
+		blk.Bytes = append(blk.Bytes, v.Bytes())
+		return 2 + len(v.Bytes())
+	default:
+		return 0
+	}
 }
