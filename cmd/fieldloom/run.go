@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"github.com/fieldloom/fieldloom/core/gateway"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 type runWord struct {
@@ -39,7 +38,7 @@ func (w *runWord) Run(ctx context.Context, s *screen) error {
 	level.Set(c.Log.Level)
 	hup, stop := hangups(ctx)
 	defer stop()
-	attach, err := plugin.ParseAttach(os.Getenv(plugin.EnvAttach))
+	attach, err := gateway.DriversByHand()
 	if err != nil {
 		return &usageError{err.Error()}
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/confine"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // envCore makes this test binary a core that starts a driver, confined by the mode.
@@ -29,7 +29,7 @@ func startDriver(text string) {
 	if err != nil {
 		panic(err)
 	}
-	_, err = plugin.Launch(context.Background(), plugin.Command{
+	_, err = host.Launch(context.Background(), host.Command{
 		Name: "fake", Path: "/proc/self/exe", Env: []string{envDriver + "=1"}, Detach: true, Owner: coreOwner,
 		Prepare: func(cmd *exec.Cmd, socketDir string) (func(error), error) {
 			p := confine.Policy{Mode: mode, RunDir: socketDir, Read: []string{"/etc/ld.so.cache", "/lib", "/usr/lib"}}
@@ -81,7 +81,7 @@ func TestStartThatIsCutLeavesNothing(t *testing.T) {
 		moment := time.Duration(i) * 4 * time.Millisecond
 		time.AfterFunc(moment, func() { _ = core.Process.Kill() })
 		_ = core.Wait()
-		if err := (plugin.Leftovers{RunDir: run}).Sweep(t.Context()); err != nil {
+		if err := (host.Leftovers{RunDir: run}).Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(10 * time.Second); ; { // what was not let run ends by itself

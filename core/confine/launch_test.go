@@ -9,6 +9,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/driver/drivertest"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -27,7 +28,7 @@ func launch(t testing.TB, p confine.Policy, img *os.File, detach bool) (confine.
 	}
 	defer os.RemoveAll(dir)
 	var pending *confine.Pending
-	command := plugin.Command{
+	command := host.Command{
 		Name: "fake", Path: "/proc/self/exe", Env: []string{envDriver + "=1"}, RunDir: dir, Detach: detach,
 		Prepare: func(cmd *exec.Cmd, socketDir string) (func(error), error) {
 			own := policy(t, p)
@@ -41,7 +42,7 @@ func launch(t testing.TB, p confine.Policy, img *os.File, detach bool) (confine.
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	began := time.Now()
-	process, err := plugin.Launch(ctx, command)
+	process, err := host.Launch(ctx, command)
 	took := time.Since(began)
 	report, fault := pending.Report()
 	if err != nil || fault != nil {

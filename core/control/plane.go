@@ -50,7 +50,7 @@ type NamedSample struct {
 }
 
 // Plane is the control plane of one driver process. *engine.Engine implements it
-// inside the process and *plugin.Process in the core, so neither side
+// inside the process and *host.Process in the core, so neither side
 // can tell whether there is a wire between them. Methods may be called
 // concurrently; ctx bounds each call.
 //

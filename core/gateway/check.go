@@ -18,10 +18,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/pack"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 const (
@@ -64,7 +64,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	}
 	defer markTrying(log)()
 	l := &launcher{depot: packages, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet),
-		services: func(string) plugin.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
+		services: func(string) host.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
 	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
 	defer drivers.Close(false)
 	v := &vetting{config: c, drivers: drivers, packages: packages, start: launchLimit, secrets: true, faults: wrong}

@@ -15,8 +15,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // Packages implements api.Gateway.
@@ -168,7 +168,7 @@ func (g *gateway) Logs(ctx context.Context, kind string, n int, follow bool, eac
 	}
 }
 
-func eachLine(lines []plugin.Line, each func(client.LogLine) error) error {
+func eachLine(lines []host.Line, each func(client.LogLine) error) error {
 	for i := range lines {
 		if err := each(logLine(&lines[i])); err != nil {
 			return err
@@ -177,7 +177,7 @@ func eachLine(lines []plugin.Line, each func(client.LogLine) error) error {
 	return nil
 }
 
-func logLine(l *plugin.Line) client.LogLine {
+func logLine(l *host.Line) client.LogLine {
 	text := l.Text
 	for _, a := range l.Attrs {
 		text += " " + a.String()

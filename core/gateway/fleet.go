@@ -8,8 +8,9 @@ import (
 	"sync"
 
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // shipped is what is known of a process since its start.
@@ -23,22 +24,22 @@ type shipped struct {
 
 // keptRecord is what the gateway that comes after needs of a detached process.
 type keptRecord struct {
-	Process json.RawMessage `json:"process"` // a plugin.Record
+	Process json.RawMessage `json:"process"` // a wire.Record
 	Shipped *shipped        `json:"shipped"`
 }
 
 // processOf reads what a record keeps of a process.
-func processOf(r supervise.Record) (plugin.Record, *shipped, error) {
+func processOf(r supervise.Record) (wire.Record, *shipped, error) {
 	var kept keptRecord
 	if err := json.Unmarshal(r.Process, &kept); err != nil {
-		return plugin.Record{}, nil, err
+		return wire.Record{}, nil, err
 	}
-	record, err := plugin.ParseRecord(kept.Process)
+	record, err := wire.ParseRecord(kept.Process)
 	return record, kept.Shipped, err
 }
 
 // processesOf are the processes of records.
-func processesOf(records []supervise.Record) (list []plugin.Record) {
+func processesOf(records []supervise.Record) (list []wire.Record) {
 	for _, r := range records {
 		if record, _, err := processOf(r); err == nil {
 			list = append(list, record)
@@ -53,9 +54,9 @@ type fleet struct {
 	list []*process
 }
 
-// process is a *plugin.Process behind package supervise's interface.
+// process is a *host.Process behind package supervise's interface.
 type process struct {
-	*plugin.Process
+	*host.Process
 	kind    string
 	adopted bool // an earlier gateway has started it
 	*shipped
@@ -64,11 +65,11 @@ type process struct {
 var _ supervise.Process = (*process)(nil)
 
 // add takes a process into the fleet, and adopt one that an earlier gateway has started.
-func (f *fleet) add(kind string, p *plugin.Process, s *shipped) *process {
+func (f *fleet) add(kind string, p *host.Process, s *shipped) *process {
 	return f.insert(&process{Process: p, kind: kind, shipped: s})
 }
 
-func (f *fleet) adopt(kind string, p *plugin.Process, s *shipped) *process {
+func (f *fleet) adopt(kind string, p *host.Process, s *shipped) *process {
 	return f.insert(&process{Process: p, kind: kind, shipped: s, adopted: true})
 }
 
@@ -125,7 +126,7 @@ func (f *fleet) find(pid int) *process {
 }
 
 // Attach opens the stream.
-func (p *process) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
+func (p *process) Attach(ctx context.Context, h host.Hello, to host.Handler) (supervise.Attachment, error) {
 	a, err := p.Process.Attach(ctx, h, to)
 	if err != nil {
 		return nil, err

@@ -20,15 +20,15 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // launcher starts driver processes from verified images, confined.
 type launcher struct {
 	depot    *depot.Depot
 	configs  func() []*config.Config // the first is the one in force
-	services func(kind string) plugin.Services
+	services func(kind string) host.Services
 	logs     *driverLogs
 	known    caller.Drivers // who may not call the API
 	fleet    *fleet
@@ -217,7 +217,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
 	command.Detach, command.OnLine, command.Start = spec.Detach, spec.OnLine, l.known.Start
 	if how.Spill == 0 { // what is spilled would be in memory
-		command.Room = plugin.Room{Bytes: maxDirBytes + roomToTell, Files: maxDirFiles + roomToTell>>20}
+		command.Room = host.Room{Bytes: maxDirBytes + roomToTell, Files: maxDirFiles + roomToTell>>20}
 	}
 	command.Prepare = func(cmd *exec.Cmd, socketDir string) (started func(error), err error) {
 		policy.RunDir = socketDir
@@ -226,7 +226,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 		}
 		return pending.Started, nil
 	}
-	p, err := plugin.Launch(ctx, command)
+	p, err := host.Launch(ctx, command)
 	report := reportOf(pending)
 	switch {
 	case err != nil && report.Fault != "": // the reason, of which the process's end is the consequence
@@ -245,7 +245,7 @@ const tailLines = 200
 
 // sameName stops a process that says that it is another driver: its executable came into
 // the wrong package, and would be asked for what it does not know.
-func sameName(ctx context.Context, kind string, p *plugin.Process) error {
+func sameName(ctx context.Context, kind string, p *host.Process) error {
 	name := p.Description().Name
 	if name == kind {
 		return nil
@@ -266,8 +266,8 @@ func reportOf(pending *confine.Pending) confine.Report {
 }
 
 // command is what is the same however a process comes to be.
-func (l *launcher) command(kind string, how config.Process) plugin.Command {
-	return plugin.Command{
+func (l *launcher) command(kind string, how config.Process) host.Command {
+	return host.Command{
 		Name: kind, Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
 		Notes: l.notes, Owner: l.owner,
 		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
@@ -283,37 +283,37 @@ const killLimit = 5 * time.Second
 func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
 	record, shipped, err := processOf(r)
 	if err != nil {
-		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, plugin.ErrGone, err)
+		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, host.ErrGone, err)
 	}
 	l.known.Add(record.PID, record.Start, record.Hand)
 	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
 	command.Detach, command.OnLine = true, r.OnLine
-	p, err := plugin.Reattach(ctx, record, command)
+	p, err := host.Reattach(ctx, record, command)
 	if err == nil {
 		l.renewed(r.Kind, r.Hash)
 		return l.fleet.adopt(r.Kind, p, shipped), nil
 	}
-	if record.Hand || errors.Is(err, plugin.ErrGone) {
+	if record.Hand || errors.Is(err, host.ErrGone) {
 		return nil, err
 	}
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killLimit)
 	defer cancel()
-	if killErr := record.Kill(killing); killErr != nil && !errors.Is(killErr, plugin.ErrGone) {
+	if killErr := host.Kill(killing, record); killErr != nil && !errors.Is(killErr, host.ErrGone) {
 		return nil, errors.Join(err, killErr)
 	}
-	return nil, fmt.Errorf("%w: it was killed: %w", err, plugin.ErrGone)
+	return nil, fmt.Errorf("%w: it was killed: %w", err, host.ErrGone)
 }
 
 // attachByHand takes a driver that somebody started, at a debugger perhaps.
-func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(plugin.Line)) (supervise.Process, error) {
-	record, err := plugin.ReadRecord(path)
+func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(host.Line)) (supervise.Process, error) {
+	record, err := host.ReadRecord(path)
 	if err != nil {
 		return nil, byHandError(kind, fmt.Errorf("%w: start it by hand with FIELDLOOM_SERVE, which writes that file", err))
 	}
 	command := l.command(kind, l.configs()[0].Process(kind))
 	command.OnLine = onLine
 	l.known.Add(record.PID, record.Start, record.Hand)
-	p, err := plugin.Reattach(ctx, record, command)
+	p, err := host.Reattach(ctx, record, command)
 	if err != nil {
 		return nil, byHandError(kind, err)
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 	"github.com/fieldloom/fieldloom/core/pack"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +43,7 @@ func TestShortageOfDescriptorsIsTold(t *testing.T) {
 	l := &launcher{
 		depot: d, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet), runDir: t.TempDir(),
 		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
-		services: func(string) plugin.Services { return nil },
+		services: func(string) host.Services { return nil },
 	}
 	img, err := l.image("acme", "")
 	if err != nil {
@@ -139,7 +139,7 @@ func TestADriverThatNobodyHasStartedYet(t *testing.T) {
 	l := &launcher{
 		configs: func() []*config.Config { return []*config.Config{c} }, attach: map[string]string{"acme": filepath.Join(t.TempDir(), "record.json")},
 		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
-		services: func(string) plugin.Services { return nil },
+		services: func(string) host.Services { return nil },
 	}
 	_, err := l.launch(t.Context(), supervise.LaunchSpec{Kind: "acme"})
 	if driver.CodeOf(err) != driver.InvalidConfig || !strings.Contains(err.Error(), "start it by hand with FIELDLOOM_SERVE") {

@@ -19,7 +19,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // plantDir is a data directory in which every sample's value says of which point it is.
@@ -136,7 +136,7 @@ func (p *plantDir) store(s *spool.Spool, dev *control.Device) {
 	batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{dev.FirstHandle, 2}, Time: 1, Kind: driver.KindFloat64, Floats: []float64{n, n + 1}}}}
 	p.seq++
 	done := make(chan error, 1)
-	s.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: p.seq, Stored: time.Now(), Data: plugin.AppendFrame(nil, p.seq, batch, nil)},
+	s.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: p.seq, Stored: time.Now(), Data: wire.AppendFrame(nil, p.seq, batch, nil)},
 		func(err error) { done <- err })
 	if err := <-done; err != nil {
 		p.t.Fatal(err)

@@ -11,8 +11,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // openDepot opens the drivers directory. Without a database nothing is remembered but
@@ -55,7 +56,7 @@ func (g *gateway) openDrivers() (err error) {
 		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
 		Detach:  g.detaches,
-		Handles: func(kind string) plugin.Handles { return g.catalog.Handles(kind) },
+		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
 	return nil
 }
@@ -63,7 +64,7 @@ func (g *gateway) openDrivers() (err error) {
 // sweep ends the processes of an earlier gateway that cannot be taken over, and removes
 // what dead ones have left. The data directory is this gateway's alone by now.
 func (g *gateway) sweep() {
-	err := plugin.Leftovers{
+	err := host.Leftovers{
 		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.owner, Log: g.o.Log,
 		Keep: processesOf(supervise.Records(g.recordDir(), g.o.Log)),
 	}.Sweep(context.Background())

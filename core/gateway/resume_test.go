@@ -10,7 +10,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // replay is what is stored, from after a position.
@@ -39,7 +39,7 @@ func TestEveryPositionIsAPlaceToGoOn(t *testing.T) {
 		b.store(n)
 	}
 	b.append(func(seq uint64) []byte {
-		return plugin.AppendFrame(nil, seq, nil, &frame.Gap{Samples: 7, Cause: driver.Errorf(driver.Lost, "the ring was full")})
+		return wire.AppendFrame(nil, seq, nil, &frame.Gap{Samples: 7, Cause: driver.Errorf(driver.Lost, "the ring was full")})
 	})
 	b.append(func(uint64) []byte { return []byte{0xff, 0xff, 0xff} })
 	b.store(3)

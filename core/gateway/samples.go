@@ -14,7 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // watchDepth is how many records a watcher of what happens now may be behind before some
@@ -220,7 +220,7 @@ func (d *decoder) record(r *spool.Record, at uint64, have uint32) error {
 // as a loss: it is the driver's fault, and the next may be well.
 func (d *decoder) frame(data []byte, have uint32) error {
 	d.names = catalog.Block{} // its units may be others now
-	_, batch, gap, err := plugin.DecodeFrame(data)
+	_, batch, gap, err := wire.DecodeFrame(data)
 	switch {
 	case err != nil && d.stored.IsZero():
 		return d.lost(time.Now(), d.from(fmt.Sprintf("a frame cannot be decoded: %v", err)))

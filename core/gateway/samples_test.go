@@ -15,7 +15,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // bench is a gateway without drivers: a spool, a catalog with the device line1/m1
@@ -61,7 +61,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) store(n int) {
 	batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{b.first, 2}, Time: int64(n), Kind: driver.KindFloat64,
 		Floats: []float64{float64(n), float64(n) + 0.5}}}}
-	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, batch, nil) })
+	b.append(func(seq uint64) []byte { return wire.AppendFrame(nil, seq, batch, nil) })
 }
 
 func (b *bench) append(frame func(seq uint64) []byte) {
@@ -245,7 +245,7 @@ func TestAGapSaysWhoseSamplesItIs(t *testing.T) {
 	} {
 		b := newBench(t)
 		gap := &frame.Gap{Cause: driver.Errorf(driver.Lost, "the driver died"), Links: links}
-		b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, nil, gap) })
+		b.append(func(seq uint64) []byte { return wire.AppendFrame(nil, seq, nil, gap) })
 		s := newSink(0)
 		if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {
 			t.Fatal(err)
@@ -260,10 +260,10 @@ func TestGapsAndGarbageAreTold(t *testing.T) {
 	b := newBench(t)
 	from := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	gap := &frame.Gap{Samples: 7, From: from, To: from.Add(time.Second), Cause: driver.Errorf(driver.Lost, "the ring was full")}
-	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, nil, gap) })
+	b.append(func(seq uint64) []byte { return wire.AppendFrame(nil, seq, nil, gap) })
 	b.append(func(uint64) []byte { return []byte{0xff, 0xff, 0xff} })
 	foreign := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{9_999_999, 1}, Kind: driver.KindBool, Bools: []bool{true}}}}
-	b.append(func(seq uint64) []byte { return plugin.AppendFrame(nil, seq, foreign, nil) })
+	b.append(func(seq uint64) []byte { return wire.AppendFrame(nil, seq, foreign, nil) })
 	s := newSink(0)
 	if err := b.Watch(t.Context(), client.WatchOptions{Replay: true}, s); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 const (
@@ -28,9 +28,9 @@ type services struct {
 	kind string
 }
 
-var _ plugin.Services = (*services)(nil)
+var _ host.Services = (*services)(nil)
 
-func (g *gateway) services(kind string) plugin.Services { return &services{g, kind} }
+func (g *gateway) services(kind string) host.Services { return &services{g, kind} }
 
 // StoreGet returns a stored value, or nil.
 func (s *services) StoreGet(_ context.Context, link, key string) (value []byte, err error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 const (
@@ -187,7 +187,7 @@ func (v *storedValues) read(ctx context.Context, from, to spool.Position, deadli
 // takeRecord takes the samples of the record at a position. One that cannot be decoded is
 // told to whoever watches.
 func (v *storedValues) takeRecord(at spool.Position, r *spool.Record) {
-	_, batch, _, err := plugin.DecodeFrame(r.Data)
+	_, batch, _, err := wire.DecodeFrame(r.Data)
 	if err != nil || batch == nil {
 		return
 	}

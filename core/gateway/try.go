@@ -18,7 +18,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // TryOptions say how Try runs a driver.
@@ -72,7 +72,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 	g := &gateway{data: d, catalog: points, choices: &choiceBook{now: new(choices)}}
 	g.inForce.Store(&adopted{Config: c})
 	defer markTrying(o.Log)()
-	t, err := plugin.Try(ctx, plugin.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: plugin.Command{
+	t, err := host.Try(ctx, host.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: host.Command{
 		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: g.services(kind), Level: o.Level}})
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func trialKind(c *config.Config, o TryOptions) (string, error) {
 }
 
 // try gives the driver its links and passes on what it sends.
-func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOptions) error {
+func (g *gateway) try(ctx context.Context, t *host.Trial, kind string, o TryOptions) error {
 	c := g.inForce.Load().Config
 	described := t.Description()
 	if described.Name != kind {
@@ -172,7 +172,7 @@ func (g *gateway) try(ctx context.Context, t *plugin.Trial, kind string, o TryOp
 	}
 	h := &trialHandler{o: o, broken: make(chan error, 1)}
 	h.decoder = newDecoder(g.catalog, nil, callSink(o.Sample))
-	a, err := t.Attach(ctx, plugin.Hello{CoreEpoch: 1}, h)
+	a, err := t.Attach(ctx, host.Hello{CoreEpoch: 1}, h)
 	if err != nil {
 		return err
 	}
@@ -197,14 +197,14 @@ type trialHandler struct {
 	broken  chan error
 
 	mu   sync.Mutex
-	acks *plugin.Attachment
+	acks *host.Attachment
 	last uint64
 	over atomic.Bool
 }
 
 // acknowledge begins to acknowledge: the attachment is known only after the first
 // frames may have come.
-func (h *trialHandler) acknowledge(a *plugin.Attachment) {
+func (h *trialHandler) acknowledge(a *host.Attachment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.acks = a
@@ -213,7 +213,7 @@ func (h *trialHandler) acknowledge(a *plugin.Attachment) {
 	}
 }
 
-// Frame implements plugin.Handler.
+// Frame implements host.Handler.
 func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 	if h.over.Load() {
 		return
@@ -231,12 +231,12 @@ func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 	}
 }
 
-// Event implements plugin.Handler.
+// Event implements host.Handler.
 func (h *trialHandler) Event(e control.Event) {
 	if h.o.Event != nil {
 		h.o.Event(e)
 	}
 }
 
-// Heartbeat implements plugin.Handler.
+// Heartbeat implements host.Handler.
 func (h *trialHandler) Heartbeat(uint64) {}

@@ -14,7 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // storeSample stores one sample of u (0) or i (1), n seconds after the epoch.
@@ -24,7 +24,7 @@ func (b *bench) storeSample(point uint32, n int, quality driver.Quality) {
 		blk.Exceptions = []frame.Exception{{Count: 1, Quality: quality, Fault: driver.Errorf(driver.Timeout, "silent")}}
 	}
 	b.append(func(seq uint64) []byte {
-		return plugin.AppendFrame(nil, seq, &frame.Batch{Blocks: []frame.Block{blk}}, nil)
+		return wire.AppendFrame(nil, seq, &frame.Batch{Blocks: []frame.Block{blk}}, nil)
 	})
 }
 
@@ -55,7 +55,7 @@ func TestStoredValuesAreTheLastHoweverFarBack(t *testing.T) {
 	for n := range 3*firstStep - 1 {
 		b.seq++
 		batch := &frame.Batch{Blocks: []frame.Block{{Runs: []uint32{b.first, 1}, Kind: driver.KindInt64, Ints: []int64{int64(n)}}}}
-		b.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: b.seq, Stored: time.Now(), Data: plugin.AppendFrame(nil, b.seq, batch, nil)}, func(error) {})
+		b.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: b.seq, Stored: time.Now(), Data: wire.AppendFrame(nil, b.seq, batch, nil)}, func(error) {})
 	}
 	b.storeSample(0, 9+3*firstStep, driver.Good)
 	last := 9 + 3*firstStep

@@ -11,7 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // encodeSink encodes as the API does.
@@ -66,7 +66,7 @@ func BenchmarkWatch(b *testing.B) {
 			device := uint32((n*7 + poll) % devices)
 			batch.Blocks = append(batch.Blocks, frame.Block{Runs: []uint32{1 + device*100, 100}, Time: time.Now().UnixNano(), Kind: driver.KindFloat64, Floats: floats})
 		}
-		g.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: uint64(n + 1), Stored: time.Now(), Data: plugin.AppendFrame(nil, uint64(n+1), batch, nil)},
+		g.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: uint64(n + 1), Stored: time.Now(), Data: wire.AppendFrame(nil, uint64(n+1), batch, nil)},
 			func(error) {})
 	}
 	for g.spool.End() <= frames {

@@ -12,7 +12,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // collector is a Handler that checks every frame and passes its sequence on.
@@ -31,7 +32,7 @@ func newCollector(t testing.TB) *collector {
 }
 
 func (c *collector) Frame(seq uint64, frame []byte) {
-	inside, batch, _, err := plugin.DecodeFrame(frame)
+	inside, batch, _, err := wire.DecodeFrame(frame)
 	if err != nil || inside != seq || batch.Blocks[0].Floats[0] != float64(seq) {
 		c.t.Errorf("frame %d: %d, %v", seq, inside, err)
 	}
@@ -41,7 +42,7 @@ func (c *collector) Frame(seq uint64, frame []byte) {
 func (c *collector) Event(e control.Event)     { c.events <- e }
 func (c *collector) Heartbeat(progress uint64) { c.heartbeats <- progress }
 
-func attach(t *testing.T, p *plugin.Process, h plugin.Hello, to plugin.Handler) *plugin.Attachment {
+func attach(t *testing.T, p *host.Process, h host.Hello, to host.Handler) *host.Attachment {
 	t.Helper()
 	a, err := p.Attach(t.Context(), h, to)
 	if err != nil {
@@ -55,7 +56,7 @@ func TestNothingIsLostOrTwice(t *testing.T) {
 	stored := uint64(0) // what the core has stored and acknowledged, over all attachments
 	for attachment := 0; stored < fakeFrames; attachment++ {
 		c := newCollector(t)
-		h := plugin.Hello{CoreEpoch: 1, ProcessEpoch: fakeEpoch, ResumeAfter: stored, Frames: 64}
+		h := host.Hello{CoreEpoch: 1, ProcessEpoch: fakeEpoch, ResumeAfter: stored, Frames: 64}
 		if attachment == 0 {
 			h.ProcessEpoch = 0
 		}
@@ -83,7 +84,7 @@ func TestNothingIsLostOrTwice(t *testing.T) {
 
 func TestFramesOfAnotherEpochAreNotResumed(t *testing.T) {
 	p := launch(t, command("fake"))
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1, ProcessEpoch: fakeEpoch + 1, ResumeAfter: 77}, newCollector(t))
+	a := attach(t, p, host.Hello{CoreEpoch: 1, ProcessEpoch: fakeEpoch + 1, ResumeAfter: 77}, newCollector(t))
 	defer a.Close()
 	if a.NextSequence() != 1 {
 		t.Errorf("resumed at %d with the sequence of another process", a.NextSequence())
@@ -91,8 +92,8 @@ func TestFramesOfAnotherEpochAreNotResumed(t *testing.T) {
 }
 
 func TestCreditIsRespected(t *testing.T) {
-	frame := len(plugin.FrameEncoder()(nil, 1, &newFakeRing(1).batch, nil))
-	for name, h := range map[string]plugin.Hello{
+	frame := len(wire.FrameEncoder()(nil, 1, &newFakeRing(1).batch, nil))
+	for name, h := range map[string]host.Hello{
 		"frames": {CoreEpoch: 1, Frames: 10},
 		"bytes":  {CoreEpoch: 1, Bytes: uint64(10*frame + frame/2)},
 	} {
@@ -130,7 +131,7 @@ func waitEvent(t *testing.T, c *collector, want control.Condition) {
 func TestFrameLargerThanTheCredit(t *testing.T) {
 	p := launch(t, command("fake"))
 	c := newCollector(t)
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1, Bytes: 1}, c)
+	a := attach(t, p, host.Hello{CoreEpoch: 1, Bytes: 1}, c)
 	defer a.Close()
 	for range 5 {
 		a.Ack(waitFor(t, c.sequences, "frame"))
@@ -140,15 +141,15 @@ func TestFrameLargerThanTheCredit(t *testing.T) {
 func TestHigherEpochEvicts(t *testing.T) {
 	p := launch(t, command("fake"))
 	first, second := newCollector(t), newCollector(t)
-	a := attach(t, p, plugin.Hello{CoreEpoch: 5, Frames: 4}, first)
+	a := attach(t, p, host.Hello{CoreEpoch: 5, Frames: 4}, first)
 	waitFor(t, first.sequences, "frame")
-	if _, err := p.Attach(t.Context(), plugin.Hello{CoreEpoch: 4}, second); !errors.Is(err, plugin.ErrEvicted) {
+	if _, err := p.Attach(t.Context(), host.Hello{CoreEpoch: 4}, second); !errors.Is(err, wire.ErrEvicted) {
 		t.Errorf("a lower epoch: %v", err)
 	}
-	b := attach(t, p, plugin.Hello{CoreEpoch: 6, Frames: 4}, second)
+	b := attach(t, p, host.Hello{CoreEpoch: 6, Frames: 4}, second)
 	defer b.Close()
 	waitFor(t, a.Done(), "eviction")
-	if !errors.Is(a.Err(), plugin.ErrEvicted) {
+	if !errors.Is(a.Err(), wire.ErrEvicted) {
 		t.Errorf("evicted: %v", a.Err())
 	}
 	if seq := waitFor(t, second.sequences, "frame"); seq != 1 {
@@ -175,14 +176,14 @@ func (b *blocker) Frame(uint64, []byte) {
 func TestCoreThatDoesNotReadIsEvicted(t *testing.T) {
 	p := launch(t, command("saturate"))
 	slow := &blocker{collector: *newCollector(t), blocked: make(chan struct{}), release: make(chan struct{})}
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1, Frames: 1 << 30, Bytes: 1 << 40}, slow)
+	a := attach(t, p, host.Hello{CoreEpoch: 1, Frames: 1 << 30, Bytes: 1 << 40}, slow)
 	waitFor(t, slow.blocked, "frame")
 	c := newCollector(t)
-	b := attach(t, p, plugin.Hello{CoreEpoch: 1, Frames: 4}, c)
+	b := attach(t, p, host.Hello{CoreEpoch: 1, Frames: 4}, c)
 	waitFor(t, c.sequences, "frame")
 	close(slow.release)
 	waitFor(t, a.Done(), "end of the one evicted")
-	if !errors.Is(a.Err(), plugin.ErrEvicted) {
+	if !errors.Is(a.Err(), wire.ErrEvicted) {
 		t.Errorf("evicted: %v", a.Err())
 	}
 	if err := b.Close(); err != nil {
@@ -193,7 +194,7 @@ func TestCoreThatDoesNotReadIsEvicted(t *testing.T) {
 func TestConditionsAndEvents(t *testing.T) {
 	p := launch(t, command("fake"))
 	c := newCollector(t)
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1}, c)
+	a := attach(t, p, host.Hello{CoreEpoch: 1}, c)
 	defer a.Close()
 	got := []control.Event{waitFor(t, c.events, "condition"), waitFor(t, c.events, "condition")}
 	readText(t, p, "event")
@@ -215,7 +216,7 @@ func TestSilenceEndsTheAttachment(t *testing.T) {
 	command := command("fake")
 	command.HeartbeatTimeout = 1500 * time.Millisecond
 	p := launch(t, command)
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1}, newCollector(t))
+	a := attach(t, p, host.Hello{CoreEpoch: 1}, newCollector(t))
 	stop(t, p)
 	waitFor(t, a.Done(), "end of the attachment")
 	if driver.CodeOf(a.Err()) != driver.Timeout {
@@ -226,15 +227,15 @@ func TestSilenceEndsTheAttachment(t *testing.T) {
 
 func TestAttachmentEndsWithTheProcess(t *testing.T) {
 	p := launch(t, command("fake"))
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1}, newCollector(t))
+	a := attach(t, p, host.Hello{CoreEpoch: 1}, newCollector(t))
 	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, a.Done(), "end of the attachment")
-	if !errors.Is(a.Err(), plugin.ErrExited) {
+	if !errors.Is(a.Err(), wire.ErrExited) {
 		t.Errorf("%v", a.Err())
 	}
-	if _, err := p.Attach(t.Context(), plugin.Hello{CoreEpoch: 2}, newCollector(t)); !errors.Is(err, plugin.ErrExited) {
+	if _, err := p.Attach(t.Context(), host.Hello{CoreEpoch: 2}, newCollector(t)); !errors.Is(err, wire.ErrExited) {
 		t.Errorf("attach to a dead process: %v", err)
 	}
 }
@@ -242,13 +243,13 @@ func TestAttachmentEndsWithTheProcess(t *testing.T) {
 func TestStopDuringAttachment(t *testing.T) {
 	p := launch(t, command("saturate"))
 	c := newCollector(t)
-	a := attach(t, p, plugin.Hello{CoreEpoch: 1, Frames: 100}, c)
+	a := attach(t, p, host.Hello{CoreEpoch: 1, Frames: 100}, c)
 	waitFor(t, c.sequences, "frame")
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, a.Done(), "end of the attachment")
-	if !errors.Is(a.Err(), plugin.ErrExited) {
+	if !errors.Is(a.Err(), wire.ErrExited) {
 		t.Errorf("%v", a.Err())
 	}
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -90,7 +92,7 @@ func (m *meter) report(prefix string, points int) {
 // counter acknowledges every frame as it comes, as if it were stored, and tells
 // when it has seen enough.
 type counter struct {
-	a    atomic.Pointer[plugin.Attachment]
+	a    atomic.Pointer[host.Attachment]
 	seen uint64
 	warm uint64
 	want uint64
@@ -99,10 +101,16 @@ type counter struct {
 }
 
 // everything takes every frame, and costs what a check of a driver's frames does.
-var everything = plugin.Bounds{Earliest: math.MinInt64, Latest: math.MaxInt64, Handles: &own{end: math.MaxUint32, moved: math.MaxUint32}}
+var everything = wire.Bounds{Earliest: math.MinInt64, Latest: math.MaxInt64, Handles: allHandles{}}
+
+// allHandles has every handle for ever.
+type allHandles struct{}
+
+// Until implements wire.Handles.
+func (allHandles) Until(uint32, uint64) (int64, bool) { return math.MaxInt64, true }
 
 func (c *counter) Frame(seq uint64, frame []byte) {
-	if _, err := plugin.Inspect(frame, everything); err != nil {
+	if _, err := wire.Inspect(frame, everything); err != nil {
 		panic(err)
 	}
 	if a := c.a.Load(); a != nil {
@@ -127,7 +135,7 @@ func boundary(b *testing.B, prefix string, plain bool) {
 	cmd.Plain = plain
 	p := launch(b, cmd)
 	c := &counter{warm: warmFrames, want: uint64(b.N), go_: make(chan struct{}), done: make(chan struct{})}
-	a, err := p.Attach(b.Context(), plugin.Hello{CoreEpoch: 1}, c)
+	a, err := p.Attach(b.Context(), host.Hello{CoreEpoch: 1}, c)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -204,7 +212,7 @@ func BenchmarkCall(b *testing.B) {
 	b.Run("saturated", func(b *testing.B) {
 		p := launch(b, command("saturate"))
 		c := &counter{warm: warmFrames, go_: make(chan struct{}), done: make(chan struct{}), want: 1 << 60}
-		a, err := p.Attach(b.Context(), plugin.Hello{CoreEpoch: 1}, c)
+		a, err := p.Attach(b.Context(), host.Hello{CoreEpoch: 1}, c)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -218,7 +226,7 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-func benchmarkCall(b *testing.B, p *plugin.Process) {
+func benchmarkCall(b *testing.B, p *host.Process) {
 	var took []time.Duration
 	for b.Loop() {
 		begun := time.Now()
@@ -235,7 +243,7 @@ func benchmarkCall(b *testing.B, p *plugin.Process) {
 // BenchmarkStart is from nothing to a process that has described itself, and back.
 func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
-		p, err := plugin.Launch(b.Context(), command("fake"))
+		p, err := host.Launch(b.Context(), command("fake"))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -15,7 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 func TestDriverServedByHand(t *testing.T) {
@@ -29,7 +30,7 @@ func TestDriverServedByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitFile(t, record, "}")
-	r, err := plugin.ReadRecord(record)
+	r, err := host.ReadRecord(record)
 	if err != nil || !r.Hand || r.Driver != "fake" || r.PID != byHand.Process.Pid || r.Epoch != fakeEpoch {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -42,7 +43,7 @@ func TestDriverServedByHand(t *testing.T) {
 	for range 2 { // one gateway after another
 		c := command("")
 		c.Log = log.logger()
-		p, err := plugin.Reattach(t.Context(), r, c)
+		p, err := host.Reattach(t.Context(), r, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +65,7 @@ func TestDriverServedByHand(t *testing.T) {
 		t.Errorf("it said %q", said.String())
 	}
 	leftIn(t, dir)
-	if _, err := plugin.Reattach(t.Context(), r, command("")); !errors.Is(err, plugin.ErrGone) {
+	if _, err := host.Reattach(t.Context(), r, command("")); !errors.Is(err, host.ErrGone) {
 		t.Errorf("after its end: %v", err)
 	}
 }
@@ -80,12 +81,12 @@ func TestServeByHandNeedsARecord(t *testing.T) {
 }
 
 func TestParseAttach(t *testing.T) {
-	got, err := plugin.ParseAttach(" modbus=@/run/a.json, x=/b=c.json,")
+	got, err := wire.ParseAttach(" modbus=@/run/a.json, x=/b=c.json,")
 	if diff := cmp.Diff(map[string]string{"modbus": "/run/a.json", "x": "/b=c.json"}, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	for _, text := range []string{"modbus", "=x", "a=", "a=@", "a=1,a=2"} {
-		if got, err := plugin.ParseAttach(text); err == nil {
+		if got, err := wire.ParseAttach(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
@@ -110,7 +111,7 @@ func TestReadRecordIsParticular(t *testing.T) {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := plugin.ReadRecord(path); err == nil {
+		if r, err := host.ReadRecord(path); err == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
 		_ = os.Remove(path)
@@ -118,12 +119,12 @@ func TestReadRecordIsParticular(t *testing.T) {
 	if err := good.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := plugin.ReadRecord(path); err != nil || cmp.Diff(good, got) != "" {
+	if got, err := host.ReadRecord(path); err != nil || cmp.Diff(good, got) != "" {
 		t.Errorf("%v %v", err, cmp.Diff(good, got))
 	}
 }
 
-func tryOptions(t *testing.T) plugin.TryOptions {
+func tryOptions(t *testing.T) host.TryOptions {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	in, err := os.Open("testdata")
@@ -135,7 +136,7 @@ func tryOptions(t *testing.T) plugin.TryOptions {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = in.Close(), out.Close() })
-	o := plugin.TryOptions{Stdin: in, Stdout: out, Stderr: out}
+	o := host.TryOptions{Stdin: in, Stdout: out, Stderr: out}
 	o.Path, o.Env = os.Args[0], []string{envMode + "=fake"}
 	return o
 }
@@ -149,7 +150,7 @@ func TestTry(t *testing.T) {
 		if args != nil {
 			o.Path, o.Args = args[0], args[1:]
 		}
-		trial, err := plugin.Try(t.Context(), o)
+		trial, err := host.Try(t.Context(), o)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -157,7 +158,7 @@ func TestTry(t *testing.T) {
 			t.Errorf("%s: its standard input is %q", name, stdin)
 		}
 		to := newCollector(t)
-		attach(t, trial.Process, plugin.Hello{CoreEpoch: 1}, to)
+		attach(t, trial.Process, host.Hello{CoreEpoch: 1}, to)
 		waitFor(t, to.sequences, "frame")
 		if err := trial.End(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -171,7 +172,7 @@ func TestTry(t *testing.T) {
 }
 
 func TestTryEndsByCtrlC(t *testing.T) {
-	trial, err := plugin.Try(t.Context(), tryOptions(t))
+	trial, err := host.Try(t.Context(), tryOptions(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestTryEndsByCtrlC(t *testing.T) {
 }
 
 func TestTryOfStoppedDriverEnds(t *testing.T) {
-	trial, err := plugin.Try(t.Context(), tryOptions(t))
+	trial, err := host.Try(t.Context(), tryOptions(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,12 +202,12 @@ func TestTryOfStoppedDriverEnds(t *testing.T) {
 func TestTryOfNoDriver(t *testing.T) {
 	o := tryOptions(t)
 	o.Path = "/bin/true"
-	if _, err := plugin.Try(t.Context(), o); err == nil || !strings.Contains(err.Error(), "it ended before it was ready") {
+	if _, err := host.Try(t.Context(), o); err == nil || !strings.Contains(err.Error(), "it ended before it was ready") {
 		t.Errorf("%v", err)
 	}
 	leftIn(t, os.TempDir())
 	o.Path = "/nowhere"
-	if _, err := plugin.Try(t.Context(), o); !errors.Is(err, os.ErrNotExist) {
+	if _, err := host.Try(t.Context(), o); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	leftIn(t, os.TempDir())
@@ -215,12 +216,12 @@ func TestTryOfNoDriver(t *testing.T) {
 // trier tries a driver, below a shell where wrapper is "shell", says who it is, and waits
 // to be killed.
 func trier(wrapper string) {
-	o := plugin.TryOptions{Command: command("fake"), Stderr: os.Stderr}
+	o := host.TryOptions{Command: command("fake"), Stderr: os.Stderr}
 	o.Env = []string{envMode + "=fake"}
 	if wrapper == "shell" { // as a debugger is, it is between the two
 		o.Path, o.Args = "/bin/sh", []string{"-c", "trap '' TERM; " + os.Args[0] + "; true"}
 	}
-	t, err := plugin.Try(context.Background(), o)
+	t, err := host.Try(context.Background(), o)
 	if err != nil {
 		panic(err)
 	}

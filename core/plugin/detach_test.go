@@ -15,11 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // detached is a command whose process outlives its core.
-func detached(mode string) plugin.Command {
+func detached(mode string) host.Command {
 	c := command(mode)
 	c.Detach = true
 	return c
@@ -35,7 +37,7 @@ func detacher(argument string) {
 	c := detached(mode)
 	c.Orphan, _ = time.ParseDuration(orphan)
 	c.Owner = testOwner
-	p, err := plugin.Launch(context.Background(), c)
+	p, err := host.Launch(context.Background(), c)
 	if err != nil {
 		panic(err)
 	}
@@ -48,7 +50,7 @@ func detacher(argument string) {
 // otherCore is a core in a process of its own.
 type otherCore struct {
 	cmd    *exec.Cmd
-	record plugin.Record
+	record wire.Record
 	run    string
 	driver int // pidfd of its driver
 }
@@ -84,14 +86,14 @@ func (o *otherCore) kill(t *testing.T) {
 	_ = o.cmd.Wait()
 }
 
-func reattach(t *testing.T, r plugin.Record, c plugin.Command) *plugin.Process {
+func reattach(t *testing.T, r wire.Record, c host.Command) *host.Process {
 	t.Helper()
-	p, err := plugin.Reattach(t.Context(), r, c)
+	p, err := host.Reattach(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := p.Stop(context.Background()); err != nil && !errors.Is(err, plugin.ErrEvicted) {
+		if err := p.Stop(context.Background()); err != nil && !errors.Is(err, wire.ErrEvicted) {
 			t.Error(err)
 		}
 	})
@@ -108,14 +110,14 @@ func leftIn(t *testing.T, dir string) {
 func TestReleaseAndReattach(t *testing.T) {
 	c := detached("fake")
 	c.RunDir = t.TempDir()
-	p, err := plugin.Launch(t.Context(), c)
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pid, stored := p.PID(), uint64(0)
 	for epoch := uint64(1); stored < fakeFrames; epoch++ {
 		to := newCollector(t)
-		a := attach(t, p, plugin.Hello{CoreEpoch: epoch, ProcessEpoch: fakeEpoch, ResumeAfter: stored, Frames: 64}, to)
+		a := attach(t, p, host.Hello{CoreEpoch: epoch, ProcessEpoch: fakeEpoch, ResumeAfter: stored, Frames: 64}, to)
 		if a.NextSequence() != stored+1 {
 			t.Fatalf("resumed at %d after %d", a.NextSequence(), stored)
 		}
@@ -140,11 +142,11 @@ func TestReleaseAndReattach(t *testing.T) {
 		if err := errors.Join(p.Release(), p.Stop(t.Context())); err != nil {
 			t.Errorf("what was released: %v", err)
 		}
-		record, err := plugin.ReadRecord(path)
+		record, err := host.ReadRecord(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err = plugin.Reattach(t.Context(), record, c); err != nil {
+		if p, err = host.Reattach(t.Context(), record, c); err != nil {
 			t.Fatal(err)
 		}
 		if p.PID() != pid || p.Description().Name != "fake" {
@@ -174,9 +176,9 @@ func TestDetachedOutlivesItsCore(t *testing.T) {
 	o := startOther(t, ",talk")
 	o.kill(t)
 	signalAndAwait(t, o, unix.SIGUSR1, "talk: signalled")
-	lines := make(chan plugin.Line, 100)
+	lines := make(chan host.Line, 100)
 	c := command("")
-	c.OnLine = func(l plugin.Line) { lines <- l }
+	c.OnLine = func(l host.Line) { lines <- l }
 	p := reattach(t, o.record, c)
 	if p.PID() != o.record.PID {
 		t.Errorf("process %d", p.PID())
@@ -207,7 +209,7 @@ func TestDetachedOutlivesItsCore(t *testing.T) {
 		t.Errorf("exit %+v", e)
 	}
 	_, err := p.Status(t.Context())
-	if !errors.Is(err, plugin.ErrExited) {
+	if !errors.Is(err, wire.ErrExited) {
 		t.Errorf("call after the death: %v", err)
 	}
 	if err := p.Stop(t.Context()); err != nil {
@@ -250,7 +252,7 @@ func awaitFile(t *testing.T, path, text string) {
 func TestLinesAreLoggedOnceOverCores(t *testing.T) {
 	c := detached("talk")
 	c.RunDir = t.TempDir()
-	p, err := plugin.Launch(t.Context(), c)
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +265,7 @@ func TestLinesAreLoggedOnceOverCores(t *testing.T) {
 		if err := syscall.Kill(p.PID(), syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
-		if p, err = plugin.Reattach(t.Context(), p.Record(), c); err != nil {
+		if p, err = host.Reattach(t.Context(), p.Record(), c); err != nil {
 			t.Fatal(err)
 		}
 		log.await(t, "talk: signalled")
@@ -282,9 +284,9 @@ func TestCrashWithoutCore(t *testing.T) {
 	o.kill(t)
 	signalAndAwait(t, o, unix.SIGUSR2, "panic: talked too much")
 	waitDead(t, o.driver)
-	_, err := plugin.Reattach(t.Context(), o.record, command(""))
-	var gone *plugin.GoneError
-	if !errors.Is(err, plugin.ErrGone) || !errors.As(err, &gone) {
+	_, err := host.Reattach(t.Context(), o.record, command(""))
+	var gone *host.GoneError
+	if !errors.Is(err, host.ErrGone) || !errors.As(err, &gone) {
 		t.Fatal(err)
 	}
 	if !gone.Exit.Unknown || !strings.Contains(gone.Exit.String(), "panic: talked too much") || len(gone.Exit.Stderr) > 20 {
@@ -299,8 +301,8 @@ func TestOrphanEndsByItself(t *testing.T) {
 	began := time.Now()
 	waitDead(t, o.driver)
 	t.Logf("ended %v after its core", time.Since(began))
-	_, err := plugin.Reattach(t.Context(), o.record, command(""))
-	if !errors.Is(err, plugin.ErrGone) || !strings.Contains(err.Error(), "no core has been connected for") {
+	_, err := host.Reattach(t.Context(), o.record, command(""))
+	if !errors.Is(err, host.ErrGone) || !strings.Contains(err.Error(), "no core has been connected for") {
 		t.Error(err)
 	}
 	leftIn(t, o.run)
@@ -312,12 +314,12 @@ func TestProcessWithoutItsDirectoryEnds(t *testing.T) {
 	if err := os.RemoveAll(o.record.Dir); err != nil {
 		t.Fatal(err)
 	}
-	_, err := plugin.Reattach(t.Context(), o.record, command(""))
-	if err == nil || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, plugin.ErrGone) {
+	_, err := host.Reattach(t.Context(), o.record, command(""))
+	if err == nil || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, host.ErrGone) {
 		t.Error(err)
 	}
 	waitDead(t, o.driver)
-	if _, err = plugin.Reattach(t.Context(), o.record, command("")); !errors.Is(err, plugin.ErrGone) {
+	if _, err = host.Reattach(t.Context(), o.record, command("")); !errors.Is(err, host.ErrGone) {
 		t.Error(err)
 	}
 }
@@ -378,7 +380,7 @@ func TestDetachedStartsThatFail(t *testing.T) {
 		if mode == "mute" {
 			c.StartTimeout = 300 * time.Millisecond
 		}
-		p, err := plugin.Launch(t.Context(), c)
+		p, err := host.Launch(t.Context(), c)
 		if want == "" && err == nil {
 			err = p.Stop(t.Context())
 		} else if err != nil && strings.Contains(err.Error(), want) {

@@ -1,27 +1,21 @@
-// Package plugin is the boundary between the core and a driver process, both
-// sides of it: Serve is the whole main of a driver, Launch starts one and returns
-// a Process, which the core uses as if the engine were its own.
+// Package plugin is the author's side of the process boundary: Serve is the whole main of a
+// driver.
 //
-// The nouns:
+//	func main() { plugin.Serve(modbus.New()) }
 //
-//   - A Process is one running driver, as the core sees it. It implements
-//     engine.Control: every method is a unary call with a deadline.
-//   - An Attachment is the data plane: the stream on which the process sends its
-//     frames, events and heartbeats, and the core its acks. One core is attached to
-//     a process at a time; the one with the higher epoch evicts the other.
-//   - Services are what a driver asks of the core, on a stream of their own, so
-//     that a question never waits behind telemetry.
-//   - A Record is what a later core needs to Reattach to a process that outlived
-//     the one that started it, and that the process proves to be true.
-//   - A Trial is a driver in the foreground, for its author.
-//   - An Identity is what a core needs to prove to a driver process that it is
-//     the one that started it.
+// It runs the engine around the driver and serves it to the core over gRPC. The nouns:
 //
-// Starting, the handshake and the negotiation of a version are go-plugin's, so a
-// driver in any language that go-plugin can start works here. Everything that
-// happens to a running process is this package's own: see runner for why.
+//   - The server answers the calls of the control plane, one unary method each.
+//   - A session is one core on the data plane: the stream on which the process sends its
+//     frames, events and heartbeats, and the core its acknowledgements. One core is attached
+//     at a time; the one with the higher epoch evicts the other.
+//   - Questions are what a driver asks of the core (its store, its secrets), on a stream of
+//     their own, so that a question never waits behind telemetry.
 //
-// On the hot path nothing is encoded twice: the driver side sends the bytes that
-// the engine's ring keeps, the core side hands them on undecoded. What is on the
-// wire is plain protobuf all the same.
+// What is on the wire is the business of core/internal/wire, the core's side that of
+// core/internal/host. The package compiles wherever authors work; the core itself runs on
+// Linux only.
+//
+// On the hot path nothing is encoded twice: a session sends the bytes that the engine's ring
+// keeps. What is on the wire is plain protobuf all the same.
 package plugin

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 func TestSecretsAndGateway(t *testing.T) {
@@ -50,9 +50,9 @@ func TestSecretWithoutServices(t *testing.T) {
 }
 
 func TestLevelChangesWhileItRuns(t *testing.T) {
-	lines := make(chan plugin.Line, 10)
+	lines := make(chan host.Line, 10)
 	c := command("fake")
-	c.OnLine = func(l plugin.Line) { lines <- l }
+	c.OnLine = func(l host.Line) { lines <- l }
 	p := launch(t, c)
 	for _, tc := range []struct {
 		level slog.Level
@@ -124,7 +124,7 @@ func TestPreparedCommand(t *testing.T) {
 	refused := errors.New("the policy cannot be applied")
 	c.RunDir = t.TempDir()
 	c.Prepare = func(*exec.Cmd, string) (func(error), error) { return nil, refused }
-	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, refused) {
+	if _, err := host.Launch(t.Context(), c); !errors.Is(err, refused) {
 		t.Errorf("%v", err)
 	}
 	leftIn(t, c.RunDir)

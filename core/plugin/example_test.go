@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -22,7 +24,7 @@ func ExampleServe() {
 type printer struct{}
 
 func (printer) Frame(seq uint64, frame []byte) {
-	_, batch, gap, err := plugin.DecodeFrame(frame)
+	_, batch, gap, err := wire.DecodeFrame(frame)
 	if err != nil || gap != nil {
 		fmt.Println(seq, gap, err)
 		return
@@ -38,7 +40,7 @@ func (printer) Heartbeat(uint64)      {}
 func ExampleLaunch() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	p, err := plugin.Launch(ctx, plugin.Command{Name: "modbus", Path: "bin/drivers/driver-modbus", Log: slog.Default()})
+	p, err := host.Launch(ctx, host.Command{Name: "modbus", Path: "bin/drivers/driver-modbus", Log: slog.Default()})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -48,7 +50,7 @@ func ExampleLaunch() {
 		fmt.Println(faults, err)
 		return
 	}
-	a, err := p.Attach(ctx, plugin.Hello{CoreEpoch: uint64(time.Now().UnixNano())}, printer{})
+	a, err := p.Attach(ctx, host.Hello{CoreEpoch: uint64(time.Now().UnixNano())}, printer{})
 	if err != nil {
 		fmt.Println(err)
 		return

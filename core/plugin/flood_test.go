@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/internal/wire/wiretest"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -68,7 +70,7 @@ func TestFloodWithoutCore(t *testing.T) {
 	if _, err := p.Drain(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.Apply(t.Context(), exampleState(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil {
+	if _, err := p.Apply(t.Context(), wiretest.State(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil {
 		t.Error(err)
 	}
 }

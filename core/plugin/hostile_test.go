@@ -3,21 +3,19 @@ package plugin_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -51,7 +49,7 @@ func TestHandshakeWithoutEnd(t *testing.T) {
 		c.RunDir, c.Detach, c.StartTimeout = t.TempDir(), tc.detach, tc.start
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := plugin.Launch(t.Context(), c)
+		_, err := host.Launch(t.Context(), c)
 		runtime.ReadMemStats(&after)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s, detached %v: %v", tc.mode, tc.detach, err)
@@ -94,7 +92,7 @@ func TestDeepDirectoriesOfDriver(t *testing.T) {
 	}
 	c := command(fmt.Sprintf("nest:%d", depth))
 	c.RunDir = t.TempDir()
-	p, err := plugin.Launch(t.Context(), c)
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +119,8 @@ func elsewhere(dir string) {
 	if err := c.Start(); err != nil {
 		panic(err)
 	}
-	record, err := plugin.ReadRecord(path + ".own")
-	for ; errors.Is(err, os.ErrNotExist); record, err = plugin.ReadRecord(path + ".own") {
+	record, err := host.ReadRecord(path + ".own")
+	for ; errors.Is(err, os.ErrNotExist); record, err = host.ReadRecord(path + ".own") {
 		<-time.After(time.Millisecond)
 	}
 	record.Dir = dir
@@ -140,7 +138,7 @@ func TestTryRemovesNoDirectoryOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Env = []string{envMode + "=elsewhere:" + precious}
-	trial, err := plugin.Try(t.Context(), o)
+	trial, err := host.Try(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,46 +158,4 @@ func openFiles(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return len(list)
-}
-
-// TestFollowerTellsOfLossesNowAndThen has a process that makes the file of its lines long
-// and short a thousand times in a moment, which costs it nothing.
-func TestFollowerTellsOfLossesNowAndThen(t *testing.T) {
-	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	synctest.Test(t, func(t *testing.T) {
-		const times, size = 1000, 8 << 20
-		var told, lost atomic.Int64
-		wake, ended := make(chan struct{}, 1), make(chan struct{})
-		follower := plugin.NewFollower(file, wake, ended, func(bytes int64) { told.Add(1); lost.Add(bytes) })
-		read := make(chan int64, 1)
-		go func() {
-			n, _ := io.Copy(io.Discard, follower)
-			read <- n
-		}()
-		for range times {
-			for _, size := range []int64{size, 0} {
-				if err := file.Truncate(size); err != nil {
-					t.Fatal(err)
-				}
-				wake <- struct{}{}
-				synctest.Wait()
-			}
-		}
-		if n := told.Load(); n != 1 {
-			t.Errorf("told %d times in a moment", n)
-		}
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if n := told.Load(); n != 2 {
-			t.Errorf("told %d times after it", n)
-		}
-		close(ended)
-		if all := <-read + lost.Load(); all != times*size {
-			t.Errorf("%d bytes read or told of, of %d", all, times*size)
-		}
-	})
 }

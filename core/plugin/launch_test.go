@@ -15,7 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -37,7 +38,7 @@ func TestStartsThatFail(t *testing.T) {
 		if mode == "mute" {
 			c.StartTimeout = 500 * time.Millisecond
 		}
-		_, err := plugin.Launch(t.Context(), c)
+		_, err := host.Launch(t.Context(), c)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "start driver fake: ") {
 			t.Errorf("%s: %v", mode, err)
 		}
@@ -47,7 +48,7 @@ func TestStartsThatFail(t *testing.T) {
 	}
 	c := command("fake")
 	c.Path, c.RunDir = "/nowhere/driver-x", t.TempDir()
-	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, os.ErrNotExist) {
+	if _, err := host.Launch(t.Context(), c); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such file: %v", err)
 	}
 }
@@ -55,13 +56,13 @@ func TestStartsThatFail(t *testing.T) {
 func TestLaunchGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := plugin.Launch(ctx, command("mute")); err == nil {
+	if _, err := host.Launch(ctx, command("mute")); err == nil {
 		t.Error("started under a context that is done")
 	}
 }
 
 func TestDriverStartedByHand(t *testing.T) {
-	for _, env := range []string{"A=b", plugin.EnvCookie + "=wrong"} {
+	for _, env := range []string{"A=b", wire.EnvCookie + "=wrong"} {
 		byHand := exec.Command(os.Args[0])
 		byHand.Env = []string{envMode + "=fake", env}
 		out, err := byHand.CombinedOutput()
@@ -79,7 +80,7 @@ func TestDriverSaysThatNoVersionFits(t *testing.T) {
 	run := t.TempDir()
 	old := exec.Command(os.Args[0])
 	old.Env = []string{
-		envMode + "=fake", plugin.EnvCookie + "=" + plugin.Cookie, plugin.EnvVersions + "=2,3",
+		envMode + "=fake", wire.EnvCookie + "=" + wire.Cookie, wire.EnvVersions + "=2,3",
 		"PLUGIN_UNIX_SOCKET_DIR=" + run,
 	}
 	said := newLogBuffer()
@@ -141,7 +142,7 @@ func TestIdentityCanBeKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var id plugin.Identity
+	var id wire.Identity
 	if err := json.Unmarshal(kept, &id); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // TestNothingIsLeftOfManyProcesses starts and ends processes in every way, and counts
@@ -37,23 +37,23 @@ func TestNothingIsLeftOfManyProcesses(t *testing.T) {
 // everyWay starts processes and ends them, each in its own way.
 func everyWay(t *testing.T, dir string) {
 	t.Helper()
-	start := func(c plugin.Command) *plugin.Process {
+	start := func(c host.Command) *host.Process {
 		c.RunDir = dir
-		p, err := plugin.Launch(t.Context(), c)
+		p, err := host.Launch(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	stop := func(p *plugin.Process) {
+	stop := func(p *host.Process) {
 		if err := p.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
 	stop(start(command("fake")))
-	for _, c := range []plugin.Command{command("fake"), detached("fake")} {
+	for _, c := range []host.Command{command("fake"), detached("fake")} {
 		p := start(c)
-		a := attach(t, p, plugin.Hello{CoreEpoch: 1}, newCollector(t))
+		a := attach(t, p, host.Hello{CoreEpoch: 1}, newCollector(t))
 		if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
@@ -67,7 +67,7 @@ func everyWay(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		var err error
-		if p, err = plugin.Reattach(t.Context(), p.Record(), command("")); err != nil {
+		if p, err = host.Reattach(t.Context(), p.Record(), command("")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,13 +75,13 @@ func everyWay(t *testing.T, dir string) {
 	for _, mode := range []string{"crash", "loud"} {
 		c := command(mode)
 		c.RunDir = dir
-		if _, err := plugin.Launch(t.Context(), c); err == nil {
+		if _, err := host.Launch(t.Context(), c); err == nil {
 			t.Errorf("%s: started", mode)
 		}
 	}
 	c := command("fake")
 	c.RunDir, c.Prepare = dir, func(*exec.Cmd, string) (func(error), error) { return nil, syscall.EMFILE }
-	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, syscall.EMFILE) {
+	if _, err := host.Launch(t.Context(), c); !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("a preparation that fails: %v", err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
@@ -150,7 +151,7 @@ func loud(string) {
 
 // core launches a driver, prints its number and directory, and waits to be killed.
 func core(mode string) {
-	p, err := plugin.Launch(context.Background(), command(mode))
+	p, err := host.Launch(context.Background(), command(mode))
 	if err != nil {
 		panic(err)
 	}
@@ -159,17 +160,17 @@ func core(mode string) {
 }
 
 // command runs this test binary as a driver.
-func command(mode string) plugin.Command {
-	return plugin.Command{Name: "fake", Path: os.Args[0], Env: []string{envMode + "=" + mode}}
+func command(mode string) host.Command {
+	return host.Command{Name: "fake", Path: os.Args[0], Env: []string{envMode + "=" + mode}}
 }
 
 // launch starts a driver that is stopped with the test.
-func launch(t testing.TB, c plugin.Command) *plugin.Process {
+func launch(t testing.TB, c host.Command) *host.Process {
 	t.Helper()
 	if c.RunDir == "" {
 		c.RunDir = t.TempDir()
 	}
-	p, err := plugin.Launch(t.Context(), c)
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 const (
@@ -32,19 +34,19 @@ type orphan struct {
 
 // orphanFromEnv reads what the core that started this process has told it.
 func orphanFromEnv(stderr *os.File) orphan {
-	o := orphan{parent: os.Getppid(), limit: orphanLimit, dir: os.Getenv(envSocketDir)}
-	if os.Getenv(envDetach) == "1" {
+	o := orphan{parent: os.Getppid(), limit: orphanLimit, dir: os.Getenv(wire.EnvSocketDir)}
+	if os.Getenv(wire.EnvDetach) == "1" {
 		o.detached, o.limit = true, detachedLimit
 		o.output = []*os.File{os.Stdout, stderr}
 	}
-	if limit, err := time.ParseDuration(os.Getenv(envOrphan)); err == nil && limit > 0 {
+	if limit, err := time.ParseDuration(os.Getenv(wire.EnvOrphan)); err == nil && limit > 0 {
 		o.limit = limit
 	}
 	return o
 }
 
 // watch ends the process on a signal and when its core is gone.
-func (h *host) watch(ctx context.Context, term <-chan os.Signal) {
+func (h *process) watch(ctx context.Context, term <-chan os.Signal) {
 	tick := time.NewTicker(orphanEvery)
 	defer tick.Stop()
 	for {
@@ -124,7 +126,7 @@ func (o *orphan) trim() {
 		n, _ := file.ReadAt(end, info.Size()-trimTo)
 		if file.Truncate(0) == nil {
 			// The file is opened to append, so lines of other threads come before or after.
-			_, _ = file.Write(wholeLines(end[:n]))
+			_, _ = file.Write(wire.WholeLines(end[:n]))
 		}
 	}
 }

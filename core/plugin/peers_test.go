@@ -14,7 +14,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -24,7 +25,7 @@ type frames struct {
 }
 
 func (f *frames) Frame(_ uint64, frame []byte) {
-	_, batch, _, err := plugin.DecodeFrame(frame)
+	_, batch, _, err := wire.DecodeFrame(frame)
 	if err != nil {
 		f.t.Error(err)
 	}
@@ -44,7 +45,7 @@ func TestPeerPython(t *testing.T) {
 	if err := os.WriteFile(descriptors, set, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := launch(t, plugin.Command{
+	p := launch(t, host.Command{
 		Name: "counter", Path: "/usr/bin/python3", Args: []string{"testdata/python_driver/driver.py"},
 		Env: []string{"DRIVER_DESCRIPTORS=" + descriptors},
 	})
@@ -62,7 +63,7 @@ func TestPeerPython(t *testing.T) {
 		t.Errorf("method that the driver lacks: %v", err)
 	}
 	f := &frames{t: t, each: make(chan *frame.Batch, 10)}
-	a, err := p.Attach(t.Context(), plugin.Hello{CoreEpoch: 1}, f)
+	a, err := p.Attach(t.Context(), host.Hello{CoreEpoch: 1}, f)
 	if err != nil {
 		t.Fatal(err)
 	}

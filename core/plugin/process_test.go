@@ -12,12 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/internal/wire/wiretest"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 func TestProcessIsAnEngineToTheCore(t *testing.T) {
@@ -26,11 +29,11 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	if d := p.Description(); d.Name != "fake" || d.Version != "1.2.3" || d.ProcessEpoch != fakeEpoch {
 		t.Errorf("description %+v", d)
 	}
-	faults, err := p.Validate(ctx, exampleState())
+	faults, err := p.Validate(ctx, wiretest.State())
 	if diff := cmp.Diff([]control.ConfigFault{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if faults, err := p.Apply(ctx, exampleState(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {
+	if faults, err := p.Apply(ctx, wiretest.State(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {
 		t.Error(faults, err)
 	}
 	if s, err := p.Status(ctx); err != nil || len(s.Links) != 1 || s.Links[0].Name != "line1" {
@@ -67,7 +70,7 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	}
 }
 
-func readText(t *testing.T, p *plugin.Process, what string) string {
+func readText(t *testing.T, p *host.Process, what string) string {
 	t.Helper()
 	samples, err := p.Read(t.Context(), what, "line1", nil)
 	if err != nil {
@@ -127,7 +130,7 @@ func TestSocketDirectoryIsPrivateAndGoesAway(t *testing.T) {
 func TestSocketPathTooLong(t *testing.T) {
 	c := command("fake")
 	c.RunDir = "/tmp/" + strings.Repeat("x", 80)
-	_, err := plugin.Launch(t.Context(), c)
+	_, err := host.Launch(t.Context(), c)
 	if err == nil || !strings.Contains(err.Error(), "choose a shorter directory") {
 		t.Error(err)
 	}
@@ -145,7 +148,7 @@ func TestDeathIsSeen(t *testing.T) {
 		t.Errorf("exit %+v", e)
 	}
 	_, err := p.Status(t.Context())
-	if !errors.Is(err, plugin.ErrExited) || !strings.Contains(err.Error(), "signal: killed") {
+	if !errors.Is(err, wire.ErrExited) || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("call after the death: %v", err)
 	}
 }
@@ -153,7 +156,7 @@ func TestDeathIsSeen(t *testing.T) {
 func TestDeathDuringCall(t *testing.T) {
 	p := launch(t, command("fake"))
 	_, err := p.Read(t.Context(), "panic", "", nil)
-	if !errors.Is(err, plugin.ErrExited) || driver.CodeOf(err) != driver.NotConnected {
+	if !errors.Is(err, wire.ErrExited) || driver.CodeOf(err) != driver.NotConnected {
 		t.Errorf("call that the driver dies of: %v", err)
 	}
 	if e := p.Exit(); e.Code != 2 || !strings.Contains(e.String(), "panic: the driver has a bug") || len(e.Stderr) > 20 {
@@ -186,10 +189,10 @@ func TestOutcomeOfCalls(t *testing.T) {
 	if _, err := p.Read(short, "block", "", nil); !driver.MayBeDone(err) {
 		t.Errorf("no answer in time: %v", err)
 	}
-	if _, err := p.Read(t.Context(), "panic", "", nil); !errors.Is(err, plugin.ErrExited) || !driver.MayBeDone(err) {
+	if _, err := p.Read(t.Context(), "panic", "", nil); !errors.Is(err, wire.ErrExited) || !driver.MayBeDone(err) {
 		t.Errorf("a call that the driver died in: %v", err)
 	}
-	if err := p.Write(t.Context(), "l", "d", "p", driver.Value{}); !errors.Is(err, plugin.ErrExited) || !errors.Is(err, driver.ErrNotSent) {
+	if err := p.Write(t.Context(), "l", "d", "p", driver.Value{}); !errors.Is(err, wire.ErrExited) || !errors.Is(err, driver.ErrNotSent) {
 		t.Errorf("a call after the death: %v", err)
 	}
 }
@@ -197,7 +200,7 @@ func TestOutcomeOfCalls(t *testing.T) {
 // A write that has begun ends before the process does, and none begins while it is stopped.
 func TestStopLetsWritesEnd(t *testing.T) {
 	c, writing := command("fake"), make(chan struct{}, 1)
-	c.OnLine = func(l plugin.Line) {
+	c.OnLine = func(l host.Line) {
 		if l.Text == "writing" {
 			writing <- struct{}{}
 		}
@@ -230,7 +233,7 @@ func TestStopOfStoppedProcess(t *testing.T) {
 }
 
 // stop stops the process with SIGSTOP, which takes effect some time after the call.
-func stop(t *testing.T, p *plugin.Process) {
+func stop(t *testing.T, p *host.Process) {
 	t.Helper()
 	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

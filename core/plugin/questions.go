@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -105,7 +106,7 @@ func (q *questions) ask(ctx context.Context, question *driverv1.ServicesResponse
 			return nil, driver.Errorf(driver.NotConnected, "ask the core: it went away before it answered")
 		}
 		if fault := answer.GetFault(); fault != nil {
-			return nil, faultFromWire(fault)
+			return nil, wire.DecodeFault(fault)
 		}
 		return answer, nil
 	case <-ctx.Done():

@@ -7,7 +7,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // batchPoints is the size of the batches of fakeRing.
@@ -34,7 +34,7 @@ func newFakeRing(last uint64) *fakeRing {
 		floats[i] = 20 + float64(i)*0.37
 	}
 	return &fakeRing{
-		last: last, encode: plugin.FrameEncoder(),
+		last: last, encode: wire.FrameEncoder(),
 		batch: frame.Batch{Blocks: []frame.Block{{
 			Runs: []uint32{1000, batchPoints}, Kind: driver.KindFloat64, Floats: floats, Time: 1,
 		}}},

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // Where the core may mount, the directory of a process is a file system of its own, which is
@@ -17,8 +17,8 @@ import (
 func TestRoomIsBounded(t *testing.T) {
 	c := command("fake")
 	c.RunDir = t.TempDir()
-	c.Room = plugin.Room{Bytes: 4 << 20, Files: 32}
-	p, err := plugin.Launch(t.Context(), c)
+	c.Room = host.Room{Bytes: 4 << 20, Files: 32}
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

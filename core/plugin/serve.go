@@ -2,12 +2,15 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,19 +22,12 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/internal/procs"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 const (
 	// closeLimit bounds the closing of the links when the process ends.
 	closeLimit = 2 * time.Second
-	// window is what HTTP/2 may have in flight on one stream. Credit bounds
-	// telemetry to less, so that flow control never holds up the stream, and a fixed
-	// size spares the probing for a better one.
-	window = 8 << 20
-	// writeBuffer and readBuffer are what one system call moves at most. A larger
-	// one only makes TLS records wait for each other.
-	writeBuffer = 64 << 10
-	readBuffer  = 64 << 10
 )
 
 // Serve runs d as a driver process and does not return: it is the whole main of a
@@ -50,7 +46,7 @@ func Serve(d driver.Driver) {
 			Store:   func(link string) driver.Store { return &store{questions: s.questions, link: link} },
 			Secrets: func(link string) driver.Secrets { return &secrets{questions: s.questions, link: link} },
 			Gateway: &gateway{questions: s.questions},
-			Encode:  frameEncoder(),
+			Encode:  wire.FrameEncoder(),
 			Spill:   spillDir(), SpillBytes: spillBytes(),
 			OnEvent: s.event,
 		})
@@ -63,8 +59,8 @@ func Serve(d driver.Driver) {
 // spillBytes is how much of the disk the core lets the ring take, and spillDir where:
 // beside the socket, which is the only directory that a confined driver can write to.
 func spillBytes() int64 {
-	n, err := strconv.ParseInt(os.Getenv(envSpill), 10, 64)
-	if err != nil || os.Getenv(envSocketDir) == "" {
+	n, err := strconv.ParseInt(os.Getenv(wire.EnvSpill), 10, 64)
+	if err != nil || os.Getenv(wire.EnvSocketDir) == "" {
 		return 0
 	}
 	return max(0, n)
@@ -74,7 +70,7 @@ func spillDir() string {
 	if spillBytes() == 0 {
 		return ""
 	}
-	return os.Getenv(envSocketDir)
+	return os.Getenv(wire.EnvSocketDir)
 }
 
 // closer closes the links; it gives up when its context ends.
@@ -82,27 +78,25 @@ type closer func(context.Context) error
 
 func serve(name, version string, stderr *os.File, build func(*server, *slog.Logger) (backend, closer)) (exitCode int) {
 	s := newServer(newQuestions())
-	if path := os.Getenv(envServe); path != "" {
+	if path := os.Getenv(wire.EnvServe); path != "" {
 		return serveByHand(s, name, version, path, build)
 	}
-	if os.Getenv(envCookie) != cookie {
+	if os.Getenv(wire.EnvCookie) != wire.Cookie {
 		_, _ = io.WriteString(stderr, byHand(name, version))
 		return 2
 	}
-	// The core decides when a driver ends: not a Ctrl-C in its terminal, not a line
-	// written to the stderr of a core that is dead, and not one too many.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT, syscall.SIGXFSZ)
+	signal.Ignore(ignored...)
 	log := driverLog(stderr, &s.level)
-	if text := versionMismatch(name, os.Getenv(envVersions)); text != "" {
+	if text := versionMismatch(name, os.Getenv(wire.EnvVersions)); text != "" {
 		log.Error(text) // the core reads our version in the handshake and ends this
 	}
 	var closeAll closer
 	s.backend, closeAll = build(s, log)
-	h := &host{server: s, log: log, stderr: stderr, orphan: orphanFromEnv(stderr)}
+	h := &process{server: s, log: log, stderr: stderr, orphan: orphanFromEnv(stderr)}
 	h.serve = func() {
 		goplugin.Serve(&goplugin.ServeConfig{
-			HandshakeConfig:  handshakeConfig(),
-			VersionedPlugins: versionedPlugins(s.register),
+			HandshakeConfig:  wire.HandshakeConfig(),
+			VersionedPlugins: wire.VersionedPlugins(s.register),
 			GRPCServer:       h.newServer,
 			Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: stderr, JSONFormat: true}),
 		})
@@ -116,7 +110,7 @@ func serve(name, version string, stderr *os.File, build func(*server, *slog.Logg
 }
 
 // run serves until the core or a signal ends it.
-func (h *host) run(closeAll closer, signals ...os.Signal) (exitCode int) {
+func (h *process) run(closeAll closer, signals ...os.Signal) (exitCode int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	term := make(chan os.Signal, 1) // before the handshake: from then on the core may send it
 	signal.Notify(term, signals...)
@@ -142,8 +136,8 @@ func (h *host) run(closeAll closer, signals ...os.Signal) (exitCode int) {
 	return 0
 }
 
-// host is the gRPC server of the process and what may end it.
-type host struct {
+// process is the gRPC server of the process and what may end it.
+type process struct {
 	server *server
 	serve  func() // until stop
 	log    *slog.Logger
@@ -159,15 +153,15 @@ type host struct {
 // newServer makes the gRPC server for go-plugin, whose options bring TLS. It sends
 // no keepalives: on a Unix socket the kernel tells of a dead peer, and the
 // heartbeats of Attach of one that hangs.
-func (h *host) newServer(opts []grpc.ServerOption) *grpc.Server {
+func (h *process) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts,
-		grpc.ForceServerCodecV2(codec{}),
-		grpc.MaxRecvMsgSize(maxReceiveDriver),
-		grpc.MaxSendMsgSize(maxReceiveDriver),
-		grpc.WriteBufferSize(writeBuffer),
-		grpc.ReadBufferSize(readBuffer),
-		grpc.StaticStreamWindowSize(window),
-		grpc.StaticConnWindowSize(2*window),
+		grpc.ForceServerCodecV2(wire.Codec{}),
+		grpc.MaxRecvMsgSize(wire.MaxReceiveDriver),
+		grpc.MaxSendMsgSize(wire.MaxReceiveDriver),
+		grpc.WriteBufferSize(wire.WriteBuffer),
+		grpc.ReadBufferSize(wire.ReadBuffer),
+		grpc.StaticStreamWindowSize(wire.Window),
+		grpc.StaticConnWindowSize(2*wire.Window),
 		grpc.UnaryInterceptor(h.unary),
 	)
 	server := grpc.NewServer(opts...)
@@ -180,7 +174,7 @@ func (h *host) newServer(opts []grpc.ServerOption) *grpc.Server {
 	return server
 }
 
-func (h *host) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (h *process) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if !h.orphan.byHand {
 		h.once.Do(h.restoreOutput)
 	}
@@ -191,9 +185,9 @@ func (h *host) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, hand
 // inside this process: nobody reads them once the core has gone, and then whoever
 // prints hangs for ever. It runs at the first call, Describe, before any link
 // is opened and after go-plugin's change, which happens before it accepts.
-func (h *host) restoreOutput() { os.Stdout, os.Stderr = h.stderr, h.stderr }
+func (h *process) restoreOutput() { os.Stdout, os.Stderr = h.stderr, h.stderr }
 
-func (h *host) stop() {
+func (h *process) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.over = true
@@ -206,9 +200,9 @@ func (h *host) stop() {
 // closed, and the note beside it: a core killed with kill -9 cannot. A confined process
 // cannot either.
 func removeSocketDir() {
-	if dir := os.Getenv(envSocketDir); dir != "" {
+	if dir := os.Getenv(wire.EnvSocketDir); dir != "" {
 		_ = os.Remove(dir)
-		_ = os.Remove(noteOf(filepath.Dir(dir), dir))
+		_ = os.Remove(wire.NoteOf(filepath.Dir(dir), dir))
 	}
 }
 
@@ -216,8 +210,34 @@ func removeSocketDir() {
 // core has set.
 func driverLog(to io.Writer, level *slog.LevelVar) *slog.Logger {
 	var first slog.Level // info
-	if first.UnmarshalText([]byte(os.Getenv(envLogLevel))) == nil {
+	if first.UnmarshalText([]byte(os.Getenv(wire.EnvLogLevel))) == nil {
 		level.Set(first)
 	}
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level}))
+}
+
+// versionMismatch is what the driver says on its stderr when the core offers no
+// version that it speaks; the core says the same of the driver. It is empty when
+// one fits.
+func versionMismatch(driver, offered string) string {
+	if offered == "" || slices.Contains(strings.Split(offered, ","), strconv.Itoa(wire.ProtocolVersion)) {
+		return ""
+	}
+	return fmt.Sprintf("driver %s speaks version %d of the driver protocol, the gateway offers %s: update the one that is older",
+		driver, wire.ProtocolVersion, offered)
+}
+
+// byHand is what somebody reads who starts a driver in a terminal.
+func byHand(name, version string) string {
+	return fmt.Sprintf(`%[1]s is a driver of the Fieldloom gateway (version %[2]s).
+It does nothing by itself: the gateway starts it when a link says so.
+
+Put it into the gateway's drivers directory as driver-%[1]s and write
+
+    links:
+      line1:
+        driver: %[1]s
+
+into a file of the links directory; then: fieldloom run
+`, name, version)
 }

@@ -9,7 +9,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // counting is a whole driver: every poll reads one more than the one before. It
@@ -62,7 +63,7 @@ type batches struct {
 }
 
 func (b *batches) Frame(seq uint64, frame []byte) {
-	_, batch, gap, err := plugin.DecodeFrame(frame)
+	_, batch, gap, err := wire.DecodeFrame(frame)
 	if err != nil || gap != nil {
 		b.t.Errorf("frame %d: %+v %v", seq, gap, err)
 		return
@@ -86,7 +87,7 @@ func TestServe(t *testing.T) {
 	if faults, err := p.Apply(t.Context(), countingState(), control.ApplyOptions{}); err != nil || len(faults) != 0 {
 		t.Fatal(faults, err)
 	}
-	h := plugin.Hello{CoreEpoch: 1}
+	h := host.Hello{CoreEpoch: 1}
 	last := int64(0)
 	for range 2 {
 		b := &batches{collector: *newCollector(t), values: make(chan int64, 2*fakeFrames)}

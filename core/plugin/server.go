@@ -14,6 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/engine"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -64,37 +65,37 @@ func (s *server) register(to *grpc.Server) { driverv1.RegisterDriverServiceServe
 func (s *server) Describe(ctx context.Context, _ *driverv1.DescribeRequest) (*driverv1.DescribeResponse, error) {
 	d, err := s.control.Describe(ctx)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	return descriptionToWire(d), nil
+	return wire.EncodeDescription(d), nil
 }
 
 func (s *server) Validate(ctx context.Context, r *driverv1.ValidateRequest) (*driverv1.ValidateResponse, error) {
-	state, err := stateFromWire(r.GetState())
+	state, err := wire.DecodeState(r.GetState())
 	if err != nil {
-		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
+		return nil, wire.StatusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
 	}
 	faults, err := s.control.Validate(ctx, state)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	return &driverv1.ValidateResponse{Faults: faultsToWire(faults)}, nil
+	return &driverv1.ValidateResponse{Faults: wire.EncodeConfigFaults(faults)}, nil
 }
 
 func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1.ApplyResponse, error) {
-	state, err := stateFromWire(r.GetState())
+	state, err := wire.DecodeState(r.GetState())
 	if err != nil {
-		return nil, statusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
+		return nil, wire.StatusOf(&driver.Error{Code: driver.InvalidConfig, Text: err.Error()})
 	}
 	faults, err := s.control.Apply(ctx, state, control.ApplyOptions{Standby: r.GetStandby(), HandOff: r.GetHandOff(), Hold: r.GetHold(),
 		Part: r.GetPart(), Remove: r.GetRemove()})
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
 	if len(faults) == 0 {
 		s.applied.Store(len(state.Links) > 0 || r.GetPart() && s.applied.Load())
 	}
-	return &driverv1.ApplyResponse{Faults: faultsToWire(faults)}, nil
+	return &driverv1.ApplyResponse{Faults: wire.EncodeConfigFaults(faults)}, nil
 }
 
 // pager is a Control that can tell a part of its status.
@@ -107,15 +108,15 @@ var _ pager = (*engine.Engine)(nil)
 func (s *server) Status(ctx context.Context, r *driverv1.StatusRequest) (*driverv1.StatusResponse, error) {
 	if pages, ok := s.control.(pager); ok {
 		page, total := pages.StatusPage(int(min(r.GetFirst(), math.MaxInt32)), int(min(r.GetLimit(), math.MaxInt32)))
-		wire := statusToWire(page)
+		wire := wire.EncodeStatus(page)
 		wire.Total = uint32(total)
 		return wire, nil
 	}
 	status, err := s.control.Status(ctx)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	return statusToWire(status), nil
+	return wire.EncodeStatus(status), nil
 }
 
 func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.ReadResponse, error) {
@@ -123,25 +124,25 @@ func (s *server) Read(ctx context.Context, r *driverv1.ReadRequest) (*driverv1.R
 	defer cancel()
 	samples, err := s.control.Read(ctx, r.GetLink(), r.GetDevice(), r.GetPoints())
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	return &driverv1.ReadResponse{Samples: samplesToWire(samples)}, nil
+	return &driverv1.ReadResponse{Samples: wire.EncodeSamples(samples)}, nil
 }
 
 func (s *server) Values(ctx context.Context, r *driverv1.ValuesRequest) (*driverv1.ValuesResponse, error) {
 	values, next, err := s.control.Values(ctx, r.GetLink(), r.GetDevice(), int(r.GetFirst()))
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	return &driverv1.ValuesResponse{Values: lastToWire(values), Next: uint32(next)}, nil
+	return &driverv1.ValuesResponse{Values: wire.EncodeLastValues(values), Next: uint32(next)}, nil
 }
 
 func (s *server) Write(ctx context.Context, r *driverv1.WriteRequest) (*driverv1.WriteResponse, error) {
 	ctx, cancel := inTime(ctx)
 	defer cancel()
-	err := s.control.Write(ctx, r.GetLink(), r.GetDevice(), r.GetPoint(), valueFromWire(r.GetValue()))
+	err := s.control.Write(ctx, r.GetLink(), r.GetDevice(), r.GetPoint(), wire.DecodeValue(r.GetValue()))
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
 	return &driverv1.WriteResponse{}, nil
 }
@@ -162,21 +163,21 @@ const answerMargin = 500 * time.Millisecond
 func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driverv1.BrowseResponse, error) {
 	entries, err := s.control.Browse(ctx, r.GetLink(), r.GetDevice(), r.GetPrefix(), int(r.GetLimit()))
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
-	wire := make([]*driverv1.BrowseEntry, len(entries))
+	found := make([]*driverv1.BrowseEntry, len(entries))
 	for i, e := range entries {
-		wire[i] = &driverv1.BrowseEntry{
-			Address: validText(e.Address), Name: validText(e.Name), Kind: driverv1.Kind(e.Kind), Writable: e.Writable,
+		found[i] = &driverv1.BrowseEntry{
+			Address: wire.ValidText(e.Address), Name: wire.ValidText(e.Name), Kind: driverv1.Kind(e.Kind), Writable: e.Writable,
 		}
 	}
-	return &driverv1.BrowseResponse{Entries: wire}, nil
+	return &driverv1.BrowseResponse{Entries: found}, nil
 }
 
 func (s *server) Drain(ctx context.Context, r *driverv1.DrainRequest) (*driverv1.DrainResponse, error) {
 	d, err := s.control.Drain(ctx, r.GetLinks())
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
 	return &driverv1.DrainResponse{LastSequence: d.LastSequence, HandOff: d.HandOff}, nil
 }
@@ -187,14 +188,14 @@ func (s *server) Activate(ctx context.Context, r *driverv1.ActivateRequest) (*dr
 		o.Since = time.Unix(0, since)
 	}
 	if err := s.control.Activate(ctx, r.GetLinks(), o); err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
 	return &driverv1.ActivateResponse{}, nil
 }
 
 func (s *server) Check(ctx context.Context, r *driverv1.CheckRequest) (*driverv1.CheckResponse, error) {
 	if err := s.control.Check(ctx, r.GetLink(), r.GetDevice()); err != nil {
-		return nil, statusOf(err)
+		return nil, wire.StatusOf(err)
 	}
 	return &driverv1.CheckResponse{}, nil
 }

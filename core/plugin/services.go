@@ -5,12 +5,8 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
-)
-
-const (
-	maxKeyBytes = 256
-	maxValue    = 64 << 10
 )
 
 // store is driver.Env.Store of one link.
@@ -23,7 +19,7 @@ var _ driver.Store = (*store)(nil)
 
 // Get asks the core for the value of key.
 func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
-	if err := checkKey(key); err != nil {
+	if err := wire.CheckKey(key); err != nil {
 		return nil, err
 	}
 	answer, err := s.questions.ask(ctx, &driverv1.ServicesResponse{Question: &driverv1.ServicesResponse_StoreGet{
@@ -41,11 +37,11 @@ func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
 
 // Put has the core keep value; it returns when it is durable.
 func (s *store) Put(ctx context.Context, key string, value []byte) error {
-	if err := checkKey(key); err != nil {
+	if err := wire.CheckKey(key); err != nil {
 		return err
 	}
-	if len(value) > maxValue {
-		return driver.Errorf(driver.BadValue, "put %q: %d bytes, at most %d are kept", key, len(value), maxValue)
+	if len(value) > wire.MaxValue {
+		return driver.Errorf(driver.BadValue, "put %q: %d bytes, at most %d are kept", key, len(value), wire.MaxValue)
 	}
 	answer, err := s.questions.ask(ctx, &driverv1.ServicesResponse{Question: &driverv1.ServicesResponse_StorePut{
 		StorePut: &driverv1.StorePut{Link: s.link, Key: key, Value: value},
@@ -54,13 +50,6 @@ func (s *store) Put(ctx context.Context, key string, value []byte) error {
 		err = driver.Errorf(driver.Protocol, "put %q: the core answered another question", key)
 	}
 	return err
-}
-
-func checkKey(key string) error {
-	if key == "" || len(key) > maxKeyBytes {
-		return driver.Errorf(driver.BadValue, "store key of %d bytes: 1 to %d are allowed", len(key), maxKeyBytes)
-	}
-	return nil
 }
 
 // secrets is driver.Env.Secrets of one link. It keeps nothing: what is kept can be
@@ -74,7 +63,7 @@ var _ driver.Secrets = (*secrets)(nil)
 
 // Secret asks the core for a secret.
 func (s *secrets) Secret(ctx context.Context, name string) ([]byte, error) {
-	if err := checkSecret(name); err != nil {
+	if err := wire.CheckSecret(name); err != nil {
 		return nil, err
 	}
 	answer, err := s.questions.ask(ctx, &driverv1.ServicesResponse{Question: &driverv1.ServicesResponse_SecretGet{
@@ -88,13 +77,6 @@ func (s *secrets) Secret(ctx context.Context, name string) ([]byte, error) {
 		return nil, driver.Errorf(driver.Protocol, "secret %q: the core answered another question", name)
 	}
 	return secret.Value, nil
-}
-
-func checkSecret(name string) error {
-	if name == "" || len(name) > maxKeyBytes {
-		return driver.Errorf(driver.BadValue, "name of a secret of %d bytes: 1 to %d are allowed", len(name), maxKeyBytes)
-	}
-	return nil
 }
 
 // gateway is driver.Env.Gateway.
@@ -114,5 +96,5 @@ func (g *gateway) Gateway(ctx context.Context) (name string, now time.Time, err 
 	if got == nil {
 		return "", time.Time{}, driver.Errorf(driver.Protocol, "ask for the gateway: the core answered another question")
 	}
-	return got.GetName(), timeFromWire(got.GetTimeUnixNs()), nil
+	return got.GetName(), wire.DecodeTime(got.GetTimeUnixNs()), nil
 }

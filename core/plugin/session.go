@@ -15,15 +15,11 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 const (
-	// heartbeatEvery is how often each side of an attachment says that it is there.
-	heartbeatEvery = time.Second
-	// silenceLimit ends an attachment whose other side has said nothing.
-	silenceLimit = 5 * time.Second
-
 	// What one message gathers of frames that are ready.
 	maxMessageFrames = 64
 	maxMessageBytes  = 64 << 10
@@ -120,7 +116,7 @@ type credit struct {
 	bytes  uint64
 }
 
-func creditFromWire(wire *driverv1.Credit) credit {
+func decodeCredit(wire *driverv1.Credit) credit {
 	return credit{frames: wire.GetFrames(), bytes: wire.GetBytes()}
 }
 
@@ -193,7 +189,7 @@ func (a *session) rewind(hello *driverv1.Hello) (next uint64) {
 		resume = 0
 	}
 	a.acked = resume
-	a.credit = creditFromWire(hello.GetCredit())
+	a.credit = decodeCredit(hello.GetCredit())
 	return a.server.ring.Attach(resume)
 }
 
@@ -227,7 +223,7 @@ func (a *session) acknowledge(sequence uint64, granted *driverv1.Credit) {
 	}
 	a.flight = append(a.flight[:0], a.flight[n:]...)
 	if granted != nil {
-		a.credit = creditFromWire(granted)
+		a.credit = decodeCredit(granted)
 	}
 	a.mu.Unlock()
 	pulse(a.granted)
@@ -288,7 +284,7 @@ func (a *session) awaitCredit(ctx context.Context, f frame.Frame) error {
 
 // pack makes one message of f and of what else is ready and covered. Frames that
 // were acknowledged meanwhile (sent on an earlier attachment) are left out.
-func (a *session) pack(f frame.Frame) *frameMessage {
+func (a *session) pack(f frame.Frame) *wire.FrameMessage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var frames [maxMessageFrames][]byte
@@ -315,7 +311,7 @@ func (a *session) pack(f frame.Frame) *frameMessage {
 	if n == 0 {
 		return nil
 	}
-	return newFrameMessage(frames[:n])
+	return wire.NewFrameMessage(frames[:n])
 }
 
 func (a *session) queueEvent(e control.Event) {
@@ -330,7 +326,7 @@ func (a *session) queueEvent(e control.Event) {
 
 // sendConditions sends heartbeats, first all conditions, and then every change.
 func (a *session) sendConditions(ctx context.Context, stream attachServer) error {
-	beat := time.NewTicker(heartbeatEvery)
+	beat := time.NewTicker(wire.HeartbeatEvery)
 	defer beat.Stop()
 	for {
 		if err := a.sendEvents(stream); err != nil {
@@ -358,7 +354,7 @@ func (a *session) sendEvents(stream attachServer) error {
 		events = a.server.conditions()
 	}
 	for _, e := range events {
-		m := &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Event{Event: eventToWire(e)}}
+		m := &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Event{Event: wire.EncodeEvent(e)}}
 		if err := a.send(stream, m); err != nil {
 			return err
 		}
@@ -367,11 +363,11 @@ func (a *session) sendEvents(stream attachServer) error {
 }
 
 func (a *session) beat(stream attachServer) error {
-	if silent := time.Since(a.server.created) - time.Duration(a.heard.Load()); silent > silenceLimit {
-		return status.Error(codes.DeadlineExceeded, fmt.Sprintf("no heartbeat from the core for %v", silenceLimit))
+	if silent := time.Since(a.server.created) - time.Duration(a.heard.Load()); silent > wire.SilenceLimit {
+		return status.Error(codes.DeadlineExceeded, fmt.Sprintf("no heartbeat from the core for %v", wire.SilenceLimit))
 	}
 	return a.send(stream, &driverv1.AttachResponse{Message: &driverv1.AttachResponse_Heartbeat{
-		Heartbeat: &driverv1.Heartbeat{Progress: a.server.progress(), Ring: ringToWire(a.server.ring.Status())},
+		Heartbeat: &driverv1.Heartbeat{Progress: a.server.progress(), Ring: wire.EncodeRing(a.server.ring.Status())},
 	}})
 }
 

@@ -12,13 +12,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	c := command("fake")
 	c.RunDir = t.TempDir()
-	p, err := plugin.Launch(t.Context(), c)
+	p, err := host.Launch(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +38,8 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(c.RunDir, "plugin-dir4")); err != nil {
 		t.Fatal(err)
 	}
-	keep := []plugin.Record{note, {Dir: filepath.Join(c.RunDir, "plugin-dir3")}}
-	if err := (plugin.Leftovers{RunDir: c.RunDir, Keep: keep}).Sweep(t.Context()); err != nil {
+	keep := []wire.Record{note, {Dir: filepath.Join(c.RunDir, "plugin-dir3")}}
+	if err := (host.Leftovers{RunDir: c.RunDir, Keep: keep}).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(c.RunDir)
@@ -60,14 +61,14 @@ func TestSweepTakesWhatNobodyUses(t *testing.T) {
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	nowhere := plugin.Leftovers{RunDir: filepath.Join(c.RunDir, "nowhere"), Owner: "nobody"}
+	nowhere := host.Leftovers{RunDir: filepath.Join(c.RunDir, "nowhere"), Owner: "nobody"}
 	if err := nowhere.Sweep(t.Context()); err != nil {
 		t.Errorf("of a directory that is not there: %v", err)
 	}
 }
 
 // readNote reads the note of a process that runs.
-func readNote(t *testing.T, path string) (r plugin.Record) {
+func readNote(t *testing.T, path string) (r wire.Record) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err == nil {
@@ -114,7 +115,7 @@ func TestSweepEndsWhatNobodyKnows(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			l := plugin.Leftovers{RunDir: o.run, Owner: tc.owner}
+			l := host.Leftovers{RunDir: o.run, Owner: tc.owner}
 			if tc.keep {
 				l.Keep = append(l.Keep, o.record)
 			}
@@ -153,7 +154,7 @@ func TestNotesElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Notes, c.RunDir = filepath.Join(c.Notes, "file"), t.TempDir()
-	if _, err := plugin.Launch(t.Context(), c); !errors.Is(err, unix.ENOTDIR) {
+	if _, err := host.Launch(t.Context(), c); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("started without a note: %v", err)
 	}
 	leftIn(t, c.RunDir)

@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/confine"
-	fieldloom "github.com/fieldloom/fieldloom/core/gateway"
+	"github.com/fieldloom/fieldloom/core/gateway/gatewaytest"
 	"github.com/fieldloom/fieldloom/core/pack"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // turns is how many starts of each kind a run is the median of.
@@ -170,21 +169,21 @@ func (s *starter) confined() (time.Duration, error) {
 }
 
 // command is what both kinds have of a gateway that leaves its drivers running.
-func (s *starter) command() plugin.Command {
-	return plugin.Command{Name: "modbus", Env: fieldloom.DriverEnv(&confine.Policy{Mode: confine.Required}), RunDir: s.runDir, Detach: true}
+func (s *starter) command() gatewaytest.Driver {
+	return gatewaytest.Driver{Name: "modbus", RunDir: s.runDir}
 }
 
 // launch starts a driver until it has described itself, and ends it.
-func launch(c plugin.Command) (time.Duration, error) {
+func launch(c gatewaytest.Driver) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	began := time.Now()
-	p, err := plugin.Launch(ctx, c)
+	stop, err := gatewaytest.Start(ctx, c)
 	took := time.Since(began)
 	if err != nil {
 		return 0, err
 	}
-	return took, p.Stop(ctx)
+	return took, stop(ctx)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

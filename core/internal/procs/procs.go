@@ -12,8 +12,6 @@ import (
 	"os"
 	"runtime"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -85,13 +83,4 @@ func (f *fitter) look(now time.Time, used time.Duration) verdict {
 		return one
 	}
 	return stay
-}
-
-// used is the CPU that the process has taken.
-func used() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // adopting bounds how many processes are adopted at the same time.
@@ -119,7 +119,7 @@ func (m *member) notAdopted(r *stored, err error) {
 	p := m.pool
 	p.absent("its process ended while the gateway was not running")
 	p.logger.Warn("driver process from before the gateway was restarted is not taken over", "err", err)
-	if !errors.Is(err, plugin.ErrNotTheSame) || errors.Is(err, plugin.ErrGone) {
+	if !errors.Is(err, host.ErrNotTheSame) || errors.Is(err, host.ErrGone) {
 		if rmErr := os.Remove(r.path); rmErr != nil {
 			p.logger.Warn("remove the record of a process that has ended", "err", rmErr)
 		}

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // newCore is what the next gateway has: it knows the processes and the spool of the one
@@ -29,10 +29,10 @@ func newCore(t *testing.T, dir string, before *rig, change func(*supervise.Optio
 			}
 			p := before.process(known.Epoch)
 			if p == nil || isDone(p.done) {
-				return nil, fmt.Errorf("process %d: %w", known.Epoch, plugin.ErrGone)
+				return nil, fmt.Errorf("process %d: %w", known.Epoch, host.ErrGone)
 			}
 			if p.strange {
-				return nil, fmt.Errorf("process %d: %w", known.Epoch, plugin.ErrNotTheSame)
+				return nil, fmt.Errorf("process %d: %w", known.Epoch, host.ErrNotTheSame)
 			}
 			if before.adopting != nil {
 				<-before.adopting

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // A driver that no link used for a while was not wanted: nothing was lost of it, and
@@ -47,7 +47,7 @@ func TestLinesOutliveThePool(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.set(2)
 		<-r.starts
-		r.spec(1).OnLine(plugin.Line{Text: "hello"})
+		r.spec(1).OnLine(host.Line{Text: "hello"})
 		ctx, cancel := withTimeout(t, time.Second)
 		defer cancel()
 		if got, _, err := f.Next(ctx); err != nil || got.Text != "hello" {

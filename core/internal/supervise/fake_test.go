@@ -17,8 +17,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // fakeProcess is a driver process that does what the test says.
@@ -38,7 +39,7 @@ type fakeProcess struct {
 	attached      chan *fakeAttachment // every attachment, as it is made
 
 	mu          sync.Mutex
-	exit        plugin.Exit
+	exit        host.Exit
 	applied     []*control.State
 	removed     []int // links that each Apply removed
 	steps       []int // links of each Activate
@@ -84,7 +85,7 @@ func (p *fakeProcess) die(signal string, stderr ...string) {
 		return
 	default:
 	}
-	p.exit = plugin.Exit{Code: -1, Signal: signal, Stderr: stderr}
+	p.exit = host.Exit{Code: -1, Signal: signal, Stderr: stderr}
 	p.closeAll() // its children are killed before its death is told
 	close(p.done)
 	if p.open != nil {
@@ -95,7 +96,7 @@ func (p *fakeProcess) die(signal string, stderr ...string) {
 func (p *fakeProcess) PID() int              { return int(1000 + p.epoch) }
 func (p *fakeProcess) Done() <-chan struct{} { return p.done }
 
-func (p *fakeProcess) Exit() plugin.Exit {
+func (p *fakeProcess) Exit() host.Exit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.exit
@@ -317,7 +318,7 @@ func (p *fakeProcess) Stop(context.Context) error {
 	return nil
 }
 
-func (p *fakeProcess) Attach(_ context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
+func (p *fakeProcess) Attach(_ context.Context, h host.Hello, to host.Handler) (supervise.Attachment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.attachErr != nil || isDone(p.done) {
@@ -351,8 +352,8 @@ func (p *fakeProcess) beat(a *fakeAttachment) {
 }
 
 type fakeAttachment struct {
-	hello plugin.Hello
-	to    plugin.Handler
+	hello host.Hello
+	to    host.Handler
 	done  chan struct{}
 	once  sync.Once
 	mu    sync.Mutex
@@ -392,7 +393,7 @@ func (a *fakeAttachment) ackedUpTo() uint64 {
 
 // frame sends an encoded batch of nothing.
 func (a *fakeAttachment) frame(seq uint64) {
-	a.to.Frame(seq, plugin.AppendFrame(nil, seq, &frame.Batch{}, nil))
+	a.to.Frame(seq, wire.AppendFrame(nil, seq, &frame.Batch{}, nil))
 }
 
 func withTimeout(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {

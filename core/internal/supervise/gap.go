@@ -12,7 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // loss is what is lost with a process, until the next holder of its links delivers
@@ -203,7 +203,7 @@ func (l *gapLog) write(g *frame.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
-	r := spool.Record{Epoch: l.epoch, Sequence: l.sequence, Stored: time.Now(), Data: plugin.AppendFrame(nil, l.sequence, nil, g)}
+	r := spool.Record{Epoch: l.epoch, Sequence: l.sequence, Stored: time.Now(), Data: wire.AppendFrame(nil, l.sequence, nil, g)}
 	l.spool.Append(r, func(error) {})
 	l.spool.Commit()
 }

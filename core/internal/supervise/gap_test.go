@@ -11,7 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // What a process read after it had filled its last frame is lost with it, although the
@@ -38,7 +38,7 @@ func TestAGapBeginsWhereTheLastFrameEnded(t *testing.T) {
 				if c.onTop > 0 {
 					block.Deltas = []int64{int64(c.onTop)}
 				}
-				a.to.Frame(1, plugin.AppendFrame(nil, 1, &frame.Batch{Blocks: []frame.Block{block}}, nil))
+				a.to.Frame(1, wire.AppendFrame(nil, 1, &frame.Batch{Blocks: []frame.Block{block}}, nil))
 				time.Sleep(time.Second)
 				p.die("killed")
 				next := <-r.starts
@@ -47,7 +47,7 @@ func TestAGapBeginsWhereTheLastFrameEnded(t *testing.T) {
 				if since := next.sinces(); !p.sinces()[0].IsZero() || len(since) != 1 || !since[0].Equal(came.Add(-c.begins)) {
 					t.Errorf("the next process makes up for what fell due since %v, the first since %v", since, p.sinces())
 				}
-				_, _, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
+				_, _, g, err := wire.DecodeFrame(r.spool.records[1].Data)
 				if err != nil || g == nil || !g.From.Equal(came.Add(-c.begins)) || !g.To.Equal(time.Now()) {
 					t.Errorf("gap %+v (%v), want it from %v", g, err, came.Add(-c.begins))
 				}
@@ -82,7 +82,7 @@ func TestAGapSaysWhatWasDue(t *testing.T) {
 		next := <-r.starts
 		next.attachment().frame(1)
 		synctest.Wait()
-		_, _, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
+		_, _, g, err := wire.DecodeFrame(r.spool.records[1].Data)
 		want := []frame.GapLink{
 			{Link: "fast", Polls: 200}, {Link: "pushed", Polls: 10, Uncounted: true}, {Link: "slow", Polls: 4},
 		}
@@ -106,12 +106,12 @@ func TestAGapNamesTheDriversOwn(t *testing.T) {
 		a := (<-r.starts).attachment()
 		time.Sleep(time.Second)
 		now := time.Now()
-		a.to.Frame(1, plugin.AppendFrame(nil, 1, nil, &frame.Gap{
+		a.to.Frame(1, wire.AppendFrame(nil, 1, nil, &frame.Gap{
 			Samples: 9, From: now, To: now, Cause: driver.Errorf(driver.Lost, "a queue was full"),
 			Links: []frame.GapLink{{Link: "line", Device: "d"}, {Link: "line", Device: "x\x1b[31m"}, {Link: "another's", Device: "d"}},
 		}))
 		synctest.Wait()
-		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
+		_, _, g, err := wire.DecodeFrame(r.spool.records[0].Data)
 		want := []frame.GapLink{{Link: "line", Device: "d"}, {Link: "line"}, {}}
 		if err != nil || g == nil || g.Samples != 9 || !slices.Equal(g.Links, want) {
 			t.Errorf("stored: %+v (%v)", g, err)

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 var (
-	_ plugin.Handler = (*intake)(nil)
-	_ plugin.Flusher = (*intake)(nil)
+	_ host.Handler = (*intake)(nil)
+	_ host.Flusher = (*intake)(nil)
 )
 
 // intake takes what one process sends. Its Handler's methods are called by the
@@ -170,7 +171,7 @@ func (i *intake) endLosses(now time.Time) {
 
 // findHole writes a gap record for sequences that were left out, unless the frame
 // is the driver's own gap and tells of them.
-func (i *intake) findHole(seq uint64, found plugin.Contents, now time.Time) {
+func (i *intake) findHole(seq uint64, found wire.Contents, now time.Time) {
 	last := i.last.Load()
 	if seq <= last || seq-last == 1 || found.First != 0 && found.First <= last+1 && found.Last >= seq-1 {
 		return

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 // allowance is how long a call about n links may take.
 func allowance(limit time.Duration, n int) time.Duration { return limit + time.Duration(n)*linkLimit }
 
-var _ plugin.RingHandler = (*intake)(nil)
+var _ host.RingHandler = (*intake)(nil)
 
 // counted is what a process has told of its counters. One that is busy tells its ring's
 // with its heartbeats, and answers a question for the rest late.

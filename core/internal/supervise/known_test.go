@@ -8,8 +8,8 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // A process that is too busy to answer is shown as what it is known to be: its conditions
@@ -38,7 +38,7 @@ func TestStatusOfABusyProcess(t *testing.T) {
 		up := time.Now()
 		a.to.Event(control.Event{Time: up, Link: "line", Condition: control.Up})
 		a.to.Event(control.Event{Time: up, Link: "line", Device: "nobody", Condition: control.Up})
-		a.to.(plugin.RingHandler).Ring(control.RingStatus{Samples: 4711, NextSequence: 9})
+		a.to.(host.RingHandler).Ring(control.RingStatus{Samples: 4711, NextSequence: 9})
 		s := ask()
 		if s.State != supervise.Active || s.Engine == nil || s.Engine.Ring.Samples != 4711 || s.Late != nil || len(s.Engine.Links) != 1 {
 			t.Fatalf("before the first answer: %+v", s)

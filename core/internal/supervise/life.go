@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 const (
@@ -139,7 +139,7 @@ func (l *life) attach() {
 	m, p := l.m, l.m.pool
 	var a Attachment
 	broken := l.broken
-	hello := plugin.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
+	hello := host.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
 		ResumeAfter: p.s.o.Spool.MarkOf(p.kind, l.epoch)}
 	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
 		if broken != nil {

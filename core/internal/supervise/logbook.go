@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 const (
@@ -21,7 +21,7 @@ type logbook struct {
 	max int
 
 	mu        sync.Mutex
-	lines     []plugin.Line // oldest first
+	lines     []host.Line // oldest first
 	bytes     int
 	followers []*Follower
 }
@@ -29,14 +29,14 @@ type logbook struct {
 // A Follower is given the lines of a driver as they come.
 type Follower struct {
 	book    *logbook
-	lines   chan plugin.Line
+	lines   chan host.Line
 	dropped uint64
 }
 
 func newLogbook(lines int) *logbook { return &logbook{max: lines} }
 
 // add never blocks: a follower that is too slow loses lines, which are counted.
-func (b *logbook) add(line plugin.Line) {
+func (b *logbook) add(line host.Line) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, line)
@@ -57,33 +57,33 @@ func (b *logbook) add(line plugin.Line) {
 }
 
 // weight is about what a line takes of memory.
-func weight(line plugin.Line) int { return 128 + len(line.Text) + 64*len(line.Attrs) }
+func weight(line host.Line) int { return 128 + len(line.Text) + 64*len(line.Attrs) }
 
-func (b *logbook) tail(n int) []plugin.Line {
+func (b *logbook) tail(n int) []host.Line {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.last(n)
 }
 
-func (b *logbook) last(n int) []plugin.Line {
+func (b *logbook) last(n int) []host.Line {
 	return slices.Clone(b.lines[len(b.lines)-min(max(n, 0), len(b.lines)):])
 }
 
 // follow gives the last n lines too: no line is in both, and none is between.
-func (b *logbook) follow(n int) ([]plugin.Line, *Follower, error) {
+func (b *logbook) follow(n int) ([]host.Line, *Follower, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.followers) >= maxFollowers {
 		return nil, nil, driver.Errorf(driver.Busy, "%d others follow this driver's log already", maxFollowers)
 	}
-	f := &Follower{book: b, lines: make(chan plugin.Line, followBuffer)}
+	f := &Follower{book: b, lines: make(chan host.Line, followBuffer)}
 	b.followers = append(b.followers, f)
 	return b.last(n), f, nil
 }
 
 // Next waits for the next line. dropped is how many were lost before it, because the
 // caller was too slow for them. Its error is that of ctx.
-func (f *Follower) Next(ctx context.Context) (line plugin.Line, dropped uint64, err error) {
+func (f *Follower) Next(ctx context.Context) (line host.Line, dropped uint64, err error) {
 	select {
 	case line = <-f.lines:
 	case <-ctx.Done():
@@ -104,7 +104,7 @@ func (f *Follower) Close() {
 
 // Logs returns the last n lines of a driver's processes, oldest first, also those of
 // processes that have died.
-func (s *Supervisor) Logs(kind string, n int) []plugin.Line {
+func (s *Supervisor) Logs(kind string, n int) []host.Line {
 	if p := s.find(kind); p != nil {
 		return p.lines.tail(n)
 	}
@@ -113,7 +113,7 @@ func (s *Supervisor) Logs(kind string, n int) []plugin.Line {
 
 // Follow returns the last n lines as Logs does, and gives those that come after them.
 // The caller closes it.
-func (s *Supervisor) Follow(kind string, n int) ([]plugin.Line, *Follower, error) {
+func (s *Supervisor) Follow(kind string, n int) ([]host.Line, *Follower, error) {
 	p := s.find(kind)
 	if p == nil {
 		return nil, nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)

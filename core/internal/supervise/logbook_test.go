@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
@@ -21,7 +21,7 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 		r.set(1)
 		p := <-r.starts
 		time.Sleep(time.Second)
-		r.spec(0).OnLine(plugin.Line{Text: "one"})
+		r.spec(0).OnLine(host.Line{Text: "one"})
 		_, follower, err := r.s.Follow("fake", 0)
 		if err != nil {
 			t.Fatal(err)
@@ -29,12 +29,12 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 		defer follower.Close()
 		p.die("killed")
 		time.Sleep(time.Second)
-		r.spec(1).OnLine(plugin.Line{Text: "two"})
+		r.spec(1).OnLine(host.Line{Text: "two"})
 		if got := texts(r.s.Logs("fake", 5)); got != "one two" {
 			t.Errorf("lines %q", got)
 		}
 		for range 300 {
-			r.spec(1).OnLine(plugin.Line{Text: "more"})
+			r.spec(1).OnLine(host.Line{Text: "more"})
 		}
 		if got := r.s.Logs("fake", 500); len(got) != 10 {
 			t.Errorf("%d lines are kept", len(got))
@@ -54,7 +54,7 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 			t.Error("a line from nowhere")
 		}
 		for range 1000 {
-			r.spec(1).OnLine(plugin.Line{Text: strings.Repeat("x", 4<<10)})
+			r.spec(1).OnLine(host.Line{Text: strings.Repeat("x", 4<<10)})
 		}
 		for range 15 {
 			if last, _, err := r.s.Follow("fake", 2); err != nil || len(last) != 2 {
@@ -70,7 +70,7 @@ func TestLogsOutliveTheProcessesThatWroteThem(t *testing.T) {
 	})
 }
 
-func texts(lines []plugin.Line) string {
+func texts(lines []host.Line) string {
 	var list []string
 	for _, line := range lines {
 		list = append(list, line.Text)

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // A Process is one running driver process, as package plugin launches it.
@@ -16,9 +17,9 @@ type Process interface {
 	control.Plane
 	PID() int
 	Description() control.Description
-	Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (Attachment, error)
+	Attach(ctx context.Context, h host.Hello, to host.Handler) (Attachment, error)
 	Done() <-chan struct{}
-	Exit() plugin.Exit
+	Exit() host.Exit
 	// Stop ends the process, and kills it at once where ctx is done.
 	Stop(ctx context.Context) error
 	// Record is what Options.Adopt needs to find the process again.
@@ -71,7 +72,7 @@ type LaunchSpec struct {
 	Image  Image // nil without Options.Image
 	Member int   // which of the driver's processes this is, from 0; for logs
 	Detach bool
-	OnLine func(plugin.Line) // takes every line that the process writes; does not block
+	OnLine func(host.Line) // takes every line that the process writes; does not block
 }
 
 // Options make a Supervisor. Launch is needed; without a Spool no state may be
@@ -82,7 +83,7 @@ type Options struct {
 	Spool     Spool
 	CoreEpoch uint64
 	// Handles returns the handles of which a driver may send samples. Nil: of all.
-	Handles func(kind string) plugin.Handles
+	Handles func(kind string) wire.Handles
 	LastRun time.Time // when an earlier gateway stored last; zero: never
 
 	// Image returns what is to be launched: the image of a version, or with "" of

@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	"github.com/fieldloom/fieldloom/simulator"
 )
 
@@ -36,10 +37,10 @@ type plant struct {
 	gaps  []string
 }
 
-// realProcess is a *plugin.Process behind the supervisor's interface.
-type realProcess struct{ *plugin.Process }
+// realProcess is a *host.Process behind the supervisor's interface.
+type realProcess struct{ *host.Process }
 
-func processOf(p *plugin.Process, err error) (supervise.Process, error) {
+func processOf(p *host.Process, err error) (supervise.Process, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func processOf(p *plugin.Process, err error) (supervise.Process, error) {
 
 func (p realProcess) Record() (json.RawMessage, error) { return json.Marshal(p.Process.Record()) }
 
-func (p realProcess) Attach(ctx context.Context, h plugin.Hello, to plugin.Handler) (supervise.Attachment, error) {
+func (p realProcess) Attach(ctx context.Context, h host.Hello, to host.Handler) (supervise.Attachment, error) {
 	a, err := p.Process.Attach(ctx, h, to)
 	if err != nil {
 		return nil, err
@@ -102,18 +103,18 @@ func newPlant(t *testing.T, devices int, period time.Duration) *plant {
 	t.Cleanup(func() { os.RemoveAll(run) })
 	p := &plant{t: t, sim: sim, spool: store, sh: &shelf{active: "1.0"}, log: new(syncBuffer)}
 	log := slog.New(slog.NewTextHandler(p.log, nil))
-	command := plugin.Command{Name: "modbus", Path: filepath.Join(dir, "driver-modbus"), Log: log, RunDir: run}
+	command := host.Command{Name: "modbus", Path: filepath.Join(dir, "driver-modbus"), Log: log, RunDir: run}
 	launch := func(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
 		c := command
 		c.Detach, c.OnLine = spec.Detach, spec.OnLine
-		return processOf(plugin.Launch(ctx, c))
+		return processOf(host.Launch(ctx, c))
 	}
 	adopt := func(ctx context.Context, r supervise.Record) (supervise.Process, error) {
-		record, err := plugin.ParseRecord(r.Process)
+		record, err := wire.ParseRecord(r.Process)
 		if err != nil {
 			return nil, err
 		}
-		return processOf(plugin.Reattach(ctx, record, command))
+		return processOf(host.Reattach(ctx, record, command))
 	}
 	p.o = supervise.Options{Log: log, Launch: launch, Adopt: adopt, Image: p.sh.image, Spool: tellingSpool{store, p.stored},
 		CoreEpoch: 1, Records: filepath.Join(dir, "records")}
@@ -142,7 +143,7 @@ func (p *plant) plan(devices int, period time.Duration) *control.State {
 }
 
 func (p *plant) stored(r spool.Record) {
-	_, b, g, err := plugin.DecodeFrame(r.Data)
+	_, b, g, err := wire.DecodeFrame(r.Data)
 	if err != nil {
 		p.t.Error(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 // maxRecord bounds the file of a record, which has all that the process was granted: ten
@@ -29,7 +29,7 @@ type Record struct {
 	Next    bool            `json:"next,omitempty"` // it was being put in the place of another version
 	Process json.RawMessage `json:"process"`        // as Process.Record gave it
 
-	OnLine func(plugin.Line) `json:"-"` // as in LaunchSpec
+	OnLine func(host.Line) `json:"-"` // as in LaunchSpec
 }
 
 // stored is a record and the path that it was read from.

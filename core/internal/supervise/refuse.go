@@ -10,7 +10,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // What comes from a process is checked before it is stored: a driver speaks for its own
@@ -107,18 +107,18 @@ func (p *pool) lifeOf(i *intake) *life {
 // inspect checks a frame and returns what is to be stored: the frame, the frame with
 // samples from the future made Uncertain, or a gap in its place. It is nil for a frame that
 // has no place.
-func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, plugin.Contents) {
+func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, wire.Contents) {
 	if last := i.last.Load(); seq > last && seq-last > maxJump {
 		i.pool.noteRefusal(nil)
 		i.offences.convict()
 		i.convict(fmt.Errorf("it sent frame %d after frame %d, and is killed: there cannot be so many between them", seq, last))
-		return nil, plugin.Contents{}
+		return nil, wire.Contents{}
 	}
-	within := plugin.Bounds{Earliest: now.Add(-oldest).UnixNano(), Latest: now.Add(clockStep).UnixNano()}
+	within := wire.Bounds{Earliest: now.Add(-oldest).UnixNano(), Latest: now.Add(clockStep).UnixNano()}
 	if handles := i.pool.s.o.Handles; handles != nil {
 		within.Handles = handles(i.pool.kind)
 	}
-	found, err := plugin.Inspect(frame, within)
+	found, err := wire.Inspect(frame, within)
 	if err == nil && found.IsGap && found.First != 0 && found.First <= i.floor.Load() {
 		err = fmt.Errorf("a gap of frames %d to %d, of which frame %d was stored", found.First, found.Last, i.floor.Load())
 	}
@@ -129,7 +129,7 @@ func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, plugi
 		frame, err = i.ownGap(seq, frame)
 	}
 	if err != nil {
-		return i.refuse(seq, frame, err, now), plugin.Contents{}
+		return i.refuse(seq, frame, err, now), wire.Contents{}
 	}
 	return frame, found
 }
@@ -137,7 +137,7 @@ func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, plugi
 // ownGap lets a gap of a driver name its own links and devices only. What it may not name was
 // lost all the same, and may have been its own until just now: it loses its name.
 func (i *intake) ownGap(seq uint64, frame []byte) ([]byte, error) {
-	_, _, g, err := plugin.DecodeFrame(frame)
+	_, _, g, err := wire.DecodeFrame(frame)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (i *intake) ownGap(seq uint64, frame []byte) ([]byte, error) {
 			l.Device = ""
 		}
 	}
-	return plugin.AppendFrame(nil, seq, nil, g), nil
+	return wire.AppendFrame(nil, seq, nil, g), nil
 }
 
 func (o *offences) convict() {
@@ -167,7 +167,7 @@ func (i *intake) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([
 	if p.sluice.pass(p.logger) {
 		p.logger.Warn("samples from the future are stored as uncertain: set the clock of the device, or of the gateway", "frame", seq, "ahead", ahead)
 	}
-	return plugin.Doubt(frame, now.Add(clockWidth).UnixNano(),
+	return wire.Doubt(frame, now.Add(clockWidth).UnixNano(),
 		driver.Errorf(driver.BadValue, "its time was %v ahead of the gateway's clock when it came", ahead))
 }
 
@@ -180,7 +180,7 @@ func (i *intake) refuse(seq uint64, data []byte, why error, now time.Time) []byt
 	}
 	i.offend(fmt.Errorf("frame %d: %w", seq, why))
 	p.gaps.Add(1)
-	return plugin.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
+	return wire.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
 		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", p.kind, seq, len(data), why)})
 }
 

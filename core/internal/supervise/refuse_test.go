@@ -12,7 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // handles are from 1 to 9.
@@ -23,7 +23,7 @@ func (handles) Until(first uint32, count uint64) (int64, bool) {
 }
 
 func withHandles(o *supervise.Options) {
-	o.Handles = func(string) plugin.Handles { return handles{} }
+	o.Handles = func(string) wire.Handles { return handles{} }
 }
 
 func one(handle uint32, at time.Time) *frame.Batch {
@@ -31,7 +31,7 @@ func one(handle uint32, at time.Time) *frame.Batch {
 }
 
 func (a *fakeAttachment) send(seq uint64, b *frame.Batch, g *frame.Gap) {
-	a.to.Frame(seq, plugin.AppendFrame(nil, seq, b, g))
+	a.to.Frame(seq, wire.AppendFrame(nil, seq, b, g))
 }
 
 // What a process may not send is stored as a gap in its own name, in the place of the frame,
@@ -74,7 +74,7 @@ func TestAFrameThatIsRefusedIsAGap(t *testing.T) {
 					t.Errorf("acknowledged up to %d", a.ackedUpTo())
 				}
 				r.wantStory("fake 1/1", "fake 1/2", "fake 1/3")
-				_, b, g, err := plugin.DecodeFrame(r.spool.records[1].Data)
+				_, b, g, err := wire.DecodeFrame(r.spool.records[1].Data)
 				if err != nil || b != nil || g.FirstSeq != 2 || g.LastSeq != 2 || g.Samples != 0 || !g.To.Equal(time.Now()) ||
 					!strings.HasPrefix(g.Cause.Text, "driver fake: frame 2") || !strings.Contains(g.Cause.Text, c.want) {
 					t.Errorf("stored %+v, %+v %v", b, g, err)
@@ -108,7 +108,7 @@ func TestSamplesFromTheFutureAreUncertain(t *testing.T) {
 		synctest.Wait()
 		var have []string
 		for _, record := range r.spool.records {
-			_, batch, _, err := plugin.DecodeFrame(record.Data)
+			_, batch, _, err := wire.DecodeFrame(record.Data)
 			if err != nil {
 				t.Fatal(err)
 			}

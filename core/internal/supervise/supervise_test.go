@@ -20,6 +20,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 	"github.com/fieldloom/fieldloom/core/plugin"
 	"github.com/fieldloom/fieldloom/drivers/modbus"
 )
@@ -322,7 +323,7 @@ func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 		a.frame(1)
 		a.frame(5)
 		own := &frame.Gap{Samples: 9, FirstSeq: 6, LastSeq: 8, Cause: driver.Errorf(driver.Lost, "the ring was full")}
-		a.to.Frame(8, plugin.AppendFrame(nil, 8, nil, own))
+		a.to.Frame(8, wire.AppendFrame(nil, 8, nil, own))
 		a.frame(9)
 		r.wantStory("fake 1/1", "gap: driver fake: frames 2 to 4 never came", "fake 1/5", "fake 1/8", "fake 1/9")
 	})
@@ -339,7 +340,7 @@ func TestTheGatewaysOwnAbsenceIsAGap(t *testing.T) {
 		synctest.Wait()
 		a.frame(1)
 		r.wantStory("gap: driver fake: an unknown number of samples: the gateway was not running", "fake 1/1")
-		_, _, g, err := plugin.DecodeFrame(r.spool.records[0].Data)
+		_, _, g, err := wire.DecodeFrame(r.spool.records[0].Data)
 		if err != nil || !g.From.Equal(from) || !g.To.Equal(time.Now()) || g.Samples != 0 {
 			t.Errorf("gap %+v, %v", g, err)
 		}

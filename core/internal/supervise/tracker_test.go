@@ -15,15 +15,15 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
-	"github.com/fieldloom/fieldloom/core/plugin"
 )
 
 // teller sends events as a process with links does, and has the lines that come of them.
 type teller struct {
 	t   *testing.T
 	r   *rig
-	to  plugin.Handler
+	to  host.Handler
 	log bytes.Buffer
 }
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/plugin"
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // world is who has which link open.
@@ -97,7 +97,7 @@ func (s *fakeSpool) story() []string {
 			list = append(list, fmt.Sprintf("%s %d/%d", r.Driver, r.Epoch, r.Sequence))
 			continue
 		}
-		if _, _, g, err := plugin.DecodeFrame(r.Data); err == nil && g != nil {
+		if _, _, g, err := wire.DecodeFrame(r.Data); err == nil && g != nil {
 			list = append(list, "gap: "+g.Cause.Text)
 		}
 	}

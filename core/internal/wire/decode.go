@@ -1,0 +1,266 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/frame"
+	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
+)
+
+// maxFrameSamples bounds the samples of one frame.
+const maxFrameSamples = 1 << 20
+
+// A field of two bytes can become a struct of hundreds, so messages from a driver are
+// counted before they are decoded: the limits are of the fields at each depth.
+
+// A frame has at most so many blocks, and so many parts in all of them: every text and
+// every exception is a part; a column of numbers is one.
+const (
+	maxBlocks = 1 << 14
+	maxParts  = 1 << 17
+)
+
+// frameLimits are of a frame: itself, its blocks, and what is in the blocks.
+func frameLimits() []int { return []int{16, maxBlocks, maxParts} }
+
+// AnswerLimits are of any other message: its entries, and what is in them.
+func AnswerLimits() []int { return []int{1 << 17, 1 << 19} }
+
+// maxScanFrames bounds the frames in one message.
+const maxScanFrames = 4096
+
+// checkFields counts the fields of an encoded message, and of what may be messages
+// in it. limits are what is left, and are used up.
+func checkFields(data []byte, limits []int) error {
+	if len(limits) == 0 {
+		return nil
+	}
+	for len(data) > 0 {
+		number, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return nil // a text, or the decoder's to refuse
+		}
+		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		if size < 0 {
+			return nil
+		}
+		if limits[0]--; limits[0] < 0 {
+			return errors.New("message has too many parts")
+		}
+		if kind == protowire.BytesType {
+			body, _ := protowire.ConsumeBytes(data[n:])
+			if err := checkFields(body, limits[1:]); err != nil {
+				return err
+			}
+		}
+		data = data[n+size:]
+	}
+	return nil
+}
+
+var errTruncated = errors.New("message is cut off or not protobuf")
+
+// AttachMessage is an AttachResponse as the core receives it: the frames stay
+// encoded, everything else is decoded. The frames own their memory.
+type AttachMessage struct {
+	Frames [][]byte
+	Other  driverv1.AttachResponse // empty where there are frames
+}
+
+var _ scanner = (*AttachMessage)(nil)
+
+// scan copies the message once out of gRPC's buffers; the frames are parts of that copy.
+func (m *AttachMessage) scan(data mem.BufferSlice) error {
+	all := make([]byte, data.Len())
+	data.CopyTo(all)
+	return m.split(all)
+}
+
+func (m *AttachMessage) split(all []byte) error {
+	m.Frames, m.Other.Message = m.Frames[:0], nil
+	for rest := all; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 {
+			return errTruncated
+		}
+		size := protowire.ConsumeFieldValue(number, kind, rest[n:])
+		if size < 0 {
+			return errTruncated
+		}
+		value := rest[n : n+size]
+		rest = rest[n+size:]
+		if len(m.Frames) >= maxScanFrames {
+			return fmt.Errorf("message has more than %d frames", maxScanFrames)
+		}
+		if kind != protowire.BytesType || number != fieldFrame && number != fieldFrames {
+			continue
+		}
+		body, _ := protowire.ConsumeBytes(value)
+		if number == fieldFrame {
+			m.Frames = append(m.Frames, body[:len(body):len(body)])
+		} else if err := m.splitFrames(body); err != nil {
+			return err
+		}
+	}
+	if len(m.Frames) > 0 {
+		return nil
+	}
+	if err := checkFields(all, AnswerLimits()); err != nil {
+		return err
+	}
+	return m.Other.UnmarshalVT(all)
+}
+
+func (m *AttachMessage) splitFrames(body []byte) error {
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return errTruncated
+		}
+		size := protowire.ConsumeFieldValue(number, kind, body[n:])
+		if size < 0 {
+			return errTruncated
+		}
+		if len(m.Frames) >= maxScanFrames {
+			return fmt.Errorf("message has more than %d frames", maxScanFrames)
+		}
+		if number == fieldEach && kind == protowire.BytesType {
+			frame, _ := protowire.ConsumeBytes(body[n : n+size])
+			m.Frames = append(m.Frames, frame[:len(frame):len(frame)])
+		}
+		body = body[n+size:]
+	}
+	return nil
+}
+
+// FrameHead finds the sequence of an encoded frame, and whether it is patient, without
+// decoding the rest.
+func FrameHead(frame []byte) (sequence uint64, patient bool, err error) {
+	for len(frame) > 0 {
+		number, kind, n := protowire.ConsumeTag(frame)
+		if n < 0 {
+			return 0, false, errTruncated
+		}
+		size := protowire.ConsumeFieldValue(number, kind, frame[n:])
+		if size < 0 {
+			return 0, false, errTruncated
+		}
+		if kind == protowire.VarintType {
+			value, _ := protowire.ConsumeVarint(frame[n:])
+			switch number {
+			case fieldSequence:
+				sequence = value
+			case fieldPatient:
+				patient = value != 0
+			}
+		}
+		frame = frame[n+size:]
+	}
+	if sequence == 0 {
+		return 0, false, errors.New("frame has no sequence")
+	}
+	return sequence, patient, nil
+}
+
+// DecodeFrame decodes a frame as Handler.Frame gets it: its sequence and either a
+// batch or a gap. The frame may come from anybody: the batch has
+// passed its Check, and the memory it takes is a small multiple of len(frame). The result shares
+// nothing with frame.
+func DecodeFrame(frame []byte) (seq uint64, b *frame.Batch, g *frame.Gap, err error) {
+	var wire driverv1.Frame
+	err = checkFields(frame, frameLimits())
+	if err == nil {
+		err = wire.UnmarshalVT(frame)
+	}
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame of %d bytes: %w", len(frame), err)
+	}
+	switch content := wire.Content.(type) {
+	case *driverv1.Frame_Batch:
+		if b, err = decodeBatch(content.Batch, len(frame)); err == nil {
+			b.Patient = wire.Patient
+		}
+	case *driverv1.Frame_Gap:
+		g = decodeGap(content.Gap)
+	default:
+		err = errors.New("neither batch nor gap")
+	}
+	if err == nil && wire.Sequence == 0 {
+		err = errors.New("no sequence")
+	}
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame %d: %w", wire.Sequence, err)
+	}
+	return wire.Sequence, b, g, nil
+}
+
+// decodeBatch decodes the batch of a frame of so many bytes.
+func decodeBatch(wire *driverv1.Batch, size int) (*frame.Batch, error) {
+	b := &frame.Batch{Blocks: make([]frame.Block, len(wire.GetBlocks()))}
+	for i, block := range wire.GetBlocks() {
+		b.Blocks[i] = decodeBlock(block)
+	}
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	samples, nulls := uint64(0), uint64(0)
+	for i := range b.Blocks {
+		for j := 1; j < len(b.Blocks[i].Runs); j += 2 {
+			samples += uint64(b.Blocks[i].Runs[j])
+			if b.Blocks[i].Kind == driver.KindNull {
+				nulls += uint64(b.Blocks[i].Runs[j])
+			}
+		}
+	}
+	if err := checkCounts(samples, nulls, uint64(size)); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// spareNulls is how many nulls a frame may have beside one for each of its bytes: a device
+// whose poll failed is one run of nulls, and a batch of package engine has 1,000 samples at most.
+const spareNulls = 1000
+
+// checkCounts bounds the samples of a frame. Without it a few bytes could claim any number
+// of nulls, and everybody who watches would walk them.
+func checkCounts(samples, nulls, size uint64) error {
+	switch {
+	case samples > maxFrameSamples:
+		return fmt.Errorf("it has %d samples: at most %d are taken", samples, maxFrameSamples)
+	case nulls > spareNulls+size:
+		return fmt.Errorf("it claims %d nulls in %d bytes: at most %d and one for each byte are taken", nulls, size, spareNulls)
+	}
+	return nil
+}
+
+func decodeBlock(wire *driverv1.Block) frame.Block {
+	b := frame.Block{
+		Runs: wire.GetRuns(), Time: wire.GetTimeUnixNs(), Deltas: wire.GetTimeDeltasNs(),
+		Kind:  invalidKind,
+		Bools: wire.GetBools(), Ints: wire.GetInts(), Uints: wire.GetUints(), Floats: wire.GetFloats(),
+		Strings: wire.GetStrings(), Bytes: wire.GetBytes(),
+	}
+	if _, known := driverv1.Kind_name[int32(wire.GetKind())]; known {
+		b.Kind = driver.Kind(wire.GetKind())
+	}
+	if len(wire.GetExceptions()) > 0 {
+		b.Exceptions = make([]frame.Exception, len(wire.GetExceptions()))
+	}
+	for i, x := range wire.GetExceptions() {
+		b.Exceptions[i] = frame.Exception{
+			First: x.GetFirst(), Count: x.GetCount(),
+			Quality: decodeQuality(x.GetQuality()), Fault: DecodeFault(x.GetFault()),
+		}
+	}
+	return b
+}
+
+// invalidKind is a kind that Check refuses, so that a number too large for a Kind
+// does not become another.
+const invalidKind = driver.Kind(255)
