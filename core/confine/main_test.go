@@ -133,7 +133,7 @@ func startWith(t testing.TB, p confine.Policy, image *os.File, s scene, name str
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Env = []string{envAct + "=" + name, envScene + "=" + s.text(t)}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as core/plugin's runner has it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as core/internal/host's runner has it
 	change(cmd)
 	pending, err := policy(t, p).Prepare(cmd, image)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	backLimit     = 4 * time.Second // to give links back to the version before
 	activateLimit = 10 * time.Second
 	adoptLimit    = 10 * time.Second
-	stopLimit     = 5 * time.Second // for a process to exit when asked, before plugin's watchdog has certainly killed it
+	stopLimit     = 5 * time.Second // for a process to exit when asked, before host's watchdog has certainly killed it
 	// reattach is the pause between attempts to attach, and reattachLimit how long
 	// they are made before the process is given up.
 	reattach      = 100 * time.Millisecond

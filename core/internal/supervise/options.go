@@ -12,7 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
-// A Process is one running driver process, as package plugin launches it.
+// A Process is one running driver process, as package host launches it.
 type Process interface {
 	control.Plane
 	PID() int
