@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -38,34 +40,40 @@ type Services interface {
 	Gateway(ctx context.Context) (name string, now time.Time, err error)
 }
 
-// serveQuestions keeps the stream of questions open while the process lives. It
+// An answerer answers the questions of one driver process.
+type answerer struct {
+	rpc      driverv1.DriverServiceClient
+	services Services // nil: none are offered
+	log      *slog.Logger
+	pid      int
+	stopping *atomic.Bool // the process was asked to exit
+}
+
+// serve keeps the stream of questions open until ctx, which ends with the process. It
 // does so without Services too: the stream is how the driver knows that the core is alive.
-func (p *Process) serveQuestions() {
-	ctx := p.alive
-	p.work.Go(func() {
-		for {
-			err := p.answerAll(ctx)
-			if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
-				return
-			}
-			select {
-			case <-time.After(servicesAgain):
-			case <-ctx.Done(): // it ended because the process did
-				return
-			}
-			if p.stopping.Load() { // or because it was asked to exit
-				return
-			}
-			p.command.Log.Warn("stream of the driver's questions ended: opening another", "pid", p.PID(), "err", err)
+func (a *answerer) serve(ctx context.Context) {
+	for {
+		err := a.answerAll(ctx)
+		if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
+			return
 		}
-	})
+		select {
+		case <-time.After(servicesAgain):
+		case <-ctx.Done(): // it ended because the process did
+			return
+		}
+		if a.stopping.Load() { // or because it was asked to exit
+			return
+		}
+		a.log.Warn("stream of the driver's questions ended: opening another", "pid", a.pid, "err", err)
+	}
 }
 
 // answerAll answers the questions of one stream until it ends, and waits for the
 // answers that are being worked on.
-func (p *Process) answerAll(ctx context.Context) error {
+func (a *answerer) answerAll(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := p.rpc.Services(ctx)
+	stream, err := a.rpc.Services(ctx)
 	if err != nil {
 		cancel()
 		return err
@@ -87,7 +95,7 @@ func (p *Process) answerAll(ctx context.Context) error {
 		}
 		answers.Go(func() {
 			defer func() { <-places }()
-			answer := p.answer(ctx, question)
+			answer := a.answer(ctx, question)
 			sending.Lock()
 			defer sending.Unlock()
 			_ = stream.Send(answer) // Recv tells that the stream is lost
@@ -95,20 +103,19 @@ func (p *Process) answerAll(ctx context.Context) error {
 	}
 }
 
-func (p *Process) answer(ctx context.Context, question *driverv1.ServicesResponse) *driverv1.ServicesRequest {
+func (a *answerer) answer(ctx context.Context, question *driverv1.ServicesResponse) *driverv1.ServicesRequest {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	answer := &driverv1.ServicesRequest{Id: question.GetId()}
-	err := p.fill(ctx, answer, question)
+	err := a.fill(ctx, answer, question)
 	if err != nil {
 		answer.Answer = &driverv1.ServicesRequest_Fault{Fault: wire.EncodeFault(driver.AsError(err))}
 	}
 	return answer
 }
 
-func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, question *driverv1.ServicesResponse) error {
-	services := p.command.Services
-	if services == nil {
+func (a *answerer) fill(ctx context.Context, answer *driverv1.ServicesRequest, question *driverv1.ServicesResponse) error {
+	if a.services == nil {
 		return driver.Errorf(driver.Unsupported, "the core offers no services")
 	}
 	switch q := question.GetQuestion().(type) {
@@ -116,7 +123,7 @@ func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, qu
 		if err := wire.CheckKey(q.StoreGet.GetKey()); err != nil {
 			return err
 		}
-		value, err := services.StoreGet(ctx, q.StoreGet.GetLink(), q.StoreGet.GetKey())
+		value, err := a.services.StoreGet(ctx, q.StoreGet.GetLink(), q.StoreGet.GetKey())
 		answer.Answer = &driverv1.ServicesRequest_StoreGot{StoreGot: &driverv1.StoreGot{Value: value}}
 		return err
 	case *driverv1.ServicesResponse_StorePut:
@@ -128,11 +135,11 @@ func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, qu
 			return driver.Errorf(driver.BadValue, "value of %d bytes: at most %d are kept", len(value), wire.MaxValue)
 		}
 		answer.Answer = &driverv1.ServicesRequest_StoreDone{StoreDone: &driverv1.StoreDone{}}
-		return services.StorePut(ctx, q.StorePut.GetLink(), q.StorePut.GetKey(), value)
+		return a.services.StorePut(ctx, q.StorePut.GetLink(), q.StorePut.GetKey(), value)
 	case *driverv1.ServicesResponse_SecretGet:
-		return p.fillSecret(ctx, answer, q.SecretGet)
+		return a.fillSecret(ctx, answer, q.SecretGet)
 	case *driverv1.ServicesResponse_GatewayGet:
-		name, now, err := services.Gateway(ctx)
+		name, now, err := a.services.Gateway(ctx)
 		answer.Answer = &driverv1.ServicesRequest_Gateway{Gateway: &driverv1.Gateway{Name: name, TimeUnixNs: wire.EncodeTime(now)}}
 		return err
 	default:
@@ -140,11 +147,11 @@ func (p *Process) fill(ctx context.Context, answer *driverv1.ServicesRequest, qu
 	}
 }
 
-func (p *Process) fillSecret(ctx context.Context, answer *driverv1.ServicesRequest, q *driverv1.SecretGet) error {
+func (a *answerer) fillSecret(ctx context.Context, answer *driverv1.ServicesRequest, q *driverv1.SecretGet) error {
 	if err := wire.CheckSecret(q.GetName()); err != nil {
 		return err
 	}
-	value, err := p.command.Services.Secret(ctx, q.GetLink(), q.GetName())
+	value, err := a.services.Secret(ctx, q.GetLink(), q.GetName())
 	if err == nil && len(value) > wire.MaxValue {
 		err = driver.Errorf(driver.BadValue, "secret %q has %d bytes: at most %d are given out", q.GetName(), len(value), wire.MaxValue)
 	}

@@ -16,21 +16,21 @@ import (
 // tree where the request is known not to have left this process. gRPC does not say that
 // of a unary call, so this is one as a stream of one message each way, which
 // is the same on the wire.
-func once(ctx context.Context, p *Process, name, method string, request, response any) error {
+func once(ctx context.Context, c *calls, name, method string, request, response any) error {
 	ctx, cancel := within(ctx)
 	defer cancel()
-	if isClosed(p.life.done) {
-		return notSent(p.dead(name))
+	if isClosed(c.life.done) {
+		return notSent(c.dead(name))
 	}
-	if !p.deeds.begin() {
-		return notSent(driver.Errorf(driver.NotConnected, "%s: driver process %d is being stopped", name, p.PID()))
+	if !c.deeds.begin() {
+		return notSent(driver.Errorf(driver.NotConnected, "%s: driver process %d is being stopped", name, c.pid))
 	}
-	defer p.deeds.end()
-	left, err := exchange(ctx, p.conn, method, request, response)
+	defer c.deeds.end()
+	left, err := exchange(ctx, c.conn, method, request, response)
 	if err == nil {
 		return nil
 	}
-	if err = p.fault(name, err, ctx.Err()); !left {
+	if err = c.fault(name, err, ctx.Err()); !left {
 		return notSent(err)
 	}
 	return err

@@ -14,14 +14,11 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
 const (
-	// callLimit is the deadline of a call whose context has none.
-	callLimit = 10 * time.Second
 	// askLimit is how long Stop waits for the answer to its request; a process that
 	// is alive gives it at once. exitLimit is how long it may then take to close, and
 	// before that the calls in hand may take to end.
@@ -38,21 +35,16 @@ const shutdownMethod = "/plugin.GRPCController/Shutdown"
 // call of control.Plane has a deadline, and fails with ErrExited in its
 // tree when the process is dead.
 type Process struct {
-	command   Command
-	run       running
-	life      *life
-	conn      *grpc.ClientConn
-	rpc       driverv1.DriverServiceClient
-	identity  wire.Identity
-	dir       string // of its socket and files; empty: it is not the core's
-	described control.Description
+	*calls
+	command  Command
+	run      running
+	identity wire.Identity
+	dir      string // of its socket and files; empty: it is not the core's
 
 	recording sync.Mutex
 	record    wire.Record
 
 	attachments
-	deeds    deeds
-	stopping atomic.Bool
 	released atomic.Bool
 	alive    context.Context    // ends with the process, or by letGo
 	letGo    context.CancelFunc // ends what work does
@@ -64,7 +56,8 @@ var _ control.Plane = (*Process)(nil)
 // newHandle returns a Process, whose life ends with the process or by letGo.
 func newHandle(c Command, run running, conn *grpc.ClientConn, id wire.Identity) *Process {
 	p := &Process{
-		command: c, run: run, life: run.state(), conn: conn, rpc: driverv1.NewDriverServiceClient(conn), identity: id,
+		calls:   &calls{name: c.Name, pid: id.PID, conn: conn, rpc: driverv1.NewDriverServiceClient(conn), life: run.state()},
+		command: c, run: run, identity: id,
 	}
 	p.alive, p.letGo = context.WithCancel(context.Background())
 	p.work.Go(func() {
@@ -76,6 +69,12 @@ func newHandle(c Command, run running, conn *grpc.ClientConn, id wire.Identity) 
 		_ = conn.Close()
 	})
 	return p
+}
+
+// serveQuestions answers what the driver asks, while the process lives.
+func (p *Process) serveQuestions() {
+	a := &answerer{rpc: p.rpc, services: p.command.Services, log: p.command.Log, pid: p.PID(), stopping: &p.stopping}
+	p.work.Go(func() { a.serve(p.alive) })
 }
 
 // abandon lets go of a process that is not to be used. p may be nil.
@@ -187,62 +186,3 @@ func (p *Process) askExit(ctx context.Context) bool {
 		return true
 	}
 }
-
-// call makes one unary call with a deadline. The response is the zero one, and
-// never nil to its getters, after an error.
-func call[Q, R any](ctx context.Context, p *Process, name string,
-	rpc func(context.Context, *Q, ...grpc.CallOption) (*R, error), request *Q) (*R, error) {
-	ctx, cancel := within(ctx)
-	defer cancel()
-	r, err := rpc(ctx, request)
-	if err != nil {
-		return nil, p.fault(name, err, ctx.Err())
-	}
-	return r, nil
-}
-
-// within gives a context that has no deadline that of a call.
-func within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, callLimit)
-}
-
-// fault makes the error of a call one of the contract, and says so when the reason is
-// that the process is dead.
-func (p *Process) fault(name string, err, ctxErr error) error {
-	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ctxErr == nil
-	if !lost || !p.dies() {
-		return wire.FaultOf(err, ctxErr)
-	}
-	return p.dead(name)
-}
-
-// dead is the error of a call to a process that is dead.
-func (p *Process) dead(name string) *driver.Error {
-	return &driver.Error{
-		Code: driver.NotConnected, Err: wire.ErrExited,
-		Text: fmt.Sprintf("%s: driver process %d is dead: %v", name, p.PID(), p.life.exit),
-	}
-}
-
-// dies tells whether the end of a connection is that of the process: the kernel
-// often tells of the former first.
-func (p *Process) dies() bool {
-	grace := deathGrace
-	if p.stopping.Load() {
-		grace = exitLimit + killLimit
-	}
-	limit := time.NewTimer(grace)
-	defer limit.Stop()
-	select {
-	case <-p.life.done:
-		return true
-	case <-limit.C:
-		return false
-	}
-}
-
-// deathGrace is how long the end of a connection waits for the news of a death.
-const deathGrace = 50 * time.Millisecond
