@@ -1,6 +1,6 @@
 // Package api serves the gateway's local REST API.
 //
-// A Gateway is what the API asks and commands. The handler describes itself as
+// Services are what the API asks and commands. The handler describes itself as
 // OpenAPI under /openapi.json; an error is a problem document (RFC 9457) with a
 // code and what to do; samples are streamed as lines of JSON. Listen opens the
 // Unix socket that only the gateway's own user can reach.
@@ -22,26 +22,48 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// A Gateway is what the API serves. Its methods may be called concurrently; ctx
-// ends when the caller has gone. An error is a *client.Error, or has a
+// Services are what the API serves, one for each part of it. Their methods may be called
+// concurrently; ctx ends when the caller has gone. An error is a *client.Error, or has a
 // driver.CodeOf.
+type Services struct {
+	Gateway  Gateway
+	Config   Config
+	Commands Commands
+	Samples  Samples
+	Packages Packages
+	Choices  Choices
+	Upgrades Upgrades
+	History  History
+}
+
+// Gateway is the gateway as a whole.
 type Gateway interface {
 	Health() client.Health
 	Status(ctx context.Context) (*client.Status, error)
-	Points(patterns []string) ([]client.Point, error)
-	Read(ctx context.Context, points []string) ([]client.Sample, error)
-	// Values sends the last value of each point that matches one of the patterns, as
-	// samples with Last set, and flushes the sink. An error before Begin is the caller's.
-	Values(ctx context.Context, patterns []string, to Sink) error
-	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
+	// Stop makes the gateway stop, soon; with drivers also those that are detached.
+	Stop(drivers bool)
+}
+
+// Config is the configuration in force.
+type Config interface {
 	Reload(ctx context.Context) (client.ConfigStatus, error)
+	Points(patterns []string) ([]client.Point, error)
+}
+
+// Commands reach the devices.
+type Commands interface {
+	Read(ctx context.Context, points []string) ([]client.Sample, error)
+	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
+}
+
+// Samples are what is stored, and what comes.
+type Samples interface {
 	// Watch sends samples to the sink until ctx is done, the sink fails, or what was
 	// asked for has come. It flushes the sink once it misses nothing any more.
 	Watch(ctx context.Context, o client.WatchOptions, to Sink) error
-	// Stop makes the gateway stop, soon; with drivers also those that are detached.
-	Stop(drivers bool)
-	Drivers
-	Lines
+	// Values sends the last value of each point that matches one of the patterns, as
+	// samples with Last set, and flushes the sink. An error before Begin is the caller's.
+	Values(ctx context.Context, patterns []string, to Sink) error
 }
 
 // A Sink takes the samples of one watcher.
@@ -51,10 +73,10 @@ type Sink interface {
 	Flush() error                  // called when nothing more is at hand
 }
 
-// Handler returns the API of gw.
-func Handler(gw Gateway) http.Handler {
+// Handler returns the API of services.
+func Handler(of Services) http.Handler {
 	mux := http.NewServeMux()
-	config := huma.DefaultConfig("Fieldloom", gw.Health().Version)
+	config := huma.DefaultConfig("Fieldloom", of.Gateway.Health().Version)
 	config.Info.Description = "The local API of a gateway."
 	config.DocsPath = ""     // its page loads scripts from the network
 	config.CreateHooks = nil // no $schema in the answers
@@ -66,15 +88,15 @@ func Handler(gw Gateway) http.Handler {
 	registry.RegisterTypeAlias(reflect.TypeFor[client.Sample](), reflect.TypeFor[sampleSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[client.Fault](), reflect.TypeFor[string]())
 	a := humago.New(mux, config)
-	s := &service{gw}
-	s.registerQueries(a)
-	s.registerCommands(a)
-	s.registerSamples(a)
-	s.registerValues(a)
-	s.registerPackages(a)
-	s.registerDrivers(a)
-	s.registerFollowing(a)
-	s.registerLines(a)
+	registerGateway(a, of.Gateway)
+	registerConfig(a, of.Config)
+	registerCommands(a, of.Commands)
+	registerSamples(a, of.Samples)
+	registerValues(a, of.Samples)
+	registerPackages(a, of.Packages)
+	registerChoices(a, of.Choices)
+	registerUpgrades(a, of.Upgrades)
+	registerHistory(a, of.History)
 	return mux
 }
 
@@ -111,8 +133,6 @@ type lastSchema struct {
 	GoodTime time.Time `json:"good_time,omitzero"`
 }
 
-type service struct{ gw Gateway }
-
 // answer wraps a body in what huma expects.
 type answer[T any] struct{ Body T }
 
@@ -120,15 +140,31 @@ func operation(method, path, id, summary string, errors ...int) huma.Operation {
 	return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Errors: errors}
 }
 
-func (s *service) registerQueries(a huma.API) {
+func registerGateway(a huma.API, gateway Gateway) {
 	huma.Register(a, operation(http.MethodGet, "/v1/health", "health", "Tell that the gateway serves"),
 		func(context.Context, *struct{}) (*answer[client.Health], error) {
-			return &answer[client.Health]{s.gw.Health()}, nil
+			return &answer[client.Health]{gateway.Health()}, nil
 		})
 	huma.Register(a, operation(http.MethodGet, "/v1/status", "status", "State, causes and counters of everything"),
 		func(ctx context.Context, _ *struct{}) (*answer[*client.Status], error) {
-			status, err := s.gw.Status(ctx)
+			status, err := gateway.Status(ctx)
 			return &answer[*client.Status]{status}, problemOf(err)
+		})
+	type stopInput struct{ Body client.StopRequest }
+	huma.Register(a, operation(http.MethodPost, "/v1/stop", "stop", "Stop the gateway; detached drivers go on, unless told otherwise"),
+		func(_ context.Context, in *stopInput) (*answer[client.Health], error) {
+			h := gateway.Health()
+			gateway.Stop(in.Body.Drivers)
+			return &answer[client.Health]{h}, nil
+		})
+}
+
+func registerConfig(a huma.API, config Config) {
+	huma.Register(a, operation(http.MethodPost, "/v1/reload", "reload", "Load the configuration again; only what changed restarts",
+		http.StatusUnprocessableEntity),
+		func(ctx context.Context, _ *struct{}) (*answer[client.ConfigStatus], error) {
+			status, err := config.Reload(ctx)
+			return &answer[client.ConfigStatus]{status}, problemOf(err)
 		})
 	type selection struct {
 		Pattern []string `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
@@ -138,12 +174,12 @@ func (s *service) registerQueries(a huma.API) {
 			if err := checkPatterns(in.Pattern); err != nil {
 				return nil, err
 			}
-			points, err := s.gw.Points(in.Pattern)
+			points, err := config.Points(in.Pattern)
 			return &answer[client.PointList]{client.PointList{Points: points}}, problemOf(err)
 		})
 }
 
-func (s *service) registerCommands(a huma.API) {
+func registerCommands(a huma.API, commands Commands) {
 	type readInput struct{ Body client.ReadRequest }
 	huma.Register(a, operation(http.MethodPost, "/v1/read", "read", "Read points, fresh from their devices",
 		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
@@ -151,7 +187,7 @@ func (s *service) registerCommands(a huma.API) {
 			if err := checkPatterns(in.Body.Points); err != nil {
 				return nil, err
 			}
-			samples, err := s.gw.Read(ctx, in.Body.Points)
+			samples, err := commands.Read(ctx, in.Body.Points)
 			return &answer[client.SampleList]{client.SampleList{Samples: samples}}, problemOf(err)
 		})
 	type writeInput struct{ Body client.WriteRequest }
@@ -162,13 +198,7 @@ func (s *service) registerCommands(a huma.API) {
 			if err != nil {
 				return nil, problemOf(driver.Errorf(driver.BadValue, "%w", err))
 			}
-			at, err := s.gw.Write(ctx, in.Body.Point, v)
+			at, err := commands.Write(ctx, in.Body.Point, v)
 			return &answer[client.Written]{client.Written{Point: in.Body.Point, Value: in.Body.Value, Time: at}}, problemOf(err)
-		})
-	huma.Register(a, operation(http.MethodPost, "/v1/reload", "reload", "Load the configuration again; only what changed restarts",
-		http.StatusUnprocessableEntity),
-		func(ctx context.Context, _ *struct{}) (*answer[client.ConfigStatus], error) {
-			status, err := s.gw.Reload(ctx)
-			return &answer[client.ConfigStatus]{status}, problemOf(err)
 		})
 }

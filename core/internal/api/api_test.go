@@ -36,6 +36,11 @@ type fake struct {
 	fakeDrivers
 }
 
+// services is f as all of them.
+func (f *fake) services() api.Services {
+	return api.Services{Gateway: f, Config: f, Commands: f, Samples: f, Packages: f, Choices: f, Upgrades: f, History: f}
+}
+
 func (f *fake) Health() client.Health {
 	return client.Health{Gateway: "plant-7", Version: "1.2.3", PID: 42, Since: epoch}
 }
@@ -88,8 +93,8 @@ func (f *fake) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) (e
 	return ctx.Err()
 }
 
-// serve serves gw on a socket of the test and returns its client and its path.
-func serve(t *testing.T, gw api.Gateway) (*client.Client, string) {
+// serve serves f on a socket of the test and returns its client and its path.
+func serve(t *testing.T, f *fake) (*client.Client, string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "fieldloom.sock")
 	l, err := api.Listen(t.Context(), socket)
@@ -98,7 +103,7 @@ func serve(t *testing.T, gw api.Gateway) (*client.Client, string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(gw), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler(f.services()), slog.New(slog.DiscardHandler)) }()
 	c := client.New(socket)
 	t.Cleanup(func() {
 		stop()
@@ -224,7 +229,7 @@ func TestShutdownEndsAStreamAndSaysSo(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(f), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler(f.services()), slog.New(slog.DiscardHandler)) }()
 	c := client.New(socket)
 	defer c.Close()
 	var last error
@@ -323,7 +328,7 @@ func TestSocketPathOfAnyLength(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.Handler(&fake{}), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- api.Serve(ctx, l, api.Handler((&fake{}).services()), slog.New(slog.DiscardHandler)) }()
 	c := client.New(filepath.Join(dir, "fieldloom.sock"))
 	defer c.Close()
 	if _, err := c.Health(t.Context()); err != nil {

@@ -12,29 +12,36 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 )
 
-// Drivers is what the API asks about drivers, and commands.
-type Drivers interface {
+// Packages are the driver packages that are installed.
+type Packages interface {
 	Packages(ctx context.Context) ([]client.Package, error)
 	// Install reads an archive to its end.
 	Install(ctx context.Context, archive io.Reader) (client.Package, error)
 	Remove(ctx context.Context, driver, version string, force bool) (client.DriverChange, error)
+}
+
+// Choices are what the operator decides until he decides otherwise.
+type Choices interface {
 	Enable(ctx context.Context, driver string) (client.DriverChange, error)
 	Disable(ctx context.Context, driver string) (client.DriverChange, error)
 	SetLevel(ctx context.Context, driver, level string) (client.DriverChange, error)
-	// Upgrade goes on when the caller goes. It calls step with each step, and the last
-	// has Final set, unless there was none because of the error that it returns.
-	Upgrade(ctx context.Context, driver, version string, step func(client.Step)) error
-	Rollback(ctx context.Context, driver, version string, step func(client.Step)) error
-	// Logs and Events call each with what is at hand, then, with follow, with what
-	// comes, until ctx is done or each fails.
-	Logs(ctx context.Context, driver string, n int, follow bool, each func(client.LogLine) error) error
-	Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error
-}
-
-// Lines is what the API takes off line and brings on line.
-type Lines interface {
 	Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error)
 	Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error)
+}
+
+// Upgrades bring drivers to other versions. They go on when the caller goes. Each step is
+// passed to step, and the last has Final set, unless there was none because of the error
+// that is returned.
+type Upgrades interface {
+	Upgrade(ctx context.Context, driver, version string, step func(client.Step)) error
+	Rollback(ctx context.Context, driver, version string, step func(client.Step)) error
+}
+
+// History is what driver processes wrote and went through. Its methods call each with what
+// is at hand, then, with follow, with what comes, until ctx is done or each fails.
+type History interface {
+	Logs(ctx context.Context, driver string, n int, follow bool, each func(client.LogLine) error) error
+	Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error
 }
 
 const (
@@ -66,10 +73,10 @@ func (a *archiveInput) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-func (s *service) registerPackages(a huma.API) {
+func registerPackages(a huma.API, packages Packages) {
 	huma.Register(a, operation(http.MethodGet, "/v1/drivers", "drivers", "List the driver packages, and why one may not run", http.StatusServiceUnavailable),
 		func(ctx context.Context, _ *struct{}) (*answer[client.PackageList], error) {
-			list, err := s.gw.Packages(ctx)
+			list, err := packages.Packages(ctx)
 			return &answer[client.PackageList]{client.PackageList{Packages: list}}, problemOf(err)
 		})
 	install := operation(http.MethodPost, "/v1/drivers", "install-driver", "Install a driver package; nothing is kept of one that may not run",
@@ -77,7 +84,7 @@ func (s *service) registerPackages(a huma.API) {
 	install.RequestBody = &huma.RequestBody{Required: true, Description: "The package as a tar.gz archive", Content: map[string]*huma.MediaType{
 		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}
 	huma.Register(a, install, func(ctx context.Context, in *archiveInput) (*answer[client.Package], error) {
-		p, err := s.gw.Install(ctx, in.body)
+		p, err := packages.Install(ctx, in.body)
 		return &answer[client.Package]{p}, problemOf(err)
 	})
 	type removeInput struct {
@@ -88,12 +95,12 @@ func (s *service) registerPackages(a huma.API) {
 	huma.Register(a, operation(http.MethodDelete, "/v1/drivers/{name}", "remove-driver", "Remove a version of a driver that no link uses, or any with force",
 		http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *removeInput) (*answer[client.DriverChange], error) {
-			done, err := s.gw.Remove(ctx, in.Name, in.Version, in.Force)
+			done, err := packages.Remove(ctx, in.Name, in.Version, in.Force)
 			return &answer[client.DriverChange]{done}, problemOf(err)
 		})
 }
 
-func (s *service) registerDrivers(a huma.API) {
+func registerChoices(a huma.API, choices Choices) {
 	change := func(word, summary string, f func(ctx context.Context, driver string) (client.DriverChange, error)) {
 		huma.Register(a, operation(http.MethodPost, "/v1/drivers/{name}/"+word, word+"-driver", summary, http.StatusNotFound),
 			func(ctx context.Context, in *DriverName) (*answer[client.DriverChange], error) {
@@ -101,8 +108,8 @@ func (s *service) registerDrivers(a huma.API) {
 				return &answer[client.DriverChange]{done}, problemOf(err)
 			})
 	}
-	change("enable", "Let a driver run that was disabled or quarantined", s.gw.Enable)
-	change("disable", "Drain and stop a driver until it is enabled", s.gw.Disable)
+	change("enable", "Let a driver run that was disabled or quarantined", choices.Enable)
+	change("disable", "Drain and stop a driver until it is enabled", choices.Disable)
 	type levelInput struct {
 		DriverName
 		Body client.LevelRequest
@@ -110,14 +117,18 @@ func (s *service) registerDrivers(a huma.API) {
 	huma.Register(a, operation(http.MethodPost, "/v1/drivers/{name}/level", "set-level", "Set the level of a driver's log while it runs",
 		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *levelInput) (*answer[client.DriverChange], error) {
-			done, err := s.gw.SetLevel(ctx, in.Name, in.Body.Level)
+			done, err := choices.SetLevel(ctx, in.Name, in.Body.Level)
 			return &answer[client.DriverChange]{done}, problemOf(err)
 		})
-	s.registerUpgrade(a, "upgrade", "Bring a driver to a version, link by link, without a gap", s.gw.Upgrade)
-	s.registerUpgrade(a, "rollback", "Bring a driver back to the version that was active before", s.gw.Rollback)
+	registerLines(a, choices)
 }
 
-func (s *service) registerUpgrade(a huma.API, word, summary string, f func(ctx context.Context, driver, version string, step func(client.Step)) error) {
+func registerUpgrades(a huma.API, upgrades Upgrades) {
+	registerUpgrade(a, "upgrade", "Bring a driver to a version, link by link, without a gap", upgrades.Upgrade)
+	registerUpgrade(a, "rollback", "Bring a driver back to the version that was active before", upgrades.Rollback)
+}
+
+func registerUpgrade(a huma.API, word, summary string, f func(ctx context.Context, driver, version string, step func(client.Step)) error) {
 	type upgradeInput struct {
 		DriverName
 		Body client.UpgradeRequest
@@ -162,7 +173,7 @@ func tellSteps(each func(client.Step) error) (step func(client.Step), told func(
 	return step, func() { close(steps); <-done }
 }
 
-func (s *service) registerFollowing(a huma.API) {
+func registerHistory(a huma.API, history History) {
 	type logsInput struct {
 		DriverName
 		Following
@@ -170,18 +181,18 @@ func (s *service) registerFollowing(a huma.API) {
 	huma.Register(a, streaming[client.LogLine](a, http.MethodGet, "/v1/drivers/{name}/logs", "driver-logs", "The lines that a driver wrote"),
 		func(_ context.Context, in *logsInput) (*huma.StreamResponse, error) {
 			return stream(func(ctx context.Context, each func(client.LogLine) error) error {
-				return s.gw.Logs(ctx, in.Name, in.N, in.Follow, each)
+				return history.Logs(ctx, in.Name, in.N, in.Follow, each)
 			}), nil
 		})
 	huma.Register(a, streaming[client.Event](a, http.MethodGet, "/v1/events", "events", "The changes of the driver processes, with their causes"),
 		func(_ context.Context, in *Following) (*huma.StreamResponse, error) {
 			return stream(func(ctx context.Context, each func(client.Event) error) error {
-				return s.gw.Events(ctx, in.N, in.Follow, each)
+				return history.Events(ctx, in.N, in.Follow, each)
 			}), nil
 		})
 }
 
-func (s *service) registerLines(a huma.API) {
+func registerLines(a huma.API, choices Choices) {
 	type lineInput struct{ Body client.LineRequest }
 	line := func(word, summary string, f func(context.Context, client.LineRequest) ([]client.LineResult, error)) {
 		huma.Register(a, operation(http.MethodPost, "/v1/"+word, word, summary, http.StatusNotFound, http.StatusUnprocessableEntity),
@@ -196,15 +207,8 @@ func (s *service) registerLines(a huma.API) {
 				return &answer[client.LineList]{client.LineList{Results: results}}, problemOf(err)
 			})
 	}
-	line("offline", "Take links, devices or a driver off line, until they are brought back", s.gw.Offline)
-	line("online", "Bring back what passes its health check", s.gw.Online)
-	type stopInput struct{ Body client.StopRequest }
-	huma.Register(a, operation(http.MethodPost, "/v1/stop", "stop", "Stop the gateway; detached drivers go on, unless told otherwise"),
-		func(_ context.Context, in *stopInput) (*answer[client.Health], error) {
-			h := s.gw.Health()
-			s.gw.Stop(in.Body.Drivers)
-			return &answer[client.Health]{h}, nil
-		})
+	line("offline", "Take links, devices or a driver off line, until they are brought back", choices.Offline)
+	line("online", "Bring back what passes its health check", choices.Online)
 }
 
 // streaming is an operation that answers lines of JSON.

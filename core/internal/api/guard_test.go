@@ -62,7 +62,9 @@ func guardedBy(t *testing.T, judge func(*caller.Peer) error) (socket string) {
 	guard := api.NewGuard(judge, log)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, guard.Listener(l), guard.Handler(api.Handler(&fake{})), log) }()
+	go func() {
+		served <- api.Serve(ctx, guard.Listener(l), guard.Handler(api.Handler((&fake{}).services())), log)
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {

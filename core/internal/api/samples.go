@@ -24,7 +24,7 @@ type samplesInput struct {
 	For     string    `query:"for" doc:"End so long after the stream is up to date" example:"10s"`
 }
 
-func (s *service) registerSamples(a huma.API) {
+func registerSamples(a huma.API, samples Samples) {
 	op := operation(http.MethodGet, "/v1/samples", "samples", "Stream samples, one a line, until the caller goes", http.StatusBadRequest)
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "Samples, one a line. A line with the code \"lost\" says that samples are missing. A stream that is cut off, and not ended, " +
@@ -49,7 +49,7 @@ func (s *service) registerSamples(a huma.API) {
 		if err := checkPatterns(in.Pattern); err != nil {
 			return nil, err
 		}
-		return sampleStream(func(ctx context.Context, to Sink) error { return s.gw.Watch(ctx, o, to) }), nil
+		return sampleStream(func(ctx context.Context, to Sink) error { return samples.Watch(ctx, o, to) }), nil
 	})
 }
 
@@ -57,7 +57,7 @@ type valuesInput struct {
 	Pattern []string `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
 }
 
-func (s *service) registerValues(a huma.API) {
+func registerValues(a huma.API, samples Samples) {
 	op := operation(http.MethodGet, "/v1/values", "values", "The last value of each point, one a line, without asking the devices",
 		http.StatusBadRequest, http.StatusNotFound)
 	op.Responses = map[string]*huma.Response{"200": {
@@ -68,7 +68,7 @@ func (s *service) registerValues(a huma.API) {
 		if err := checkPatterns(in.Pattern); err != nil {
 			return nil, err
 		}
-		return sampleStream(func(ctx context.Context, to Sink) error { return s.gw.Values(ctx, in.Pattern, to) }), nil
+		return sampleStream(func(ctx context.Context, to Sink) error { return samples.Values(ctx, in.Pattern, to) }), nil
 	})
 }
 
