@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
@@ -54,12 +56,12 @@ type refusal struct {
 // start puts the first configuration in force. A driver that does not start does
 // not hold up the others: the supervisor tries it again, and the API says so.
 func (g *gateway) start(ctx context.Context) error {
-	next := g.inForce.Load().Config
+	next := g.inForce.Get().Config
 	first := g.o.Start
 	if first == nil {
 		first = &Start{Config: next}
 	}
-	defer g.vetted.Store(nil)
+	defer g.inForce.Vet(nil)
 	unready, err := g.vetDraft(ctx, first.draft, lastGoodConfig(next.Dir), &next, func(v *vetting) {
 		v.start, v.known = firstStart, func(string) bool { return true } // one that is missing now may come
 	})
@@ -87,8 +89,8 @@ func (g *gateway) start(ctx context.Context) error {
 // and old may be nil.
 func (g *gateway) vetDraft(ctx context.Context, draft *config.Draft, old *config.Config, c **config.Config, change func(*vetting)) (unready map[string]error, err error) {
 	for {
-		if *c != g.inForce.Load().Config {
-			g.vetted.Store(*c)
+		if *c != g.inForce.Get().Config {
+			g.inForce.Vet(*c)
 		}
 		v := g.vetting(*c)
 		change(v)
@@ -121,29 +123,29 @@ func (e *ConfigError) located() (list config.Errors) {
 
 // keep notes what of the files is not in force, and keeps a copy of what is.
 func (g *gateway) keep(draft *config.Draft, good *GoodConfig) {
-	a := *g.inForce.Load()
-	a.aside, a.wrong, a.good = nil, nil, time.Time{}
+	a := *g.inForce.Get()
+	a.Aside, a.Wrong, a.Good = nil, nil, time.Time{}
 	if good != nil {
-		a.good = good.Saved
+		a.Good = good.Saved
 	}
 	if draft != nil {
-		a.aside = asideOf(draft)
+		a.Aside = asideOf(draft)
 		for _, fault := range draft.Faults() {
-			a.wrong = append(a.wrong, fault.Error())
+			a.Wrong = append(a.Wrong, fault.Error())
 		}
 		if err := saveGood(a.DataDir, a.Dir, draft.Files(), time.Now()); err != nil {
 			g.o.Log.Warn("keep a copy of the configuration: after a restart an error in the files would stop everything", "err", err)
 		}
 	}
-	for _, text := range a.aside {
-		g.o.Log.Error("link file is wrong", "file", text, "err", strings.Join(a.wrong, "; "))
+	for _, text := range a.Aside {
+		g.o.Log.Error("link file is wrong", "file", text, "err", strings.Join(a.Wrong, "; "))
 	}
-	g.inForce.Store(&a)
+	g.inForce.Set(&a)
 }
 
 // vetting checks c, of which only what is new must have its driver there.
 func (g *gateway) vetting(c *config.Config) *vetting {
-	states := g.inForce.Load().states
+	states := g.inForce.Get().States
 	return &vetting{config: c, drivers: g.drivers, packages: g.depot, start: launchLimit, attached: g.o.Attach,
 		known: func(kind string) bool { return states[kind] != nil }}
 }
@@ -153,7 +155,7 @@ func (g *gateway) vetting(c *config.Config) *vetting {
 func (g *gateway) reload(ctx context.Context) error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	draft := config.ReadDraft(g.inForce.Load().Dir, keptOf(g.inForce.Load().Dir))
+	draft := config.ReadDraft(g.inForce.Get().Dir, keptOf(g.inForce.Get().Dir))
 	changed, err := g.tryReload(ctx, draft)
 	if err != nil {
 		refused := configError(err)
@@ -169,12 +171,12 @@ func (g *gateway) reload(ctx context.Context) error {
 	}
 	g.keep(draft, nil)
 	g.warnSecrets()
-	g.o.Log.Info(text, "revision", g.inForce.Load().revision)
+	g.o.Log.Info(text, "revision", g.inForce.Get().Revision)
 	return nil
 }
 
 func (g *gateway) tryReload(ctx context.Context, files *config.Draft) (changed bool, err error) {
-	old := g.inForce.Load()
+	old := g.inForce.Get()
 	next, err := files.Load()
 	if err != nil {
 		return false, err
@@ -189,7 +191,7 @@ func (g *gateway) tryReload(ctx context.Context, files *config.Draft) (changed b
 	if err := fixed(old.Config, next, stranded); err != nil {
 		return false, err
 	}
-	defer g.vetted.Store(nil)
+	defer g.inForce.Vet(nil)
 	unready, err := g.vetDraft(ctx, files, old.Config, &next, func(*vetting) {})
 	if err != nil {
 		return false, err
@@ -240,36 +242,36 @@ func fixed(old, next *config.Config, stranded string) error {
 // adopt puts a vetted configuration in force, with what the operator chose. Drivers
 // whose state is the same keep the very state that they have.
 func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed bool, err error) {
-	old := g.inForce.Load()
-	states, err := g.catalog.States(next, old.revision)
+	old := g.inForce.Get()
+	states, err := g.catalog.States(next, old.Revision)
 	if err != nil {
 		return false, fmt.Errorf("number the points: %w", err)
 	}
 	g.choices.get().mark(states)
 	for kind, state := range states {
-		if before := old.states[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
+		if before := old.States[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
 			states[kind] = before
 			continue
 		}
 		changed = true
 	}
-	changed = changed || len(states) != len(old.states)
-	a := &adopted{Config: next, states: states, unready: unready, revision: old.revision, loaded: time.Now(),
-		aside: old.aside, wrong: old.wrong, good: old.good}
-	if next == old.Config && old.states != nil {
-		a.loaded = old.loaded
+	changed = changed || len(states) != len(old.States)
+	a := &inforce.Config{Config: next, States: states, Unready: unready, Revision: old.Revision, Loaded: time.Now(),
+		Aside: old.Aside, Wrong: old.Wrong, Good: old.Good}
+	if next == old.Config && old.States != nil {
+		a.Loaded = old.Loaded
 	}
 	if changed {
-		if a.revision, err = g.data.count(revisionKey); err != nil {
+		if a.Revision, err = g.data.count(revisionKey); err != nil {
 			return false, fmt.Errorf("count the configuration's revision: %w", err)
 		}
-		number(states, old.states, a.revision)
+		number(states, old.States, a.Revision)
 	}
 	if g.o.Level != nil {
 		g.o.Level.Set(next.Log.Level)
 	}
-	g.inForce.Store(a)
-	if next != old.Config || old.states == nil {
+	g.inForce.Set(a)
+	if next != old.Config || old.States == nil {
 		if err := g.dropOffline(a); err != nil {
 			g.o.Log.Warn("drop what was off line", "err", err)
 		}
@@ -288,9 +290,9 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 
 // setDrivers tells the supervisor what the drivers should do.
 func (g *gateway) setDrivers() {
-	a, c := g.inForce.Load(), g.choices.get()
-	all := make(map[string]supervise.Desired, len(a.states))
-	for kind, state := range a.states {
+	a, c := g.inForce.Get(), g.choices.get()
+	all := make(map[string]supervise.Desired, len(a.States))
+	for kind, state := range a.States {
 		p := a.Process(kind)
 		d := supervise.Desired{State: state, Instances: desiredInstances(p, state), Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
 		if d.Probation == 0 {
@@ -321,18 +323,18 @@ func (g *gateway) Reload(ctx context.Context) (client.ConfigStatus, error) {
 		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
 			Detail: "the configuration is refused, the old one stays in force", Errors: refused.Lines()}
 	}
-	if wrong := g.inForce.Load().wrong; err == nil && wrong != nil {
+	if wrong := g.inForce.Get().Wrong; err == nil && wrong != nil {
 		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
-			Detail: "link files are wrong and not in force, everything else is: " + strings.Join(g.inForce.Load().aside, "; "), Errors: wrong}
+			Detail: "link files are wrong and not in force, everything else is: " + strings.Join(g.inForce.Get().Aside, "; "), Errors: wrong}
 	}
 	return g.configStatus(), err
 }
 
 func (g *gateway) configStatus() client.ConfigStatus {
-	a := g.inForce.Load()
-	s := client.ConfigStatus{Dir: a.Dir, Revision: a.revision, Loaded: a.loaded, LastGood: a.good, Aside: a.aside}
-	if a.wrong != nil {
-		s.Refused, s.Errors = a.loaded, a.wrong
+	a := g.inForce.Get()
+	s := client.ConfigStatus{Dir: a.Dir, Revision: a.Revision, Loaded: a.Loaded, LastGood: a.Good, Aside: a.Aside}
+	if a.Wrong != nil {
+		s.Refused, s.Errors = a.Loaded, a.Wrong
 	}
 	if r := g.refusal.Load(); r != nil {
 		s.Refused, s.Errors = r.at, r.lines

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
@@ -20,7 +22,7 @@ func AuditDir(data string) string { return filepath.Join(data, audit.DirName) }
 
 // audited sends one write, and keeps in the audit log and the log who asked for it, before
 // and after. A write goes on where that cannot be kept, which is logged and counted.
-func (g *gateway) audited(ctx context.Context, name string, at *spot, v driver.Value, send func() error) error {
+func (g *gateway) audited(ctx context.Context, name string, at *inforce.Point, v driver.Value, send func() error) error {
 	asked := &audit.Entry{Point: name, New: valueJSON(v), Result: audit.Asked}
 	if who := caller.From(ctx); who != nil {
 		asked.UID, asked.PID, asked.User, asked.Program, asked.From = who.UID(), who.PID(), who.User(), who.Program(), "local"
@@ -55,11 +57,11 @@ func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }
 
 // lastValue is the last value that is known of a point, were it from before the device went
 // away; nil: none is known soon enough.
-func (g *gateway) lastValue(ctx context.Context, at *spot) []byte {
+func (g *gateway) lastValue(ctx context.Context, at *inforce.Point) []byte {
 	ctx, cancel := context.WithTimeout(ctx, oldLimit)
 	defer cancel()
-	samples := []client.Sample{{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name}}
-	p := &part{link: at.link, device: at.device.Name, points: []string{at.point.Name}, places: []int{0}}
+	samples := []client.Sample{{Link: at.Link.Name, Device: at.Device.Name, Point: at.Point.Name}}
+	p := &part{link: at.Link, device: at.Device.Name, points: []string{at.Point.Name}, places: []int{0}}
 	if !g.readLast(ctx, p, samples) || samples[0].Time.IsZero() {
 		return nil
 	}

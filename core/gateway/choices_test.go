@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -82,32 +84,8 @@ func TestMarkAndSince(t *testing.T) {
 		kind, name string
 		want       time.Time
 	}{{"modbus", "a", at}, {"modbus", "a/m2", at}, {"modbus", "b", time.Time{}}, {"modbus", "b/m1", later}, {"modbus", "b/m2", time.Time{}}, {"mqtt", "c/m1", later}} {
-		if since := c.since(q.kind, parseLine(q.name)); !since.Equal(q.want) {
+		if since := c.since(q.kind, inforce.ParseLine(q.name)); !since.Equal(q.want) {
 			t.Errorf("%s is off line since %v, want %v", q.name, since, q.want)
-		}
-	}
-}
-
-func TestLinesForIsAllOrNothing(t *testing.T) {
-	a := plant()
-	for _, q := range []struct {
-		request client.LineRequest
-		want    []line
-	}{
-		{client.LineRequest{Names: []string{"line1", "line2/m1", "line1"}}, []line{{"line1", ""}, {"line2", "m1"}}},
-		{client.LineRequest{Driver: "modbus"}, []line{{"line1", ""}}},
-		{client.LineRequest{Names: []string{"line1", "line9"}}, nil},
-		{client.LineRequest{Names: []string{"line1/m9"}}, nil},
-		{client.LineRequest{Names: []string{"line1/m1/u"}}, nil},
-		{client.LineRequest{Names: []string{""}}, nil},
-		{client.LineRequest{Driver: "nix"}, nil},
-	} {
-		got, err := a.linesFor(q.request)
-		if diff := cmp.Diff(q.want, got, cmp.AllowUnexported(line{})); diff != "" || (err != nil) != (q.want == nil) {
-			t.Errorf("%+v: %v %s", q.request, err, diff)
-		}
-		if err != nil && driver.CodeOf(err) != driver.NotFound {
-			t.Errorf("%+v: %v", q.request, err)
 		}
 	}
 }
@@ -115,19 +93,19 @@ func TestLinesForIsAllOrNothing(t *testing.T) {
 func TestOfflineLinesOfADriverThatRests(t *testing.T) {
 	a := plant()
 	c := (&choices{Resting: map[string]time.Time{"modbus": time.Unix(1, 0)}, Offline: map[string]time.Time{"old": time.Unix(1, 0)}}).clone()
-	if _, _, err := a.offlineLines(c, client.LineRequest{Names: []string{"line1"}}); driver.CodeOf(err) != driver.BadValue {
+	if _, _, err := offlineLines(a, c, client.LineRequest{Names: []string{"line1"}}); driver.CodeOf(err) != driver.BadValue {
 		t.Errorf("a link of a driver that is off line: %v", err)
 	}
-	if _, lines, err := a.offlineLines(c, client.LineRequest{Driver: "modbus"}); err != nil || len(lines) != 1 {
+	if _, lines, err := offlineLines(a, c, client.LineRequest{Driver: "modbus"}); err != nil || len(lines) != 1 {
 		t.Errorf("the driver: %v, %v", lines, err)
 	}
-	if _, _, err := a.offlineLines(c, client.LineRequest{Driver: "mqtt"}); driver.CodeOf(err) != driver.BadValue {
+	if _, _, err := offlineLines(a, c, client.LineRequest{Driver: "mqtt"}); driver.CodeOf(err) != driver.BadValue {
 		t.Errorf("a driver that is on line: %v", err)
 	}
-	if _, _, err := a.offlineLines(c, client.LineRequest{Names: []string{"old"}}); driver.CodeOf(err) != driver.NotFound {
+	if _, _, err := offlineLines(a, c, client.LineRequest{Names: []string{"old"}}); driver.CodeOf(err) != driver.NotFound {
 		t.Errorf("a link that is not configured any more: %v", err)
 	}
-	results, lines, err := a.offlineLines(c, client.LineRequest{Names: []string{"line2"}})
+	results, lines, err := offlineLines(a, c, client.LineRequest{Names: []string{"line2"}})
 	if err != nil || len(lines) != 0 || len(results) != 1 {
 		t.Errorf("a link that is on line: %v, %v, %v", results, lines, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
@@ -22,22 +24,22 @@ const (
 // Points implements api.Gateway.
 func (g *gateway) Points(patterns []string) ([]client.Point, error) {
 	list := []client.Point{}
-	for at := range g.inForce.Load().selected(patterns) {
-		list = append(list, at.describe())
+	for at := range g.inForce.Get().Selected(patterns) {
+		list = append(list, describe(at))
 	}
 	return list, nil
 }
 
-func (s *spot) describe() client.Point {
+func describe(s *inforce.Point) client.Point {
 	access := "r"
 	switch {
-	case s.point.Readable && s.point.Writable:
+	case s.Point.Readable && s.Point.Writable:
 		access = "rw"
-	case s.point.Writable:
+	case s.Point.Writable:
 		access = "w"
 	}
-	return client.Point{Link: s.link.Name, Device: s.device.Name, Point: s.point.Name, Address: s.point.Address,
-		Scan: s.link.Classes[s.point.Class].Name, Access: access, Unit: s.point.Unit}
+	return client.Point{Link: s.Link.Name, Device: s.Device.Name, Point: s.Point.Name, Address: s.Point.Address,
+		Scan: s.Link.Classes[s.Point.Class].Name, Access: access, Unit: s.Point.Unit}
 }
 
 // Read implements api.Gateway. A device that cannot be read costs its own points
@@ -45,7 +47,7 @@ func (s *spot) describe() client.Point {
 func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	parts, samples, err := g.inForce.Load().parts(names)
+	parts, samples, err := partsOf(g.inForce.Get(), names)
 	if err != nil {
 		return nil, err
 	}
@@ -95,32 +97,32 @@ func (p *part) fail(samples []client.Sample, err error) {
 
 // parts resolves names to devices, in the order of the names, and makes room for
 // the answer.
-func (a *adopted) parts(names []string) ([]*part, []client.Sample, error) {
+func partsOf(a *inforce.Config, names []string) ([]*part, []client.Sample, error) {
 	var list []*part
 	var samples []client.Sample
 	byDevice := make(map[*config.Device]*part)
 	for _, name := range names {
 		found := false
-		for at := range a.selected([]string{name}) {
-			if !at.point.Readable && !isLiteral(name) {
+		for at := range a.Selected([]string{name}) {
+			if !at.Point.Readable && !inforce.IsLiteral(name) {
 				continue
 			}
 			found = true
 			if len(samples) == maxReadPoints {
 				return nil, nil, driver.Errorf(driver.BadValue, "more than %d points: use a narrower pattern, or watch", maxReadPoints)
 			}
-			p := byDevice[at.device]
+			p := byDevice[at.Device]
 			if p == nil {
-				p = &part{link: at.link, device: at.device.Name}
-				byDevice[at.device] = p
+				p = &part{link: at.Link, device: at.Device.Name}
+				byDevice[at.Device] = p
 				list = append(list, p)
 			}
-			p.points = append(p.points, at.point.Name)
+			p.points = append(p.points, at.Point.Name)
 			p.places = append(p.places, len(samples))
-			samples = append(samples, client.Sample{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name, Unit: at.point.Unit})
+			samples = append(samples, client.Sample{Link: at.Link.Name, Device: at.Device.Name, Point: at.Point.Name, Unit: at.Point.Unit})
 		}
 		if !found {
-			return nil, nil, a.missing(name)
+			return nil, nil, a.Missing(name)
 		}
 	}
 	return list, samples, nil
@@ -130,13 +132,13 @@ func (a *adopted) parts(names []string) ([]*part, []client.Sample, error) {
 func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	if !isLiteral(name) {
+	if !inforce.IsLiteral(name) {
 		return time.Time{}, driver.Errorf(driver.BadValue, "write %s: a pattern is only for reading: name one point as LINK/DEVICE/POINT", name)
 	}
-	a := g.inForce.Load()
-	at, ok := a.find(name)
+	a := g.inForce.Get()
+	at, ok := a.Find(name)
 	if !ok {
-		return time.Time{}, a.missing(name)
+		return time.Time{}, a.Missing(name)
 	}
 	err := g.audited(ctx, name, at, v, func() error { return g.send(ctx, name, at, v) })
 	if err != nil {
@@ -145,10 +147,10 @@ func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.
 	return time.Now(), nil
 }
 
-func (g *gateway) send(ctx context.Context, name string, at *spot, v driver.Value) error {
-	control, err := g.drivers.Control(at.link.Driver, at.link.Name)
+func (g *gateway) send(ctx context.Context, name string, at *inforce.Point, v driver.Value) error {
+	control, err := g.drivers.Control(at.Link.Driver, at.Link.Name)
 	if err == nil {
-		err = control.Write(ctx, at.link.Name, at.device.Name, at.point.Name, v)
+		err = control.Write(ctx, at.Link.Name, at.Device.Name, at.Point.Name, v)
 	}
 	if err != nil {
 		return writeFault(name, err)

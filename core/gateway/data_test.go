@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 func TestDataDirectoryIsPrivateAndTakenOnce(t *testing.T) {
@@ -47,10 +49,9 @@ func TestDriversStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = d.close() }()
-	g := &gateway{data: d}
-	g.inForce.Store(&adopted{Config: parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n")})
+	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
 	ctx := t.Context()
-	s, other := g.services("modbus"), g.services("mqtt")
+	s, other := &services{d.db, current, "modbus"}, &services{d.db, current, "mqtt"}
 	if v, err := s.StoreGet(ctx, "line1", "k"); v != nil || err != nil {
 		t.Errorf("of nothing: %q, %v", v, err)
 	}
@@ -93,9 +94,8 @@ func TestDriversStoreIsSmall(t *testing.T) {
 	}
 	defer func() { _ = d.close() }()
 	d.db.NoSync = true
-	g := &gateway{data: d}
-	g.inForce.Store(&adopted{Config: parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n")})
-	s, ctx := g.services("modbus"), t.Context()
+	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
+	s, ctx := &services{d.db, current, "modbus"}, t.Context()
 	fill := func(link string, value []byte) (n int) {
 		for ; n < 10*maxStoreKeys; n++ {
 			if err := s.StorePut(ctx, link, strconv.Itoa(n), value); driver.CodeOf(err) == driver.BadValue {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -22,7 +21,7 @@ import (
 // Packages implements api.Gateway.
 func (g *gateway) Packages(context.Context) ([]client.Package, error) {
 	g.depot.Scan()
-	list := listPackages(g.depot, g.inForce.Load().Config, g.choices.get())
+	list := listPackages(g.depot, g.inForce.Get().Config, g.choices.get())
 	for i := range list {
 		g.showRuns(&list[i])
 	}
@@ -46,7 +45,7 @@ func (g *gateway) showRuns(p *client.Package) {
 
 // Install implements api.Gateway.
 func (g *gateway) Install(_ context.Context, archive io.Reader) (client.Package, error) {
-	return installPackage(g.depot, g.inForce.Load().Config, g.choices.get(), archive)
+	return installPackage(g.depot, g.inForce.Get().Config, g.choices.get(), archive)
 }
 
 // Remove implements api.Gateway. The depot tells takePackages, which stops what ran from
@@ -57,22 +56,14 @@ func (g *gateway) Remove(_ context.Context, name, version string, force bool) (c
 		if force || !runs && g.activeVersion(name) != version {
 			return ""
 		}
-		return usedBy(g.inForce.Load().Config, name)
+		return usedBy(g.inForce.Get().Config, name)
 	})
-	if err == nil && g.inForce.Load().states[name] != nil {
+	if err == nil && g.inForce.Get().States[name] != nil {
 		if _, gone := g.depot.Image(name); gone != nil {
 			done.Text += "; its links go down"
 		}
 	}
 	return done, err
-}
-
-// known refuses the name of a driver that no link uses.
-func (g *gateway) known(kind string) error {
-	if g.inForce.Load().states[kind] == nil {
-		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
-	}
-	return nil
 }
 
 // Enable implements api.Gateway.
@@ -81,7 +72,7 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
 	_, disabled := g.choices.get().Disabled[kind]
-	if err := g.known(kind); err != nil && !disabled {
+	if err := g.inForce.Get().Known(kind); err != nil && !disabled {
 		return client.DriverChange{}, err
 	}
 	if disabled {
@@ -90,7 +81,7 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 		}
 		g.setDrivers()
 	}
-	if err := g.drivers.Enable(kind); err != nil && g.known(kind) == nil {
+	if err := g.drivers.Enable(kind); err != nil && g.inForce.Get().Known(kind) == nil {
 		return client.DriverChange{}, err
 	}
 	g.o.Log.Info("enabled by the operator", "driver", kind)
@@ -101,7 +92,7 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, error) {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	if err := g.known(kind); err != nil {
+	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}
 	if err := g.choices.change(func(c *choices) { keepTime(c.Disabled, kind, time.Now()) }); err != nil {
@@ -116,7 +107,7 @@ func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, 
 func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.DriverChange, error) {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	if err := g.known(kind); err != nil {
+	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}
 	err := g.choices.change(func(c *choices) {
@@ -137,7 +128,7 @@ func levelWord(l slog.Level) string { return strings.ToLower(l.String()) }
 
 // Logs implements api.Gateway.
 func (g *gateway) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
-	if err := g.known(kind); err != nil {
+	if err := g.inForce.Get().Known(kind); err != nil {
 		return err
 	}
 	if !follow {
@@ -237,7 +228,7 @@ func (g *gateway) warn() {
 // warnings are what is loosened and should not stay so.
 func (g *gateway) warnings() []string {
 	list := slices.Clone(g.data.lost)
-	a := g.inForce.Load()
+	a := g.inForce.Get()
 	if a.AllowDev {
 		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")
 	}

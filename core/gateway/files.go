@@ -57,7 +57,7 @@ func (g *gateway) watchFiles(ctx context.Context) error {
 // watchDirs watches the directories that configuration is read from; adding one
 // twice does no harm.
 func (g *gateway) watchDirs(w *fsnotify.Watcher) {
-	a := g.inForce.Load()
+	a := g.inForce.Get()
 	dirs := map[string]bool{a.Dir: true, filepath.Join(a.Dir, "links"): true}
 	for _, f := range a.Files {
 		dirs[filepath.Dir(f)] = true
@@ -79,5 +79,5 @@ func (g *gateway) concerns(e fsnotify.Event) bool {
 	case ".yaml", ".yml":
 		return true
 	}
-	return filepath.Base(e.Name) == "links" && filepath.Dir(e.Name) == filepath.Clean(g.inForce.Load().Dir)
+	return filepath.Base(e.Name) == "links" && filepath.Dir(e.Name) == filepath.Clean(g.inForce.Get().Dir)
 }

@@ -17,11 +17,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -88,6 +89,7 @@ func runOnce(ctx context.Context, o Options) error {
 type gateway struct {
 	o         Options
 	started   time.Time
+	inForce   *inforce.Current
 	data      *data
 	catalog   *catalog.Catalog
 	spool     *spool.Spool
@@ -110,28 +112,13 @@ type gateway struct {
 	stopDrivers atomic.Bool        // detached ones as well
 	upgrades    upgrades
 
-	inForce atomic.Pointer[adopted]
-	vetted  atomic.Pointer[config.Config] // is being looked at; nil: none
-
 	reloading sync.Mutex // one reload at a time
 	refusal   atomic.Pointer[refusal]
 }
 
-// adopted is a configuration in force.
-type adopted struct {
-	*config.Config
-	states   map[string]*control.State // by driver
-	unready  map[string]error          // drivers that could not check their part
-	revision uint64
-	loaded   time.Time
-	aside    []string  // what became of the link files that are wrong
-	wrong    []string  // what is wrong with them
-	good     time.Time // since when it is the last good configuration; zero: it is that of the files
-}
-
 func open(o Options) (g *gateway, err error) {
 	g = &gateway{o: o, started: time.Now()}
-	g.inForce.Store(&adopted{Config: o.Config, loaded: g.started})
+	g.inForce = inforce.NewCurrent(o.Config, g.started)
 	if g.data, err = openData(o.Config.DataDir); err != nil {
 		return nil, err
 	}
@@ -197,7 +184,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if err := g.start(ctx); err != nil {
 		return err
 	}
-	socket, err := api.Listen(ctx, g.inForce.Load().Socket)
+	socket, err := api.Listen(ctx, g.inForce.Get().Socket)
 	if err != nil {
 		return err
 	}
@@ -219,7 +206,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { g.foresee(ctx); return nil })
 	group.Go(func() error { return g.depot.Run(ctx) })
 	group.Go(func() error { return g.takePackages(ctx) })
-	g.o.Log.Info("gateway is up", "gateway", g.inForce.Load().Gateway, "socket", g.inForce.Load().Socket, "pid", os.Getpid())
+	g.o.Log.Info("gateway is up", "gateway", g.inForce.Get().Gateway, "socket", g.inForce.Get().Socket, "pid", os.Getpid())
 	if g.o.Ready != nil {
 		g.o.Ready()
 	}
@@ -276,5 +263,5 @@ func (g *gateway) close() error {
 
 // Health implements api.Gateway.
 func (g *gateway) Health() client.Health {
-	return client.Health{Gateway: g.inForce.Load().Gateway, Version: g.o.Version, PID: os.Getpid(), Since: g.started}
+	return client.Health{Gateway: g.inForce.Get().Gateway, Version: g.o.Version, PID: os.Getpid(), Since: g.started}
 }

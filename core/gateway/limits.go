@@ -173,7 +173,7 @@ func userTasks(kind string, configs []*config.Config, files uint64) int {
 
 // limits are the warnings about the configuration in force.
 func (g *gateway) limits() []string {
-	return limitWarnings(g.inForce.Load().Config, fileLimit(), wantedMemory(g.depot))
+	return limitWarnings(g.inForce.Get().Config, fileLimit(), wantedMemory(g.depot))
 }
 
 // tellLimits logs them.

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
-	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -24,46 +24,6 @@ const (
 	// checksAtATime bounds the health checks of one command.
 	checksAtATime = 16
 )
-
-// line is a link, or one device of it.
-type line struct{ link, device string }
-
-func parseLine(name string) line {
-	link, device, _ := strings.Cut(name, "/")
-	return line{link, device}
-}
-
-func (l line) String() string {
-	if l.device == "" {
-		return l.link
-	}
-	return l.link + "/" + l.device
-}
-
-// find looks up the link of a line, and its device.
-func (a *adopted) findLine(l line) (*config.Link, error) {
-	for _, link := range a.Links {
-		if link.Name != l.link {
-			continue
-		}
-		if l.device == "" || slices.ContainsFunc(link.Devices, func(d *config.Device) bool { return d.Name == l.device }) {
-			return link, nil
-		}
-		return nil, driver.Errorf(driver.NotFound, "%s: link %s has no device %s", l, l.link, l.device)
-	}
-	return nil, driver.Errorf(driver.NotFound, "%s: there is no link %s", l, l.link)
-}
-
-// linesOf returns the links of a driver.
-func (a *adopted) linesOf(kind string) []line {
-	var list []line
-	for _, l := range a.Links {
-		if l.Driver == kind {
-			list = append(list, line{link: l.Name})
-		}
-	}
-	return list
-}
 
 // mark sets in states what the operator has taken off line.
 func (c *choices) mark(states map[string]*control.State) {
@@ -82,11 +42,11 @@ func (c *choices) mark(states map[string]*control.State) {
 
 // since tells since when a line is off line, by itself, its link or its driver; zero:
 // it is not.
-func (c *choices) since(kind string, l line) time.Time {
+func (c *choices) since(kind string, l inforce.Line) time.Time {
 	if at, ok := c.Resting[kind]; ok {
 		return at
 	}
-	if at, ok := c.Offline[l.link]; ok {
+	if at, ok := c.Offline[l.Link]; ok {
 		return at
 	}
 	return c.Offline[l.String()]
@@ -106,7 +66,7 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 	}
 	results := make([]client.LineResult, len(lines))
 	for i, l := range lines {
-		g.o.Log.Warn("taken off line by the operator", "link", l.link, "device", l.device)
+		g.o.Log.Warn("taken off line by the operator", "link", l.Link, "device", l.Device)
 		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
 	}
 	return results, nil
@@ -127,10 +87,10 @@ func linkCount(n int) string {
 }
 
 // takeOffline marks what is asked for, and tells the drivers.
-func (g *gateway) takeOffline(r client.LineRequest) ([]line, error) {
+func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	lines, err := g.inForce.Load().linesFor(r)
+	lines, err := g.inForce.Get().LinesFor(r)
 	if err != nil {
 		return nil, err
 	}
@@ -153,36 +113,14 @@ func keepTime(times map[string]time.Time, name string, now time.Time) {
 	}
 }
 
-// linesFor resolves a request wholly, or not at all.
-func (a *adopted) linesFor(r client.LineRequest) ([]line, error) {
-	if r.Driver != "" {
-		lines := a.linesOf(r.Driver)
-		if len(lines) == 0 {
-			return nil, driver.Errorf(driver.NotFound, "no link uses a driver %s", r.Driver)
-		}
-		return lines, nil
-	}
-	var lines []line
-	for _, name := range r.Names {
-		l := parseLine(name)
-		if _, err := a.findLine(l); err != nil {
-			return nil, err
-		}
-		if !slices.Contains(lines, l) {
-			lines = append(lines, l)
-		}
-	}
-	return lines, nil
-}
-
 // rechoose changes the choices and puts them in force. The caller holds reloading.
 func (g *gateway) rechoose(f func(c *choices)) error {
 	before := g.choices.get()
 	if err := g.choices.change(f); err != nil {
 		return err
 	}
-	a := g.inForce.Load()
-	_, err := g.adopt(a.Config, a.unready)
+	a := g.inForce.Get()
+	_, err := g.adopt(a.Config, a.Unready)
 	if err == nil {
 		return nil
 	}
@@ -195,7 +133,7 @@ func (g *gateway) rechoose(f func(c *choices)) error {
 
 // awaitDrained waits until nothing of the lines is open any more, and returns those of
 // which it is not known after a while.
-func (g *gateway) awaitDrained(ctx context.Context, lines []line) (open []line) {
+func (g *gateway) awaitDrained(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
 	ctx, cancel := context.WithTimeout(ctx, drainedIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
@@ -222,17 +160,17 @@ type condition struct {
 }
 
 // conditions is what the drivers say of everything, as far as they answer.
-func (g *gateway) conditions(ctx context.Context) map[line]condition {
-	all := make(map[line]condition)
+func (g *gateway) conditions(ctx context.Context) map[inforce.Line]condition {
+	all := make(map[inforce.Line]condition)
 	for _, d := range g.drivers.Status(ctx) {
 		if d.Engine == nil {
 			continue
 		}
 		for i := range d.Engine.Links {
 			l := &d.Engine.Links[i]
-			all[line{link: l.Name}] = condition{l.Condition, l.Cause}
+			all[inforce.Line{Link: l.Name}] = condition{l.Condition, l.Cause}
 			for j := range l.Devices {
-				all[line{l.Name, l.Devices[j].Name}] = condition{l.Devices[j].Condition, l.Devices[j].Cause}
+				all[inforce.Line{Link: l.Name, Device: l.Devices[j].Name}] = condition{l.Devices[j].Condition, l.Devices[j].Cause}
 			}
 		}
 	}
@@ -241,7 +179,7 @@ func (g *gateway) conditions(ctx context.Context) map[line]condition {
 
 // open returns the lines that are open, or of which it is not known because their driver
 // does not answer.
-func (g *gateway) open(ctx context.Context, lines []line) (open []line) {
+func (g *gateway) open(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
 	all := g.conditions(ctx)
 	var silent map[string]bool
 	for _, l := range lines {
@@ -266,8 +204,8 @@ func (g *gateway) silent(ctx context.Context) map[string]bool {
 }
 
 // driverOf is the driver of a line; empty: there is no such line now.
-func (g *gateway) driverOf(l line) string {
-	if link, err := g.inForce.Load().findLine(l); err == nil {
+func (g *gateway) driverOf(l inforce.Line) string {
+	if link, err := g.inForce.Get().FindLine(l); err == nil {
 		return link.Driver
 	}
 	return ""
@@ -287,17 +225,17 @@ func (c *choices) offlineList() []client.LineResult {
 
 // dropOffline drops what the operator took off line and the configuration does not have
 // any more: should it come back, it is another's.
-func (g *gateway) dropOffline(a *adopted) error {
+func (g *gateway) dropOffline(a *inforce.Config) error {
 	var lines, kinds []string
 	now := g.choices.get()
 	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
-		if _, err := a.findLine(parseLine(name)); err != nil {
+		if _, err := a.FindLine(inforce.ParseLine(name)); err != nil {
 			lines = append(lines, name)
-			g.o.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", parseLine(name).link, "device", parseLine(name).device)
+			g.o.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", inforce.ParseLine(name).Link, "device", inforce.ParseLine(name).Device)
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(now.Resting)) {
-		if a.states[kind] == nil {
+		if a.States[kind] == nil {
 			kinds = append(kinds, kind)
 			g.o.Log.Warn("no link uses a driver that was off line: the choice is dropped", "driver", kind)
 		}

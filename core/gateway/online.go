@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -18,8 +20,8 @@ import (
 // Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
 // check is brought on line and watched, and goes off line again where it does not come up.
 func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	a, before := g.inForce.Load(), g.choices.get()
-	results, lines, err := a.offlineLines(before, r)
+	a, before := g.inForce.Get(), g.choices.get()
+	results, lines, err := offlineLines(a, before, r)
 	if err != nil {
 		return nil, err
 	}
@@ -49,34 +51,34 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 }
 
 // onlineResult is what became of a line; fault is why it stays off line.
-func (g *gateway) onlineResult(l line, fault error) client.LineResult {
+func (g *gateway) onlineResult(l inforce.Line, fault error) client.LineResult {
 	c := g.choices.get()
 	if fault != nil {
 		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
 	}
-	if at := c.Offline[l.link]; !at.IsZero() { // a device of it: its link keeps its own mark
-		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.link)}
+	if at := c.Offline[l.Link]; !at.IsZero() { // a device of it: its link keeps its own mark
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.Link)}
 	}
-	g.o.Log.Info("brought on line by the operator", "link", l.link, "device", l.device)
+	g.o.Log.Info("brought on line by the operator", "link", l.Link, "device", l.Device)
 	return client.LineResult{Name: l.String(), Text: "on line"}
 }
 
 // watchOnline watches lines that were brought on line without a check, those of the given
 // indices, until each is up, is down or has had its time. What is not up is taken off line
 // again, since when it was before, and its fault is noted.
-func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []line, faults []error, unchecked []int) error {
+func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []inforce.Line, faults []error, unchecked []int) error {
 	now := g.choices.get()
-	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].link].IsZero() })
+	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].Link].IsZero() })
 	if len(unchecked) == 0 {
 		return nil
 	}
 	g.awaitUp(ctx, lines, faults, unchecked)
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	a := g.inForce.Load()
+	a := g.inForce.Get()
 	return g.rechoose(func(c *choices) {
 		for _, i := range unchecked {
-			if link, err := a.findLine(lines[i]); err == nil && faults[i] != nil {
+			if link, err := a.FindLine(lines[i]); err == nil && faults[i] != nil {
 				keepTime(c.Offline, lines[i].String(), before.since(link.Driver, lines[i]))
 			}
 		}
@@ -85,7 +87,7 @@ func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []line
 
 // awaitUp waits until it is known of each of the lines whether it works, and notes the
 // faults of those that do not.
-func (g *gateway) awaitUp(ctx context.Context, lines []line, faults []error, which []int) {
+func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []error, which []int) {
 	ctx, cancel := context.WithTimeout(ctx, upIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
@@ -111,7 +113,7 @@ func (g *gateway) awaitUp(ctx context.Context, lines []line, faults []error, whi
 }
 
 // bringOnline takes back the marks of the lines that passed their check.
-func (g *gateway) bringOnline(r client.LineRequest, lines []line, faults []error) error {
+func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
 	return g.rechoose(func(c *choices) {
@@ -133,11 +135,11 @@ func (g *gateway) bringOnline(r client.LineRequest, lines []line, faults []error
 
 // offlineLines are the lines of a request that are off line, and results for those
 // that need no check.
-func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []client.LineResult, lines []line, err error) {
+func offlineLines(a *inforce.Config, c *choices, r client.LineRequest) (results []client.LineResult, lines []inforce.Line, err error) {
 	if r.Driver != "" {
-		lines, err = a.linesFor(r)
+		lines, err = a.LinesFor(r)
 		if _, resting := c.Resting[r.Driver]; err == nil && !resting {
-			lines = slices.DeleteFunc(lines, func(l line) bool { _, off := c.Offline[l.String()]; return !off })
+			lines = slices.DeleteFunc(lines, func(l inforce.Line) bool { _, off := c.Offline[l.String()]; return !off })
 			if len(lines) == 0 {
 				return nil, nil, driver.Errorf(driver.BadValue, "driver %s is not off line, nor is any of its links", r.Driver)
 			}
@@ -145,9 +147,9 @@ func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []clie
 		return nil, lines, err
 	}
 	for _, name := range r.Names {
-		l := parseLine(name)
+		l := inforce.ParseLine(name)
 		_, off := c.Offline[l.String()]
-		link, err := a.findLine(l)
+		link, err := a.FindLine(l)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -165,15 +167,15 @@ func (a *adopted) offlineLines(c *choices, r client.LineRequest) (results []clie
 }
 
 // notMarked is the result of a line that was not taken off line by itself.
-func notMarked(c *choices, l line) client.LineResult {
-	if at := c.Offline[l.link]; !at.IsZero() {
-		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.link)}
+func notMarked(c *choices, l inforce.Line) client.LineResult {
+	if at := c.Offline[l.Link]; !at.IsZero() {
+		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.Link)}
 	}
 	return client.LineResult{Name: l.String(), Text: "was on line already"}
 }
 
 // checkLines makes the health checks, and tells the fault of each line.
-func (g *gateway) checkLines(ctx context.Context, a *adopted, lines []line) []error {
+func (g *gateway) checkLines(ctx context.Context, a *inforce.Config, lines []inforce.Line) []error {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	faults := make([]error, len(lines))
@@ -194,8 +196,8 @@ func (g *gateway) checkLines(ctx context.Context, a *adopted, lines []line) []er
 }
 
 // checkLine proves that a line works.
-func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
-	link, err := a.findLine(l)
+func (g *gateway) checkLine(ctx context.Context, a *inforce.Config, l inforce.Line) error {
+	link, err := a.FindLine(l)
 	if err != nil {
 		return err
 	}
@@ -203,5 +205,5 @@ func (g *gateway) checkLine(ctx context.Context, a *adopted, l line) error {
 	if err != nil {
 		return err
 	}
-	return control.Check(ctx, l.link, l.device)
+	return control.Check(ctx, l.Link, l.Device)
 }

@@ -38,7 +38,7 @@ func (g *gateway) openDrivers() (err error) {
 	if g.choices, err = openChoices(g.data.db); err != nil {
 		return err
 	}
-	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Load().Config }, g.data.db, nil, g.o.Log); err != nil {
+	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.db, nil, g.o.Log); err != nil {
 		return err
 	}
 	if g.runDir, err = g.openRunDir(); err != nil {
@@ -46,7 +46,7 @@ func (g *gateway) openDrivers() (err error) {
 	}
 	g.sweep()
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
-	g.launcher = &launcher{depot: g.depot, configs: g.configs, services: g.services, logs: g.logs, fleet: &g.fleet,
+	g.launcher = &launcher{depot: g.depot, configs: g.inForce.All, services: func(kind string) host.Services { return &services{g.data.db, g.inForce, kind} }, logs: g.logs, fleet: &g.fleet,
 		runDir: g.runDir, notes: g.recordDir(), owner: g.data.owner, attach: g.o.Attach}
 	g.launcher.expect(supervise.Records(g.recordDir(), g.o.Log))
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
@@ -55,7 +55,7 @@ func (g *gateway) openDrivers() (err error) {
 	g.drivers = supervise.New(supervise.Options{
 		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
-		Detach:  g.detaches,
+		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
 	return nil
@@ -74,23 +74,7 @@ func (g *gateway) sweep() {
 }
 
 // recordDir holds the records of detached processes, and the notes of all.
-func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Load().DataDir, "run") }
-
-// configs are the configuration in force, and the one that is looked at.
-func (g *gateway) configs() []*config.Config {
-	list := []*config.Config{g.inForce.Load().Config}
-	if v := g.vetted.Load(); v != nil {
-		list = append(list, v)
-	}
-	return list
-}
-
-// detaches tells whether the processes of a driver outlive the gateway, by the newest
-// configuration that there is: the one that is looked at starts drivers too.
-func (g *gateway) detaches(kind string) bool {
-	list := g.configs()
-	return list[len(list)-1].Process(kind).Detach
-}
+func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Get().DataDir, "run") }
 
 // wantLevel is the level of a driver's log: the operator's, else the configuration's.
 func (g *gateway) wantLevel(kind string) slog.Level {
@@ -98,7 +82,7 @@ func (g *gateway) wantLevel(kind string) slog.Level {
 	if chosen, ok := g.choices.get().Levels[kind]; ok && level.UnmarshalText([]byte(chosen)) == nil {
 		return level
 	}
-	return g.inForce.Load().Process(kind).Log
+	return g.inForce.Get().Process(kind).Log
 }
 
 // pinned makes the version that a driver first ran from its version until the operator
@@ -136,7 +120,7 @@ func (g *gateway) takePackages(ctx context.Context) error {
 		select {
 		case <-g.depot.Changed():
 			g.drivers.Refresh()
-			if g.refusal.Load() != nil || g.inForce.Load().wrong != nil {
+			if g.refusal.Load() != nil || g.inForce.Get().Wrong != nil {
 				_ = g.reload(ctx) // logged, and in the status
 			}
 		case now := <-look.C:
@@ -153,7 +137,7 @@ func (g *gateway) takePackages(ctx context.Context) error {
 
 // unreadyRuns tells whether a driver runs now that could not check its part before.
 func (g *gateway) unreadyRuns() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(g.inForce.Load().unready)), func(kind string) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(g.inForce.Get().Unready)), func(kind string) bool {
 		_, err := g.drivers.Control(kind, "")
 		return err == nil
 	})

@@ -71,7 +71,7 @@ func (g *gateway) foresee(ctx context.Context) {
 		g.outlook.note(lookAt(g.spool), g.o.Log)
 		g.outlook.tellShort(g.spool, g.o.Log)
 		if certs, due := g.outlook.certificatesDue(); due {
-			g.outlook.tellCertificates(certs, certificates(g.inForce.Load().Config, time.Now()), g.o.Log)
+			g.outlook.tellCertificates(certs, certificates(g.inForce.Get().Config, time.Now()), g.o.Log)
 		}
 	}
 }

@@ -27,7 +27,7 @@ const (
 // process cannot be given more than it started with, so the driver gets new processes of
 // the same version, link by link and without a probation.
 func (g *gateway) refit() {
-	for kind := range g.inForce.Load().states {
+	for kind := range g.inForce.Get().States {
 		why := g.misfit(kind)
 		if why == "" || !g.running(kind) || !g.upgrades.mayRefit(kind, why, time.Now()) {
 			continue

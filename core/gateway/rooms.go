@@ -72,7 +72,7 @@ func (g *gateway) boundDir(p *process, nameless bool) (soon bool) {
 	if dir == "" {
 		return false
 	}
-	most := use{bytes: maxDirBytes + max(p.Spill, g.inForce.Load().Process(p.kind).Spill), files: maxDirFiles}
+	most := use{bytes: maxDirBytes + max(p.Spill, g.inForce.Get().Process(p.kind).Spill), files: maxDirFiles}
 	has := measure(dir, most.files)
 	if nameless || has.bytes > most.bytes/8 || device(dir) != device(g.runDir) { // on a file system of its own nothing sinks
 		open := namelessFiles(p.PID(), dir)

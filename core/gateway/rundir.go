@@ -23,13 +23,13 @@ const (
 // it where it is not there. It stays the same across restarts: detached drivers live in
 // it.
 func (g *gateway) openRunDir() (string, error) {
-	dataDir, err := filepath.Abs(g.inForce.Load().DataDir)
+	dataDir, err := filepath.Abs(g.inForce.Get().DataDir)
 	if err != nil {
 		return "", fmt.Errorf("run directory: %w", err)
 	}
 	mode := fs.FileMode(0o700)
 	dir := filepath.Join(dataDir, "run")
-	g.forOthers = otherUser(g.inForce.Load().Config) != ""
+	g.forOthers = otherUser(g.inForce.Get().Config) != ""
 	others := g.forOthers
 	if others {
 		mode = 0o711 // so that they get to their own sockets

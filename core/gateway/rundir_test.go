@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // runDirOf opens the run directory of a gateway with a data directory.
@@ -21,8 +23,7 @@ func runDirOf(t *testing.T, dataDir, main string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{data: d}
-	g.inForce.Store(&adopted{Config: c})
+	g := &gateway{data: d, inForce: inforce.NewCurrent(c, time.Time{})}
 	if g.choices, err = openChoices(d.db); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/config"
@@ -23,14 +25,14 @@ const maxSecret = 64 << 10
 // Secret answers the secret of a name that the link's settings mention. It is read each
 // time: a new one is in force with the next opening of a link.
 func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
-	a := s.g.inForce.Load()
-	if !a.mentions(s.kind, link, name) {
+	a := s.inForce.Get()
+	if !mentions(a, s.kind, link, name) {
 		return nil, driver.Errorf(driver.Denied, "secret %s: the settings of link %s do not name it as secret:%s", name, link, name)
 	}
 	return readSecret(a.SecretsDir, name)
 }
 
-func (a *adopted) mentions(kind, link, name string) bool {
+func mentions(a *inforce.Config, kind, link, name string) bool {
 	for _, l := range a.Links {
 		if l.Name == link && l.Driver == kind {
 			return slices.Contains(l.SecretNames(), name)
@@ -100,7 +102,7 @@ func (g *gateway) warnSecrets() {
 
 // secretFaults is what warnSecrets logs, as texts.
 func (g *gateway) secretFaults() (list []string) {
-	for _, fault := range checkSecrets(g.inForce.Load().Config) {
+	for _, fault := range checkSecrets(g.inForce.Get().Config) {
 		list = append(list, fault.Error())
 	}
 	return list

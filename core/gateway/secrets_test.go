@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // put writes a file of a mode into dir.
@@ -90,9 +92,7 @@ links:
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := new(gateway)
-	g.inForce.Store(&adopted{Config: c})
-	s := g.services("mqtt")
+	s := &services{nil, inforce.NewCurrent(c, time.Time{}), "mqtt"}
 	for _, q := range []struct {
 		link, name string
 		code       driver.Code

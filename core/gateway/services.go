@@ -11,7 +11,9 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
 const (
@@ -24,17 +26,16 @@ const (
 
 // services answers the questions of one driver.
 type services struct {
-	g    *gateway
-	kind string
+	db      *state.DB // where its links keep what they store
+	inForce *inforce.Current
+	kind    string
 }
 
 var _ host.Services = (*services)(nil)
 
-func (g *gateway) services(kind string) host.Services { return &services{g, kind} }
-
 // StoreGet returns a stored value, or nil.
 func (s *services) StoreGet(_ context.Context, link, key string) (value []byte, err error) {
-	err = s.g.data.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx *bbolt.Tx) error {
 		if b := s.bucket(tx, link); b != nil {
 			value = bytes.Clone(b.Get([]byte(key)))
 		}
@@ -48,7 +49,7 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 	if key == "" || len(key) > maxStoreKey || len(value) > maxStoreValue {
 		return driver.Errorf(driver.BadValue, "store of link %s: a key has 1 to %d bytes and a value at most %d", link, maxStoreKey, maxStoreValue)
 	}
-	err := s.g.data.db.UpdateIn(s.path(link), func(tx *bbolt.Tx) error {
+	err := s.db.UpdateIn(s.path(link), func(tx *bbolt.Tx) error {
 		b := s.bucket(tx, link)
 		switch {
 		case b == nil && value == nil:
@@ -76,7 +77,7 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 
 // serves tells whether the driver has a link of this name.
 func (s *services) serves(link string) bool {
-	return slices.ContainsFunc(s.g.inForce.Load().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.kind })
+	return slices.ContainsFunc(s.inForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.kind })
 }
 
 // roomFor tells whether a value fits in beside what its link keeps already.
@@ -96,7 +97,7 @@ func roomFor(b *bbolt.Bucket, key string, value []byte) error {
 
 // Gateway tells the gateway's name and time.
 func (s *services) Gateway(context.Context) (name string, now time.Time, err error) {
-	return s.g.inForce.Load().Gateway, time.Now(), nil
+	return s.inForce.Get().Gateway, time.Now(), nil
 }
 
 // path is the buckets down to the values of a link. A link that changes its driver

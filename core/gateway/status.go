@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
@@ -40,7 +42,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 			known[driverLink{d.Kind, d.Engine.Links[j].Name}] = &d.Engine.Links[j]
 		}
 	}
-	for _, l := range g.inForce.Load().Links {
+	for _, l := range g.inForce.Get().Links {
 		ls := linkStatus(l, known[driverLink{l.Driver, l.Name}], drivers[l.Driver])
 		if d := drivers[l.Driver]; d != nil {
 			ls.Unanswered, ls.Uncounted = unanswered(d.LateLink[l.Name], time.Now())
@@ -139,12 +141,12 @@ const offlineCause = "taken off line by the operator"
 // no process does.
 func (c *choices) show(l *client.Link) {
 	cause := &client.Fault{Code: driver.Denied.String(), Text: offlineCause}
-	if at := c.since(l.Driver, line{link: l.Name}); !at.IsZero() {
+	if at := c.since(l.Driver, inforce.Line{Link: l.Name}); !at.IsZero() {
 		l.State, l.Since, l.Cause = "offline", at, cause
 	}
 	for i := range l.Devices {
 		d := &l.Devices[i]
-		if at := c.since(l.Driver, line{l.Name, d.Name}); !at.IsZero() {
+		if at := c.since(l.Driver, inforce.Line{Link: l.Name, Device: d.Name}); !at.IsZero() {
 			d.State, d.Since, d.Cause = "offline", at, cause
 		}
 	}

@@ -13,12 +13,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/host"
+	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
 // TryOptions say how Try runs a driver.
@@ -60,20 +63,18 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	d, err := openData(dir)
+	db, err := state.Open(filepath.Join(dir, stateFile))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	points, err := catalog.Open(d.db)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	points, err := catalog.Open(db)
 	if err != nil {
 		return err
 	}
-	g := &gateway{data: d, catalog: points, choices: &choiceBook{now: new(choices)}}
-	g.inForce.Store(&adopted{Config: c})
 	defer markTrying(o.Log)()
 	t, err := host.Try(ctx, host.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: host.Command{
-		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: g.services(kind), Level: o.Level}})
+		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: &services{db, inforce.NewCurrent(c, time.Now()), kind}, Level: o.Level}})
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,8 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 		defer cancel()
 		err = errors.Join(err, t.End(ending))
 	}()
-	return g.try(ctx, t, kind, o)
+	tried := &trial{o: o, config: c, kind: kind, points: points, driver: t}
+	return tried.run(ctx)
 }
 
 // markTrying has the gateways of this machine know that what this process starts are drivers,
@@ -141,38 +143,26 @@ func trialKind(c *config.Config, o TryOptions) (string, error) {
 	return kind, nil
 }
 
-// try gives the driver its links and passes on what it sends.
-func (g *gateway) try(ctx context.Context, t *host.Trial, kind string, o TryOptions) error {
-	c := g.inForce.Load().Config
-	described := t.Description()
-	if described.Name != kind {
-		return &ConfigError{Faults: []error{fmt.Errorf("%s: has links of driver %s, and %s says that it is driver %s: name a file with its links",
-			o.Config, kind, o.Path, described.Name)}}
-	}
-	if err := c.Check(map[string]control.Description{kind: described}); err != nil {
-		return configError(err)
-	}
-	if faults := checkSecrets(c); faults != nil {
-		return &ConfigError{Faults: faults}
-	}
-	states, err := g.catalog.States(c, 1)
-	if err != nil {
+// trial is one driver that runs with its links, and nothing else of a gateway.
+type trial struct {
+	o      TryOptions
+	config *config.Config // with its links alone
+	kind   string
+	points *catalog.Catalog
+	driver *host.Trial
+}
+
+// run gives the driver its links and passes on what it sends.
+func (t *trial) run(ctx context.Context) error {
+	if err := t.check(); err != nil {
 		return err
 	}
-	found, err := t.Apply(ctx, states[kind], control.ApplyOptions{})
-	if err != nil {
+	if err := t.apply(ctx); err != nil {
 		return err
 	}
-	if len(found) > 0 {
-		wrong := new(ConfigError)
-		for _, f := range found {
-			wrong.Faults = append(wrong.Faults, c.Locate(kind, f))
-		}
-		return wrong
-	}
-	h := &trialHandler{o: o, broken: make(chan error, 1)}
-	h.decoder = newDecoder(g.catalog, nil, callSink(o.Sample))
-	a, err := t.Attach(ctx, host.Hello{CoreEpoch: 1}, h)
+	h := &trialHandler{o: t.o, broken: make(chan error, 1)}
+	h.decoder = newDecoder(t.points, nil, callSink(t.o.Sample))
+	a, err := t.driver.Attach(ctx, host.Hello{CoreEpoch: 1}, h)
 	if err != nil {
 		return err
 	}
@@ -181,13 +171,46 @@ func (g *gateway) try(ctx context.Context, t *host.Trial, kind string, o TryOpti
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-t.Ended():
+	case <-t.driver.Ended():
 		return errors.New("the driver ended by itself")
 	case <-a.Done():
 		return a.Err()
 	case err := <-h.broken:
 		return err
 	}
+}
+
+// check checks the links against what the driver says of itself.
+func (t *trial) check() error {
+	described := t.driver.Description()
+	if described.Name != t.kind {
+		return &ConfigError{Faults: []error{fmt.Errorf("%s: has links of driver %s, and %s says that it is driver %s: name a file with its links",
+			t.o.Config, t.kind, t.o.Path, described.Name)}}
+	}
+	if err := t.config.Check(map[string]control.Description{t.kind: described}); err != nil {
+		return configError(err)
+	}
+	if faults := checkSecrets(t.config); faults != nil {
+		return &ConfigError{Faults: faults}
+	}
+	return nil
+}
+
+// apply gives the driver its links.
+func (t *trial) apply(ctx context.Context) error {
+	states, err := t.points.States(t.config, 1)
+	if err != nil {
+		return err
+	}
+	found, err := t.driver.Apply(ctx, states[t.kind], control.ApplyOptions{})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	wrong := new(ConfigError)
+	for _, f := range found {
+		wrong.Faults = append(wrong.Faults, t.config.Locate(t.kind, f))
+	}
+	return wrong
 }
 
 // trialHandler passes on what a driver sends, and acknowledges it.

@@ -191,7 +191,7 @@ func outcome(kind, before, version string, took bool, err error) client.Step {
 func (g *gateway) running(kind string) bool {
 	_, disabled := g.choices.get().Disabled[kind]
 	_, err := g.drivers.Control(kind, "")
-	return g.known(kind) == nil && !disabled && err == nil
+	return g.inForce.Get().Known(kind) == nil && !disabled && err == nil
 }
 
 // settle makes a version the driver's, durably.

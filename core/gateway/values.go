@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -25,9 +27,9 @@ const (
 // Values implements api.Gateway. The driver knows best, for it knows what a deadband holds
 // back; what it does not know is looked for in what is stored.
 func (g *gateway) Values(ctx context.Context, patterns []string, to api.Sink) error {
-	a := g.inForce.Load()
+	a := g.inForce.Get()
 	for _, name := range patterns {
-		if err := a.hasValues(name); err != nil {
+		if err := hasValues(a, name); err != nil {
 			return err
 		}
 	}
@@ -39,10 +41,10 @@ func (g *gateway) Values(ctx context.Context, patterns []string, to api.Sink) er
 }
 
 // hasValues says why no point that a pattern matches has values.
-func (a *adopted) hasValues(name string) error {
-	var err error = a.missing(name)
-	for at := range a.selected([]string{name}) {
-		if at.point.Readable {
+func hasValues(a *inforce.Config, name string) error {
+	var err error = a.Missing(name)
+	for at := range a.Selected([]string{name}) {
+		if at.Point.Readable {
 			return nil
 		}
 		err = driver.Errorf(driver.Denied, "%s: a point that can only be written has no value: its access is w", name)
@@ -69,20 +71,20 @@ func (g *gateway) sendValues(ctx context.Context, patterns []string, to api.Sink
 		parts, points = nil, 0
 		return nil
 	}
-	for at := range g.inForce.Load().selected(patterns) {
-		if !at.point.Readable {
+	for at := range g.inForce.Get().Selected(patterns) {
+		if !at.Point.Readable {
 			continue
 		}
-		if n := len(parts); n == 0 || parts[n-1].link != at.link || parts[n-1].device != at.device.Name {
+		if n := len(parts); n == 0 || parts[n-1].link != at.Link || parts[n-1].device != at.Device.Name {
 			if points >= valuesAtATime {
 				if err := send(); err != nil {
 					return err
 				}
 			}
-			parts = append(parts, &lastPart{link: at.link, device: at.device.Name})
+			parts = append(parts, &lastPart{link: at.Link, device: at.Device.Name})
 		}
 		p := parts[len(parts)-1]
-		p.samples = append(p.samples, client.Sample{Link: at.link.Name, Device: at.device.Name, Point: at.point.Name, Unit: at.point.Unit, Last: &client.Last{}})
+		p.samples = append(p.samples, client.Sample{Link: at.Link.Name, Device: at.Device.Name, Point: at.Point.Name, Unit: at.Point.Unit, Last: &client.Last{}})
 		points++
 	}
 	return send()

@@ -8,46 +8,22 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
-func plant() *adopted {
+func plant() *inforce.Config {
 	table := &control.Table{Points: []control.Point{
 		{Name: "u", Readable: true}, {Name: "set", Writable: true}, {Name: "i", Readable: true, Writable: true},
 	}}
 	class := []control.Class{{Name: "default"}}
-	return &adopted{Config: &config.Config{Links: []*config.Link{
+	return &inforce.Config{Config: &config.Config{Links: []*config.Link{
 		{Name: "line1", Driver: "modbus", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}, {Name: "m2", Table: table}}},
 		{Name: "line2", Driver: "mqtt", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}}},
 	}}}
 }
 
-func TestSelected(t *testing.T) {
-	for _, test := range []struct {
-		patterns []string
-		want     []string
-	}{
-		{nil, []string{"line1/m1/u", "line1/m1/set", "line1/m1/i", "line1/m2/u", "line1/m2/set", "line1/m2/i", "line2/m1/u", "line2/m1/set", "line2/m1/i"}},
-		{[]string{"line1/m1/u"}, []string{"line1/m1/u"}},
-		{[]string{"line2"}, []string{"line2/m1/u", "line2/m1/set", "line2/m1/i"}},
-		{[]string{"line1/m2"}, []string{"line1/m2/u", "line1/m2/set", "line1/m2/i"}},
-		{[]string{"*/m1/u"}, []string{"line1/m1/u", "line2/m1/u"}},
-		{[]string{"line?/m[2-9]/*t"}, []string{"line1/m2/set"}},
-		{[]string{"line2/m1/i", "line1/m1/u", "line1/m1/*"}, []string{"line1/m1/u", "line1/m1/set", "line1/m1/i", "line2/m1/i"}},
-		{[]string{"nix", "line1/nix", "line1/m1/nix"}, nil},
-	} {
-		var got []string
-		for at := range plant().selected(test.patterns) {
-			p := at.describe()
-			got = append(got, p.Path())
-		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("%v (-want +got):\n%s", test.patterns, diff)
-		}
-	}
-}
-
 func TestPartsKeepTheOrderAndGroupByDevice(t *testing.T) {
-	parts, samples, err := plant().parts([]string{"line2/m1/i", "line1/m1/u", "line2/m1/u", "line1/*/i"})
+	parts, samples, err := partsOf(plant(), []string{"line2/m1/i", "line1/m1/u", "line2/m1/u", "line1/*/i"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +43,10 @@ func TestPartsKeepTheOrderAndGroupByDevice(t *testing.T) {
 }
 
 func TestPartsOfWriteOnlyPoints(t *testing.T) {
-	if _, samples, err := plant().parts([]string{"line1/m1/*"}); err != nil || len(samples) != 2 {
+	if _, samples, err := partsOf(plant(), []string{"line1/m1/*"}); err != nil || len(samples) != 2 {
 		t.Errorf("a pattern gave %d points, %v: it should leave out what cannot be read", len(samples), err)
 	}
-	if _, samples, err := plant().parts([]string{"line1/m1/set"}); err != nil || len(samples) != 1 {
+	if _, samples, err := partsOf(plant(), []string{"line1/m1/set"}); err != nil || len(samples) != 1 {
 		t.Errorf("a name gave %d points, %v: the driver should say that it cannot be read", len(samples), err)
 	}
 }
@@ -84,10 +60,10 @@ func TestMissingSaysWhatIsNotThere(t *testing.T) {
 		"line9/*":      "line9/*: no point matches that can be read",
 		"line1/m1/u/v": "line1/m1/u/v: device m1 has no point u/v",
 	} {
-		_, _, err := plant().parts([]string{name})
+		_, _, err := partsOf(plant(), []string{name})
 		if name == "line1" {
-			_, ok := plant().find(name)
-			if err = plant().missing(name); ok {
+			_, ok := plant().Find(name)
+			if err = plant().Missing(name); ok {
 				t.Errorf("%s was found", name)
 			}
 		}
