@@ -118,10 +118,10 @@ func (p *pool) mayHave() int {
 func (m *member) notAdopted(r *stored, err error) {
 	p := m.pool
 	p.absent("its process ended while the gateway was not running")
-	p.logger.Warn("driver process from before the gateway was restarted is not taken over", "err", err)
+	p.log.Warn("driver process from before the gateway was restarted is not taken over", "err", err)
 	if !errors.Is(err, host.ErrNotTheSame) || errors.Is(err, host.ErrGone) {
 		if rmErr := os.Remove(r.path); rmErr != nil {
-			p.logger.Warn("remove the record of a process that has ended", "err", rmErr)
+			p.log.Warn("remove the record of a process that has ended", "err", rmErr)
 		}
 	}
 	m.leaving = true

@@ -23,7 +23,7 @@ func (p *pool) note(from *intake, e control.Event) (foreign bool) {
 	if known && ln.holder != nil && &ln.holder.intake == from {
 		if known = p.knows(place{e.Link, e.Device}); known {
 			ln.tell(e)
-			p.tracker.note(e, p, time.Now())
+			p.tracker.note(e, time.Now())
 		}
 	}
 	if known {
@@ -44,9 +44,9 @@ func (p *pool) knows(at place) bool {
 
 // note takes e, of a link or device that there is. Every change is there for debugging; what
 // people are to see is written by look.
-func (t *tracker) note(e control.Event, p *pool, now time.Time) {
-	if p.logger.Enabled(p.ctx, slog.LevelDebug) && p.sluice.pass(p.logger) {
-		p.logger.Debug(kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
+func (t *tracker) note(e control.Event, now time.Time) {
+	if t.log.takes(slog.LevelDebug) {
+		t.log.Debug(kindOf(e)+" is "+e.Condition.String(), attributes(e)...)
 	}
 	l := t.links[e.Link]
 	unwell := isTrouble(e)
@@ -66,7 +66,7 @@ func (t *tracker) note(e control.Event, p *pool, now time.Time) {
 	case e.Device == "" && unwell:
 		l.fall(e, now)
 	case e.Device == "" && e.Condition == control.Up:
-		l.rise(e, p, now)
+		l.rise(t, e, now)
 	case e.Device != "" && unwell && !l.own.bad:
 		l.deviceFalls(e, now)
 	case e.Device != "" && e.Condition == control.Up:

@@ -61,7 +61,7 @@ func (p *pool) found(image Image, err error, asked bool) {
 		if asked && !errors.Is(err, ErrImageUnclear) {
 			p.missing = err.Error()
 		} else {
-			p.logger.Warn("driver process goes on, and cannot be started again", "err", err)
+			p.log.Warn("driver process goes on, and cannot be started again", "err", err)
 		}
 		return
 	}
@@ -90,12 +90,12 @@ func (p *pool) followImage(image Image) {
 		if m.life.version == image.Version() {
 			what = "driver process from before the restart has other rights or another executable than its version now: it gets a successor"
 		}
-		p.logger.Info(what, "runs", m.life.version, "version", image.Version())
+		p.log.Info(what, "runs", m.life.version, "version", image.Version())
 		p.work.Go(func() {
 			ctx, cancel := context.WithCancel(p.ctx)
 			defer cancel()
 			if err := p.upgradeTo(ctx, image.Version(), func(Step) {}); err != nil && !p.isClosing() {
-				p.logger.Error("driver is not upgraded: the version from before goes on", "version", image.Version(), "err", err)
+				p.log.Error("driver is not upgraded: the version from before goes on", "version", image.Version(), "err", err)
 			}
 		})
 		return

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -177,9 +178,7 @@ func (i *intake) findHole(seq uint64, found wire.Contents, now time.Time) {
 		return
 	}
 	p := i.pool
-	if p.sluice.pass(p.logger) {
-		p.logger.Error("frames never came", "first", last+1, "last", seq-1)
-	}
+	p.log.say(slog.LevelError, "frames never came", "first", last+1, "last", seq-1)
 	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
 	p.gaps.Add(1)
 	i.offend(fmt.Errorf("frames %d to %d never came", last+1, seq-1))

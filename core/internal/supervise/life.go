@@ -226,7 +226,7 @@ func (l *life) kill(cause error) {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := l.proc.Stop(now); err != nil {
-			l.m.pool.logger.Error("kill a driver process", "err", err)
+			l.m.pool.log.Error("kill a driver process", "err", err)
 			p.do(l.ended) // it cannot be waited for
 		}
 	})
@@ -290,7 +290,7 @@ func (p *pool) bury(l *life, kill bool, and func()) {
 			cancel()
 		}
 		if err := l.proc.Stop(ctx); err != nil {
-			p.logger.Warn("stop a driver process", "err", err)
+			p.log.Warn("stop a driver process", "err", err)
 		}
 		l.removeRecord()
 		p.do(func() {

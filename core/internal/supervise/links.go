@@ -111,6 +111,15 @@ func mix(h uint64) uint64 {
 	return h ^ h>>33
 }
 
+// devicesOf returns how many devices a link has, if it is desired.
+func (p *pool) devicesOf(link string) (n int, desired bool) {
+	ln := p.links[link]
+	if ln == nil || ln.spec == nil {
+		return 0, false
+	}
+	return len(ln.spec.Devices), true
+}
+
 // takesWhole tells that a process of the pool takes all links or none, so that there
 // can be one shard only.
 func (p *pool) takesWhole() bool {

@@ -64,7 +64,7 @@ func (p *pool) newMember() *member {
 }
 
 func (m *member) log() *slog.Logger {
-	log := m.pool.logger
+	log := m.pool.log.Logger
 	if m.life != nil {
 		log = log.With("pid", m.life.proc.PID())
 	}

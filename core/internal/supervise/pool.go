@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +19,7 @@ const (
 type pool struct {
 	kind   string // constant, as are those to the next blank line
 	s      *Supervisor
-	logger *slog.Logger
+	log    *driverLog
 	lines  *logbook
 	ctx    context.Context // of every operation; done once they are not worth waiting for
 	cancel context.CancelFunc
@@ -57,7 +56,6 @@ type pool struct {
 	unwanted int                        // of links: those that are not in the desired state any more
 	losses   []*loss
 	tracker  tracker
-	sluice   sluice   // of what the driver causes to be logged; it has a lock of its own
 	upgrade  *upgrade // nil: none
 	history  []Event
 }
@@ -77,11 +75,12 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 		lines = before.lines
 	}
 	p := &pool{
-		kind: kind, s: s, logger: s.o.Log.With("driver", kind), lines: lines,
+		kind: kind, s: s, log: newDriverLog(s.o.Log, kind), lines: lines,
 		ctx: ctx, cancel: cancel, done: make(chan struct{}), timer: time.NewTimer(time.Hour),
 		changed: make(chan struct{}), links: make(map[string]*link),
 	}
 	p.timer.Stop()
+	p.tracker = tracker{log: p.log, devices: p.devicesOf}
 	p.hurry, p.hasten = context.WithCancel(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,7 +270,11 @@ func (p *pool) nextLook() (wait time.Duration, ok bool) {
 
 // watch looks for processes that hang, and at what is to be told.
 func (p *pool) watch() {
-	p.tracker.look(p, time.Now())
+	if p.runs() {
+		p.tracker.look(time.Now())
+	} else {
+		p.tracker.clear()
+	}
 	for _, m := range p.members {
 		if m.life != nil {
 			m.life.judge()

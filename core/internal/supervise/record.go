@@ -147,9 +147,9 @@ func (l *life) writeRecord() {
 			p.do(func() { l.detached, l.recording = err == nil, false })
 			switch {
 			case err != nil && !failed:
-				p.logger.Error("record of a detached process is not written: until it is, the process does not outlive the gateway", "err", err)
+				p.log.Error("record of a detached process is not written: until it is, the process does not outlive the gateway", "err", err)
 			case err == nil && failed:
-				p.logger.Info("record of a detached process is written at last", "pid", l.proc.PID())
+				p.log.Info("record of a detached process is written at last", "pid", l.proc.PID())
 			}
 			if err == nil || !l.lives(recordPause) {
 				return
@@ -221,6 +221,6 @@ func (l *life) removeRecord() {
 		<-l.written
 	}
 	if err := os.Remove(l.recorded); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.m.pool.logger.Warn("remove the record of a process that has ended", "err", err)
+		l.m.pool.log.Warn("remove the record of a process that has ended", "err", err)
 	}
 }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -164,9 +165,7 @@ func (o *offences) convict() {
 func (i *intake) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([]byte, error) {
 	p := i.pool
 	ahead := time.Duration(min(newest-now.UnixNano(), math.MaxInt64)).Round(time.Second)
-	if p.sluice.pass(p.logger) {
-		p.logger.Warn("samples from the future are stored as uncertain: set the clock of the device, or of the gateway", "frame", seq, "ahead", ahead)
-	}
+	p.log.say(slog.LevelWarn, "samples from the future are stored as uncertain: set the clock of the device, or of the gateway", "frame", seq, "ahead", ahead)
 	return wire.Doubt(frame, now.Add(clockWidth).UnixNano(),
 		driver.Errorf(driver.BadValue, "its time was %v ahead of the gateway's clock when it came", ahead))
 }
@@ -175,9 +174,7 @@ func (i *intake) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([
 // its count of samples is not believed either.
 func (i *intake) refuse(seq uint64, data []byte, why error, now time.Time) []byte {
 	p := i.pool
-	if p.sluice.pass(p.logger) {
-		p.logger.Error("frame refused", "frame", seq, "bytes", len(data), "err", why)
-	}
+	p.log.say(slog.LevelError, "frame refused", "frame", seq, "bytes", len(data), "err", why)
 	i.offend(fmt.Errorf("frame %d: %w", seq, why))
 	p.gaps.Add(1)
 	return wire.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
@@ -188,8 +185,6 @@ func (i *intake) refuse(seq uint64, data []byte, why error, now time.Time) []byt
 func (i *intake) refuseEvent(e control.Event) {
 	p := i.pool
 	why := fmt.Errorf("the condition of link %.64q, device %.64q, which it does not have", e.Link, e.Device)
-	if p.sluice.pass(p.logger) {
-		p.logger.Error("event refused", "err", why)
-	}
+	p.log.say(slog.LevelError, "event refused", "err", why)
 	i.offend(why)
 }

@@ -71,7 +71,7 @@ func (m *member) release() {
 			_ = a.Close() // it tells the process the last ack, or not
 		}
 		if err := l.proc.Release(); err != nil {
-			p.logger.Warn("let go of a driver process", "pid", l.proc.PID(), "err", err)
+			p.log.Warn("let go of a driver process", "pid", l.proc.PID(), "err", err)
 		}
 		p.do(func() { p.dying-- })
 	})

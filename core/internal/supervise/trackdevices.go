@@ -33,7 +33,7 @@ func (l *linkTrouble) deviceRises(e control.Event, now time.Time) {
 
 // lookDevices tells of the devices of the link: together of those that fell, or rose,
 // together. Of a link that is down it tells nothing.
-func (l *linkTrouble) lookDevices(p *pool, now time.Time) {
+func (l *linkTrouble) lookDevices(t *tracker, now time.Time) {
 	if l.own.bad || len(l.devices) == 0 {
 		return
 	}
@@ -59,9 +59,9 @@ func (l *linkTrouble) lookDevices(p *pool, now time.Time) {
 		}
 	}
 	if now.Sub(first) >= l.gather(now) {
-		l.tellDevices(p, fallen, changed, risen, now)
+		l.tellDevices(t, fallen, changed, risen, now)
 	}
-	l.tellStillDevices(p, still, now)
+	l.tellStillDevices(t, still, now)
 	maps.DeleteFunc(l.devices, func(_ string, ep *episode) bool { return ep.over(now) })
 }
 
@@ -80,10 +80,10 @@ func (l *linkTrouble) gather(now time.Time) time.Duration {
 	return l.window
 }
 
-func (l *linkTrouble) tellDevices(p *pool, fallen map[control.Condition][]named, changed, risen []named, now time.Time) {
+func (l *linkTrouble) tellDevices(t *tracker, fallen map[control.Condition][]named, changed, risen []named, now time.Time) {
 	told := false
 	for _, c := range slices.Sorted(maps.Keys(fallen)) {
-		l.sayDevices(p, slog.LevelWarn, "is "+c.String(), "are "+c.String(), fallen[c], now)
+		l.sayDevices(t, slog.LevelWarn, "is "+c.String(), "are "+c.String(), fallen[c], now)
 		for _, d := range fallen[c] {
 			d.toldNow(now)
 			if d.wantsEnd(now) {
@@ -96,14 +96,14 @@ func (l *linkTrouble) tellDevices(p *pool, fallen map[control.Condition][]named,
 		told = true
 	}
 	if len(changed) > 0 {
-		l.sayDevices(p, slog.LevelWarn, "is not well for another cause", "are not well for other causes", changed, now)
+		l.sayDevices(t, slog.LevelWarn, "is not well for another cause", "are not well for other causes", changed, now)
 		for _, d := range changed {
 			d.toldNow(now)
 		}
 		told = true
 	}
 	if len(risen) > 0 {
-		l.sayDevices(p, slog.LevelInfo, "is up again", "are up again", risen, now)
+		l.sayDevices(t, slog.LevelInfo, "is up again", "are up again", risen, now)
 		for _, d := range risen {
 			d.rose = true
 		}
@@ -116,7 +116,7 @@ func (l *linkTrouble) tellDevices(p *pool, fallen map[control.Condition][]named,
 
 // tellStillDevices tells at growing intervals of devices that stay down, or fall again and
 // again.
-func (l *linkTrouble) tellStillDevices(p *pool, still []named, now time.Time) {
+func (l *linkTrouble) tellStillDevices(t *tracker, still []named, now time.Time) {
 	switch {
 	case len(still) == 0:
 		l.again = schedule{}
@@ -130,16 +130,16 @@ func (l *linkTrouble) tellStillDevices(p *pool, still []named, now time.Time) {
 			again = again || d.falls > manyFalls
 		}
 		if again {
-			l.sayDevices(p, slog.LevelWarn, "goes down again and again", "go down again and again", still, now)
+			l.sayDevices(t, slog.LevelWarn, "goes down again and again", "go down again and again", still, now)
 		} else {
 			state := still[0].worst.String()
-			l.sayDevices(p, slog.LevelWarn, "is still "+state, "are still "+state, still, now)
+			l.sayDevices(t, slog.LevelWarn, "is still "+state, "are still "+state, still, now)
 		}
 	}
 }
 
 // sayDevices writes one line about one device or many, each with its words.
-func (l *linkTrouble) sayDevices(p *pool, level slog.Level, one, many string, list []named, now time.Time) {
+func (l *linkTrouble) sayDevices(t *tracker, level slog.Level, one, many string, list []named, now time.Time) {
 	slices.SortFunc(list, func(a, b named) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.name, b.name)) })
 	oldest := list[0]
 	attempts, falls := uint64(0), 0
@@ -176,5 +176,5 @@ func (l *linkTrouble) sayDevices(p *pool, level slog.Level, one, many string, li
 	if falls > 1 {
 		attributes = append(attributes, "falls", falls, "within", until.Sub(oldest.began).Round(time.Second))
 	}
-	p.say(level, text, attributes...)
+	t.log.say(level, text, attributes...)
 }

@@ -14,8 +14,12 @@ import (
 // a link that is down and none for its devices, one line for devices that go down together,
 // one when it is over, and a count of what lasts or comes again. It keeps only what is not
 // well, so that thousands of healthy devices cost nothing.
+//
+// The pool's mu guards it.
 type tracker struct {
-	links map[string]*linkTrouble
+	log     *driverLog                                 // constant, as is devices
+	devices func(link string) (n int, configured bool) // how many a link has
+	links   map[string]*linkTrouble
 }
 
 // linkTrouble is the trouble of a link and of its devices.
@@ -58,38 +62,37 @@ func (t *tracker) forget(s *control.State) {
 // next is how long until look is to be called; false: there is nothing to look at.
 func (t *tracker) next() (time.Duration, bool) { return watchEvery, len(t.links) > 0 }
 
-// look writes the lines that are due. The caller holds the pool's mu.
-func (t *tracker) look(p *pool, now time.Time) {
-	if !p.runs() {
-		t.links = nil
-		return
-	}
+// clear forgets everything: the driver does not run.
+func (t *tracker) clear() { t.links = nil }
+
+// look writes the lines that are due.
+func (t *tracker) look(now time.Time) {
 	var still []*linkTrouble
 	for _, name := range slices.Sorted(maps.Keys(t.links)) {
 		l := t.links[name]
-		if l.look(p, now) {
+		if l.look(t, now) {
 			still = append(still, l)
 		}
-		l.lookDevices(p, now)
+		l.lookDevices(t, now)
 		if l.own.falls == 0 && len(l.devices) == 0 && now.Sub(l.lastAt) >= 2*gatherMost {
 			delete(t.links, name)
 		}
 	}
-	tellStill(p, still, now)
+	t.tellStill(still, now)
 }
 
 // look tells of the link itself, and reports whether it is among those that are still down.
-func (l *linkTrouble) look(p *pool, now time.Time) (still bool) {
+func (l *linkTrouble) look(t *tracker, now time.Time) (still bool) {
 	ep := &l.own
 	lasted := now.Sub(ep.since)
 	switch {
 	case ep.falls == 0:
 	case ep.bad && !ep.told && ep.falls <= manyFalls:
 		if lasted >= openWithin || lasted >= gatherFor && (ep.attempts > 0 || ep.condition == control.Stopped) {
-			l.tellDown(p, now)
+			l.tellDown(t, now)
 		}
 	case ep.bad && !ep.changed.IsZero() && now.Sub(ep.changed) >= gatherFor && ep.falls <= manyFalls:
-		p.say(slog.LevelWarn, "link is "+ep.condition.String()+" for another cause", l.attributes(p, now)...)
+		t.log.say(slog.LevelWarn, "link is "+ep.condition.String()+" for another cause", l.attributes(t, now)...)
 		ep.toldNow(now)
 	case (ep.bad || ep.falls > manyFalls) && !ep.again.due.IsZero() && !now.Before(ep.again.due):
 		if !ep.bad && ep.wantsEnd(now) {
@@ -98,7 +101,7 @@ func (l *linkTrouble) look(p *pool, now time.Time) (still bool) {
 		return true
 	}
 	if ep.wantsEnd(now) {
-		p.say(slog.LevelInfo, "link is up again", l.ended()...)
+		t.log.say(slog.LevelInfo, "link is up again", l.ended()...)
 		ep.rose = true
 	}
 	if ep.falls > 0 && ep.over(now) {
@@ -107,17 +110,17 @@ func (l *linkTrouble) look(p *pool, now time.Time) (still bool) {
 	return false
 }
 
-func (l *linkTrouble) tellDown(p *pool, now time.Time) {
-	p.say(slog.LevelWarn, "link is "+l.own.worst.String(), l.attributes(p, now)...)
+func (l *linkTrouble) tellDown(t *tracker, now time.Time) {
+	t.log.say(slog.LevelWarn, "link is "+l.own.worst.String(), l.attributes(t, now)...)
 	l.own.toldNow(now)
 }
 
 // attributes are those of a line about a link that is not well.
-func (l *linkTrouble) attributes(p *pool, now time.Time) []any {
+func (l *linkTrouble) attributes(t *tracker, now time.Time) []any {
 	ep := &l.own
 	list := []any{"link", l.name, "code", ep.cause.Code.String(), "err", ep.cause.Text}
-	if ln := p.links[l.name]; ln != nil && ln.spec != nil {
-		list = append(list, "devices", len(ln.spec.Devices))
+	if n, configured := t.devices(l.name); configured {
+		list = append(list, "devices", n)
 	}
 	list = append(list, "for", now.Sub(ep.fell).Round(time.Second), "attempts", ep.attempts)
 	if ep.falls > 1 {
@@ -140,7 +143,7 @@ func (l *linkTrouble) ended() []any {
 }
 
 // tellStill tells of the links that are still down: more than one of them in one line.
-func tellStill(p *pool, still []*linkTrouble, now time.Time) {
+func (t *tracker) tellStill(still []*linkTrouble, now time.Time) {
 	if len(still) == 0 {
 		return
 	}
@@ -153,7 +156,7 @@ func tellStill(p *pool, still []*linkTrouble, now time.Time) {
 		if l.own.falls > manyFalls {
 			text = "link goes down again and again"
 		}
-		p.say(slog.LevelWarn, text, l.attributes(p, now)...)
+		t.log.say(slog.LevelWarn, text, l.attributes(t, now)...)
 		return
 	}
 	names, attempts, devices := make([]string, len(still)), uint64(0), 0
@@ -161,14 +164,13 @@ func tellStill(p *pool, still []*linkTrouble, now time.Time) {
 	for i, l := range still {
 		names[i] = l.name
 		attempts += l.own.before + l.own.attempts
-		if ln := p.links[l.name]; ln != nil && ln.spec != nil {
-			devices += len(ln.spec.Devices)
-		}
+		n, _ := t.devices(l.name)
+		devices += n
 		if l.own.began.Before(longest.own.began) {
 			longest = l
 		}
 	}
-	p.say(slog.LevelWarn, "links are still down", "count", len(still), "links", few(names), "devices", devices,
+	t.log.say(slog.LevelWarn, "links are still down", "count", len(still), "links", few(names), "devices", devices,
 		"for", now.Sub(longest.own.began).Round(time.Second), "attempts", attempts,
 		"code", longest.own.cause.Code.String(), "err", longest.own.cause.Text)
 }
@@ -180,17 +182,17 @@ func (l *linkTrouble) fall(e control.Event, now time.Time) {
 }
 
 // rise takes that the link is up. The line of its first fall may not be written yet.
-func (l *linkTrouble) rise(e control.Event, p *pool, now time.Time) {
+func (l *linkTrouble) rise(t *tracker, e control.Event, now time.Time) {
 	ep := &l.own
 	if !ep.bad {
 		return
 	}
 	ep.attempts = max(ep.attempts, e.Failures)
 	if !ep.told && ep.falls <= manyFalls {
-		l.tellDown(p, now)
+		l.tellDown(t, now)
 	}
 	ep.rise(e, now)
-	l.look(p, now)
+	l.look(t, now)
 }
 
 // leave takes that a link or a device was taken off line: who did it knows.
@@ -208,11 +210,4 @@ func few(names []string) string {
 		return strings.Join(names, ", ")
 	}
 	return strings.Join(names[:namesShown], ", ") + ", ..."
-}
-
-// say writes a line, unless the driver has caused too many.
-func (p *pool) say(level slog.Level, text string, attributes ...any) {
-	if p.logger.Enabled(p.ctx, level) && p.sluice.pass(p.logger) {
-		p.logger.Log(p.ctx, level, text, attributes...)
-	}
 }

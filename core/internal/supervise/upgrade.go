@@ -150,7 +150,7 @@ func (u *upgrade) tell(link, format string, args ...any) {
 	p.s.events.add(&Event{Time: s.At, Driver: p.kind, Link: link, Step: s.Text})
 	listeners := slices.Clone(u.listeners)
 	p.mu.Unlock()
-	p.logger.Info("upgrade: "+s.Text, "version", u.Version, "done", s.Done, "total", s.Total)
+	p.log.Info("upgrade: "+s.Text, "version", u.Version, "done", s.Done, "total", s.Total)
 	u.step(s)
 	for _, hear := range listeners {
 		hear(s)
