@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -247,7 +246,7 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 	if err != nil {
 		return false, fmt.Errorf("number the points: %w", err)
 	}
-	g.choices.get().mark(states)
+	g.choices.Get().Mark(states)
 	for kind, state := range states {
 		if before := old.States[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
 			states[kind] = before
@@ -262,7 +261,7 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 		a.Loaded = old.Loaded
 	}
 	if changed {
-		if a.Revision, err = g.data.count(revisionKey); err != nil {
+		if a.Revision, err = g.data.NextRevision(); err != nil {
 			return false, fmt.Errorf("count the configuration's revision: %w", err)
 		}
 		number(states, old.States, a.Revision)
@@ -290,7 +289,7 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 
 // setDrivers tells the supervisor what the drivers should do.
 func (g *gateway) setDrivers() {
-	a, c := g.inForce.Get(), g.choices.get()
+	a, c := g.inForce.Get(), g.choices.Get()
 	all := make(map[string]supervise.Desired, len(a.States))
 	for kind, state := range a.States {
 		p := a.Process(kind)

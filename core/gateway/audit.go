@@ -5,10 +5,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 )

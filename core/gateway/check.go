@@ -17,6 +17,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
@@ -154,7 +155,7 @@ func chosenVersions(ctx context.Context, c *config.Config) map[string]string {
 		}
 		return versions
 	}
-	db, err := state.ReadOnly(filepath.Join(c.DataDir, stateFile))
+	db, err := state.ReadOnly(filepath.Join(c.DataDir, datadir.StateFile))
 	if err != nil {
 		return nil
 	}

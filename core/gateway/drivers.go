@@ -13,6 +13,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -21,7 +22,7 @@ import (
 // Packages implements api.Gateway.
 func (g *gateway) Packages(context.Context) ([]client.Package, error) {
 	g.depot.Scan()
-	list := listPackages(g.depot, g.inForce.Get().Config, g.choices.get())
+	list := listPackages(g.depot, g.inForce.Get().Config, g.choices.Get())
 	for i := range list {
 		g.showRuns(&list[i])
 	}
@@ -45,7 +46,7 @@ func (g *gateway) showRuns(p *client.Package) {
 
 // Install implements api.Gateway.
 func (g *gateway) Install(_ context.Context, archive io.Reader) (client.Package, error) {
-	return installPackage(g.depot, g.inForce.Get().Config, g.choices.get(), archive)
+	return installPackage(g.depot, g.inForce.Get().Config, g.choices.Get(), archive)
 }
 
 // Remove implements api.Gateway. The depot tells takePackages, which stops what ran from
@@ -71,12 +72,12 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 	g.depot.Scan() // what is started is what lies there now
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	_, disabled := g.choices.get().Disabled[kind]
+	_, disabled := g.choices.Get().Disabled[kind]
 	if err := g.inForce.Get().Known(kind); err != nil && !disabled {
 		return client.DriverChange{}, err
 	}
 	if disabled {
-		if err := g.choices.change(func(c *choices) { delete(c.Disabled, kind) }); err != nil {
+		if err := g.choices.Change(func(c *choices.Choices) { delete(c.Disabled, kind) }); err != nil {
 			return client.DriverChange{}, err
 		}
 		g.setDrivers()
@@ -95,7 +96,7 @@ func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, 
 	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}
-	if err := g.choices.change(func(c *choices) { keepTime(c.Disabled, kind, time.Now()) }); err != nil {
+	if err := g.choices.Change(func(c *choices.Choices) { choices.KeepTime(c.Disabled, kind, time.Now()) }); err != nil {
 		return client.DriverChange{}, err
 	}
 	g.setDrivers()
@@ -110,7 +111,7 @@ func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.Driv
 	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}
-	err := g.choices.change(func(c *choices) {
+	err := g.choices.Change(func(c *choices.Choices) {
 		if level == "default" {
 			delete(c.Levels, kind)
 		} else {
@@ -227,7 +228,7 @@ func (g *gateway) warn() {
 
 // warnings are what is loosened and should not stay so.
 func (g *gateway) warnings() []string {
-	list := slices.Clone(g.data.lost)
+	list := slices.Clone(g.data.Lost)
 	a := g.inForce.Get()
 	if a.AllowDev {
 		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")

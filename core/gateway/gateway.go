@@ -11,18 +11,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -90,10 +90,10 @@ type gateway struct {
 	o         Options
 	started   time.Time
 	inForce   *inforce.Current
-	data      *data
+	data      *datadir.Dir
 	catalog   *catalog.Catalog
 	spool     *spool.Spool
-	choices   *choiceBook
+	choices   *choices.Book
 	audit     *audit.Log
 	depot     *depot.Depot
 	fleet     fleet
@@ -119,7 +119,7 @@ type gateway struct {
 func open(o Options) (g *gateway, err error) {
 	g = &gateway{o: o, started: time.Now()}
 	g.inForce = inforce.NewCurrent(o.Config, g.started)
-	if g.data, err = openData(o.Config.DataDir); err != nil {
+	if g.data, err = datadir.Open(o.Config.DataDir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -127,17 +127,17 @@ func open(o Options) (g *gateway, err error) {
 			err = errors.Join(err, g.close())
 		}
 	}()
-	g.data.db.LogTo(o.Log)
-	for _, text := range g.data.db.Remarks() {
+	g.data.DB.LogTo(o.Log)
+	for _, text := range g.data.DB.Remarks() {
 		o.Log.Warn("the copy of the state was not whole", "err", errors.New(text))
 	}
-	if g.catalog, err = g.data.openCatalog(o.Config.DataDir, o.Log); err != nil {
+	if g.catalog, err = g.data.OpenCatalog(o.Log); err != nil {
 		return nil, err
 	}
-	for _, text := range g.data.lost {
+	for _, text := range g.data.Lost {
 		o.Log.Error("the state was not whole", "err", errors.New(text))
 	}
-	if g.spool, err = spool.Open(filepath.Join(o.Config.DataDir, "spool"), spool.Options{
+	if g.spool, err = spool.Open(g.data.SpoolDir(), spool.Options{
 		MaxBytes: o.Config.Spool.MaxBytes, MaxAge: o.Config.Spool.MaxAge, Log: o.Log, Names: spool.NamesID(g.catalog.ID()),
 		CommitEvery: -1, // supervise commits when a message is over: a driver gathers what belongs together
 	}); err != nil {
@@ -145,8 +145,8 @@ func open(o Options) (g *gateway, err error) {
 	}
 	// The gateway's own records are numbered by its epoch: one that came again would make
 	// them look stored already.
-	if stored, _ := g.spool.Mark(""); stored >= g.data.epoch {
-		if g.data.epoch, err = g.data.raiseEpoch(g.data.epoch, stored+1); err != nil {
+	if stored, _ := g.spool.Mark(""); stored >= g.data.Epoch {
+		if err = g.data.PassEpoch(stored); err != nil {
 			return nil, err
 		}
 	}
@@ -253,7 +253,7 @@ func (g *gateway) close() error {
 		errs = append(errs, g.audit.Close())
 	}
 	if g.data != nil {
-		errs = append(errs, g.data.close())
+		errs = append(errs, g.data.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop the gateway: %w", err)

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 const (
@@ -25,33 +25,6 @@ const (
 	checksAtATime = 16
 )
 
-// mark sets in states what the operator has taken off line.
-func (c *choices) mark(states map[string]*control.State) {
-	for kind, state := range states {
-		_, resting := c.Resting[kind]
-		for i := range state.Links {
-			l := &state.Links[i]
-			_, l.Offline = c.Offline[l.Name]
-			l.Offline = l.Offline || resting
-			for j := range l.Devices {
-				_, l.Devices[j].Offline = c.Offline[l.Name+"/"+l.Devices[j].Name]
-			}
-		}
-	}
-}
-
-// since tells since when a line is off line, by itself, its link or its driver; zero:
-// it is not.
-func (c *choices) since(kind string, l inforce.Line) time.Time {
-	if at, ok := c.Resting[kind]; ok {
-		return at
-	}
-	if at, ok := c.Offline[l.Link]; ok {
-		return at
-	}
-	return c.Offline[l.String()]
-}
-
 // Offline implements api.Gateway.
 func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
 	lines, err := g.takeOffline(r)
@@ -61,13 +34,13 @@ func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.L
 	open := g.awaitDrained(ctx, lines)
 	if r.Driver != "" {
 		g.o.Log.Warn("taken off line by the operator", "driver", r.Driver)
-		return []client.LineResult{{Name: r.Driver, Since: g.choices.get().Resting[r.Driver],
+		return []client.LineResult{{Name: r.Driver, Since: g.choices.Get().Resting[r.Driver],
 			Text: "off line with " + linkCount(len(lines)) + stillOpen(len(open) > 0)}}, nil
 	}
 	results := make([]client.LineResult, len(lines))
 	for i, l := range lines {
 		g.o.Log.Warn("taken off line by the operator", "link", l.Link, "device", l.Device)
-		results[i] = client.LineResult{Name: l.String(), Since: g.choices.get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
+		results[i] = client.LineResult{Name: l.String(), Since: g.choices.Get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
 	}
 	return results, nil
 }
@@ -95,28 +68,21 @@ func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return lines, g.rechoose(func(c *choices) {
+	return lines, g.rechoose(func(c *choices.Choices) {
 		if r.Driver != "" {
-			keepTime(c.Resting, r.Driver, now)
+			choices.KeepTime(c.Resting, r.Driver, now)
 			return
 		}
 		for _, l := range lines {
-			keepTime(c.Offline, l.String(), now)
+			choices.KeepTime(c.Offline, l.String(), now)
 		}
 	})
 }
 
-// keepTime notes a time, unless there is an earlier one.
-func keepTime(times map[string]time.Time, name string, now time.Time) {
-	if _, there := times[name]; !there {
-		times[name] = now
-	}
-}
-
 // rechoose changes the choices and puts them in force. The caller holds reloading.
-func (g *gateway) rechoose(f func(c *choices)) error {
-	before := g.choices.get()
-	if err := g.choices.change(f); err != nil {
+func (g *gateway) rechoose(f func(c *choices.Choices)) error {
+	before := g.choices.Get()
+	if err := g.choices.Change(f); err != nil {
 		return err
 	}
 	a := g.inForce.Get()
@@ -125,7 +91,7 @@ func (g *gateway) rechoose(f func(c *choices)) error {
 		return nil
 	}
 	// It is not in force, so it must not come into force at the next start either.
-	if kept := g.choices.change(func(c *choices) { *c = *before.clone() }); kept != nil {
+	if kept := g.choices.Change(func(c *choices.Choices) { *c = *before.Clone() }); kept != nil {
 		return client.Unconfirmed("it is kept and not in force: %v; and it cannot be taken back: %v: see `fieldloom status` after the next reload", err, kept)
 	}
 	return err
@@ -211,23 +177,11 @@ func (g *gateway) driverOf(l inforce.Line) string {
 	return ""
 }
 
-// offlineList is everything that is off line, for the status.
-func (c *choices) offlineList() []client.LineResult {
-	var list []client.LineResult
-	for _, kind := range slices.Sorted(maps.Keys(c.Resting)) {
-		list = append(list, client.LineResult{Name: "driver " + kind, Since: c.Resting[kind], Text: "with all its links"})
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Offline)) {
-		list = append(list, client.LineResult{Name: name, Since: c.Offline[name]})
-	}
-	return list
-}
-
 // dropOffline drops what the operator took off line and the configuration does not have
 // any more: should it come back, it is another's.
 func (g *gateway) dropOffline(a *inforce.Config) error {
 	var lines, kinds []string
-	now := g.choices.get()
+	now := g.choices.Get()
 	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
 		if _, err := a.FindLine(inforce.ParseLine(name)); err != nil {
 			lines = append(lines, name)
@@ -243,7 +197,7 @@ func (g *gateway) dropOffline(a *inforce.Config) error {
 	if lines == nil && kinds == nil {
 		return nil
 	}
-	return g.choices.change(func(c *choices) {
+	return g.choices.Change(func(c *choices.Choices) {
 		maps.DeleteFunc(c.Offline, func(name string, _ time.Time) bool { return slices.Contains(lines, name) })
 		maps.DeleteFunc(c.Resting, func(kind string, _ time.Time) bool { return slices.Contains(kinds, kind) })
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
@@ -72,16 +73,16 @@ func (p *plantDir) restore(all files) *plantDir {
 // everything that is stored.
 func (p *plantDir) run(devices ...string) (named, unnamed int) {
 	p.t.Helper()
-	d, err := openData(p.dir)
+	d, err := datadir.Open(p.dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer func() { _ = d.close() }()
-	c, err := d.openCatalog(p.dir, slog.New(slog.DiscardHandler))
+	defer func() { _ = d.Close() }()
+	c, err := d.OpenCatalog(slog.New(slog.DiscardHandler))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.found = d.lost
+	p.found = d.Lost
 	text := ""
 	for _, name := range devices {
 		text += name + `: {points: {u: {address: "1"}, ` + name + `: {address: "2"}}}, `

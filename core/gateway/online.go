@@ -8,19 +8,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
 // check is brought on line and watched, and goes off line again where it does not come up.
 func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	a, before := g.inForce.Get(), g.choices.get()
+	a, before := g.inForce.Get(), g.choices.Get()
 	results, lines, err := offlineLines(a, before, r)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 
 // onlineResult is what became of a line; fault is why it stays off line.
 func (g *gateway) onlineResult(l inforce.Line, fault error) client.LineResult {
-	c := g.choices.get()
+	c := g.choices.Get()
 	if fault != nil {
 		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
 	}
@@ -66,8 +66,8 @@ func (g *gateway) onlineResult(l inforce.Line, fault error) client.LineResult {
 // watchOnline watches lines that were brought on line without a check, those of the given
 // indices, until each is up, is down or has had its time. What is not up is taken off line
 // again, since when it was before, and its fault is noted.
-func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []inforce.Line, faults []error, unchecked []int) error {
-	now := g.choices.get()
+func (g *gateway) watchOnline(ctx context.Context, before *choices.Choices, lines []inforce.Line, faults []error, unchecked []int) error {
+	now := g.choices.Get()
 	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].Link].IsZero() })
 	if len(unchecked) == 0 {
 		return nil
@@ -76,10 +76,10 @@ func (g *gateway) watchOnline(ctx context.Context, before *choices, lines []info
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
 	a := g.inForce.Get()
-	return g.rechoose(func(c *choices) {
+	return g.rechoose(func(c *choices.Choices) {
 		for _, i := range unchecked {
 			if link, err := a.FindLine(lines[i]); err == nil && faults[i] != nil {
-				keepTime(c.Offline, lines[i].String(), before.since(link.Driver, lines[i]))
+				choices.KeepTime(c.Offline, lines[i].String(), before.Since(link.Driver, lines[i]))
 			}
 		}
 	})
@@ -116,7 +116,7 @@ func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	return g.rechoose(func(c *choices) {
+	return g.rechoose(func(c *choices.Choices) {
 		since := time.Now()
 		at, resting := c.Resting[r.Driver]
 		if resting { // its links stand for themselves from now on
@@ -127,7 +127,7 @@ func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults
 			if faults[i] == nil {
 				delete(c.Offline, l.String())
 			} else if _, marked := c.Offline[l.String()]; marked || resting {
-				keepTime(c.Offline, l.String(), since)
+				choices.KeepTime(c.Offline, l.String(), since)
 			}
 		}
 	})
@@ -135,7 +135,7 @@ func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults
 
 // offlineLines are the lines of a request that are off line, and results for those
 // that need no check.
-func offlineLines(a *inforce.Config, c *choices, r client.LineRequest) (results []client.LineResult, lines []inforce.Line, err error) {
+func offlineLines(a *inforce.Config, c *choices.Choices, r client.LineRequest) (results []client.LineResult, lines []inforce.Line, err error) {
 	if r.Driver != "" {
 		lines, err = a.LinesFor(r)
 		if _, resting := c.Resting[r.Driver]; err == nil && !resting {
@@ -167,7 +167,7 @@ func offlineLines(a *inforce.Config, c *choices, r client.LineRequest) (results 
 }
 
 // notMarked is the result of a line that was not taken off line by itself.
-func notMarked(c *choices, l inforce.Line) client.LineResult {
+func notMarked(c *choices.Choices, l inforce.Line) client.LineResult {
 	if at := c.Offline[l.Link]; !at.IsZero() {
 		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.Link)}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -35,10 +36,10 @@ func openDepot(c func() *config.Config, db depot.Store, chosen map[string]string
 // openDrivers opens all that drivers are made of. It starts none but finds those that
 // outlived an earlier gateway.
 func (g *gateway) openDrivers() (err error) {
-	if g.choices, err = openChoices(g.data.db); err != nil {
+	if g.choices, err = choices.Open(g.data.DB); err != nil {
 		return err
 	}
-	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.db, nil, g.o.Log); err != nil {
+	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.DB, nil, g.o.Log); err != nil {
 		return err
 	}
 	if g.runDir, err = g.openRunDir(); err != nil {
@@ -46,14 +47,14 @@ func (g *gateway) openDrivers() (err error) {
 	}
 	g.sweep()
 	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
-	g.launcher = &launcher{depot: g.depot, configs: g.inForce.All, services: func(kind string) host.Services { return &services{g.data.db, g.inForce, kind} }, logs: g.logs, fleet: &g.fleet,
-		runDir: g.runDir, notes: g.recordDir(), owner: g.data.owner, attach: g.o.Attach}
+	g.launcher = &launcher{depot: g.depot, configs: g.inForce.All, services: func(kind string) host.Services { return &services{g.data.DB, g.inForce, kind} }, logs: g.logs, fleet: &g.fleet,
+		runDir: g.runDir, notes: g.recordDir(), owner: g.data.Owner, attach: g.o.Attach}
 	g.launcher.expect(supervise.Records(g.recordDir(), g.o.Log))
 	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
 		g.launcher.noCgroup = err.Error()
 	}
 	g.drivers = supervise.New(supervise.Options{
-		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.epoch, LastRun: g.spool.Stats().Last,
+		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.Epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
@@ -65,7 +66,7 @@ func (g *gateway) openDrivers() (err error) {
 // what dead ones have left. The data directory is this gateway's alone by now.
 func (g *gateway) sweep() {
 	err := host.Leftovers{
-		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.owner, Log: g.o.Log,
+		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.Owner, Log: g.o.Log,
 		Keep: processesOf(supervise.Records(g.recordDir(), g.o.Log)),
 	}.Sweep(context.Background())
 	if err != nil {
@@ -79,7 +80,7 @@ func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Get().Data
 // wantLevel is the level of a driver's log: the operator's, else the configuration's.
 func (g *gateway) wantLevel(kind string) slog.Level {
 	var level slog.Level
-	if chosen, ok := g.choices.get().Levels[kind]; ok && level.UnmarshalText([]byte(chosen)) == nil {
+	if chosen, ok := g.choices.Get().Levels[kind]; ok && level.UnmarshalText([]byte(chosen)) == nil {
 		return level
 	}
 	return g.inForce.Get().Process(kind).Log

@@ -14,6 +14,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
@@ -23,7 +25,7 @@ import (
 type Packages struct {
 	config *config.Config
 	depot  *depot.Depot
-	data   *data // nil: the gateway never ran, so nothing is remembered
+	data   *datadir.Dir // nil: the gateway never ran, so nothing is remembered
 }
 
 // OpenPackages opens the drivers directory of c's gateway, which must not run.
@@ -32,7 +34,7 @@ func OpenPackages(c *config.Config, log *slog.Logger) (*Packages, error) {
 	_, err := os.Stat(c.DataDir)
 	switch {
 	case err == nil:
-		if p.data, err = openData(c.DataDir); err != nil {
+		if p.data, err = datadir.Open(c.DataDir); err != nil {
 			return nil, err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -42,7 +44,7 @@ func OpenPackages(c *config.Config, log *slog.Logger) (*Packages, error) {
 	if p.data == nil {
 		p.depot, err = openDepot(current, nil, nil, log)
 	} else {
-		p.depot, err = openDepot(current, p.data.db, nil, log)
+		p.depot, err = openDepot(current, p.data.DB, nil, log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -55,7 +57,7 @@ func (p *Packages) Close() error {
 	if p.data == nil {
 		return nil
 	}
-	return p.data.close()
+	return p.data.Close()
 }
 
 // Packages lists the packages.
@@ -110,18 +112,18 @@ func usedBy(c *config.Config, name string) string {
 	return strings.Join(links, ", ")
 }
 
-func (p *Packages) choices() (*choices, error) {
+func (p *Packages) choices() (*choices.Choices, error) {
 	if p.data == nil {
-		return new(choices), nil
+		return new(choices.Choices), nil
 	}
-	book, err := openChoices(p.data.db)
+	book, err := choices.Open(p.data.DB)
 	if err != nil {
 		return nil, err
 	}
-	return book.get(), nil
+	return book.Get(), nil
 }
 
-func listPackages(d *depot.Depot, c *config.Config, chosen *choices) []client.Package {
+func listPackages(d *depot.Depot, c *config.Config, chosen *choices.Choices) []client.Package {
 	links := make(map[string][]string)
 	for _, l := range c.Links {
 		links[l.Driver] = append(links[l.Driver], l.Name)
@@ -141,7 +143,7 @@ func packageOf(e *depot.Entry) client.Package {
 		Active: e.Active, Chosen: e.Chosen, State: e.State.String(), Refusal: e.Refusal, Path: e.Name, Accepted: e.Accepted}
 }
 
-func installPackage(d *depot.Depot, c *config.Config, chosen *choices, archive io.Reader) (client.Package, error) {
+func installPackage(d *depot.Depot, c *config.Config, chosen *choices.Choices, archive io.Reader) (client.Package, error) {
 	installed, err := d.InstallArchive(archive)
 	if err != nil {
 		return client.Package{}, &client.Error{Status: 422, Code: "refused", Detail: err.Error()}

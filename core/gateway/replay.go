@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
@@ -17,16 +17,16 @@ import (
 // does. An error of each ends the replay and is returned. The sample is only valid
 // during the call.
 func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Logger, each func(*client.Sample) error) (err error) {
-	d, err := openData(c.DataDir)
+	d, err := datadir.Open(c.DataDir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	points, err := d.openCatalog(c.DataDir, log)
+	defer func() { err = errors.Join(err, d.Close()) }()
+	points, err := d.OpenCatalog(log)
 	if err != nil {
 		return err
 	}
-	s, err := spool.Open(filepath.Join(c.DataDir, "spool"), spool.Options{MaxBytes: c.Spool.MaxBytes, MaxAge: c.Spool.MaxAge, Log: log, Names: spool.NamesID(points.ID())})
+	s, err := spool.Open(d.SpoolDir(), spool.Options{MaxBytes: c.Spool.MaxBytes, MaxAge: c.Spool.MaxAge, Log: log, Names: spool.NamesID(points.ID())})
 	if err != nil {
 		return err
 	}

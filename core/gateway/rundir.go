@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 )
 
 const (
@@ -34,7 +35,7 @@ func (g *gateway) openRunDir() (string, error) {
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
-	before := g.choices.get().RunDir
+	before := g.choices.Get().RunDir
 	if before != "" && !others && isPrivate(before, mode) == nil {
 		return before, nil
 	}
@@ -56,7 +57,7 @@ func (g *gateway) openRunDir() (string, error) {
 	if before == dir {
 		return dir, nil
 	}
-	return dir, g.choices.change(func(c *choices) { c.RunDir = dir })
+	return dir, g.choices.Change(func(c *choices.Choices) { c.RunDir = dir })
 }
 
 // otherUser is a driver that runs as another user than the gateway; "": none does.

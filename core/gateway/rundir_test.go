@@ -8,23 +8,25 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // runDirOf opens the run directory of a gateway with a data directory.
 func runDirOf(t *testing.T, dataDir, main string) (string, error) {
 	t.Helper()
-	d, err := openData(dataDir)
+	d, err := datadir.Open(dataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = d.close() }()
+	defer func() { _ = d.Close() }()
 	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("data: " + dataDir + "\n" + main)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &gateway{data: d, inForce: inforce.NewCurrent(c, time.Time{})}
-	if g.choices, err = openChoices(d.db); err != nil {
+	if g.choices, err = choices.Open(d.DB); err != nil {
 		t.Fatal(err)
 	}
 	return g.openRunDir()

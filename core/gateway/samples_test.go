@@ -13,6 +13,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
@@ -29,7 +30,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	d, err := openData(t.TempDir())
+	d, err := datadir.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	if g.catalog, err = catalog.Open(d.db); err != nil {
+	if g.catalog, err = catalog.Open(d.DB); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte(

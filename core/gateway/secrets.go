@@ -11,12 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // maxSecret is what a driver's question is answered with at most.

@@ -24,6 +24,8 @@ const (
 	maxStoreBytes = 1 << 20
 )
 
+var storeBucket = []byte("store")
+
 // services answers the questions of one driver.
 type services struct {
 	db      *state.DB // where its links keep what they store

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -41,7 +42,7 @@ func EndDrivers(o Options) (ended int, err error) {
 // ownData reports why a data directory is not one that a gateway of this user has left:
 // what another user does in it, that user's gateway could not use any more.
 func ownData(dir string) error {
-	info, err := os.Stat(filepath.Join(dir, stateFile))
+	info, err := os.Stat(filepath.Join(dir, datadir.StateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("no gateway has run on the data directory %s", dir)
 	}

@@ -5,12 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -22,9 +19,9 @@ const statusLimit = 2 * time.Second
 func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	chosen := g.choices.get()
+	chosen := g.choices.Get()
 	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
-		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults(), g.outlook.warnings(g.spool)), Offline: chosen.offlineList()}
+		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults(), g.outlook.warnings(g.spool)), Offline: chosen.OfflineList()}
 	known := make(map[driverLink]*control.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
@@ -47,7 +44,7 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 		if d := drivers[l.Driver]; d != nil {
 			ls.Unanswered, ls.Uncounted = unanswered(d.LateLink[l.Name], time.Now())
 		}
-		chosen.show(&ls)
+		chosen.Show(&ls)
 		s.Links = append(s.Links, ls)
 	}
 	g.rates.fill(s, time.Now())
@@ -132,24 +129,6 @@ func metersOf(meters []control.Meter) []client.Meter {
 		list = append(list, client.Meter{Link: m.Link, Name: m.Name, Value: m.Value, Kind: kind})
 	}
 	return list
-}
-
-// offlineCause is what the points of a line say that was taken off line.
-const offlineCause = "taken off line by the operator"
-
-// show tells of a link and its devices that they are off line, and since when, also where
-// no process does.
-func (c *choices) show(l *client.Link) {
-	cause := &client.Fault{Code: driver.Denied.String(), Text: offlineCause}
-	if at := c.since(l.Driver, inforce.Line{Link: l.Name}); !at.IsZero() {
-		l.State, l.Since, l.Cause = "offline", at, cause
-	}
-	for i := range l.Devices {
-		d := &l.Devices[i]
-		if at := c.since(l.Driver, inforce.Line{Link: l.Name, Device: d.Name}); !at.IsZero() {
-			d.State, d.Since, d.Cause = "offline", at, cause
-		}
-	}
 }
 
 // linkStatus is what the driver says of the link, or why nothing is known of it.

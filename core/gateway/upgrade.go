@@ -8,6 +8,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
@@ -93,7 +94,7 @@ func (g *gateway) Rollback(_ context.Context, kind, version string, step func(cl
 		return nil
 	}
 	if version == "" {
-		if version = g.choices.get().Previous[kind]; version == "" {
+		if version = g.choices.Get().Previous[kind]; version == "" {
 			return driver.Errorf(driver.NotFound, "driver %s ran no other version before: name one, as `fieldloom driver list` shows them", kind)
 		}
 	}
@@ -189,7 +190,7 @@ func outcome(kind, before, version string, took bool, err error) client.Step {
 
 // running tells whether there are processes that could be upgraded.
 func (g *gateway) running(kind string) bool {
-	_, disabled := g.choices.get().Disabled[kind]
+	_, disabled := g.choices.Get().Disabled[kind]
 	_, err := g.drivers.Control(kind, "")
 	return g.inForce.Get().Known(kind) == nil && !disabled && err == nil
 }
@@ -203,7 +204,7 @@ func (g *gateway) settle(kind, before, version string) error {
 	if before == "" || before == version {
 		return nil
 	}
-	return g.choices.change(func(c *choices) { c.Previous[kind] = before })
+	return g.choices.Change(func(c *choices.Choices) { c.Previous[kind] = before })
 }
 
 func stepOf(s *supervise.Step) client.Step {

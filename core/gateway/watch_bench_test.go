@@ -9,6 +9,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
@@ -34,13 +35,13 @@ func (s *encodeSink) Flush() error { return nil }
 // BenchmarkWatch is what a line costs the core: from the spool to the line of JSON. One
 // iteration is one sample; the frames are polls of 100 registers of different devices.
 func BenchmarkWatch(b *testing.B) {
-	d, err := openData(b.TempDir())
+	d, err := datadir.Open(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
 	g := &gateway{data: d}
 	defer func() { _ = g.close() }()
-	if g.catalog, err = catalog.Open(d.db); err != nil {
+	if g.catalog, err = catalog.Open(d.DB); err != nil {
 		b.Fatal(err)
 	}
 	const devices = 100

@@ -2,56 +2,25 @@ package gateway
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
-func TestDataDirectoryIsPrivateAndTakenOnce(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "data")
-	d, err := openData(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]os.FileMode{dir: os.ModeDir | 0o700, filepath.Join(dir, "state.db"): 0o600, filepath.Join(dir, "lock"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != want {
-			t.Errorf("%s: mode %v, %v; want %v", path, info.Mode(), err, want)
-		}
-	}
-	if _, err := openData(dir); err == nil || !strings.Contains(err.Error(), "another gateway runs on it (pid ") {
-		t.Errorf("taken twice: %v", err)
-	}
-	first := d.epoch
-	if err := d.close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := openData(dir)
-	if err != nil {
-		t.Fatalf("the directory was not let go: %v", err)
-	}
-	if again.epoch <= first {
-		t.Errorf("epoch %d after %d", again.epoch, first)
-	}
-	if err := again.close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestDriversStore(t *testing.T) {
-	d, err := openData(t.TempDir())
+	d, err := datadir.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = d.close() }()
+	defer func() { _ = d.Close() }()
 	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
 	ctx := t.Context()
-	s, other := &services{d.db, current, "modbus"}, &services{d.db, current, "mqtt"}
+	s, other := &services{d.DB, current, "modbus"}, &services{d.DB, current, "mqtt"}
 	if v, err := s.StoreGet(ctx, "line1", "k"); v != nil || err != nil {
 		t.Errorf("of nothing: %q, %v", v, err)
 	}
@@ -88,14 +57,14 @@ func TestDriversStore(t *testing.T) {
 
 // A driver cannot fill the disk with what it stores.
 func TestDriversStoreIsSmall(t *testing.T) {
-	d, err := openData(t.TempDir())
+	d, err := datadir.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = d.close() }()
-	d.db.NoSync = true
+	defer func() { _ = d.Close() }()
+	d.DB.NoSync = true
 	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
-	s, ctx := &services{d.db, current, "modbus"}, t.Context()
+	s, ctx := &services{d.DB, current, "modbus"}, t.Context()
 	fill := func(link string, value []byte) (n int) {
 		for ; n < 10*maxStoreKeys; n++ {
 			if err := s.StorePut(ctx, link, strconv.Itoa(n), value); driver.CodeOf(err) == driver.BadValue {

@@ -1,4 +1,8 @@
-package gateway
+// Package datadir opens the data directory of a gateway.
+//
+// A Dir is an open one, which belongs to this process alone: its lock, the database of
+// what is remembered, and the count of its openings.
+package datadir
 
 import (
 	"crypto/rand"
@@ -21,30 +25,34 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/state"
 )
 
-// data is an open data directory: it belongs to this process until close.
-type data struct {
+// A Dir is an open data directory: it belongs to this process until Close. Its fields are
+// read only.
+type Dir struct {
+	DB    *state.DB
+	Epoch uint64   // grows with every opening
+	Owner string   // the mark of the driver processes that belong to this directory
+	Lost  []string // what was found wrong with it of late, and what is lost with that
+
+	path  string
 	lock  *os.File
-	db    *state.DB
-	epoch uint64   // grows with every opening
-	owner string   // the mark of the driver processes that belong to this directory
 	found []string // what was found wrong with it now
-	lost  []string // what was found wrong with it of late, and what is lost with that
 }
 
-// stateFile is the database in the data directory.
-const stateFile = "state.db"
+// StateFile is the database in the data directory.
+const StateFile = "state.db"
+
+// Bucket is where the database keeps what is the gateway's own.
+var Bucket = []byte("gateway")
 
 var (
-	gatewayBucket = []byte("gateway")
-	storeBucket   = []byte("store")
-	epochKey      = []byte("epoch")
-	ownerKey      = []byte("owner")
-	lostKey       = []byte("lost")
-	revisionKey   = []byte("revision")
+	epochKey    = []byte("epoch")
+	ownerKey    = []byte("owner")
+	lostKey     = []byte("lost")
+	revisionKey = []byte("revision")
 )
 
-// openData makes dir, private to its user, where it is not there, and takes it.
-func openData(dir string) (*data, error) {
+// Open makes dir, private to its user, where it is not there, and takes it.
+func Open(dir string) (*Dir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the data directory: %w: set `data:` to a directory that can be made and written", err)
 	}
@@ -52,20 +60,20 @@ func openData(dir string) (*data, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &data{lock: lock}
-	path := filepath.Join(dir, stateFile)
-	if d.db, err = state.Open(path); err != nil {
+	d := &Dir{path: dir, lock: lock}
+	path := filepath.Join(dir, StateFile)
+	if d.DB, err = state.Open(path); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if d.epoch, err = d.nextEpoch(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
+	if d.Epoch, err = d.nextEpoch(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
 	}
-	d.found = append(d.found, d.db.Findings()...)
-	if d.owner, err = d.mark(); err == nil {
+	d.found = append(d.found, d.DB.Findings()...)
+	if d.Owner, err = d.mark(); err == nil {
 		err = d.noteFindings()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
 	}
 	return d, nil
 }
@@ -80,11 +88,11 @@ type lossNote struct {
 	Text string    `json:"text"`
 }
 
-// noteFindings keeps what was found now, and makes lost what was found of late.
-func (d *data) noteFindings() error {
+// noteFindings keeps what was found now, and makes Lost what was found of late.
+func (d *Dir) noteFindings() error {
 	var notes []lossNote
-	err := d.db.View(func(tx *bbolt.Tx) error {
-		if text := tx.Bucket(gatewayBucket).Get(lostKey); text != nil {
+	err := d.DB.View(func(tx *bbolt.Tx) error {
+		if text := tx.Bucket(Bucket).Get(lostKey); text != nil {
 			return json.Unmarshal(text, &notes)
 		}
 		return nil
@@ -98,9 +106,9 @@ func (d *data) noteFindings() error {
 	for _, text := range d.found {
 		notes, changed = append(notes, lossNote{time.Now().UTC().Truncate(time.Second), text}), true
 	}
-	d.found, d.lost = nil, nil
+	d.found, d.Lost = nil, nil
 	for _, n := range notes {
-		d.lost = append(d.lost, n.Time.Local().Format(time.DateTime)+": "+n.Text)
+		d.Lost = append(d.Lost, n.Time.Local().Format(time.DateTime)+": "+n.Text)
 	}
 	if !changed {
 		return nil
@@ -109,33 +117,36 @@ func (d *data) noteFindings() error {
 	if err != nil {
 		return err
 	}
-	return d.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(gatewayBucket).Put(lostKey, text) })
+	return d.DB.Update(func(tx *bbolt.Tx) error { return tx.Bucket(Bucket).Put(lostKey, text) })
 }
 
-// openCatalog opens the catalog with the names that lie beside what is stored in dir.
-func (d *data) openCatalog(dir string, log *slog.Logger) (*catalog.Catalog, error) {
-	beside := filepath.Join(dir, "spool")
+// OpenCatalog opens the catalog with the names that lie beside what is stored.
+func (d *Dir) OpenCatalog(log *slog.Logger) (*catalog.Catalog, error) {
+	beside := d.SpoolDir()
 	if err := os.MkdirAll(beside, 0o700); err != nil {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
-	processes, _ := os.ReadDir(filepath.Join(dir, "run")) // of detached drivers: they have handles
-	c, err := catalog.OpenBeside(d.db, catalog.Beside{
-		Path: filepath.Join(beside, "names"), Restored: d.db.Restored(), Used: len(processes) > 0, Log: log,
+	processes, _ := os.ReadDir(filepath.Join(d.path, "run")) // of detached drivers: they have handles
+	c, err := catalog.OpenBeside(d.DB, catalog.Beside{
+		Path: filepath.Join(beside, "names"), Restored: d.DB.Restored(), Used: len(processes) > 0, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if text := c.Finding(); text != "" {
-		d.found = append(d.found, d.db.Path()+" "+text)
+		d.found = append(d.found, d.DB.Path()+" "+text)
 		err = d.noteFindings()
 	}
 	return c, err
 }
 
+// SpoolDir is where the samples are stored.
+func (d *Dir) SpoolDir() string { return filepath.Join(d.path, "spool") }
+
 // mark returns the directory's own mark, which it makes the first time.
-func (d *data) mark() (mark string, err error) {
-	err = d.db.View(func(tx *bbolt.Tx) error {
-		if b := tx.Bucket(gatewayBucket); b != nil {
+func (d *Dir) mark() (mark string, err error) {
+	err = d.DB.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(Bucket); b != nil {
 			mark = string(b.Get(ownerKey))
 		}
 		return nil
@@ -144,8 +155,8 @@ func (d *data) mark() (mark string, err error) {
 		return mark, err
 	}
 	mark = rand.Text()
-	return mark, d.db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists(gatewayBucket)
+	return mark, d.DB.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(Bucket)
 		if err != nil {
 			return err
 		}
@@ -185,35 +196,44 @@ func writePID(f *os.File) error {
 
 // nextEpoch counts the openings. Where the count was lost it goes on from the present
 // time: drivers that outlived an earlier gateway refuse a lower epoch than they have seen.
-func (d *data) nextEpoch(dir string) (epoch uint64, err error) {
-	used, _ := filepath.Glob(filepath.Join(dir, "spool", "*.log"))
-	processes, _ := os.ReadDir(filepath.Join(dir, "run"))
+func (d *Dir) nextEpoch() (epoch uint64, err error) {
+	used, _ := filepath.Glob(filepath.Join(d.path, "spool", "*.log"))
+	processes, _ := os.ReadDir(filepath.Join(d.path, "run"))
 	if epoch, err = d.count(epochKey); err != nil {
 		return 0, err
 	}
-	if epoch == 1 && len(used)+len(processes) > 0 && !d.db.Restored() {
-		d.found = append(d.found, d.db.Path()+" "+state.Missing)
+	if epoch == 1 && len(used)+len(processes) > 0 && !d.DB.Restored() {
+		d.found = append(d.found, d.DB.Path()+" "+state.Missing)
 	}
-	if d.db.Restored() || len(d.found) > 0 {
+	if d.DB.Restored() || len(d.found) > 0 {
 		return d.raiseEpoch(epoch, uint64(max(0, time.Now().Unix())))
 	}
 	return epoch, nil
 }
 
+// PassEpoch makes the epoch higher than one that was used.
+func (d *Dir) PassEpoch(used uint64) (err error) {
+	d.Epoch, err = d.raiseEpoch(d.Epoch, used+1)
+	return err
+}
+
+// NextRevision counts the configurations that were put in force.
+func (d *Dir) NextRevision() (uint64, error) { return d.count(revisionKey) }
+
 // raiseEpoch makes the epoch at least as high as least.
-func (d *data) raiseEpoch(epoch, least uint64) (uint64, error) {
+func (d *Dir) raiseEpoch(epoch, least uint64) (uint64, error) {
 	if epoch >= least {
 		return epoch, nil
 	}
-	return least, d.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(gatewayBucket).Put(epochKey, binary.BigEndian.AppendUint64(nil, least))
+	return least, d.DB.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(Bucket).Put(epochKey, binary.BigEndian.AppendUint64(nil, least))
 	})
 }
 
 // count adds one to a durable counter and returns it.
-func (d *data) count(key []byte) (n uint64, err error) {
-	err = d.db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists(gatewayBucket)
+func (d *Dir) count(key []byte) (n uint64, err error) {
+	err = d.DB.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(Bucket)
 		if err != nil {
 			return err
 		}
@@ -226,6 +246,7 @@ func (d *data) count(key []byte) (n uint64, err error) {
 	return n, err
 }
 
-func (d *data) close() error {
-	return errors.Join(d.db.Close(), d.lock.Close())
+// Close lets go of the directory.
+func (d *Dir) Close() error {
+	return errors.Join(d.DB.Close(), d.lock.Close())
 }
