@@ -198,14 +198,20 @@ type gapLog struct {
 	sequence uint64
 }
 
-// write appends g. It blocks as long as the spool's queue is full.
+// write appends g and has it committed.
 func (l *gapLog) write(g *frame.Gap) {
+	l.append(g)
+	l.spool.Commit()
+}
+
+// append leaves the commit to what comes next. It blocks as long as the spool's queue is
+// full.
+func (l *gapLog) append(g *frame.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
 	r := spool.Record{Epoch: l.epoch, Sequence: l.sequence, Stored: time.Now(), Data: wire.AppendFrame(nil, l.sequence, nil, g)}
 	l.spool.Append(r, func(error) {})
-	l.spool.Commit()
 }
 
 // lostWith is the gap between a dead process's last frame and now. How many samples were

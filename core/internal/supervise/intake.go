@@ -171,7 +171,8 @@ func (i *intake) endLosses(now time.Time) {
 }
 
 // findHole writes a gap record for sequences that were left out, unless the frame
-// is the driver's own gap and tells of them.
+// is the driver's own gap and tells of them. It is committed with the frame, which is
+// acknowledged after both are stored: a driver that leaves much out costs no more syncs.
 func (i *intake) findHole(seq uint64, found wire.Contents, now time.Time) {
 	last := i.last.Load()
 	if seq <= last || seq-last == 1 || found.First != 0 && found.First <= last+1 && found.Last >= seq-1 {
@@ -179,7 +180,7 @@ func (i *intake) findHole(seq uint64, found wire.Contents, now time.Time) {
 	}
 	p := i.pool
 	p.log.say(slog.LevelError, "frames never came", "first", last+1, "last", seq-1)
-	p.s.gaps.write(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
+	p.s.gaps.append(hole(p.kind, last+1, seq-1, i.lastFilled(), now))
 	p.gaps.Add(1)
 	i.offend(fmt.Errorf("frames %d to %d never came", last+1, seq-1))
 }

@@ -326,6 +326,9 @@ func TestHolesAreRecordedOnceAndOnlyWhenTheDriverDoesNot(t *testing.T) {
 		a.to.Frame(8, wire.AppendFrame(nil, 8, nil, own))
 		a.frame(9)
 		r.wantStory("fake 1/1", "gap: driver fake: frames 2 to 4 never came", "fake 1/5", "fake 1/8", "fake 1/9")
+		if n := r.spool.commits.Load(); n != 0 {
+			t.Errorf("%d commits for holes, which are committed with what follows them", n)
+		}
 	})
 }
 

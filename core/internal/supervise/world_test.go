@@ -3,6 +3,7 @@ package supervise_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
@@ -45,6 +46,7 @@ type fakeSpool struct {
 	marks   map[string][2]uint64
 	epochs  map[uint64]uint64 // an epoch is of one process, whatever its driver
 	hold    chan struct{}     // not nil: Append blocks until it is closed
+	commits atomic.Int64
 }
 
 func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
@@ -70,7 +72,7 @@ func (s *fakeSpool) Append(r spool.Record, stored func(error)) {
 	stored(nil)
 }
 
-func (s *fakeSpool) Commit() {}
+func (s *fakeSpool) Commit() { s.commits.Add(1) }
 func (s *fakeSpool) Gather() {}
 func (s *fakeSpool) Later()  {}
 
