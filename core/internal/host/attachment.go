@@ -129,7 +129,7 @@ func (p *Process) Attach(ctx context.Context, h Hello, to Handler) (*Attachment,
 	}
 	if err != nil {
 		end(err)
-		err = fmt.Errorf("attach to driver %s: %w", p.command.Name, a.reason(err, ctx.Err()))
+		err = fmt.Errorf("attach to driver %s: %w", p.command.Name, a.reason(ctx, err))
 		p.over(a, err)
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (a *Attachment) receive(ctx context.Context, stream attachClient) {
 			last, err = a.handle(&m, last)
 		}
 		if err != nil {
-			a.finish(err, errors.Is(context.Cause(ctx), errSilent))
+			a.finish(ctx, err)
 			return
 		}
 	}
@@ -272,35 +272,39 @@ func (a *Attachment) handle(m *wire.AttachMessage, last uint64) (uint64, error) 
 	return last, nil
 }
 
-func (a *Attachment) finish(err error, silent bool) {
-	var why error
-	if silent {
-		why = errSilent
-	}
+func (a *Attachment) finish(ctx context.Context, err error) {
 	select {
 	case <-a.closing:
 	default:
-		a.err = fmt.Errorf("attachment to driver %s: %w", a.process.command.Name, a.reason(err, why))
+		if errors.Is(context.Cause(ctx), errSilent) {
+			err = a.noHeartbeat()
+		} else {
+			err = a.reason(ctx, err)
+		}
+		a.err = fmt.Errorf("attachment to driver %s: %w", a.process.command.Name, err)
 	}
 	a.process.over(a, a.err)
 	a.end(errClosed)
 }
 
-// reason says why a stream ended; ctxErr is that of the caller's context, or silence.
-func (a *Attachment) reason(err, ctxErr error) error {
+// noHeartbeat is the error of a stream on which nothing came.
+func (a *Attachment) noHeartbeat() error {
 	p := a.process
+	return &driver.Error{
+		Code: driver.Timeout,
+		Text: fmt.Sprintf("process %d has sent no heartbeat for %v: it hangs or is stopped", p.PID(), p.command.HeartbeatTimeout),
+	}
+}
+
+// reason says why a stream ended. ctx bounds the wait for the news of a death.
+func (a *Attachment) reason(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(ctxErr, errSilent):
-		return &driver.Error{
-			Code: driver.Timeout,
-			Text: fmt.Sprintf("process %d has sent no heartbeat for %v: it hangs or is stopped", p.PID(), p.command.HeartbeatTimeout),
-		}
 	case errors.Is(err, io.EOF):
 		return driver.Errorf(driver.NotConnected, "the driver ended it")
 	case status.Code(err) == codes.FailedPrecondition, status.Code(err) == codes.Aborted:
 		return fmt.Errorf("%w: %s", wire.ErrEvicted, wire.FaultText(status.Convert(err).Message()))
 	}
-	return p.fault("data plane", err, ctxErr)
+	return a.process.fault(ctx, "data plane", err)
 }
 
 // send sends acks and heartbeats until the attachment ends.

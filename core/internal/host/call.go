@@ -24,7 +24,7 @@ func call[Q, R any](ctx context.Context, c *calls, name string,
 	defer cancel()
 	r, err := rpc(ctx, request)
 	if err != nil {
-		return nil, c.fault(name, err, ctx.Err())
+		return nil, c.fault(ctx, name, err)
 	}
 	return r, nil
 }
@@ -39,10 +39,11 @@ func within(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // fault makes the error of a call one of the contract, and says so when the reason is
 // that the process is dead.
-func (c *calls) fault(name string, err, ctxErr error) error {
-	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ctxErr == nil
-	if !lost || !c.dies() {
-		return wire.FaultOf(err, ctxErr)
+func (c *calls) fault(ctx context.Context, name string, err error) error {
+	ended := ctx.Err() // before the wait for a death
+	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ended == nil
+	if !lost || !c.dies(ctx) {
+		return wire.FaultOf(err, ended)
 	}
 	return c.dead(name)
 }
@@ -55,22 +56,24 @@ func (c *calls) dead(name string) *driver.Error {
 	}
 }
 
-// dies tells whether the end of a connection is that of the process: the kernel
-// often tells of the former first.
-func (c *calls) dies() bool {
+// dies tells whether the end of a connection is that of the process: the kernel tells of
+// the former first.
+func (c *calls) dies(ctx context.Context) bool {
 	grace := deathGrace
 	if c.stopping.Load() {
-		grace = exitLimit + killLimit
+		grace, ctx = exitLimit+killLimit, context.WithoutCancel(ctx)
 	}
-	limit := time.NewTimer(grace)
-	defer limit.Stop()
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
 	select {
 	case <-c.life.done:
 		return true
-	case <-limit.C:
-		return false
+	case <-ctx.Done():
+		return isClosed(c.life.done)
 	}
 }
 
-// deathGrace is how long the end of a connection waits for the news of a death.
-const deathGrace = 50 * time.Millisecond
+// deathGrace is how long the end of a connection waits for the news of a death, which says
+// what the connection's end does not: a process seldom lets go of its socket otherwise. On a
+// busy machine the news takes its time.
+const deathGrace = 2 * time.Second

@@ -67,7 +67,7 @@ func (l *life) settle(out output, exit Exit, stop func()) {
 	go func() { l.pumps.Wait(); close(drained) }()
 	select {
 	case <-drained:
-	case <-time.After(drainLimit): // a stranger holds the pipe
+	case <-time.After(drainLimit):
 	}
 	exit.Stderr = l.keep.last()
 	l.exit = exit

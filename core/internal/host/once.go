@@ -30,7 +30,7 @@ func once(ctx context.Context, c *calls, name, method string, request, response 
 	if err == nil {
 		return nil
 	}
-	if err = c.fault(name, err, ctx.Err()); !left {
+	if err = c.fault(ctx, name, err); !left {
 		return notSent(err)
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,35 +31,93 @@ type output interface {
 }
 
 // pipes is the output of a process that does not outlive the core.
-type pipes struct{ out, err *os.File }
+type pipes struct{ out, err *pipe }
 
 var _ output = (*pipes)(nil)
 
 // newPipes returns the child's ends too, which the caller closes.
 func newPipes() (p *pipes, out, err *os.File, fail error) {
-	p = &pipes{}
-	if p.out, out, fail = os.Pipe(); fail != nil {
+	var from [2]*os.File
+	if from[0], out, fail = os.Pipe(); fail != nil {
 		return nil, nil, nil, fail
 	}
-	if p.err, err, fail = os.Pipe(); fail != nil {
-		return nil, nil, nil, errors.Join(fail, out.Close(), p.out.Close())
+	if from[1], err, fail = os.Pipe(); fail != nil {
+		return nil, nil, nil, errors.Join(fail, out.Close(), from[0].Close())
 	}
-	return p, out, err, nil
+	return &pipes{out: &pipe{from: from[0]}, err: &pipe{from: from[1]}}, out, err, nil
 }
 
 func (p *pipes) stdout() io.Reader { return p.out }
 func (p *pipes) stderr() io.Reader { return p.err }
-func (p *pipes) ended()            {}
+
+func (p *pipes) ended() {
+	p.out.end(whatIsThere)
+	p.err.end(whatIsThere)
+}
 
 func (p *pipes) stop() {
-	now := time.Now()
-	_ = p.out.SetReadDeadline(now)
-	_ = p.err.SetReadDeadline(now)
+	p.out.end(nothingMore)
+	p.err.end(nothingMore)
 }
 
 func (p *pipes) close() {
-	_ = p.out.Close()
-	_ = p.err.Close()
+	_ = p.out.from.Close()
+	_ = p.err.from.Close()
+}
+
+// pipe reads what a process writes. After the process's death it ends where it is empty: a
+// stranger may hold its other end and keep it from ending by itself.
+type pipe struct {
+	from *os.File
+	left atomic.Int32 // what is still to be read
+}
+
+const (
+	everything int32 = iota
+	whatIsThere
+	nothingMore
+)
+
+func (p *pipe) end(left int32) {
+	p.left.Store(left)
+	_ = p.from.SetReadDeadline(time.Now()) // wakes Read
+}
+
+func (p *pipe) Read(b []byte) (n int, err error) {
+	if p.left.Load() == everything {
+		n, err = p.from.Read(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+	if p.left.Load() == nothingMore {
+		return 0, io.EOF
+	}
+	return p.readNow(b)
+}
+
+// readNow reads what is there, or answers io.EOF.
+func (p *pipe) readNow(b []byte) (n int, err error) {
+	raw, err := p.from.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	fail := raw.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Read(int(fd), b); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	switch {
+	case fail != nil:
+		return 0, fail
+	case errors.Is(err, unix.EAGAIN) || err == nil && n == 0:
+		return 0, io.EOF
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	}
+	return n, nil
 }
 
 // The files in the directory of a detached process.

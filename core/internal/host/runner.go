@@ -24,8 +24,9 @@ import (
 const (
 	// maxHandshake bounds the first line of standard output; a certificate is about 1 KiB.
 	maxHandshake = 16 << 10
-	// drainLimit is how long the death of a process waits for its last lines.
-	drainLimit = 20 * time.Millisecond
+	// drainLimit is how long the death of a process waits for its last lines, which are
+	// there: for a core that is short of time, and for a stranger who goes on writing.
+	drainLimit = time.Second
 	// maxOutput bounds, beside the driver's spill, every file that a detached process
 	// writes: its lines, when it floods them while no core is there.
 	maxOutput = 64 << 20
