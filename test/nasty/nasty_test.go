@@ -115,18 +115,19 @@ func lift(t *testing.T, p *nasty.Plant, mendable bool, quarantined func(client.D
 	}
 }
 
-// A driver that ignores Drain is stopped in bounded time, whoever asks for it.
+// A driver that ignores Drain, or promises in it what never comes, is stopped in bounded
+// time, whoever asks for it.
 func TestIgnoresDrain(t *testing.T) {
 	program := nasty.Program(t)
-	for _, driver := range []string{"nasty", "wire"} {
-		t.Run(driver, func(t *testing.T) {
-			p := nasty.Start(t, program, nasty.Config{Driver: driver})
+	for _, c := range []struct{ driver, deed string }{{"nasty", "stay"}, {"wire", "stay"}, {"wire", "lie"}} {
+		t.Run(c.driver+" "+c.deed, func(t *testing.T) {
+			p := nasty.Start(t, program, nasty.Config{Driver: c.driver})
 			before := p.Healthy()
 			time.Sleep(quiet)
 			w := p.Watch()
-			p.Do("stay")
+			p.Do(c.deed)
 			begun := time.Now()
-			if out, err := p.CLI("driver", "disable", driver); err != nil {
+			if out, err := p.CLI("driver", "disable", c.driver); err != nil {
 				t.Errorf("disable: %v %s", err, out)
 			}
 			d := p.Until(20*time.Second, func(d client.Driver) error { return nasty.Is(d, "stopped") })
@@ -137,11 +138,11 @@ func TestIgnoresDrain(t *testing.T) {
 			if err := toll.Check(nasty.Most); err != nil {
 				t.Error(err)
 			}
-			if out, err := p.CLI("driver", "enable", driver); err != nil {
+			if out, err := p.CLI("driver", "enable", c.driver); err != nil {
 				t.Errorf("enable: %v %s", err, out)
 			}
 			p.Healthy()
-			p.Do("stay")
+			p.Do(c.deed)
 			begun = time.Now()
 			if err := p.EachOnce(); err != nil { // the gateway stops in 30 s, or the test fails
 				t.Error(err)
