@@ -194,7 +194,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
-		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g, Commands: g, Samples: g, Packages: g, Choices: g, Upgrades: g, History: g})), g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g, Commands: g.commands(), Samples: g, Packages: g, Choices: g, Upgrades: g, History: g})), g.o.Log)
 	})
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.boundDirs(ctx) })

@@ -21,7 +21,9 @@ const (
 	lookEvery = 50 * time.Millisecond
 	// upIn is how long a line that was brought on line without a check may take to come up.
 	upIn = 20 * time.Second
-	// checksAtATime bounds the health checks of one command.
+	// checksLimit bounds how long the health checks of one command take together, and
+	// checksAtATime how many are made at the same time.
+	checksLimit   = 60 * time.Second
 	checksAtATime = 16
 )
 

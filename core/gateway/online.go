@@ -176,7 +176,7 @@ func notMarked(c *choices.Choices, l inforce.Line) client.LineResult {
 
 // checkLines makes the health checks, and tells the fault of each line.
 func (g *gateway) checkLines(ctx context.Context, a *inforce.Config, lines []inforce.Line) []error {
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, checksLimit)
 	defer cancel()
 	faults := make([]error, len(lines))
 	places := semaphore.NewWeighted(checksAtATime)

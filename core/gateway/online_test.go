@@ -5,9 +5,23 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
+
+func plant() *inforce.Config {
+	table := &control.Table{Points: []control.Point{
+		{Name: "u", Readable: true}, {Name: "set", Writable: true}, {Name: "i", Readable: true, Writable: true},
+	}}
+	class := []control.Class{{Name: "default"}}
+	return &inforce.Config{Config: &config.Config{Links: []*config.Link{
+		{Name: "line1", Driver: "modbus", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}, {Name: "m2", Table: table}}},
+		{Name: "line2", Driver: "mqtt", Classes: class, Devices: []*config.Device{{Name: "m1", Table: table}}},
+	}}}
+}
 
 func TestOfflineLinesOfADriverThatRests(t *testing.T) {
 	a := plant()

@@ -11,6 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -60,6 +61,11 @@ func (g *gateway) openDrivers() (err error) {
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
 	return nil
+}
+
+// commands are the reads and writes.
+func (g *gateway) commands() *commands.Service {
+	return &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.readLast, Audit: g.audit, Log: g.o.Log}
 }
 
 // sweep ends the processes of an earlier gateway that cannot be taken over, and removes

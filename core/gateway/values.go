@@ -11,6 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -19,6 +20,8 @@ import (
 const (
 	// valuesAtATime is how many points' last values are in memory at a time.
 	valuesAtATime = 10_000
+	// devicesAtATime is how many devices a question asks their drivers for at the same time.
+	devicesAtATime = 16
 	// valuesLimit bounds the wait for one answer of a driver: it asks no device.
 	valuesLimit = 3 * time.Second
 )
@@ -116,7 +119,7 @@ func (g *gateway) newValuesQuery() *valuesQuery {
 
 // fill fills the samples of parts.
 func (q *valuesQuery) fill(ctx context.Context, parts []*lastPart) error {
-	slots := semaphore.NewWeighted(readsAtATime)
+	slots := semaphore.NewWeighted(devicesAtATime)
 	var wg sync.WaitGroup
 	for _, p := range parts {
 		if err := slots.Acquire(ctx, 1); err != nil {
@@ -247,9 +250,9 @@ func (p *lastPart) supplement(i int, v storedValue, ok, complete bool) {
 
 // readLast answers a read of a device that only sends by itself: with what it sent last. It
 // reports whether anything is known.
-func (g *gateway) readLast(ctx context.Context, p *part, samples []client.Sample) bool {
-	last := &lastPart{link: p.link, device: p.device}
-	for _, place := range p.places {
+func (g *gateway) readLast(ctx context.Context, p *commands.Part, samples []client.Sample) bool {
+	last := &lastPart{link: p.Link, device: p.Device}
+	for _, place := range p.Places {
 		s := samples[place]
 		s.Last = &client.Last{}
 		last.samples = append(last.samples, s)
@@ -258,7 +261,7 @@ func (g *gateway) readLast(ctx context.Context, p *part, samples []client.Sample
 	if err := q.fill(ctx, []*lastPart{last}); err != nil {
 		return false
 	}
-	for i, place := range p.places {
+	for i, place := range p.Places {
 		samples[place] = last.samples[i]
 	}
 	return true

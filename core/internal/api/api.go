@@ -47,11 +47,11 @@ type Gateway interface {
 // Config is the configuration in force.
 type Config interface {
 	Reload(ctx context.Context) (client.ConfigStatus, error)
-	Points(patterns []string) ([]client.Point, error)
 }
 
-// Commands reach the devices.
+// Commands list points, and reach their devices.
 type Commands interface {
+	Points(patterns []string) ([]client.Point, error)
 	Read(ctx context.Context, points []string) ([]client.Sample, error)
 	Write(ctx context.Context, point string, v driver.Value) (time.Time, error)
 }
@@ -166,6 +166,9 @@ func registerConfig(a huma.API, config Config) {
 			status, err := config.Reload(ctx)
 			return &answer[client.ConfigStatus]{status}, problemOf(err)
 		})
+}
+
+func registerCommands(a huma.API, commands Commands) {
 	type selection struct {
 		Pattern []string `query:"pattern,explode" doc:"LINK/DEVICE/POINT globs; LINK and LINK/DEVICE match all below them"`
 	}
@@ -174,12 +177,9 @@ func registerConfig(a huma.API, config Config) {
 			if err := checkPatterns(in.Pattern); err != nil {
 				return nil, err
 			}
-			points, err := config.Points(in.Pattern)
+			points, err := commands.Points(in.Pattern)
 			return &answer[client.PointList]{client.PointList{Points: points}}, problemOf(err)
 		})
-}
-
-func registerCommands(a huma.API, commands Commands) {
 	type readInput struct{ Body client.ReadRequest }
 	huma.Register(a, operation(http.MethodPost, "/v1/read", "read", "Read points, fresh from their devices",
 		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout),

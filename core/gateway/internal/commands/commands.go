@@ -1,9 +1,16 @@
-package gateway
+// Package commands reads and writes the points of the configuration in force, and lists
+// them.
+//
+// The Service finds the points by their names, asks the drivers that have their links, and
+// keeps in the audit log who wrote what. It has no lock: what it stands on may be called
+// concurrently.
+package commands
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
@@ -11,6 +18,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/internal/api"
+	"github.com/fieldloom/fieldloom/core/internal/audit"
+	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -20,10 +30,22 @@ const (
 	maxReadPoints = 10_000           // of one request, patterns expanded
 )
 
-// Points implements api.Gateway.
-func (g *gateway) Points(patterns []string) ([]client.Point, error) {
+// A Service makes the reads and writes of one gateway.
+type Service struct {
+	InForce *inforce.Current
+	// ControlOf finds the process that has a link.
+	ControlOf func(kind, link string) (control.Plane, error)
+	Last      LastValues
+	Audit     *audit.Log
+	Log       *slog.Logger
+}
+
+var _ api.Commands = (*Service)(nil)
+
+// Points implements api.Commands.
+func (s *Service) Points(patterns []string) ([]client.Point, error) {
 	list := []client.Point{}
-	for at := range g.inForce.Get().Selected(patterns) {
+	for at := range s.InForce.Get().Selected(patterns) {
 		list = append(list, describe(at))
 	}
 	return list, nil
@@ -41,45 +63,45 @@ func describe(s *inforce.Point) client.Point {
 		Scan: s.Link.Classes[s.Point.Class].Name, Access: access, Unit: s.Point.Unit}
 }
 
-// Read implements api.Gateway. A device that cannot be read costs its own points
+// Read implements api.Commands. A device that cannot be read costs its own points
 // only.
-func (g *gateway) Read(ctx context.Context, names []string) ([]client.Sample, error) {
+func (s *Service) Read(ctx context.Context, names []string) ([]client.Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	parts, samples, err := partsOf(g.inForce.Get(), names)
+	parts, samples, err := partsOf(s.InForce.Get(), names)
 	if err != nil {
 		return nil, err
 	}
-	readParts(ctx, parts, samples, g.readDevice, g.readLast)
+	readParts(ctx, parts, samples, s.readDevice, s.Last)
 	return samples, nil
 }
 
-func (g *gateway) readDevice(ctx context.Context, p *part) ([]control.NamedSample, error) {
-	control, err := g.drivers.Control(p.link.Driver, p.link.Name)
+func (s *Service) readDevice(ctx context.Context, p *Part) ([]control.NamedSample, error) {
+	control, err := s.ControlOf(p.Link.Driver, p.Link.Name)
 	if err != nil {
 		return nil, err
 	}
-	read, err := control.Read(ctx, p.link.Name, p.device, p.points)
+	read, err := control.Read(ctx, p.Link.Name, p.Device, p.Points)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkAnswer(read, p); err != nil {
-		return nil, fmt.Errorf("driver %s: %w", p.link.Driver, err)
+		return nil, fmt.Errorf("driver %s: %w", p.Link.Driver, err)
 	}
 	return read, nil
 }
 
 // checkAnswer tells whether an answer is of the points that were asked for, in their order.
 // What has a time that cannot be is not Good.
-func checkAnswer(read []control.NamedSample, p *part) error {
-	if len(read) != len(p.points) {
-		return driver.Errorf(driver.Internal, "it answered %d samples to a read of %d points", len(read), len(p.points))
+func checkAnswer(read []control.NamedSample, p *Part) error {
+	if len(read) != len(p.Points) {
+		return driver.Errorf(driver.Internal, "it answered %d samples to a read of %d points", len(read), len(p.Points))
 	}
 	now := time.Now()
 	for i := range read {
 		s := &read[i]
-		if s.Point != p.points[i] {
-			return driver.Errorf(driver.Internal, "it answered with point %.64q to a read of %q", s.Point, p.points[i])
+		if s.Point != p.Points[i] {
+			return driver.Errorf(driver.Internal, "it answered with point %.64q to a read of %q", s.Point, p.Points[i])
 		}
 		if s.Quality == driver.Good && !s.Time.IsZero() && !supervise.Timely(s.Time, now) {
 			s.Quality, s.Fault = driver.Uncertain, driver.Errorf(driver.BadValue, "its time is %v: that cannot be", s.Time.UTC().Format(time.RFC3339))
@@ -88,18 +110,18 @@ func checkAnswer(read []control.NamedSample, p *part) error {
 	return nil
 }
 
-func (p *part) fail(samples []client.Sample, err error) {
-	for _, place := range p.places {
+func (p *Part) fail(samples []client.Sample, err error) {
+	for _, place := range p.Places {
 		samples[place].Time, samples[place].Fault = time.Now(), readFault(err)
 	}
 }
 
 // parts resolves names to devices, in the order of the names, and makes room for
 // the answer.
-func partsOf(a *inforce.Config, names []string) ([]*part, []client.Sample, error) {
-	var list []*part
+func partsOf(a *inforce.Config, names []string) ([]*Part, []client.Sample, error) {
+	var list []*Part
 	var samples []client.Sample
-	byDevice := make(map[*config.Device]*part)
+	byDevice := make(map[*config.Device]*Part)
 	for _, name := range names {
 		found := false
 		for at := range a.Selected([]string{name}) {
@@ -112,12 +134,12 @@ func partsOf(a *inforce.Config, names []string) ([]*part, []client.Sample, error
 			}
 			p := byDevice[at.Device]
 			if p == nil {
-				p = &part{link: at.Link, device: at.Device.Name}
+				p = &Part{Link: at.Link, Device: at.Device.Name}
 				byDevice[at.Device] = p
 				list = append(list, p)
 			}
-			p.points = append(p.points, at.Point.Name)
-			p.places = append(p.places, len(samples))
+			p.Points = append(p.Points, at.Point.Name)
+			p.Places = append(p.Places, len(samples))
 			samples = append(samples, client.Sample{Link: at.Link.Name, Device: at.Device.Name, Point: at.Point.Name, Unit: at.Point.Unit})
 		}
 		if !found {
@@ -127,27 +149,27 @@ func partsOf(a *inforce.Config, names []string) ([]*part, []client.Sample, error
 	return list, samples, nil
 }
 
-// Write implements api.Gateway.
-func (g *gateway) Write(ctx context.Context, name string, v driver.Value) (time.Time, error) {
+// Write implements api.Commands.
+func (s *Service) Write(ctx context.Context, name string, v driver.Value) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	if !inforce.IsLiteral(name) {
 		return time.Time{}, driver.Errorf(driver.BadValue, "write %s: a pattern is only for reading: name one point as LINK/DEVICE/POINT", name)
 	}
-	a := g.inForce.Get()
+	a := s.InForce.Get()
 	at, ok := a.Find(name)
 	if !ok {
 		return time.Time{}, a.Missing(name)
 	}
-	err := g.audited(ctx, name, at, v, func() error { return g.send(ctx, name, at, v) })
+	err := s.audited(ctx, name, at, v, func() error { return s.send(ctx, name, at, v) })
 	if err != nil {
 		return time.Time{}, err
 	}
 	return time.Now(), nil
 }
 
-func (g *gateway) send(ctx context.Context, name string, at *inforce.Point, v driver.Value) error {
-	control, err := g.drivers.Control(at.Link.Driver, at.Link.Name)
+func (s *Service) send(ctx context.Context, name string, at *inforce.Point, v driver.Value) error {
+	control, err := s.ControlOf(at.Link.Driver, at.Link.Name)
 	if err == nil {
 		err = control.Write(ctx, at.Link.Name, at.Device.Name, at.Point.Name, v)
 	}
@@ -195,4 +217,62 @@ func readFault(err error) *client.Fault {
 		return &client.Fault{Code: client.CodeUnconfirmed, Text: fmt.Sprintf("the device may have been asked: %s (%s)", fault.Text, fault.Code)}
 	}
 	return client.FaultOf(fault)
+}
+
+// oldLimit is how long a write waits for the last value of its point, which is only for
+// the audit log.
+const oldLimit = 500 * time.Millisecond
+
+// audited sends one write, and keeps in the audit log and the log who asked for it, before
+// and after. A write goes on where that cannot be kept, which is logged and counted.
+func (s *Service) audited(ctx context.Context, name string, at *inforce.Point, v driver.Value, send func() error) error {
+	asked := &audit.Entry{Point: name, New: valueJSON(v), Result: audit.Asked}
+	if who := caller.From(ctx); who != nil {
+		asked.UID, asked.PID, asked.User, asked.Program, asked.From = who.UID(), who.PID(), who.User(), who.Program(), "local"
+	}
+	asked.Old = s.lastValue(ctx, at)
+	s.keepWrite(asked, true)
+	err := send()
+	done := *asked
+	done.Of, done.Time, done.Old, done.Result = asked.N, time.Time{}, nil, audit.Written
+	if err != nil {
+		done.Result = err.Error()
+	}
+	s.keepWrite(&done, false)
+	s.Log.Info("write", "point", name, "user", asked.User, "pid", asked.PID, "program", asked.Program,
+		"old", string(asked.Old), "new", string(asked.New), "result", done.Result, "audit", done.N, "hash", done.Hash)
+	return err
+}
+
+func (s *Service) keepWrite(e *audit.Entry, sync bool) {
+	if err := s.Audit.Append(e, sync); err != nil {
+		s.Log.Error("a write is missing in the audit log, which will say how many", "point", e.Point, "err", err)
+	}
+}
+
+func valueJSON(v driver.Value) []byte { return audit.Value(rawJSON(v.AppendJSON(nil))) }
+
+// rawJSON is JSON already.
+type rawJSON []byte
+
+// MarshalJSON returns it as it is.
+func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }
+
+// lastValue is the last value that is known of a point, were it from before the device went
+// away; nil: none is known soon enough.
+func (s *Service) lastValue(ctx context.Context, at *inforce.Point) []byte {
+	ctx, cancel := context.WithTimeout(ctx, oldLimit)
+	defer cancel()
+	samples := []client.Sample{{Link: at.Link.Name, Device: at.Device.Name, Point: at.Point.Name}}
+	p := &Part{Link: at.Link, Device: at.Device.Name, Points: []string{at.Point.Name}, Places: []int{0}}
+	if !s.Last(ctx, p, samples) || samples[0].Time.IsZero() {
+		return nil
+	}
+	switch s := &samples[0]; {
+	case s.Quality != driver.Bad:
+		return valueJSON(s.Value)
+	case s.Last != nil && !s.Last.GoodTime.IsZero():
+		return valueJSON(s.Last.Good)
+	}
+	return nil
 }

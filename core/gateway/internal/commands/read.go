@@ -1,4 +1,4 @@
-package gateway
+package commands
 
 import (
 	"context"
@@ -21,31 +21,31 @@ const (
 	readTimeouts   = 4
 )
 
-// part is what one request reads of one device.
-type part struct {
-	link   *config.Link
-	device string
-	points []string
-	places []int // in the answer
+// A Part is what one request reads of one device.
+type Part struct {
+	Link   *config.Link
+	Device string
+	Points []string
+	Places []int // in the answer
 }
 
 // limit is how long the device may take.
-func (p *part) limit() time.Duration { return max(leastReadLimit, readTimeouts*p.link.Timeout) }
+func (p *Part) limit() time.Duration { return max(leastReadLimit, readTimeouts*p.Link.Timeout) }
 
 // readPart reads one device.
-type readPart func(ctx context.Context, p *part) ([]control.NamedSample, error)
+type readPart func(ctx context.Context, p *Part) ([]control.NamedSample, error)
 
-// lastValues fills a part's places in samples with the last values of a device that cannot be read,
+// LastValues fills a part's places in samples with the last values of a device that cannot be read,
 // and reports whether it did.
-type lastValues func(ctx context.Context, p *part, samples []client.Sample) bool
+type LastValues func(ctx context.Context, p *Part, samples []client.Sample) bool
 
 // readParts fills the places of all parts in samples. Each driver is read beside the others:
 // one that does not answer costs its own points only, and no more time than one of its
 // devices may take.
-func readParts(ctx context.Context, parts []*part, samples []client.Sample, read readPart, last lastValues) {
-	byDriver := make(map[string][]*part)
+func readParts(ctx context.Context, parts []*Part, samples []client.Sample, read readPart, last LastValues) {
+	byDriver := make(map[string][]*Part)
 	for _, p := range parts {
-		byDriver[p.link.Driver] = append(byDriver[p.link.Driver], p)
+		byDriver[p.Link.Driver] = append(byDriver[p.Link.Driver], p)
 	}
 	var wg sync.WaitGroup
 	for _, own := range byDriver {
@@ -56,7 +56,7 @@ func readParts(ctx context.Context, parts []*part, samples []client.Sample, read
 
 // readDriver reads one driver's devices, some at a time. Once one is over its limit, for
 // which the driver itself should have ended the read, those that wait are not read any more.
-func readDriver(ctx context.Context, parts []*part, samples []client.Sample, read readPart, last lastValues) {
+func readDriver(ctx context.Context, parts []*Part, samples []client.Sample, read readPart, last LastValues) {
 	slots := semaphore.NewWeighted(readsAtATime)
 	var late atomic.Bool
 	var wg sync.WaitGroup
@@ -68,7 +68,7 @@ func readDriver(ctx context.Context, parts []*part, samples []client.Sample, rea
 		}
 		if late.Load() {
 			slots.Release(1)
-			p.fail(samples, driver.Errorf(driver.Busy, "%w: driver %s does not answer for other devices in time", driver.ErrNotSent, p.link.Driver))
+			p.fail(samples, driver.Errorf(driver.Busy, "%w: driver %s does not answer for other devices in time", driver.ErrNotSent, p.Link.Driver))
 			continue
 		}
 		wg.Go(func() {
@@ -87,12 +87,12 @@ func readDriver(ctx context.Context, parts []*part, samples []client.Sample, rea
 	}
 }
 
-func (p *part) fill(samples []client.Sample, read []control.NamedSample, err error) {
+func (p *Part) fill(samples []client.Sample, read []control.NamedSample, err error) {
 	if err != nil {
 		p.fail(samples, err)
 		return
 	}
-	for i, place := range p.places {
+	for i, place := range p.Places {
 		s := &samples[place]
 		s.Value, s.Quality, s.Time, s.Fault = read[i].Value, read[i].Quality, read[i].Time, client.FaultOf(read[i].Fault)
 		if s.Time.IsZero() {

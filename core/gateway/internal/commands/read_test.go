@@ -1,4 +1,4 @@
-package gateway
+package commands
 
 import (
 	"context"
@@ -21,24 +21,24 @@ func TestReadIsBoundedByDriver(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
 		defer cancel()
 		hangs, well := &config.Link{Name: "hangs", Driver: "hangs", Timeout: 2 * time.Second}, &config.Link{Name: "well", Driver: "well"}
-		var parts []*part
+		var parts []*Part
 		for i := range devices { // the one that hangs is asked first
-			parts = append(parts, &part{link: hangs, device: fmt.Sprint(i), points: []string{"x"}, places: []int{i}})
+			parts = append(parts, &Part{Link: hangs, Device: fmt.Sprint(i), Points: []string{"x"}, Places: []int{i}})
 		}
 		for i := range devices {
-			parts = append(parts, &part{link: well, device: fmt.Sprint(i), points: []string{"x"}, places: []int{devices + i}})
+			parts = append(parts, &Part{Link: well, Device: fmt.Sprint(i), Points: []string{"x"}, Places: []int{devices + i}})
 		}
 		samples := make([]client.Sample, 2*devices)
 		begun := time.Now()
 		var wellIn time.Duration
-		readParts(ctx, parts, samples, func(ctx context.Context, p *part) ([]control.NamedSample, error) {
-			if p.link == hangs {
+		readParts(ctx, parts, samples, func(ctx context.Context, p *Part) ([]control.NamedSample, error) {
+			if p.Link == hangs {
 				<-ctx.Done()
 				return nil, driver.AsError(ctx.Err())
 			}
 			wellIn = max(wellIn, time.Since(begun))
 			return []control.NamedSample{{Sample: driver.GoodSample(driver.Int64Value(1))}}, nil
-		}, func(context.Context, *part, []client.Sample) bool { return false })
+		}, func(context.Context, *Part, []client.Sample) bool { return false })
 		if took := time.Since(begun); took != readTimeouts*hangs.Timeout || wellIn != 0 {
 			t.Errorf("it took %v, and %v for the driver that answers", took, wellIn)
 		}

@@ -1,10 +1,12 @@
-package gateway
+package commands
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -37,8 +39,8 @@ func TestPartsKeepTheOrderAndGroupByDevice(t *testing.T) {
 	if len(parts) != 3 {
 		t.Fatalf("%d parts, want one a device", len(parts))
 	}
-	if diff := cmp.Diff([]string{"i", "u"}, parts[0].points); diff != "" || cmp.Diff([]int{0, 2}, parts[0].places) != "" {
-		t.Errorf("%s places %v", diff, parts[0].places)
+	if diff := cmp.Diff([]string{"i", "u"}, parts[0].Points); diff != "" || cmp.Diff([]int{0, 2}, parts[0].Places) != "" {
+		t.Errorf("%s places %v", diff, parts[0].Places)
 	}
 }
 
@@ -69,6 +71,40 @@ func TestMissingSaysWhatIsNotThere(t *testing.T) {
 		}
 		if err == nil || err.Error() != want || driver.CodeOf(err) != driver.NotFound {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestFaultsOfWritesAndReads holds what a caller is told against what became of the call.
+func TestFaultsOfWritesAndReads(t *testing.T) {
+	sent := func(code driver.Code) error { return driver.Errorf(code, "x") }
+	unsent := func(code driver.Code) error { return driver.Errorf(code, "%w: x", driver.ErrNotSent) }
+	part := driver.Errorf(driver.Denied, "%w: x", driver.ErrMayBeDone)
+	for _, c := range []struct {
+		err         error
+		write, read string
+	}{
+		{sent(driver.NotConnected), client.CodeUnconfirmed, client.CodeUnconfirmed},
+		{sent(driver.Internal), client.CodeUnconfirmed, client.CodeUnconfirmed},
+		{sent(driver.Timeout), client.CodeUnconfirmed, "timeout"},
+		{sent(driver.Protocol), client.CodeUnconfirmed, "protocol"},
+		{sent(driver.Denied), "denied", "denied"},
+		{sent(driver.Busy), "busy", "busy"},
+		{unsent(driver.NotConnected), "not-connected", "not-connected"},
+		{unsent(driver.Timeout), "busy", "busy"},
+		{unsent(driver.Internal), "not-connected", "not-connected"},
+		{unsent(driver.Denied), "denied", "denied"},
+		{part, client.CodeUnconfirmed, client.CodeUnconfirmed},
+		{errors.New("x"), client.CodeUnconfirmed, client.CodeUnconfirmed},
+	} {
+		err := writeFault("l/d/p", c.err)
+		code := driver.CodeOf(err).String()
+		var whole *client.Error
+		if errors.As(err, &whole) {
+			code = whole.Code
+		}
+		if read := readFault(c.err).Code; code != c.write || read != c.read || errors.Is(err, client.ErrUnconfirmed) != driver.MayBeDone(c.err) {
+			t.Errorf("%v: a write is told %s and a read %s, want %s and %s", c.err, code, read, c.write, c.read)
 		}
 	}
 }
