@@ -279,7 +279,7 @@ func (g *gateway) adopt(next *config.Config, unready map[string]error) (changed 
 		g.tellLimits()
 	}
 	g.setDrivers()
-	g.background(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
+	g.tasks.Go(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
 	if old.TrustFile != next.TrustFile || old.AllowDev != next.AllowDev {
 		g.depot.Scan()
 		g.warn()

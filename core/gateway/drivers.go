@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -15,57 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
-	"github.com/fieldloom/fieldloom/core/internal/host"
-	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
-
-// Packages implements api.Gateway.
-func (g *gateway) Packages(context.Context) ([]client.Package, error) {
-	g.depot.Scan()
-	list := listPackages(g.depot, g.inForce.Get().Config, g.choices.Get())
-	for i := range list {
-		g.showRuns(&list[i])
-	}
-	return list, usable(g.depot)
-}
-
-// showRuns tells which processes run from a package, or did from what lay there before.
-func (g *gateway) showRuns(p *client.Package) {
-	of, err := g.depot.ImageOf(p.Driver, p.Version)
-	for _, r := range g.drivers.Runs(p.Driver) {
-		if r.Version != p.Version {
-			continue
-		}
-		p.Processes++
-		p.Holds += r.Links
-		if err != nil || !(image{of: of}).IsOf(r.Hash) {
-			p.Stale = true
-		}
-	}
-}
-
-// Install implements api.Gateway.
-func (g *gateway) Install(_ context.Context, archive io.Reader) (client.Package, error) {
-	return installPackage(g.depot, g.inForce.Get().Config, g.choices.Get(), archive)
-}
-
-// Remove implements api.Gateway. The depot tells takePackages, which stops what ran from
-// it.
-func (g *gateway) Remove(_ context.Context, name, version string, force bool) (client.DriverChange, error) {
-	done, err := removePackage(g.depot, name, version, func(version string) string {
-		runs := slices.ContainsFunc(g.drivers.Runs(name), func(r supervise.Run) bool { return r.Version == version })
-		if force || !runs && g.activeVersion(name) != version {
-			return ""
-		}
-		return usedBy(g.inForce.Get().Config, name)
-	})
-	if err == nil && g.inForce.Get().States[name] != nil {
-		if _, gone := g.depot.Image(name); gone != nil {
-			done.Text += "; its links go down"
-		}
-	}
-	return done, err
-}
 
 // Enable implements api.Gateway.
 func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, error) {
@@ -126,91 +75,6 @@ func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.Driv
 }
 
 func levelWord(l slog.Level) string { return strings.ToLower(l.String()) }
-
-// Logs implements api.Gateway.
-func (g *gateway) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
-	if err := g.inForce.Get().Known(kind); err != nil {
-		return err
-	}
-	if !follow {
-		return eachLine(g.drivers.Logs(kind, n), each)
-	}
-	last, f, err := g.drivers.Follow(kind, n)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := eachLine(last, each); err != nil {
-		return err
-	}
-	for {
-		line, dropped, err := f.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if dropped > 0 {
-			lost := client.LogLine{Time: line.Time, PID: line.PID, Level: "warn", Text: fmt.Sprintf("%d lines are left out: this reader was too slow", dropped)}
-			if err := each(lost); err != nil {
-				return err
-			}
-		}
-		if err := each(logLine(&line)); err != nil {
-			return err
-		}
-	}
-}
-
-func eachLine(lines []host.Line, each func(client.LogLine) error) error {
-	for i := range lines {
-		if err := each(logLine(&lines[i])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func logLine(l *host.Line) client.LogLine {
-	text := l.Text
-	for _, a := range l.Attrs {
-		text += " " + a.String()
-	}
-	return client.LogLine{Time: l.Time, PID: l.PID, Level: levelWord(l.Level), Text: text}
-}
-
-// Events implements api.Gateway.
-func (g *gateway) Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error {
-	list, more := g.drivers.Events(0)
-	var last uint64
-	if len(list) > 0 {
-		last = list[len(list)-1].Number
-	}
-	list = list[max(0, len(list)-n):]
-	for {
-		for i := range list {
-			last = list[i].Number
-			if err := each(eventOf(&list[i])); err != nil {
-				return err
-			}
-		}
-		if !follow {
-			return nil
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		list, more = g.drivers.Events(last)
-	}
-}
-
-func eventOf(e *supervise.Event) client.Event {
-	out := client.Event{Number: e.Number, Time: e.Time, Driver: e.Driver, Member: e.Member, PID: e.PID, Link: e.Link, Step: e.Step, Cause: e.Cause}
-	if e.Step == "" {
-		out.From, out.To = e.From.String(), e.To.String()
-	}
-	return out
-}
 
 // Stop implements api.Gateway.
 func (g *gateway) Stop(drivers bool) {

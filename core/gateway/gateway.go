@@ -23,6 +23,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -108,9 +111,11 @@ type gateway struct {
 	outlook   outlook
 
 	stop        context.CancelFunc // ends Run; set by it
-	life        context.Context    // Run's: bounds what goes on without its caller
 	stopDrivers atomic.Bool        // detached ones as well
-	upgrades    upgrades
+	tasks       tasks.Group        // what goes on without its caller
+	upgrades    *upgrade.Service
+	packages    *packages.Service
+	renewer     *renewer
 
 	reloading sync.Mutex // one reload at a time
 	refusal   atomic.Pointer[refusal]
@@ -177,9 +182,9 @@ func (g *gateway) run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { g.drivers.BeginClose(!g.stopDrivers.Load()) }) // so that nothing waits for a driver that does not answer
 	defer func() {
 		g.stop()
-		g.upgrades.end()
+		g.tasks.End()
 	}()
-	g.life = ctx
+	g.tasks.Start(ctx)
 	g.warn()
 	if err := g.start(ctx); err != nil {
 		return err
@@ -194,7 +199,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
-		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g, Commands: g.commands(), Samples: g, Packages: g, Choices: g, Upgrades: g, History: g})), g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g, Upgrades: g.upgrades, History: &history{g.inForce, g.drivers}})), g.o.Log)
 	})
 	group.Go(func() error { return g.watchFiles(ctx) })
 	group.Go(func() error { return g.boundDirs(ctx) })

@@ -12,6 +12,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -60,6 +62,10 @@ func (g *gateway) openDrivers() (err error) {
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
+	g.upgrades = &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
+	g.packages = &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
+		RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }}
+	g.renewer = &renewer{launcher: g.launcher, fleet: &g.fleet, running: g.upgrades.Running, upgrade: g.drivers.Upgrade, tasks: &g.tasks, log: g.o.Log}
 	return nil
 }
 
@@ -135,7 +141,7 @@ func (g *gateway) takePackages(ctx context.Context) error {
 				vetted = now
 				_ = g.reload(ctx)
 			}
-			g.refit()
+			g.renewer.look(maps.Keys(g.inForce.Get().States))
 		case <-ctx.Done():
 			return nil
 		}

@@ -165,13 +165,13 @@ func TestPolicyFollowsWhatComesLater(t *testing.T) {
 
 // New processes are given at once for a new reason, and more and more seldom for one that
 // they do not mend.
-func TestRefitPauses(t *testing.T) {
-	var u upgrades
+func TestRenewalPauses(t *testing.T) {
+	var r renewer
 	now := time.Now()
 	may := func(after time.Duration, why string, want bool) {
 		t.Helper()
 		now = now.Add(after)
-		if got := u.mayRefit("serial", why, now); got != want {
+		if got := r.may("serial", why, now); got != want {
 			t.Errorf("after %v, %s: %v", after, why, got)
 		}
 	}
@@ -183,9 +183,9 @@ func TestRefitPauses(t *testing.T) {
 	may(time.Minute, "another port", false)
 	may(time.Minute, "another port", true)
 	may(6*time.Second, "a port", true)
-	u.forgetRefit("serial")
+	r.forget("serial")
 	may(0, "a port", true)
-	if !u.mayRefit("modbus", "a port", now) {
+	if !r.may("modbus", "a port", now) {
 		t.Error("another driver waits too")
 	}
 }

@@ -15,22 +15,22 @@ import (
 // Who follows without what was before gets nothing of it with the next event either.
 func TestEventsFollowedFromNowOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &gateway{drivers: supervise.New(supervise.Options{
+		h := &history{drivers: supervise.New(supervise.Options{
 			Launch: func(context.Context, supervise.LaunchSpec) (supervise.Process, error) {
 				return nil, errors.New("no licence")
 			},
 		})}
-		defer g.drivers.Close(false)
-		g.drivers.Set(map[string]supervise.Desired{"acme": {State: &control.State{Revision: 1}}})
+		defer h.drivers.Close(false)
+		h.drivers.Set(map[string]supervise.Desired{"acme": {State: &control.State{Revision: 1}}})
 		synctest.Wait()
-		before, _ := g.drivers.Events(0)
+		before, _ := h.drivers.Events(0)
 		if len(before) == 0 {
 			t.Fatal("nothing has happened")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var got []client.Event
-		_ = g.Events(ctx, 0, true, func(e client.Event) error { got = append(got, e); return nil }) // ends with ctx
+		_ = h.Events(ctx, 0, true, func(e client.Event) error { got = append(got, e); return nil }) // ends with ctx
 		if len(got) == 0 || got[0].Number != before[len(before)-1].Number+1 {
 			t.Errorf("%d events before, and followed: %+v", len(before), got)
 		}

@@ -3,91 +3,109 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"iter"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
 const (
-	// refitRest is the time between two attempts to give a driver new processes for
-	// different reasons, refitPause between two for one reason, which then were of no
-	// use: it doubles up to refitLimit.
-	refitRest  = 5 * time.Second
-	refitPause = time.Minute
-	refitLimit = time.Hour
+	// renewRest is the time between two attempts to give a driver new processes for
+	// different reasons, renewPause between two for one reason, which then were of no
+	// use: it doubles up to renewLimit.
+	renewRest  = 5 * time.Second
+	renewPause = time.Minute
+	renewLimit = time.Hour
 )
 
-// refit finds drivers whose processes may not do what they now have to: a link with
-// another port was configured, an adapter was plugged in again, which is another file
+// A renewer gives drivers new processes whose own may not do what they now have to: a link
+// with another port was configured, an adapter was plugged in again, which is another file
 // than the one that the process was given, or the gateway's user has come into a group. A
 // process cannot be given more than it started with, so the driver gets new processes of
 // the same version, link by link and without a probation.
-func (g *gateway) refit() {
-	for kind := range g.inForce.Get().States {
-		why := g.misfit(kind)
-		if why == "" || !g.running(kind) || !g.upgrades.mayRefit(kind, why, time.Now()) {
+type renewer struct {
+	launcher *launcher
+	fleet    *fleet
+	running  func(kind string) bool // has processes that could be replaced
+	upgrade  func(ctx context.Context, kind, version string, step func(supervise.Step)) error
+	tasks    *tasks.Group
+	log      *slog.Logger
+
+	mu   sync.Mutex         // guards last
+	last map[string]renewal // the last attempt, by driver
+}
+
+// look looks at the processes of drivers.
+func (r *renewer) look(kinds iter.Seq[string]) {
+	for kind := range kinds {
+		why := r.lacks(kind)
+		if why == "" || !r.running(kind) || !r.may(kind, why, time.Now()) {
 			continue
 		}
-		g.o.Log.Info("driver gets new processes", "driver", kind, "err", why)
-		g.background(func(ctx context.Context) {
-			err := g.launcher.renew(ctx, kind, g.drivers.Upgrade)
+		r.log.Info("driver gets new processes", "driver", kind, "err", why)
+		r.tasks.Go(func(ctx context.Context) {
+			err := r.launcher.renew(ctx, kind, r.upgrade)
 			switch {
 			case err == nil || ctx.Err() != nil:
 			case driver.CodeOf(err) == driver.Busy: // a version is on probation: once that is over
-				g.upgrades.forgetRefit(kind)
+				r.forget(kind)
 			default:
-				g.o.Log.Warn("give a driver new processes", "driver", kind, "err", err)
+				r.log.Warn("give a driver new processes", "driver", kind, "err", err)
 			}
 		})
 	}
 }
 
-// refitted is the last attempt to give a driver new processes.
-type refitted struct {
+// renewal is the last attempt to give a driver new processes.
+type renewal struct {
 	why   string
 	at    time.Time
 	pause time.Duration // until the next for the same reason
 }
 
-// mayRefit reports whether it is time to give a driver new processes, and notes that they
+// may reports whether it is time to give a driver new processes, and notes that they
 // are given.
-func (u *upgrades) mayRefit(kind, why string, now time.Time) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	last, known := u.refit[kind]
-	next := refitted{why: why, at: now, pause: refitPause}
+func (r *renewer) may(kind, why string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.last[kind]
+	next := renewal{why: why, at: now, pause: renewPause}
 	switch {
 	case !known:
 	case last.why == why:
 		if now.Sub(last.at) < last.pause {
 			return false
 		}
-		next.pause = min(2*last.pause, refitLimit)
-	case now.Sub(last.at) < refitRest:
+		next.pause = min(2*last.pause, renewLimit)
+	case now.Sub(last.at) < renewRest:
 		return false
 	}
-	if u.refit == nil {
-		u.refit = make(map[string]refitted)
+	if r.last == nil {
+		r.last = make(map[string]renewal)
 	}
-	u.refit[kind] = next
+	r.last[kind] = next
 	return true
 }
 
-// forgetRefit makes the next attempt possible at once.
-func (u *upgrades) forgetRefit(kind string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.refit, kind)
+// forget makes the next attempt possible at once.
+func (r *renewer) forget(kind string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.last, kind)
 }
 
-// misfit tells why the processes of a driver cannot do what they have to, so that no two
+// lacks tells why the processes of a driver cannot do what they have to, so that no two
 // reasons read the same; empty: they can.
-func (g *gateway) misfit(kind string) string {
-	for _, p := range g.fleet.of(kind) {
+func (r *renewer) lacks(kind string) string {
+	for _, p := range r.fleet.of(kind) {
 		if p.ByHand {
 			continue
 		}
@@ -100,7 +118,7 @@ func (g *gateway) misfit(kind string) string {
 		if stale := p.Confinement.Stale(); len(stale) > 0 {
 			return "another file than it was given is at " + identities(stale)
 		}
-		if want, err := g.launcher.policy(kind); err == nil && digest(&want) != digest(&p.Policy) {
+		if want, err := r.launcher.policy(kind); err == nil && digest(&want) != digest(&p.Policy) {
 			return "its configuration needs other rights (" + digest(&want) + ")"
 		}
 	}

@@ -1,92 +1,68 @@
-package gateway
+// Package upgrade brings drivers to other versions, and back.
+package upgrade
 
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
+	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
-// upgrades are the upgrades in hand. They go on when the caller goes, and end with the
-// gateway, which waits for them.
-type upgrades struct {
-	work sync.WaitGroup
-
-	mu    sync.Mutex
-	over  bool
-	refit map[string]refitted // the last attempt to give a driver new processes
+// A Service brings drivers to other versions. It has no state of its own: which version a
+// driver is at is in the depot, which one it was at before in the operator's choices, and
+// an upgrade in hand is the supervisor's, which refuses a second one of the same driver.
+type Service struct {
+	InForce  *inforce.Current
+	Choices  *choices.Book
+	Drivers  *supervise.Supervisor
+	Depot    *depot.Depot
+	Attached map[string]string // drivers that were started by hand
+	Tasks    *tasks.Group      // an upgrade goes on when its caller goes
 }
 
-// begin makes the gateway wait for a piece of work, until done is called. It is false
-// once the gateway ends.
-func (u *upgrades) begin() (done func(), ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
-		return nil, false
-	}
-	u.work.Add(1)
-	return u.work.Done, true
-}
+var _ api.Upgrades = (*Service)(nil)
 
-// end lets nothing begin any more, and waits.
-func (u *upgrades) end() {
-	u.mu.Lock()
-	u.over = true
-	u.mu.Unlock()
-	u.work.Wait()
-}
-
-// background runs f until the gateway ends.
-func (g *gateway) background(f func(ctx context.Context)) {
-	done, ok := g.upgrades.begin()
-	if !ok {
-		return
-	}
-	go func() {
-		defer done()
-		f(g.life)
-	}()
-}
-
-// Upgrade implements api.Gateway. It looks at the drivers directory first: a new build may
+// Upgrade implements api.Upgrades. It looks at the drivers directory first: a new build may
 // have come there just now.
-func (g *gateway) Upgrade(_ context.Context, kind, version string, step func(client.Step)) error {
-	g.depot.Scan()
+func (s *Service) Upgrade(_ context.Context, kind, version string, step func(client.Step)) error {
+	s.Depot.Scan()
 	if version == "" {
-		newest, err := g.newest(kind)
+		newest, err := s.newest(kind)
 		if err != nil {
 			return err
 		}
 		version = newest
 	}
-	return g.bring(kind, version, step)
+	return s.bring(kind, version, step)
 }
 
-// Rollback implements api.Gateway. While an upgrade is in hand, also during its probation,
+// Rollback implements api.Upgrades. While an upgrade is in hand, also during its probation,
 // it is the way back at once.
-func (g *gateway) Rollback(_ context.Context, kind, version string, step func(client.Step)) error {
-	g.depot.Scan()
-	done, ok := g.upgrades.begin()
+func (s *Service) Rollback(_ context.Context, kind, version string, step func(client.Step)) error {
+	s.Depot.Scan()
+	life, done, ok := s.Tasks.Begin()
 	if !ok {
 		return errGatewayStops
 	}
 	defer done()
 	var last client.Step
-	taken, err := g.drivers.TakeBack(g.life, kind, func(s supervise.Step) {
-		last = stepOf(&s)
+	taken, err := s.Drivers.TakeBack(life, kind, func(now supervise.Step) {
+		last = stepOf(&now)
 		step(last)
 	})
 	if err != nil {
 		return err
 	}
-	active := g.activeVersion(kind)
+	active := packages.ActiveVersion(s.Depot, kind)
 	if taken != "" && (version == active || version == "" && taken != active) {
 		last.Time, last.Name, last.Final, last.Version = time.Now(), "done", true, active
 		last.Link, last.Text = "", fmt.Sprintf("driver %s is at version %s again", kind, active)
@@ -94,30 +70,20 @@ func (g *gateway) Rollback(_ context.Context, kind, version string, step func(cl
 		return nil
 	}
 	if version == "" {
-		if version = g.choices.Get().Previous[kind]; version == "" {
+		if version = s.Choices.Get().Previous[kind]; version == "" {
 			return driver.Errorf(driver.NotFound, "driver %s ran no other version before: name one, as `fieldloom driver list` shows them", kind)
 		}
 	}
-	return g.bring(kind, version, step)
+	return s.bring(kind, version, step)
 }
 
 // errGatewayStops is the answer to what is not begun any more.
 var errGatewayStops = driver.Errorf(driver.NotConnected, "the gateway is stopping")
 
-// activeVersion is the version that new processes of a driver are started from; empty:
-// there is none.
-func (g *gateway) activeVersion(kind string) string {
-	active, err := g.depot.Image(kind)
-	if err != nil {
-		return ""
-	}
-	return active.Version
-}
-
 // newest is the accepted version with the highest serial.
-func (g *gateway) newest(kind string) (version string, err error) {
+func (s *Service) newest(kind string) (version string, err error) {
 	var highest uint64
-	for _, e := range g.depot.List() {
+	for _, e := range s.Depot.List() {
 		if e.Driver == kind && e.State != depot.Refused && (version == "" || e.Serial > highest) {
 			version, highest = e.Version, e.Serial
 		}
@@ -130,37 +96,37 @@ func (g *gateway) newest(kind string) (version string, err error) {
 
 // bring brings a driver to a version. What a driver runs that no link uses is decided
 // at once.
-func (g *gateway) bring(kind, version string, step func(client.Step)) error {
-	done, ok := g.upgrades.begin()
+func (s *Service) bring(kind, version string, step func(client.Step)) error {
+	life, done, ok := s.Tasks.Begin()
 	if !ok {
 		return errGatewayStops
 	}
 	defer done()
-	if g.o.Attach[kind] != "" {
+	if s.Attached[kind] != "" {
 		return driver.Errorf(driver.Unsupported, "driver %s was started by hand (FIELDLOOM_ATTACH): stop it and start the other version by hand", kind)
 	}
-	if err := usable(g.depot); err != nil {
+	if err := packages.Usable(s.Depot); err != nil {
 		return err
 	}
-	if _, err := g.depot.ImageOf(kind, version); err != nil {
+	if _, err := s.Depot.ImageOf(kind, version); err != nil {
 		return driver.Errorf(driver.NotFound, "%w", err)
 	}
-	before := g.activeVersion(kind)
-	if !g.running(kind) {
-		if err := g.settle(kind, before, version); err != nil {
+	before := packages.ActiveVersion(s.Depot, kind)
+	if !s.Running(kind) {
+		if err := s.settle(kind, before, version); err != nil {
 			return err
 		}
 		step(client.Step{Time: time.Now(), Name: "done", Final: true, Version: version, Text: fmt.Sprintf("driver %s does not run: it will start with version %s", kind, version)})
 		return nil
 	}
 	var last client.Step
-	err := g.drivers.Upgrade(g.life, kind, version, func(s supervise.Step) {
-		last = stepOf(&s)
+	err := s.Drivers.Upgrade(life, kind, version, func(now supervise.Step) {
+		last = stepOf(&now)
 		step(last)
 	})
 	took := err == nil
 	if took {
-		err = g.settle(kind, before, version)
+		err = s.settle(kind, before, version)
 	}
 	if last.Name == "" {
 		return err // nothing was begun
@@ -188,23 +154,23 @@ func outcome(kind, before, version string, took bool, err error) client.Step {
 	return s
 }
 
-// running tells whether there are processes that could be upgraded.
-func (g *gateway) running(kind string) bool {
-	_, disabled := g.choices.Get().Disabled[kind]
-	_, err := g.drivers.Control(kind, "")
-	return g.inForce.Get().Known(kind) == nil && !disabled && err == nil
+// Running reports whether there are processes that could be upgraded.
+func (s *Service) Running(kind string) bool {
+	_, disabled := s.Choices.Get().Disabled[kind]
+	_, err := s.Drivers.Control(kind, "")
+	return s.InForce.Get().Known(kind) == nil && !disabled && err == nil
 }
 
 // settle makes a version the driver's, durably.
-func (g *gateway) settle(kind, before, version string) error {
-	if err := g.depot.SetActive(kind, version); err != nil {
+func (s *Service) settle(kind, before, version string) error {
+	if err := s.Depot.SetActive(kind, version); err != nil {
 		return err
 	}
-	g.drivers.Refresh()
+	s.Drivers.Refresh()
 	if before == "" || before == version {
 		return nil
 	}
-	return g.choices.Change(func(c *choices.Choices) { c.Previous[kind] = before })
+	return s.Choices.Change(func(c *choices.Choices) { c.Previous[kind] = before })
 }
 
 func stepOf(s *supervise.Step) client.Step {
