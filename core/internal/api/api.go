@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"reflect"
 	"time"
 
@@ -97,7 +98,19 @@ func Handler(of Services) http.Handler {
 	registerChoices(a, of.Choices)
 	registerUpgrades(a, of.Upgrades)
 	registerHistory(a, of.History)
-	return mux
+	return queries(mux)
+}
+
+// queries refuses a query that cannot be read. net/http leaves out what it cannot read of one,
+// without a word: a misspelt ?follow would answer something else.
+func queries(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			writeProblem(w, &client.Error{Status: http.StatusBadRequest, Code: "bad-request", Detail: "the query: " + shorten(err.Error())})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // plainFormat writes JSON that no terminal obeys.

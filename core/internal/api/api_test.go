@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,6 +166,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{driver.Errorf(driver.Protocol, "garbage"), 502, "protocol", "garbage"},
 		{driver.Errorf(driver.Unsupported, "no writes"), 422, "unsupported", "no writes"},
 		{errors.New("a bug"), 500, "internal", "a bug"},
+		{fmt.Errorf("remove the package: %w", &fs.PathError{Op: "unlink", Path: "/p", Err: syscall.EROFS}), 503, "machine", "remove the package: unlink /p: read-only file system"},
 		{&client.Error{Status: 422, Code: "invalid-config", Detail: "refused", Errors: []string{"a.yaml:1:2: x", "b"}},
 			422, "invalid-config", "refused:\n  a.yaml:1:2: x\n  b"},
 	} {
@@ -171,6 +175,18 @@ func TestErrorsAreProblems(t *testing.T) {
 		var e *client.Error
 		if !errors.As(err, &e) || e.Status != test.status || e.Code != test.code || e.Error() != test.text {
 			t.Errorf("%v: got %#v", test.err, err)
+		}
+	}
+}
+
+// A part of a query that cannot be read is not left out.
+func TestQueriesThatCannotBeRead(t *testing.T) {
+	h := api.Handler((&fake{}).services())
+	for _, target := range []string{"/v1/events?follow=%zz", "/v1/samples?pattern=a&%g=1", "/v1/status?a;b"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "the query: ") {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
 	}
 }

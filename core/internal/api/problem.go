@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path"
 	"strings"
 
@@ -40,8 +42,11 @@ func problemFrom(err error) *problem {
 		return &p
 	}
 	code := driver.CodeOf(err)
-	status := statusOf(code)
-	return &problem{Status: status, Title: http.StatusText(status), Code: code.String(), Detail: err.Error()}
+	status, text := statusOf(code), code.String()
+	if ofTheMachine(err) {
+		status, text = http.StatusServiceUnavailable, "machine"
+	}
+	return &problem{Status: status, Title: http.StatusText(status), Code: text, Detail: err.Error()}
 }
 
 // statusOf is the HTTP status that says the same as a driver's code. What follows from the
@@ -64,6 +69,16 @@ func statusOf(code driver.Code) int {
 	default:
 		return http.StatusInternalServerError
 	}
+}
+
+// ofTheMachine tells what the gateway's own file system did not let it do, such as writing
+// to a full disk: nothing is wrong with the gateway or with what was asked for, and it can be
+// asked for again when that is mended. What a driver says of its device has a code of its own.
+func ofTheMachine(err error) bool {
+	var said *driver.Error
+	var onPath *fs.PathError
+	var onPaths *os.LinkError
+	return !errors.As(err, &said) && (errors.As(err, &onPath) || errors.As(err, &onPaths))
 }
 
 const (

@@ -19,6 +19,10 @@ const (
 	// maxAnswers bounds the questions of one process that are worked on at a time;
 	// further ones wait in the stream.
 	maxAnswers = 16
+	// A process may ask questionRate questions a second on average, and questionBurst at once,
+	// as at the start of thousands of links that have secrets; more wait in the stream.
+	questionRate  = 2000
+	questionBurst = 50_000
 	// answerLimit bounds the work on one.
 	answerLimit = 10 * time.Second
 	// servicesAgain is the pause before a lost stream of questions is opened again.
@@ -47,6 +51,26 @@ type answerer struct {
 	log      *slog.Logger
 	pid      int
 	stopping *atomic.Bool // the process was asked to exit
+
+	spent float64   // of questionBurst; used by answerAll only, as is the next
+	at    time.Time // when spent was true
+}
+
+// pace waits until the process may ask one more.
+func (a *answerer) pace(ctx context.Context, now time.Time) error {
+	a.spent = max(0, a.spent-now.Sub(a.at).Seconds()*questionRate) + 1
+	a.at = now
+	if a.spent <= questionBurst {
+		return nil
+	}
+	wait := time.NewTimer(time.Second / questionRate)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // serve keeps the stream of questions open until ctx, which ends with the process. It
@@ -86,6 +110,9 @@ func (a *answerer) answerAll(ctx context.Context) error {
 	for {
 		question, err := stream.Recv()
 		if err != nil {
+			return err
+		}
+		if err := a.pace(ctx, time.Now()); err != nil {
 			return err
 		}
 		select {
