@@ -19,8 +19,7 @@ import (
 // Enable implements api.Gateway.
 func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, error) {
 	g.depot.Scan() // what is started is what lies there now
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
+	defer g.config.Hold()()
 	_, disabled := g.choices.Get().Disabled[kind]
 	if err := g.inForce.Get().Known(kind); err != nil && !disabled {
 		return client.DriverChange{}, err
@@ -29,7 +28,7 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 		if err := g.choices.Change(func(c *choices.Choices) { delete(c.Disabled, kind) }); err != nil {
 			return client.DriverChange{}, err
 		}
-		g.setDrivers()
+		g.config.SetDrivers()
 	}
 	if err := g.drivers.Enable(kind); err != nil && g.inForce.Get().Known(kind) == nil {
 		return client.DriverChange{}, err
@@ -40,23 +39,21 @@ func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, e
 
 // Disable implements api.Gateway.
 func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, error) {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
+	defer g.config.Hold()()
 	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}
 	if err := g.choices.Change(func(c *choices.Choices) { choices.KeepTime(c.Disabled, kind, time.Now()) }); err != nil {
 		return client.DriverChange{}, err
 	}
-	g.setDrivers()
+	g.config.SetDrivers()
 	g.o.Log.Warn("disabled by the operator", "driver", kind)
 	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is disabled: its links are down until it is enabled", kind)}, nil
 }
 
 // SetLevel implements api.Gateway.
 func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.DriverChange, error) {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
+	defer g.config.Hold()()
 	if err := g.inForce.Get().Known(kind); err != nil {
 		return client.DriverChange{}, err
 	}

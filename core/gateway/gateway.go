@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
@@ -34,6 +33,22 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
+
+// A ConfigError says that a configuration cannot be put in force. It lists every fault,
+// with its position where it has one.
+type ConfigError = configure.Error
+
+// A Start is a configuration to start a gateway with: what the files say, those that are
+// wrong set aside, or the last good one where that is not possible.
+type Start = configure.Start
+
+// Load loads what a gateway starts with. An error is a *ConfigError: the files are wrong,
+// and there is no last good configuration.
+func Load(dir string) (*Start, error) { return configure.Load(dir) }
+
+// LastGood finds the copy of the last good configuration of dir; nil: there is none. It
+// reads no more of fieldloom.yaml than where the data are: the file may be wrong.
+func LastGood(dir string) *configure.Good { return configure.LastGood(dir) }
 
 // Options make a gateway.
 type Options struct {
@@ -67,8 +82,8 @@ func Run(ctx context.Context, o Options) error {
 	if o.Start == nil || ctx.Err() != nil || !errors.As(err, &refused) {
 		return err
 	}
-	if o.Start.draft != nil { // its drivers refuse it
-		next, noneErr := fallBack(o.Config.Dir, refused)
+	if o.Start.OfFiles() { // its drivers refuse it
+		next, noneErr := configure.FallBack(o.Config.Dir, refused)
 		if noneErr != nil {
 			return err
 		}
@@ -77,7 +92,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	return &ConfigError{Faults: append(slices.Clone(o.Start.why.Faults), refused.Faults...)}
+	return o.Start.Refused(refused)
 }
 
 func runOnce(ctx context.Context, o Options) error {
@@ -113,12 +128,10 @@ type gateway struct {
 	stop        context.CancelFunc // ends Run; set by it
 	stopDrivers atomic.Bool        // detached ones as well
 	tasks       tasks.Group        // what goes on without its caller
+	config      *configure.Service
 	upgrades    *upgrade.Service
 	packages    *packages.Service
 	renewer     *renewer
-
-	reloading sync.Mutex // one reload at a time
-	refusal   atomic.Pointer[refusal]
 }
 
 func open(o Options) (g *gateway, err error) {
@@ -186,7 +199,7 @@ func (g *gateway) run(ctx context.Context) error {
 	}()
 	g.tasks.Start(ctx)
 	g.warn()
-	if err := g.start(ctx); err != nil {
+	if err := g.config.Begin(ctx, g.o.Start); err != nil {
 		return err
 	}
 	socket, err := api.Listen(ctx, g.inForce.Get().Socket)
@@ -199,11 +212,11 @@ func (g *gateway) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
-		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g, Upgrades: g.upgrades, History: &history{g.inForce, g.drivers}})), g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g.config, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g, Upgrades: g.upgrades, History: &history{g.inForce, g.drivers}})), g.o.Log)
 	})
-	group.Go(func() error { return g.watchFiles(ctx) })
+	group.Go(func() error { return g.config.WatchFiles(ctx) })
 	group.Go(func() error { return g.boundDirs(ctx) })
-	group.Go(func() error { return g.takeReloads(ctx) })
+	group.Go(func() error { return g.config.TakeReloads(ctx, g.o.Reload) })
 	if g.o.Alone {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })
 		group.Go(func() error { procs.Fit(ctx); return nil })

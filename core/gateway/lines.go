@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -63,14 +62,13 @@ func linkCount(n int) string {
 
 // takeOffline marks what is asked for, and tells the drivers.
 func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
+	defer g.config.Hold()()
 	lines, err := g.inForce.Get().LinesFor(r)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	return lines, g.rechoose(func(c *choices.Choices) {
+	return lines, g.config.Choose(func(c *choices.Choices) {
 		if r.Driver != "" {
 			choices.KeepTime(c.Resting, r.Driver, now)
 			return
@@ -79,24 +77,6 @@ func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
 			choices.KeepTime(c.Offline, l.String(), now)
 		}
 	})
-}
-
-// rechoose changes the choices and puts them in force. The caller holds reloading.
-func (g *gateway) rechoose(f func(c *choices.Choices)) error {
-	before := g.choices.Get()
-	if err := g.choices.Change(f); err != nil {
-		return err
-	}
-	a := g.inForce.Get()
-	_, err := g.adopt(a.Config, a.Unready)
-	if err == nil {
-		return nil
-	}
-	// It is not in force, so it must not come into force at the next start either.
-	if kept := g.choices.Change(func(c *choices.Choices) { *c = *before.Clone() }); kept != nil {
-		return client.Unconfirmed("it is kept and not in force: %v; and it cannot be taken back: %v: see `fieldloom status` after the next reload", err, kept)
-	}
-	return err
 }
 
 // awaitDrained waits until nothing of the lines is open any more, and returns those of
@@ -177,30 +157,4 @@ func (g *gateway) driverOf(l inforce.Line) string {
 		return link.Driver
 	}
 	return ""
-}
-
-// dropOffline drops what the operator took off line and the configuration does not have
-// any more: should it come back, it is another's.
-func (g *gateway) dropOffline(a *inforce.Config) error {
-	var lines, kinds []string
-	now := g.choices.Get()
-	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
-		if _, err := a.FindLine(inforce.ParseLine(name)); err != nil {
-			lines = append(lines, name)
-			g.o.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", inforce.ParseLine(name).Link, "device", inforce.ParseLine(name).Device)
-		}
-	}
-	for _, kind := range slices.Sorted(maps.Keys(now.Resting)) {
-		if a.States[kind] == nil {
-			kinds = append(kinds, kind)
-			g.o.Log.Warn("no link uses a driver that was off line: the choice is dropped", "driver", kind)
-		}
-	}
-	if lines == nil && kinds == nil {
-		return nil
-	}
-	return g.choices.Change(func(c *choices.Choices) {
-		maps.DeleteFunc(c.Offline, func(name string, _ time.Time) bool { return slices.Contains(lines, name) })
-		maps.DeleteFunc(c.Resting, func(kind string, _ time.Time) bool { return slices.Contains(kinds, kind) })
-	})
 }

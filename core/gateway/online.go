@@ -73,10 +73,9 @@ func (g *gateway) watchOnline(ctx context.Context, before *choices.Choices, line
 		return nil
 	}
 	g.awaitUp(ctx, lines, faults, unchecked)
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
+	defer g.config.Hold()()
 	a := g.inForce.Get()
-	return g.rechoose(func(c *choices.Choices) {
+	return g.config.Choose(func(c *choices.Choices) {
 		for _, i := range unchecked {
 			if link, err := a.FindLine(lines[i]); err == nil && faults[i] != nil {
 				choices.KeepTime(c.Offline, lines[i].String(), before.Since(link.Driver, lines[i]))
@@ -114,9 +113,8 @@ func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 
 // bringOnline takes back the marks of the lines that passed their check.
 func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
-	g.reloading.Lock()
-	defer g.reloading.Unlock()
-	return g.rechoose(func(c *choices.Choices) {
+	defer g.config.Hold()()
+	return g.config.Choose(func(c *choices.Choices) {
 		since := time.Now()
 		at, resting := c.Resting[r.Driver]
 		if resting { // its links stand for themselves from now on

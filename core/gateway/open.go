@@ -5,13 +5,14 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
@@ -62,11 +63,33 @@ func (g *gateway) openDrivers() (err error) {
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
+	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
+		Attached: g.o.Attach, Stranded: g.stranded, Instances: desiredInstances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
 	g.upgrades = &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
 	g.packages = &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
 		RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }}
 	g.renewer = &renewer{launcher: g.launcher, fleet: &g.fleet, running: g.upgrades.Running, upgrade: g.drivers.Upgrade, tasks: &g.tasks, log: g.o.Log}
 	return nil
+}
+
+// stranded is a driver of c whose user does not get to the directory of the processes'
+// sockets, which has its place since the start; empty: there is none.
+func (g *gateway) stranded(c *config.Config) string {
+	if g.forOthers {
+		return ""
+	}
+	return otherUser(c)
+}
+
+// changed follows a change of the configuration in force.
+func (g *gateway) changed(old, now *inforce.Config, states bool) {
+	if states {
+		g.tellLimits()
+	}
+	g.tasks.Go(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
+	if old.TrustFile != now.TrustFile || old.AllowDev != now.AllowDev {
+		g.warn()
+	}
 }
 
 // commands are the reads and writes.
@@ -133,25 +156,14 @@ func (g *gateway) takePackages(ctx context.Context) error {
 		select {
 		case <-g.depot.Changed():
 			g.drivers.Refresh()
-			if g.refusal.Load() != nil || g.inForce.Get().Wrong != nil {
-				_ = g.reload(ctx) // logged, and in the status
-			}
+			g.config.RetryRefused(ctx)
 		case now := <-look.C:
-			if g.refusal.Load() == nil && now.Sub(vetted) > vetPause && g.unreadyRuns() {
+			if now.Sub(vetted) > vetPause && g.config.RetryUnready(ctx) {
 				vetted = now
-				_ = g.reload(ctx)
 			}
 			g.renewer.look(maps.Keys(g.inForce.Get().States))
 		case <-ctx.Done():
 			return nil
 		}
 	}
-}
-
-// unreadyRuns tells whether a driver runs now that could not check its part before.
-func (g *gateway) unreadyRuns() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(g.inForce.Get().Unready)), func(kind string) bool {
-		_, err := g.drivers.Control(kind, "")
-		return err == nil
-	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
 )
@@ -133,4 +134,23 @@ func (s *services) makeBucket(tx *bbolt.Tx, link string) (b *bbolt.Bucket, err e
 		}
 	}
 	return b, nil
+}
+
+// Secret answers the secret of a name that the link's settings mention. It is read each
+// time: a new one is in force with the next opening of a link.
+func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
+	a := s.inForce.Get()
+	if !mentions(a, s.kind, link, name) {
+		return nil, driver.Errorf(driver.Denied, "secret %s: the settings of link %s do not name it as secret:%s", name, link, name)
+	}
+	return secrets.Read(a.SecretsDir, name)
+}
+
+func mentions(a *inforce.Config, kind, link, name string) bool {
+	for _, l := range a.Links {
+		if l.Name == link && l.Driver == kind {
+			return slices.Contains(l.SecretNames(), name)
+		}
+	}
+	return false
 }

@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
@@ -90,6 +93,49 @@ func TestDriversStoreIsSmall(t *testing.T) {
 	for _, link := range []string{"line3", "nowhere"} {
 		if err := s.StorePut(ctx, link, "k", []byte("v")); driver.CodeOf(err) != driver.Denied {
 			t.Errorf("for link %s of another driver: %v", link, err)
+		}
+	}
+}
+
+func put(t *testing.T, dir, name, text string, mode os.FileMode) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A driver gets what its own link names, by its own driver's link, and nothing else.
+func TestOnlyNamedSecretsAreGiven(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"broker", "pin", "other"} {
+		put(t, dir, name, "hunter2-"+name, 0o600)
+	}
+	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte(`
+secrets: ` + dir + `
+links:
+  a: {driver: mqtt, password: "secret:broker", devices: {d: {tls: {pin: "secret:pin"}}}}
+  b: {driver: mqtt, password: "no secret:other"}
+  c: {driver: modbus, password: "secret:other"}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &services{nil, inforce.NewCurrent(c, time.Time{}), "mqtt"}
+	for _, q := range []struct {
+		link, name string
+		code       driver.Code
+	}{
+		{"a", "broker", driver.OK}, {"a", "pin", driver.OK}, {"a", "other", driver.Denied}, {"a", "", driver.Denied},
+		{"a", "../" + filepath.Base(dir) + "/other", driver.Denied},
+		{"b", "other", driver.Denied}, {"b", "broker", driver.Denied}, {"c", "other", driver.Denied}, {"nix", "broker", driver.Denied},
+	} {
+		value, err := s.Secret(t.Context(), q.link, q.name)
+		if err == nil && (q.code != driver.OK || string(value) != "hunter2-"+q.name) || err != nil && driver.CodeOf(err) != q.code {
+			t.Errorf("link %s asks for %q: %q, %v", q.link, q.name, value, err)
 		}
 	}
 }

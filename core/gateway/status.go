@@ -8,6 +8,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -20,8 +21,8 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	chosen := g.choices.Get()
-	s := &client.Status{Health: g.Health(), Config: g.configStatus(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
-		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), g.secretFaults(), g.outlook.warnings(g.spool)), Offline: chosen.OfflineList()}
+	s := &client.Status{Health: g.Health(), Config: g.config.Status(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
+		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), secretTexts(g.inForce.Get().Config), g.outlook.warnings(g.spool)), Offline: chosen.OfflineList()}
 	known := make(map[driverLink]*control.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
 	list := g.drivers.Status(ctx)
@@ -49,6 +50,14 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 	}
 	g.rates.fill(s, time.Now())
 	return s, nil
+}
+
+// secretTexts says which secrets cannot be had.
+func secretTexts(c *config.Config) (list []string) {
+	for _, fault := range secrets.Check(c) {
+		list = append(list, fault.Error())
+	}
+	return list
 }
 
 // driverLink is a link as its driver knows it: no other speaks for it.

@@ -16,8 +16,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/host"
@@ -107,7 +109,7 @@ func loadTrial(path string) (*config.Config, error) {
 	if info.IsDir() {
 		c, err := config.Load(path)
 		if err != nil {
-			return nil, configError(err)
+			return nil, configure.ErrorOf(err)
 		}
 		return c, nil
 	}
@@ -117,7 +119,7 @@ func loadTrial(path string) (*config.Config, error) {
 	}
 	c, err := config.ParseFile(path, text)
 	if err != nil {
-		return nil, configError(err)
+		return nil, configure.ErrorOf(err)
 	}
 	if !filepath.IsAbs(c.SecretsDir) {
 		c.SecretsDir = filepath.Join(filepath.Dir(path), c.SecretsDir)
@@ -188,9 +190,9 @@ func (t *trial) check() error {
 			t.o.Config, t.kind, t.o.Path, described.Name)}}
 	}
 	if err := t.config.Check(map[string]control.Description{t.kind: described}); err != nil {
-		return configError(err)
+		return configure.ErrorOf(err)
 	}
-	if faults := checkSecrets(t.config); faults != nil {
+	if faults := secrets.Check(t.config); faults != nil {
 		return &ConfigError{Faults: faults}
 	}
 	return nil

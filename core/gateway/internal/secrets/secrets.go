@@ -1,48 +1,27 @@
-package gateway
+// Package secrets reads the secrets that settings of links name.
+package secrets
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // maxSecret is what a driver's question is answered with at most.
 const maxSecret = 64 << 10
 
-// Secret answers the secret of a name that the link's settings mention. It is read each
-// time: a new one is in force with the next opening of a link.
-func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
-	a := s.inForce.Get()
-	if !mentions(a, s.kind, link, name) {
-		return nil, driver.Errorf(driver.Denied, "secret %s: the settings of link %s do not name it as secret:%s", name, link, name)
-	}
-	return readSecret(a.SecretsDir, name)
-}
-
-func mentions(a *inforce.Config, kind, link, name string) bool {
-	for _, l := range a.Links {
-		if l.Name == link && l.Driver == kind {
-			return slices.Contains(l.SecretNames(), name)
-		}
-	}
-	return false
-}
-
-// readSecret reads one secret: the whole file, less one newline at its end. An error
+// Read reads one secret: the whole file, less one newline at its end. An error
 // says what is wrong with the file and nothing of what is in it.
-func readSecret(dir, name string) ([]byte, error) {
+func Read(dir, name string) ([]byte, error) {
 	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {
@@ -92,27 +71,12 @@ func private(f *os.File, dir string) error {
 	return nil
 }
 
-// warnSecrets logs the secrets that cannot be had: the links that name them do not open.
-func (g *gateway) warnSecrets() {
-	for _, fault := range g.secretFaults() {
-		g.o.Log.Error("a secret cannot be had: the links that name it do not open", "err", fault)
-	}
-}
-
-// secretFaults is what warnSecrets logs, as texts.
-func (g *gateway) secretFaults() (list []string) {
-	for _, fault := range checkSecrets(g.inForce.Get().Config) {
-		list = append(list, fault.Error())
-	}
-	return list
-}
-
-// checkSecrets finds the secrets that links name and that cannot be had, at the places
+// Check finds the secrets that links name and that cannot be had, at the places
 // where they are named.
-func checkSecrets(c *config.Config) []error {
+func Check(c *config.Config) []error {
 	var faults []error
 	for _, s := range c.Secrets() {
-		if _, err := readSecret(c.SecretsDir, s.Name); err != nil {
+		if _, err := Read(c.SecretsDir, s.Name); err != nil {
 			faults = append(faults, c.SecretFault(s, driver.AsError(err).Text))
 		}
 	}

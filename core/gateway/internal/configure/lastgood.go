@@ -1,4 +1,4 @@
-package gateway
+package configure
 
 import (
 	"errors"
@@ -23,8 +23,8 @@ const (
 	goodNote   = "of" // the directory that it is a copy of, and when it was put in force
 )
 
-// A GoodConfig is the copy of the configuration that was in force last.
-type GoodConfig struct {
+// A Good is the copy of the configuration that was in force last.
+type Good struct {
 	Path  string // where it lies
 	Saved time.Time
 	files map[string][]byte
@@ -32,7 +32,7 @@ type GoodConfig struct {
 
 // LastGood finds the copy of the last good configuration of dir; nil: there is none. It
 // reads no more of fieldloom.yaml than where the data are: the file may be wrong.
-func LastGood(dir string) *GoodConfig {
+func LastGood(dir string) *Good {
 	for _, data := range dataDirs(dir) {
 		if g, err := readGood(data, dir); err == nil {
 			return g
@@ -42,7 +42,7 @@ func LastGood(dir string) *GoodConfig {
 }
 
 // Config loads the copy, as the configuration of the directory that it is of.
-func (g *GoodConfig) Config(dir string) (*config.Config, error) {
+func (g *Good) Config(dir string) (*config.Config, error) {
 	return config.LoadFiles(dir, g.files)
 }
 
@@ -78,7 +78,7 @@ func dataDirs(dir string) []string {
 	return list
 }
 
-func readGood(data, dir string) (*GoodConfig, error) {
+func readGood(data, dir string) (*Good, error) {
 	path := filepath.Join(data, goodLink)
 	note, err := os.ReadFile(filepath.Join(path, goodNote))
 	if err != nil {
@@ -88,7 +88,7 @@ func readGood(data, dir string) (*GoodConfig, error) {
 	if here, err := filepath.Abs(dir); err != nil || of != here {
 		return nil, fmt.Errorf("%s is a copy of %s", path, of)
 	}
-	g := &GoodConfig{Path: path, files: make(map[string][]byte)}
+	g := &Good{Path: path, files: make(map[string][]byte)}
 	if g.Saved, err = time.Parse(time.RFC3339, at); err != nil {
 		return nil, err
 	}
@@ -184,11 +184,11 @@ func syncDir(path string) error {
 type Start struct {
 	Config *config.Config
 	draft  *config.Draft // nil: the last good configuration
-	good   *GoodConfig   // with refused
-	why    *ConfigError  // why the files are not in force
+	good   *Good         // with refused
+	why    *Error        // why the files are not in force
 }
 
-// Load loads what a gateway starts with. An error is a *ConfigError: the files are wrong, and
+// Load loads what a gateway starts with. An error is an *Error: the files are wrong, and
 // there is no last good configuration.
 func Load(dir string) (*Start, error) {
 	s := &Start{draft: config.ReadDraft(dir, keptOf(dir))}
@@ -197,7 +197,7 @@ func Load(dir string) (*Start, error) {
 		err = s.vanishing(c)
 	}
 	if err != nil {
-		return fallBack(dir, configError(err))
+		return FallBack(dir, ErrorOf(err))
 	}
 	s.Config = c
 	return s, nil
@@ -209,11 +209,11 @@ func (s *Start) vanishing(c *config.Config) error {
 	if len(s.draft.Aside()) == 0 {
 		return nil
 	}
-	return vanished(s.draft, lastGoodConfig(c.Dir), c)
+	return vanished(s.draft, lastGood(c.Dir), c)
 }
 
-// lastGoodConfig is the last good configuration of dir; nil: there is none that can be used.
-func lastGoodConfig(dir string) *config.Config {
+// lastGood is the last good configuration of dir; nil: there is none that can be used.
+func lastGood(dir string) *config.Config {
 	good := LastGood(dir)
 	if good == nil {
 		return nil
@@ -234,14 +234,14 @@ func vanished(d *config.Draft, old, next *config.Config) error {
 	for _, l := range old.Links {
 		if !slices.ContainsFunc(next.Links, func(n *config.Link) bool { return n.Name == l.Name }) {
 			faults := d.Faults().Unwrap()
-			return &ConfigError{Faults: append(faults, fmt.Errorf("link %s is gone, perhaps into a file that is wrong: mend that first", l.Name))}
+			return &Error{Faults: append(faults, fmt.Errorf("link %s is gone, perhaps into a file that is wrong: mend that first", l.Name))}
 		}
 	}
 	return nil
 }
 
-// fallBack is the last good configuration in the place of one that is refused.
-func fallBack(dir string, why *ConfigError) (*Start, error) {
+// FallBack is the last good configuration in the place of one that is refused.
+func FallBack(dir string, why *Error) (*Start, error) {
 	good := LastGood(dir)
 	if good == nil {
 		return nil, why
@@ -265,4 +265,12 @@ func asideOf(d *config.Draft) []string {
 		}
 	}
 	return list
+}
+
+// OfFiles reports whether it is what the files say, and not the last good configuration.
+func (s *Start) OfFiles() bool { return s.draft != nil }
+
+// Refused is why neither the files nor the last good configuration can be in force.
+func (s *Start) Refused(err *Error) *Error {
+	return &Error{Faults: append(slices.Clone(s.why.Faults), err.Faults...)}
 }

@@ -1,17 +1,14 @@
-package gateway
+package secrets
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // put writes a file of a mode into dir.
@@ -57,7 +54,7 @@ func TestReadSecret(t *testing.T) {
 		{"pipe", "", driver.Denied, "is not a file"},
 		{"none", "", driver.NotFound, "there is no file " + filepath.Join(dir, "none") + ": write one with mode 0600"},
 	} {
-		got, err := readSecret(dir, c.name)
+		got, err := Read(dir, c.name)
 		if string(got) != c.want || (err == nil) != (c.says == "") {
 			t.Errorf("%s: %q, %v", c.name, got, err)
 		}
@@ -71,39 +68,7 @@ func TestReadSecret(t *testing.T) {
 	if err := os.Chmod(dir, 0o770); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readSecret(dir, "plain"); driver.CodeOf(err) != driver.Denied || !strings.Contains(err.Error(), "chmod go-w") {
+	if _, err := Read(dir, "plain"); driver.CodeOf(err) != driver.Denied || !strings.Contains(err.Error(), "chmod go-w") {
 		t.Errorf("a directory that others may write: %v", err)
-	}
-}
-
-// A driver gets what its own link names, by its own driver's link, and nothing else.
-func TestOnlyNamedSecretsAreGiven(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"broker", "pin", "other"} {
-		put(t, dir, name, "hunter2-"+name, 0o600)
-	}
-	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte(`
-secrets: ` + dir + `
-links:
-  a: {driver: mqtt, password: "secret:broker", devices: {d: {tls: {pin: "secret:pin"}}}}
-  b: {driver: mqtt, password: "no secret:other"}
-  c: {driver: modbus, password: "secret:other"}
-`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &services{nil, inforce.NewCurrent(c, time.Time{}), "mqtt"}
-	for _, q := range []struct {
-		link, name string
-		code       driver.Code
-	}{
-		{"a", "broker", driver.OK}, {"a", "pin", driver.OK}, {"a", "other", driver.Denied}, {"a", "", driver.Denied},
-		{"a", "../" + filepath.Base(dir) + "/other", driver.Denied},
-		{"b", "other", driver.Denied}, {"b", "broker", driver.Denied}, {"c", "other", driver.Denied}, {"nix", "broker", driver.Denied},
-	} {
-		value, err := s.Secret(t.Context(), q.link, q.name)
-		if err == nil && (q.code != driver.OK || string(value) != "hunter2-"+q.name) || err != nil && driver.CodeOf(err) != q.code {
-			t.Errorf("link %s asks for %q: %q, %v", q.link, q.name, value, err)
-		}
 	}
 }

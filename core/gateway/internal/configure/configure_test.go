@@ -1,4 +1,4 @@
-package gateway
+package configure
 
 import (
 	"slices"
@@ -23,7 +23,7 @@ func TestFixedKeys(t *testing.T) {
 	} {
 		var keys []string
 		if err := fixed(old, &c.next, c.stranded); err != nil {
-			for _, line := range configError(err).Lines() {
+			for _, line := range ErrorOf(err).Lines() {
 				key, _, _ := strings.Cut(strings.TrimPrefix(line, "fieldloom.yaml: "), ":")
 				keys = append(keys, key)
 			}

@@ -1,0 +1,213 @@
+package configure
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/supervise"
+)
+
+const (
+	// vetLimit bounds the check of a configuration, launchLimit the start of a driver in it,
+	// and answerLimit its answer: one that hangs must not hold up the check of the others. The
+	// first and the last have vetLinkLimit more for each link.
+	vetLimit     = 30 * time.Second
+	launchLimit  = 12 * time.Second
+	answerLimit  = 10 * time.Second
+	vetLinkLimit = 20 * time.Millisecond
+	// firstStart is how long the gateway's own start waits for its drivers, all together:
+	// one that hangs must not hold up the others. It is supervised all the same.
+	firstStart = 2 * time.Second
+)
+
+// A Vetting checks a configuration and gathers what the drivers say.
+type Vetting struct {
+	Config   *config.Config
+	Drivers  *supervise.Supervisor
+	Packages *depot.Depot
+	Start    time.Duration          // how long a driver may take to start; 0: launchLimit
+	Known    func(kind string) bool // a driver that need not be there; nil: none
+	Attached map[string]string      // drivers that were started by hand
+	Secrets  bool                   // one that cannot be had is a fault; else it stops the links that name it
+	Faults   []error                // what is known to be wrong already
+
+	mu        sync.Mutex // guards what follows, and Faults, while drivers are asked
+	running   map[string]supervise.Process
+	described map[string]control.Description
+	unready   map[string]error
+}
+
+// Vet checks the configuration against its drivers' schemas, then lets each driver
+// validate its part. It starts the drivers that do not run. What does not start, or
+// does not answer, is in unready, by its kind: its part is not checked.
+func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, vetLimit+time.Duration(len(v.Config.Links))*vetLinkLimit)
+	defer cancel()
+	v.running, v.described, v.unready = make(map[string]supervise.Process), make(map[string]control.Description), make(map[string]error)
+	if v.Secrets {
+		v.Faults = append(v.Faults, secrets.Check(v.Config)...)
+	}
+	v.each(func(kind string) { v.describe(ctx, kind) })
+	if err := v.Config.Check(v.described, v.installed()...); err != nil {
+		v.Faults = append(v.Faults, ErrorOf(err).Faults...)
+	}
+	drafts := draft(v.Config) // after Check, which completes the settings
+	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, fmt.Errorf("check the configuration: %w", cause)
+	}
+	if len(v.Faults) > 0 {
+		return nil, &Error{Faults: append(v.Faults, Sorted(v.unready)...)}
+	}
+	return v.unready, nil
+}
+
+// Running returns the process of a driver that was asked; nil: it did not start.
+func (v *Vetting) Running(kind string) supervise.Process { return v.running[kind] }
+
+// Sorted is the errors in the order of their kinds.
+func Sorted(byKind map[string]error) []error {
+	var list []error
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		list = append(list, byKind[kind])
+	}
+	return list
+}
+
+// each calls f for all drivers of the configuration at the same time.
+func (v *Vetting) each(f func(kind string)) {
+	var wg sync.WaitGroup
+	for _, kind := range v.Config.Drivers() {
+		wg.Go(func() { f(kind) })
+	}
+	wg.Wait()
+}
+
+// describe starts one driver. One that is not installed is left out, which Check
+// reports with its position; one that does not start takes anything.
+func (v *Vetting) describe(ctx context.Context, kind string) {
+	anything := json.RawMessage("{}")
+	unknown := control.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
+	if err := v.find(kind); err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if errors.Is(err, depot.ErrNotThere) && (v.Known == nil || !v.Known(kind)) {
+			return
+		}
+		v.described[kind], v.unready[kind] = unknown, err
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(v.Start, launchLimit))
+	defer cancel()
+	p, err := v.Drivers.Prepare(ctx, kind)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		v.described[kind], v.unready[kind] = unknown, err
+		return
+	}
+	v.running[kind], v.described[kind] = p, p.Description()
+}
+
+// installed returns the names of the drivers whose packages are there.
+func (v *Vetting) installed() (names []string) {
+	for _, e := range v.Packages.List() {
+		names = append(names, e.Driver)
+	}
+	return names
+}
+
+// find tells why there is nothing to start.
+func (v *Vetting) find(kind string) error {
+	if v.Attached[kind] != "" {
+		return nil
+	}
+	_, err := v.Packages.Image(kind)
+	if _, down := v.Drivers.Control(kind, ""); down == nil {
+		return nil // what runs can be asked, whatever has become of its package
+	}
+	return err
+}
+
+// validate asks one driver that runs.
+func (v *Vetting) validate(ctx context.Context, kind string, state *control.State) {
+	p := v.running[kind]
+	if p == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit+time.Duration(len(state.Links))*vetLinkLimit)
+	defer cancel()
+	found, err := p.Validate(ctx, state)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
+	}
+	for _, f := range found {
+		if located := v.Config.Locate(kind, f); !v.isKnown(located, f) {
+			v.Faults = append(v.Faults, located)
+		}
+	}
+}
+
+// isKnown tells whether a fault at the same place was found before: a schema and its
+// driver say the same in two ways. Of settings as a whole a fault of one of their keys
+// says enough: a driver does not decode what the schema refuses.
+func (v *Vetting) isKnown(e *config.Error, f control.ConfigFault) bool {
+	whole := f.Key == "" && f.Point == ""
+	for _, fault := range v.Faults {
+		var other *config.Error
+		if !errors.As(fault, &other) || other.File != e.File {
+			continue
+		}
+		if other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
+			return true
+		}
+		if f.Point != "" && within(other.Path, strings.TrimSuffix(e.Path, "."+f.Key)) {
+			return true // what the driver was given of this point is not what is written
+		}
+		if i := strings.LastIndexByte(other.Path, '.'); whole && i > 0 && e.Path != "" && other.Path[:i] == e.Path {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether path is that of what lies at or below another.
+func within(path, above string) bool {
+	return path == above || strings.HasPrefix(path, above+".")
+}
+
+// draft makes states, one a driver, for Validate: their handles are not the
+// catalog's, which numbers only what is put in force.
+func draft(c *config.Config) map[string]*control.State {
+	states := make(map[string]*control.State)
+	handles := make(map[string]uint32) // the next, by driver
+	for _, l := range c.Links {
+		s := states[l.Driver]
+		if s == nil {
+			s = new(control.State)
+			states[l.Driver], handles[l.Driver] = s, 1
+		}
+		link := control.Link{Name: l.Name, Settings: l.Settings, Timeout: l.Timeout, Gap: l.Gap, Classes: l.Classes}
+		for _, d := range l.Devices {
+			link.Devices = append(link.Devices, control.Device{Name: d.Name, Settings: d.Settings, Table: d.Table, FirstHandle: handles[l.Driver]})
+			handles[l.Driver] += uint32(len(d.Table.Points))
+		}
+		s.Links = append(s.Links, link)
+	}
+	return states
+}
