@@ -1,77 +1,14 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 )
-
-// Enable implements api.Gateway.
-func (g *gateway) Enable(_ context.Context, kind string) (client.DriverChange, error) {
-	g.depot.Scan() // what is started is what lies there now
-	defer g.config.Hold()()
-	_, disabled := g.choices.Get().Disabled[kind]
-	if err := g.inForce.Get().Known(kind); err != nil && !disabled {
-		return client.DriverChange{}, err
-	}
-	if disabled {
-		if err := g.choices.Change(func(c *choices.Choices) { delete(c.Disabled, kind) }); err != nil {
-			return client.DriverChange{}, err
-		}
-		g.config.SetDrivers()
-	}
-	if err := g.drivers.Enable(kind); err != nil && g.inForce.Get().Known(kind) == nil {
-		return client.DriverChange{}, err
-	}
-	g.o.Log.Info("enabled by the operator", "driver", kind)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is enabled", kind)}, nil
-}
-
-// Disable implements api.Gateway.
-func (g *gateway) Disable(_ context.Context, kind string) (client.DriverChange, error) {
-	defer g.config.Hold()()
-	if err := g.inForce.Get().Known(kind); err != nil {
-		return client.DriverChange{}, err
-	}
-	if err := g.choices.Change(func(c *choices.Choices) { choices.KeepTime(c.Disabled, kind, time.Now()) }); err != nil {
-		return client.DriverChange{}, err
-	}
-	g.config.SetDrivers()
-	g.o.Log.Warn("disabled by the operator", "driver", kind)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is disabled: its links are down until it is enabled", kind)}, nil
-}
-
-// SetLevel implements api.Gateway.
-func (g *gateway) SetLevel(ctx context.Context, kind, level string) (client.DriverChange, error) {
-	defer g.config.Hold()()
-	if err := g.inForce.Get().Known(kind); err != nil {
-		return client.DriverChange{}, err
-	}
-	err := g.choices.Change(func(c *choices.Choices) {
-		if level == "default" {
-			delete(c.Levels, kind)
-		} else {
-			c.Levels[kind] = level
-		}
-	})
-	if err != nil {
-		return client.DriverChange{}, err
-	}
-	g.logs.follow(ctx, &g.fleet)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s logs from level %s on", kind, levelWord(g.wantLevel(kind)))}, nil
-}
-
-func levelWord(l slog.Level) string { return strings.ToLower(l.String()) }
 
 // Stop implements api.Gateway.
 func (g *gateway) Stop(drivers bool) {

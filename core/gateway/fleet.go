@@ -125,6 +125,16 @@ func (f *fleet) find(pid int) *process {
 	return nil
 }
 
+// confined is how a living process was confined, and whether nobody signed what it runs;
+// nil: no such process lives.
+func (f *fleet) confined(pid int) (report *confine.Report, unsigned bool) {
+	p := f.find(pid)
+	if p == nil {
+		return nil, false
+	}
+	return &p.Confinement, p.Unsigned
+}
+
 // Attach opens the stream.
 func (p *process) Attach(ctx context.Context, h host.Hello, to host.Handler) (supervise.Attachment, error) {
 	a, err := p.Process.Attach(ctx, h, to)

@@ -22,7 +22,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/operator"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/status"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/api"
@@ -122,13 +125,14 @@ type gateway struct {
 	drivers   *supervise.Supervisor
 	watchers  atomic.Int32 // streams of samples being sent
 	stored    storedValues
-	rates     rates
-	outlook   outlook
 
 	stop        context.CancelFunc // ends Run; set by it
 	stopDrivers atomic.Bool        // detached ones as well
 	tasks       tasks.Group        // what goes on without its caller
 	config      *configure.Service
+	operator    *operator.Service
+	outlook     *outlook.Outlook
+	status      *status.Service
 	upgrades    *upgrade.Service
 	packages    *packages.Service
 	renewer     *renewer
@@ -212,7 +216,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
-		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Config: g.config, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g, Upgrades: g.upgrades, History: &history{g.inForce, g.drivers}})), g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Status: g.status, Config: g.config, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g.operator, Upgrades: g.upgrades, History: &status.History{InForce: g.inForce, Drivers: g.drivers}})), g.o.Log)
 	})
 	group.Go(func() error { return g.config.WatchFiles(ctx) })
 	group.Go(func() error { return g.boundDirs(ctx) })
@@ -221,7 +225,7 @@ func (g *gateway) run(ctx context.Context) error {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })
 		group.Go(func() error { procs.Fit(ctx); return nil })
 	}
-	group.Go(func() error { g.foresee(ctx); return nil })
+	group.Go(func() error { g.outlook.Run(ctx); return nil })
 	group.Go(func() error { return g.depot.Run(ctx) })
 	group.Go(func() error { return g.takePackages(ctx) })
 	g.o.Log.Info("gateway is up", "gateway", g.inForce.Get().Gateway, "socket", g.inForce.Get().Socket, "pid", os.Getpid())

@@ -13,7 +13,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/operator"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/status"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
@@ -65,6 +68,12 @@ func (g *gateway) openDrivers() (err error) {
 	})
 	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
 		Attached: g.o.Attach, Stranded: g.stranded, Instances: desiredInstances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
+	g.operator = &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
+		LevelOf: g.wantLevel, FollowLevels: g.followLevels, Log: g.o.Log}
+	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return certificates(g.inForce.Get().Config, now) }, g.o.Log)
+	g.status = &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
+		Health: g.Health, Warnings: func() []string { return append(g.warnings(), g.limits()...) }, Watchers: func() int { return int(g.watchers.Load()) },
+		Process: g.fleet.confined, LevelOf: g.wantLevel}
 	g.upgrades = &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
 	g.packages = &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
 		RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }}
@@ -86,11 +95,14 @@ func (g *gateway) changed(old, now *inforce.Config, states bool) {
 	if states {
 		g.tellLimits()
 	}
-	g.tasks.Go(func(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }) // it asks processes, of which one may hang
+	g.tasks.Go(g.followLevels) // it asks processes, of which one may hang
 	if old.TrustFile != now.TrustFile || old.AllowDev != now.AllowDev {
 		g.warn()
 	}
 }
+
+// followLevels puts the wanted levels of drivers' logs in force.
+func (g *gateway) followLevels(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }
 
 // commands are the reads and writes.
 func (g *gateway) commands() *commands.Service {

@@ -28,6 +28,7 @@ import (
 // driver.CodeOf.
 type Services struct {
 	Gateway  Gateway
+	Status   Status
 	Config   Config
 	Commands Commands
 	Samples  Samples
@@ -40,9 +41,13 @@ type Services struct {
 // Gateway is the gateway as a whole.
 type Gateway interface {
 	Health() client.Health
-	Status(ctx context.Context) (*client.Status, error)
 	// Stop makes the gateway stop, soon; with drivers also those that are detached.
 	Stop(drivers bool)
+}
+
+// Status is what the gateway and its drivers do.
+type Status interface {
+	Status(ctx context.Context) (*client.Status, error)
 }
 
 // Config is the configuration in force.
@@ -90,6 +95,7 @@ func Handler(of Services) http.Handler {
 	registry.RegisterTypeAlias(reflect.TypeFor[client.Fault](), reflect.TypeFor[string]())
 	a := humago.New(mux, config)
 	registerGateway(a, of.Gateway)
+	registerStatus(a, of.Status)
 	registerConfig(a, of.Config)
 	registerCommands(a, of.Commands)
 	registerSamples(a, of.Samples)
@@ -158,17 +164,20 @@ func registerGateway(a huma.API, gateway Gateway) {
 		func(context.Context, *struct{}) (*answer[client.Health], error) {
 			return &answer[client.Health]{gateway.Health()}, nil
 		})
-	huma.Register(a, operation(http.MethodGet, "/v1/status", "status", "State, causes and counters of everything"),
-		func(ctx context.Context, _ *struct{}) (*answer[*client.Status], error) {
-			status, err := gateway.Status(ctx)
-			return &answer[*client.Status]{status}, problemOf(err)
-		})
 	type stopInput struct{ Body client.StopRequest }
 	huma.Register(a, operation(http.MethodPost, "/v1/stop", "stop", "Stop the gateway; detached drivers go on, unless told otherwise"),
 		func(_ context.Context, in *stopInput) (*answer[client.Health], error) {
 			h := gateway.Health()
 			gateway.Stop(in.Body.Drivers)
 			return &answer[client.Health]{h}, nil
+		})
+}
+
+func registerStatus(a huma.API, status Status) {
+	huma.Register(a, operation(http.MethodGet, "/v1/status", "status", "State, causes and counters of everything"),
+		func(ctx context.Context, _ *struct{}) (*answer[*client.Status], error) {
+			now, err := status.Status(ctx)
+			return &answer[*client.Status]{now}, problemOf(err)
 		})
 }
 

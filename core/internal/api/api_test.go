@@ -41,7 +41,7 @@ type fake struct {
 
 // services is f as all of them.
 func (f *fake) services() api.Services {
-	return api.Services{Gateway: f, Config: f, Commands: f, Samples: f, Packages: f, Choices: f, Upgrades: f, History: f}
+	return api.Services{Gateway: f, Status: f, Config: f, Commands: f, Samples: f, Packages: f, Choices: f, Upgrades: f, History: f}
 }
 
 func (f *fake) Health() client.Health {

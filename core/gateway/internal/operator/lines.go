@@ -1,4 +1,4 @@
-package gateway
+package operator
 
 import (
 	"context"
@@ -26,22 +26,22 @@ const (
 	checksAtATime = 16
 )
 
-// Offline implements api.Gateway.
-func (g *gateway) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	lines, err := g.takeOffline(r)
+// Offline implements api.Choices.
+func (s *Service) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
+	lines, err := s.takeOffline(r)
 	if err != nil {
 		return nil, err
 	}
-	open := g.awaitDrained(ctx, lines)
+	open := s.awaitDrained(ctx, lines)
 	if r.Driver != "" {
-		g.o.Log.Warn("taken off line by the operator", "driver", r.Driver)
-		return []client.LineResult{{Name: r.Driver, Since: g.choices.Get().Resting[r.Driver],
+		s.Log.Warn("taken off line by the operator", "driver", r.Driver)
+		return []client.LineResult{{Name: r.Driver, Since: s.Choices.Get().Resting[r.Driver],
 			Text: "off line with " + linkCount(len(lines)) + stillOpen(len(open) > 0)}}, nil
 	}
 	results := make([]client.LineResult, len(lines))
 	for i, l := range lines {
-		g.o.Log.Warn("taken off line by the operator", "link", l.Link, "device", l.Device)
-		results[i] = client.LineResult{Name: l.String(), Since: g.choices.Get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
+		s.Log.Warn("taken off line by the operator", "link", l.Link, "device", l.Device)
+		results[i] = client.LineResult{Name: l.String(), Since: s.Choices.Get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
 	}
 	return results, nil
 }
@@ -61,14 +61,14 @@ func linkCount(n int) string {
 }
 
 // takeOffline marks what is asked for, and tells the drivers.
-func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
-	defer g.config.Hold()()
-	lines, err := g.inForce.Get().LinesFor(r)
+func (s *Service) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
+	defer s.Config.Hold()()
+	lines, err := s.InForce.Get().LinesFor(r)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	return lines, g.config.Choose(func(c *choices.Choices) {
+	return lines, s.Config.Choose(func(c *choices.Choices) {
 		if r.Driver != "" {
 			choices.KeepTime(c.Resting, r.Driver, now)
 			return
@@ -81,13 +81,13 @@ func (g *gateway) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
 
 // awaitDrained waits until nothing of the lines is open any more, and returns those of
 // which it is not known after a while.
-func (g *gateway) awaitDrained(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
+func (s *Service) awaitDrained(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
 	ctx, cancel := context.WithTimeout(ctx, drainedIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		if open = g.open(ctx, lines); len(open) == 0 {
+		if open = s.open(ctx, lines); len(open) == 0 {
 			return nil
 		}
 		select {
@@ -108,9 +108,9 @@ type condition struct {
 }
 
 // conditions is what the drivers say of everything, as far as they answer.
-func (g *gateway) conditions(ctx context.Context) map[inforce.Line]condition {
+func (s *Service) conditions(ctx context.Context) map[inforce.Line]condition {
 	all := make(map[inforce.Line]condition)
-	for _, d := range g.drivers.Status(ctx) {
+	for _, d := range s.Drivers.Status(ctx) {
 		if d.Engine == nil {
 			continue
 		}
@@ -127,15 +127,15 @@ func (g *gateway) conditions(ctx context.Context) map[inforce.Line]condition {
 
 // open returns the lines that are open, or of which it is not known because their driver
 // does not answer.
-func (g *gateway) open(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
-	all := g.conditions(ctx)
+func (s *Service) open(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
+	all := s.conditions(ctx)
 	var silent map[string]bool
 	for _, l := range lines {
 		c, known := all[l]
 		if !known && silent == nil {
-			silent = g.silent(ctx)
+			silent = s.silent(ctx)
 		}
-		if known && c.is != control.Stopped && c.is != control.NotStarted || !known && silent[g.driverOf(l)] {
+		if known && c.is != control.Stopped && c.is != control.NotStarted || !known && silent[s.driverOf(l)] {
 			open = append(open, l)
 		}
 	}
@@ -143,17 +143,17 @@ func (g *gateway) open(ctx context.Context, lines []inforce.Line) (open []inforc
 }
 
 // silent is the drivers that run and do not answer.
-func (g *gateway) silent(ctx context.Context) map[string]bool {
+func (s *Service) silent(ctx context.Context) map[string]bool {
 	kinds := make(map[string]bool)
-	for _, d := range g.drivers.Status(ctx) {
+	for _, d := range s.Drivers.Status(ctx) {
 		kinds[d.Kind] = d.PID != 0 && d.Engine == nil
 	}
 	return kinds
 }
 
 // driverOf is the driver of a line; empty: there is no such line now.
-func (g *gateway) driverOf(l inforce.Line) string {
-	if link, err := g.inForce.Get().FindLine(l); err == nil {
+func (s *Service) driverOf(l inforce.Line) string {
+	if link, err := s.InForce.Get().FindLine(l); err == nil {
 		return link.Driver
 	}
 	return ""

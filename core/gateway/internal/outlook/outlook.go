@@ -1,4 +1,6 @@
-package gateway
+// Package outlook says what will be short before it is: how long the spool lasts at the
+// present rate, a clock that was set, certificates near their end.
+package outlook
 
 import (
 	"context"
@@ -23,11 +25,15 @@ const (
 	certificateLook = time.Hour // between two looks at the certificates
 )
 
-// outlook is what will be short before it is: how long the spool lasts at the present
-// rate, a clock that was set, certificates near their end.
-type outlook struct {
-	mu     sync.Mutex
-	looks  []look // the oldest is outlookWindow old
+// An Outlook looks ahead now and then, and keeps what it has seen. Its methods may be called
+// concurrently.
+type Outlook struct {
+	spool        *spool.Spool
+	certificates func(now time.Time) []string // says which are near their end
+	log          *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	looks  []look     // the oldest is outlookWindow old
 	short  map[string]bool
 	clock  []clockStep
 	certs  []string
@@ -54,35 +60,40 @@ func lookAt(s *spool.Spool) look {
 	return l
 }
 
-// foresee looks ahead until ctx ends.
-func (g *gateway) foresee(ctx context.Context) {
+// New returns an outlook that has seen nothing yet.
+func New(s *spool.Spool, certificates func(now time.Time) []string, log *slog.Logger) *Outlook {
+	return &Outlook{spool: s, certificates: certificates, log: log}
+}
+
+// Run looks ahead until ctx ends.
+func (o *Outlook) Run(ctx context.Context) {
 	tick := time.NewTicker(lookAhead)
 	defer tick.Stop()
-	if last := g.spool.Stats().Last; last.After(time.Now().Add(clockWidth)) {
-		g.o.Log.Warn("the clock is behind what is stored", "newest", last, "by", time.Until(last).Round(time.Second))
+	if last := o.spool.Stats().Last; last.After(time.Now().Add(clockWidth)) {
+		o.log.Warn("the clock is behind what is stored", "newest", last, "by", time.Until(last).Round(time.Second))
 	}
-	g.outlook.note(lookAt(g.spool), g.o.Log)
+	o.note(lookAt(o.spool))
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		g.outlook.note(lookAt(g.spool), g.o.Log)
-		g.outlook.tellShort(g.spool, g.o.Log)
-		if certs, due := g.outlook.certificatesDue(); due {
-			g.outlook.tellCertificates(certs, certificates(g.inForce.Get().Config, time.Now()), g.o.Log)
+		o.note(lookAt(o.spool))
+		o.tellShort()
+		if certs, due := o.certificatesDue(); due {
+			o.tellCertificates(certs, o.certificates(time.Now()))
 		}
 	}
 }
 
 // note takes a look in, and compares the clock with the one before.
-func (o *outlook) note(l look, log *slog.Logger) {
+func (o *Outlook) note(l look) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n := len(o.looks); n > 0 {
 		before := o.looks[n-1].at
-		o.step(l.at, l.at.Sub(before), l.at.Round(0).Sub(before.Round(0)), log)
+		o.step(l.at, l.at.Sub(before), l.at.Round(0).Sub(before.Round(0)))
 	}
 	o.clock = slices.DeleteFunc(o.clock, func(c clockStep) bool { return l.at.Sub(c.told) > clockToldFor })
 	o.clock = o.clock[max(0, len(o.clock)-3):]
@@ -94,17 +105,17 @@ func (o *outlook) note(l look, log *slog.Logger) {
 
 // step compares how long it was by a clock that nobody can set with how long by the wall's;
 // mu is held.
-func (o *outlook) step(now time.Time, run, wall time.Duration, log *slog.Logger) {
+func (o *Outlook) step(now time.Time, run, wall time.Duration) {
 	by := wall - run
 	if by.Abs() <= clockWidth {
 		return
 	}
 	o.clock = append(o.clock, clockStep{at: now.Round(0), by: by, told: now})
-	log.Warn("the clock was set, or the machine slept", "by", by.Round(time.Second), "now", now.Round(0))
+	o.log.Warn("the clock was set, or the machine slept", "by", by.Round(time.Second), "now", now.Round(0))
 }
 
 // rates gives the present rates in bytes a second, and over what time they were taken.
-func (o *outlook) rates(now look) (rates map[string]float64, over time.Duration) {
+func (o *Outlook) rates(now look) (rates map[string]float64, over time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	rates = make(map[string]float64)
@@ -122,27 +133,27 @@ func (o *outlook) rates(now look) (rates map[string]float64, over time.Duration)
 }
 
 // forecast is how long the spool keeps what each driver stores, and all together.
-func (o *outlook) forecast(s *spool.Spool) (rates map[string]float64, each map[string]time.Duration, whole, over time.Duration) {
-	rates, over = o.rates(lookAt(s))
-	each, whole = s.Lasts(rates)
+func (o *Outlook) forecast() (rates map[string]float64, each map[string]time.Duration, whole, over time.Duration) {
+	rates, over = o.rates(lookAt(o.spool))
+	each, whole = o.spool.Lasts(rates)
 	return rates, each, whole, over
 }
 
-// fill tells the spool's status what is ahead.
-func (o *outlook) fill(st *client.SpoolStatus, s *spool.Spool) {
-	most, keep := s.Limits()
+// Fill tells the spool's status what is ahead.
+func (o *Outlook) Fill(st *client.SpoolStatus) {
+	most, keep := o.spool.Limits()
 	st.Max, st.Keep = uint64(most), keep.Seconds()
-	rates, each, whole, over := o.forecast(s)
+	rates, each, whole, over := o.forecast()
 	st.Lasts, st.RateWindow = whole.Seconds(), over.Seconds()
-	for _, sh := range s.Shares() {
+	for _, sh := range o.spool.Shares() {
 		st.Drivers = append(st.Drivers, client.SpoolShare{Driver: sh.Driver, Records: sh.Records, Bytes: sh.Bytes, First: sh.First,
 			Rate: rates[sh.Driver], Lasts: each[sh.Driver].Seconds()})
 	}
 }
 
-// warnings are what an operator should do something about before it is too late.
-func (o *outlook) warnings(s *spool.Spool) []string {
-	short := o.shortOf(s)
+// Warnings are what an operator should do something about before it is too late.
+func (o *Outlook) Warnings() []string {
+	short := o.shortOf()
 	var list []string
 	for _, driver := range slices.Sorted(maps.Keys(short)) {
 		list = append(list, short[driver])
@@ -157,10 +168,10 @@ func (o *outlook) warnings(s *spool.Spool) []string {
 }
 
 // shortOf says of which drivers the spool cannot keep what it is to keep.
-func (o *outlook) shortOf(s *spool.Spool) map[string]string {
+func (o *Outlook) shortOf() map[string]string {
 	list := make(map[string]string)
-	_, keep := s.Limits()
-	rates, each, _, over := o.forecast(s)
+	_, keep := o.spool.Limits()
+	rates, each, _, over := o.forecast()
 	if keep == 0 || over < outlookLeast {
 		return list
 	}
@@ -209,8 +220,8 @@ func days(d time.Duration) string {
 }
 
 // tellShort logs what has become short, once.
-func (o *outlook) tellShort(s *spool.Spool, log *slog.Logger) {
-	short := o.shortOf(s)
+func (o *Outlook) tellShort() {
+	short := o.shortOf()
 	o.mu.Lock()
 	known := o.short
 	o.short = make(map[string]bool)
@@ -220,12 +231,12 @@ func (o *outlook) tellShort(s *spool.Spool, log *slog.Logger) {
 	o.mu.Unlock()
 	for _, driver := range slices.Sorted(maps.Keys(short)) {
 		if !known[driver] {
-			log.Warn("the spool is too small", "err", errors.New(short[driver]))
+			o.log.Warn("the spool is too small", "err", errors.New(short[driver]))
 		}
 	}
 }
 
-func (o *outlook) certificatesDue() (known []string, due bool) {
+func (o *Outlook) certificatesDue() (known []string, due bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.expiry.IsZero() && time.Since(o.expiry) < certificateLook {
@@ -236,13 +247,13 @@ func (o *outlook) certificatesDue() (known []string, due bool) {
 }
 
 // tellCertificates keeps what was found, and logs what is new.
-func (o *outlook) tellCertificates(known, found []string, log *slog.Logger) {
+func (o *Outlook) tellCertificates(known, found []string) {
 	o.mu.Lock()
 	o.certs = found
 	o.mu.Unlock()
 	for _, text := range found {
 		if !slices.Contains(known, text) {
-			log.Warn("a certificate is near its end", "err", errors.New(text))
+			o.log.Warn("a certificate is near its end", "err", errors.New(text))
 		}
 	}
 }

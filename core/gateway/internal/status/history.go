@@ -1,8 +1,10 @@
-package gateway
+package status
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
@@ -11,23 +13,23 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
-// history is what driver processes wrote and went through. The supervisor keeps it.
-type history struct {
-	inForce *inforce.Current
-	drivers *supervise.Supervisor
+// History is what driver processes wrote and went through. The supervisor keeps it.
+type History struct {
+	InForce *inforce.Current
+	Drivers *supervise.Supervisor
 }
 
-var _ api.History = (*history)(nil)
+var _ api.History = (*History)(nil)
 
 // Logs implements api.History.
-func (h *history) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
-	if err := h.inForce.Get().Known(kind); err != nil {
+func (h *History) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
+	if err := h.InForce.Get().Known(kind); err != nil {
 		return err
 	}
 	if !follow {
-		return eachLine(h.drivers.Logs(kind, n), each)
+		return eachLine(h.Drivers.Logs(kind, n), each)
 	}
-	last, f, err := h.drivers.Follow(kind, n)
+	last, f, err := h.Drivers.Follow(kind, n)
 	if err != nil {
 		return err
 	}
@@ -70,8 +72,8 @@ func logLine(l *host.Line) client.LogLine {
 }
 
 // Events implements api.History.
-func (h *history) Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error {
-	list, more := h.drivers.Events(0)
+func (h *History) Events(ctx context.Context, n int, follow bool, each func(client.Event) error) error {
+	list, more := h.Drivers.Events(0)
 	var last uint64
 	if len(list) > 0 {
 		last = list[len(list)-1].Number
@@ -92,7 +94,7 @@ func (h *history) Events(ctx context.Context, n int, follow bool, each func(clie
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		list, more = h.drivers.Events(last)
+		list, more = h.Drivers.Events(last)
 	}
 }
 
@@ -103,3 +105,5 @@ func eventOf(e *supervise.Event) client.Event {
 	}
 	return out
 }
+
+func levelWord(l slog.Level) string { return strings.ToLower(l.String()) }

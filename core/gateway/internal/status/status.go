@@ -1,14 +1,24 @@
-package gateway
+// Package status says what a gateway and its drivers do, and went through.
+package status
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
+	"github.com/fieldloom/fieldloom/core/internal/api"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -16,23 +26,46 @@ import (
 // busy for longer, those that it told last are shown, and how old they are.
 const statusLimit = 2 * time.Second
 
-// Status implements api.Gateway.
-func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
+// A Service gathers the status of one gateway. What it shows belongs to others; its own are
+// the counters of the call before, which the rates are made of.
+type Service struct {
+	InForce  *inforce.Current
+	Choices  *choices.Book
+	Config   *configure.Service
+	Drivers  *supervise.Supervisor
+	Depot    *depot.Depot
+	Spool    *spool.Spool
+	Outlook  *outlook.Outlook
+	Health   func() client.Health
+	Warnings func() []string // what is loosened, and which limits are near
+	Watchers func() int      // streams of samples being sent
+	// Process is how a living process was confined, and whether nobody signed what it runs;
+	// nil: no such process lives.
+	Process func(pid int) (confined *confine.Report, unsigned bool)
+	LevelOf func(kind string) slog.Level // of a driver's log
+
+	rates rates
+}
+
+var _ api.Status = (*Service)(nil)
+
+// Status implements api.Status.
+func (s *Service) Status(ctx context.Context) (*client.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	chosen := g.choices.Get()
-	s := &client.Status{Health: g.Health(), Config: g.config.Status(), Spool: g.spoolStatus(), Watchers: int(g.watchers.Load()),
-		Warnings: slices.Concat(g.warnings(), g.limits(), g.depot.Faults(), secretTexts(g.inForce.Get().Config), g.outlook.warnings(g.spool)), Offline: chosen.OfflineList()}
+	chosen := s.Choices.Get()
+	st := &client.Status{Health: s.Health(), Config: s.Config.Status(), Spool: s.spoolStatus(), Watchers: s.Watchers(),
+		Warnings: slices.Concat(s.Warnings(), s.Depot.Faults(), secretTexts(s.InForce.Get().Config), s.Outlook.Warnings()), Offline: chosen.OfflineList()}
 	known := make(map[driverLink]*control.LinkStatus)
 	drivers := make(map[string]*supervise.Status)
-	list := g.drivers.Status(ctx)
+	list := s.Drivers.Status(ctx)
 	for i := range list {
 		d := &list[i]
 		if at, disabled := chosen.Disabled[d.Kind]; disabled && d.Since.IsZero() {
 			d.Since, d.Lost = at, at // it did not run since the gateway's start
 		}
 		drivers[d.Kind] = d
-		s.Drivers = append(s.Drivers, g.driverStatus(d))
+		st.Drivers = append(st.Drivers, s.driverStatus(d))
 		if d.Engine == nil {
 			continue
 		}
@@ -40,16 +73,16 @@ func (g *gateway) Status(ctx context.Context) (*client.Status, error) {
 			known[driverLink{d.Kind, d.Engine.Links[j].Name}] = &d.Engine.Links[j]
 		}
 	}
-	for _, l := range g.inForce.Get().Links {
+	for _, l := range s.InForce.Get().Links {
 		ls := linkStatus(l, known[driverLink{l.Driver, l.Name}], drivers[l.Driver])
 		if d := drivers[l.Driver]; d != nil {
 			ls.Unanswered, ls.Uncounted = unanswered(d.LateLink[l.Name], time.Now())
 		}
 		chosen.Show(&ls)
-		s.Links = append(s.Links, ls)
+		st.Links = append(st.Links, ls)
 	}
-	g.rates.fill(s, time.Now())
-	return s, nil
+	s.rates.fill(st, time.Now())
+	return st, nil
 }
 
 // secretTexts says which secrets cannot be had.
@@ -63,52 +96,51 @@ func secretTexts(c *config.Config) (list []string) {
 // driverLink is a link as its driver knows it: no other speaks for it.
 type driverLink struct{ driver, link string }
 
-func (g *gateway) spoolStatus() client.SpoolStatus {
-	st := g.spool.Stats()
-	s := client.SpoolStatus{Records: st.Records, Bytes: st.Bytes, Files: st.Files, Duplicates: st.Duplicates,
+func (s *Service) spoolStatus() client.SpoolStatus {
+	st := s.Spool.Stats()
+	out := client.SpoolStatus{Records: st.Records, Bytes: st.Bytes, Files: st.Files, Duplicates: st.Duplicates,
 		Lost: st.Lost, Syncs: st.Syncs, First: st.First, Last: st.Last}
 	if st.Fault != nil {
-		s.Fault = st.Fault.Error()
+		out.Fault = st.Fault.Error()
 	}
-	g.outlook.fill(&s, g.spool)
-	return s
+	s.Outlook.Fill(&out)
+	return out
 }
 
-func (g *gateway) driverStatus(d *supervise.Status) client.Driver {
-	s := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
+func (s *Service) driverStatus(d *supervise.Status) client.Driver {
+	out := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
 		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps, Refused: d.Refused, Refusal: d.Refusal,
-		Level: levelWord(g.wantLevel(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
-	_, s.Uncounted = unanswered(d.Late, time.Now())
+		Level: levelWord(s.LevelOf(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
+	_, out.Uncounted = unanswered(d.Late, time.Now())
 	if d.Engine != nil {
 		r := d.Engine.Ring
-		s.Samples, s.Dropped, s.Slowed, s.Ring, s.RingMax, s.Spill, s.SpillMax = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes, r.MaxSpillBytes
-		s.Meters = metersOf(d.Engine.Meters)
+		out.Samples, out.Dropped, out.Slowed, out.Ring, out.RingMax, out.Spill, out.SpillMax = r.Samples, r.Dropped, r.Slowed, r.Bytes, r.MaxBytes, r.SpillBytes, r.MaxSpillBytes
+		out.Meters = metersOf(d.Engine.Meters)
 	}
-	s.Processes = make([]client.Process, len(d.Processes))
+	out.Processes = make([]client.Process, len(d.Processes))
 	for i := range d.Processes {
-		s.Processes[i] = g.processStatus(&d.Processes[i])
-		if p := g.fleet.find(d.Processes[i].PID); p != nil && p.Unsigned {
-			s.Unsigned = true
+		out.Processes[i] = s.processStatus(&d.Processes[i])
+		if _, unsigned := s.Process(d.Processes[i].PID); unsigned {
+			out.Unsigned = true
 		}
 	}
 	if u := d.Upgrade; u != nil {
-		s.Upgrade = &client.UpgradeStatus{Version: u.Version, Since: u.Since, Text: u.Text, Done: u.Done, Of: u.Total}
+		out.Upgrade = &client.UpgradeStatus{Version: u.Version, Since: u.Since, Text: u.Text, Done: u.Done, Of: u.Total}
 	}
 	for i := range d.History {
-		s.Events = append(s.Events, eventOf(&d.History[i]))
+		out.Events = append(out.Events, eventOf(&d.History[i]))
 	}
-	return s
+	return out
 }
 
-func (g *gateway) processStatus(p *supervise.ProcessStatus) client.Process {
-	s := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: causeOf(p.Cause, p.Over), Retry: p.Retry,
+func (s *Service) processStatus(p *supervise.ProcessStatus) client.Process {
+	out := client.Process{Member: p.Member, Instance: p.Shard, Next: p.Next, State: p.State.String(), Since: p.Since, Cause: causeOf(p.Cause, p.Over), Retry: p.Retry,
 		Version: p.Version, PID: p.PID, Started: p.Started, Restarts: p.Restarts, Links: p.Links, Pending: p.Pending, Detached: p.Detached, Adopted: p.Adopted, Stderr: p.Stderr}
-	s.Unanswered, _ = unanswered(p.Late, time.Now())
-	if live := g.fleet.find(p.PID); live != nil {
-		r := &live.Confinement
-		s.Confinement = &client.Confinement{Mode: r.Mode.String(), InForce: append([]string{}, r.InForce...), Missing: r.Missing}
+	out.Unanswered, _ = unanswered(p.Late, time.Now())
+	if r, _ := s.Process(p.PID); r != nil {
+		out.Confinement = &client.Confinement{Mode: r.Mode.String(), InForce: append([]string{}, r.InForce...), Missing: r.Missing}
 	}
-	return s
+	return out
 }
 
 // unanswered is for how many seconds a process has not told its counters, and whether it

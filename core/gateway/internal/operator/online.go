@@ -1,4 +1,4 @@
-package gateway
+package operator
 
 import (
 	"cmp"
@@ -17,17 +17,17 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
-// Online implements api.Gateway. Nothing else waits for the checks. What its driver cannot
+// Online implements api.Choices. Nothing else waits for the checks. What its driver cannot
 // check is brought on line and watched, and goes off line again where it does not come up.
-func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	a, before := g.inForce.Get(), g.choices.Get()
+func (s *Service) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
+	a, before := s.InForce.Get(), s.Choices.Get()
 	results, lines, err := offlineLines(a, before, r)
 	if err != nil {
 		return nil, err
 	}
 	faults := make([]error, len(lines))
 	if !r.Force {
-		faults = g.checkLines(ctx, a, lines)
+		faults = s.checkLines(ctx, a, lines)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -38,44 +38,44 @@ func (g *gateway) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 			unchecked, faults[i] = append(unchecked, i), nil
 		}
 	}
-	if err := g.bringOnline(r, lines, faults); err != nil {
+	if err := s.bringOnline(r, lines, faults); err != nil {
 		return nil, err
 	}
-	if err := g.watchOnline(ctx, before, lines, faults, unchecked); err != nil {
+	if err := s.watchOnline(ctx, before, lines, faults, unchecked); err != nil {
 		return nil, err
 	}
 	for i, l := range lines {
-		results = append(results, g.onlineResult(l, faults[i]))
+		results = append(results, s.onlineResult(l, faults[i]))
 	}
 	return results, nil
 }
 
 // onlineResult is what became of a line; fault is why it stays off line.
-func (g *gateway) onlineResult(l inforce.Line, fault error) client.LineResult {
-	c := g.choices.Get()
+func (s *Service) onlineResult(l inforce.Line, fault error) client.LineResult {
+	c := s.Choices.Get()
 	if fault != nil {
 		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
 	}
 	if at := c.Offline[l.Link]; !at.IsZero() { // a device of it: its link keeps its own mark
 		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("on line again as soon as link %s is", l.Link)}
 	}
-	g.o.Log.Info("brought on line by the operator", "link", l.Link, "device", l.Device)
+	s.Log.Info("brought on line by the operator", "link", l.Link, "device", l.Device)
 	return client.LineResult{Name: l.String(), Text: "on line"}
 }
 
 // watchOnline watches lines that were brought on line without a check, those of the given
 // indices, until each is up, is down or has had its time. What is not up is taken off line
 // again, since when it was before, and its fault is noted.
-func (g *gateway) watchOnline(ctx context.Context, before *choices.Choices, lines []inforce.Line, faults []error, unchecked []int) error {
-	now := g.choices.Get()
+func (s *Service) watchOnline(ctx context.Context, before *choices.Choices, lines []inforce.Line, faults []error, unchecked []int) error {
+	now := s.Choices.Get()
 	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].Link].IsZero() })
 	if len(unchecked) == 0 {
 		return nil
 	}
-	g.awaitUp(ctx, lines, faults, unchecked)
-	defer g.config.Hold()()
-	a := g.inForce.Get()
-	return g.config.Choose(func(c *choices.Choices) {
+	s.awaitUp(ctx, lines, faults, unchecked)
+	defer s.Config.Hold()()
+	a := s.InForce.Get()
+	return s.Config.Choose(func(c *choices.Choices) {
 		for _, i := range unchecked {
 			if link, err := a.FindLine(lines[i]); err == nil && faults[i] != nil {
 				choices.KeepTime(c.Offline, lines[i].String(), before.Since(link.Driver, lines[i]))
@@ -86,7 +86,7 @@ func (g *gateway) watchOnline(ctx context.Context, before *choices.Choices, line
 
 // awaitUp waits until it is known of each of the lines whether it works, and notes the
 // faults of those that do not.
-func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []error, which []int) {
+func (s *Service) awaitUp(ctx context.Context, lines []inforce.Line, faults []error, which []int) {
 	ctx, cancel := context.WithTimeout(ctx, upIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
@@ -100,7 +100,7 @@ func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 			}
 			return
 		}
-		all := g.conditions(ctx)
+		all := s.conditions(ctx)
 		waiting = slices.DeleteFunc(waiting, func(i int) bool {
 			c, known := all[lines[i]]
 			if c.is == control.Down {
@@ -112,9 +112,9 @@ func (g *gateway) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 }
 
 // bringOnline takes back the marks of the lines that passed their check.
-func (g *gateway) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
-	defer g.config.Hold()()
-	return g.config.Choose(func(c *choices.Choices) {
+func (s *Service) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
+	defer s.Config.Hold()()
+	return s.Config.Choose(func(c *choices.Choices) {
 		since := time.Now()
 		at, resting := c.Resting[r.Driver]
 		if resting { // its links stand for themselves from now on
@@ -173,7 +173,7 @@ func notMarked(c *choices.Choices, l inforce.Line) client.LineResult {
 }
 
 // checkLines makes the health checks, and tells the fault of each line.
-func (g *gateway) checkLines(ctx context.Context, a *inforce.Config, lines []inforce.Line) []error {
+func (s *Service) checkLines(ctx context.Context, a *inforce.Config, lines []inforce.Line) []error {
 	ctx, cancel := context.WithTimeout(ctx, checksLimit)
 	defer cancel()
 	faults := make([]error, len(lines))
@@ -186,7 +186,7 @@ func (g *gateway) checkLines(ctx context.Context, a *inforce.Config, lines []inf
 		}
 		checks.Go(func() {
 			defer places.Release(1)
-			faults[i] = g.checkLine(ctx, a, l)
+			faults[i] = s.checkLine(ctx, a, l)
 		})
 	}
 	checks.Wait()
@@ -194,12 +194,12 @@ func (g *gateway) checkLines(ctx context.Context, a *inforce.Config, lines []inf
 }
 
 // checkLine proves that a line works.
-func (g *gateway) checkLine(ctx context.Context, a *inforce.Config, l inforce.Line) error {
+func (s *Service) checkLine(ctx context.Context, a *inforce.Config, l inforce.Line) error {
 	link, err := a.FindLine(l)
 	if err != nil {
 		return err
 	}
-	control, err := g.drivers.Control(link.Driver, link.Name)
+	control, err := s.Drivers.Control(link.Driver, link.Name)
 	if err != nil {
 		return err
 	}

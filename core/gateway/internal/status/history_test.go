@@ -1,4 +1,4 @@
-package gateway
+package status
 
 import (
 	"context"
@@ -15,15 +15,15 @@ import (
 // Who follows without what was before gets nothing of it with the next event either.
 func TestEventsFollowedFromNowOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &history{drivers: supervise.New(supervise.Options{
+		h := &History{Drivers: supervise.New(supervise.Options{
 			Launch: func(context.Context, supervise.LaunchSpec) (supervise.Process, error) {
 				return nil, errors.New("no licence")
 			},
 		})}
-		defer h.drivers.Close(false)
-		h.drivers.Set(map[string]supervise.Desired{"acme": {State: &control.State{Revision: 1}}})
+		defer h.Drivers.Close(false)
+		h.Drivers.Set(map[string]supervise.Desired{"acme": {State: &control.State{Revision: 1}}})
 		synctest.Wait()
-		before, _ := h.drivers.Events(0)
+		before, _ := h.Drivers.Events(0)
 		if len(before) == 0 {
 			t.Fatal("nothing has happened")
 		}
