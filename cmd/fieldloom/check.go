@@ -73,7 +73,7 @@ func printWarnings(s *screen, lines []string) error {
 }
 
 func (w *checkWord) failed(s *screen, checked *gateway.Checked, err error) error {
-	wrong, ok := err.(*gateway.ConfigError) //nolint:errorlint // Check answers exactly this, or a cancelled context
+	wrong, ok := err.(*gateway.RefusedError) //nolint:errorlint // Check answers exactly this, or a cancelled context
 	if !ok {
 		return err
 	}

@@ -36,7 +36,7 @@ func (r *remote) withPackages(ctx context.Context, f func(packages) error) error
 	}
 	loaded, err := config.Load(r.Config)
 	if err != nil {
-		return &gateway.ConfigError{Faults: []error{err}}
+		return &gateway.RefusedError{Causes: []error{err}}
 	}
 	alone, err := gateway.OpenPackages(loaded, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -145,11 +145,11 @@ func exitCode(err error, errs io.Writer) int {
 	if unconfirmed {
 		return exitUnconfirmed
 	}
-	var config *gateway.ConfigError
+	var refused *gateway.RefusedError
 	var usage *usageError
 	var answer *client.Error
 	switch {
-	case errors.As(err, &config), errors.As(err, &usage):
+	case errors.As(err, &refused), errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &answer) && (answer.Status == 400 || answer.Code == "invalid-config"):
 		return exitUsage

@@ -73,30 +73,30 @@ func TestLocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		fault control.ConfigFault
+		fault *driver.ConfigError
 		want  string
 	}{
-		{control.ConfigFault{Link: "line1"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong"},
-		{control.ConfigFault{Link: "line1", Key: "url"}, "testdata/plant/links/line1.yaml:4:10: links.line1.url: wrong"},
-		{control.ConfigFault{Link: "line1", Key: "window"}, "testdata/plant/links/line1.yaml:2:3: links.line1.window: wrong"},
-		{control.ConfigFault{Link: "plc02", Key: "url"}, "testdata/plant/links/plc.yaml:4:10: links.plc[01..03].url: wrong (plc02)"},
-		{control.ConfigFault{Link: "line1", Device: "m9"}, "testdata/plant/links/line1.yaml:9:7: links.line1.devices.m[1..1000]: wrong (line1/m9)"},
+		{&driver.ConfigError{Link: "line1"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong"},
+		{&driver.ConfigError{Link: "line1", Key: "url"}, "testdata/plant/links/line1.yaml:4:10: links.line1.url: wrong"},
+		{&driver.ConfigError{Link: "line1", Key: "window"}, "testdata/plant/links/line1.yaml:2:3: links.line1.window: wrong"},
+		{&driver.ConfigError{Link: "plc02", Key: "url"}, "testdata/plant/links/plc.yaml:4:10: links.plc[01..03].url: wrong (plc02)"},
+		{&driver.ConfigError{Link: "line1", Device: "m9"}, "testdata/plant/links/line1.yaml:9:7: links.line1.devices.m[1..1000]: wrong (line1/m9)"},
 		{
-			control.ConfigFault{Link: "line1", Device: "m9", Key: "unit"},
+			&driver.ConfigError{Link: "line1", Device: "m9", Key: "unit"},
 			"testdata/plant/links/line1.yaml:9:43: links.line1.devices.m[1..1000].unit: wrong (line1/m9)",
 		},
-		{control.ConfigFault{Link: "line1", Device: "m9", Key: "order"}, "testdata/plant/fieldloom.yaml:9:12: templates.base.order: wrong (line1/m9)"},
+		{&driver.ConfigError{Link: "line1", Device: "m9", Key: "order"}, "testdata/plant/fieldloom.yaml:9:12: templates.base.order: wrong (line1/m9)"},
 		{
-			control.ConfigFault{Link: "line1", Device: "m9", Point: "reg7", Key: "address"},
+			&driver.ConfigError{Link: "line1", Device: "m9", Point: "reg7", Key: "address"},
 			"testdata/plant/fieldloom.yaml:15:29: templates.meter.points.reg[1..99].address: wrong (line1/m9/reg7)",
 		},
 		{
-			control.ConfigFault{Link: "plc01", Device: "a1", Point: "own"},
+			&driver.ConfigError{Link: "plc01", Device: "a1", Point: "own"},
 			"testdata/plant/links/plc.yaml:12:11: links.plc[01..03].devices.a[1..2].points.own: wrong (plc01/a1/own)",
 		},
-		{control.ConfigFault{Link: "line1", Device: "gone"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong (line1/gone)"},
-		{control.ConfigFault{Link: "gone"}, "driver modbus: wrong"},
-		{control.ConfigFault{}, "driver modbus: wrong"},
+		{&driver.ConfigError{Link: "line1", Device: "gone"}, "testdata/plant/links/line1.yaml:2:3: links.line1: wrong (line1/gone)"},
+		{&driver.ConfigError{Link: "gone"}, "driver modbus: wrong"},
+		{&driver.ConfigError{}, "driver modbus: wrong"},
 	} {
 		tc.fault.Text = "wrong"
 		if got := c.Locate("modbus", tc.fault).Error(); got != tc.want {

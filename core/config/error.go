@@ -5,37 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// An Error is one thing wrong in the configuration, and where.
-type Error struct {
-	File         string // as Load was given the directory; relative to it from Parse
-	Line, Column int    // from 1; 0 where it is about the whole file
-	Path         string // the keys down to the value: links.line1.timeout; may be empty
-	Text         string // what is wrong, and what to do
-}
-
-// Error formats e as `file:line:column: path: text`.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
-	}
-	for _, s := range []string{e.Path, e.Text} {
-		if s == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteString(": ")
-		}
-		b.WriteString(s)
-	}
-	return b.String()
-}
-
 // Errors is all that is wrong, in the order of files and lines.
-type Errors []*Error
+type Errors []*driver.ConfigError
 
 // Error formats one error a line.
 func (e Errors) Error() string {
@@ -77,10 +52,6 @@ type spot struct {
 
 func (f *faults) add(at place, path, format string, args ...any) {
 	f.added++
-	e := Error{Line: int(at.line), Column: int(at.column), Path: path, Text: fmt.Sprintf(format, args...)}
-	if int(at.file) < len(f.files) {
-		e.File = f.files[at.file]
-	}
 	if f.seen == nil {
 		f.seen = map[spot]bool{}
 	}
@@ -90,7 +61,7 @@ func (f *faults) add(at place, path, format string, args ...any) {
 		f.left++
 	default:
 		f.seen[here] = true
-		f.list = append(f.list, &e)
+		f.list = append(f.list, &driver.ConfigError{Text: fmt.Sprintf(format, args...), Place: at.named(f.files, path)})
 	}
 }
 
@@ -99,11 +70,11 @@ func (f *faults) err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(f.list, func(a, b *Error) int {
+	slices.SortStableFunc(f.list, func(a, b *driver.ConfigError) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if f.left > 0 {
-		f.list = append(f.list, &Error{Text: fmt.Sprintf("and %d more: mend these first", f.left)})
+		f.list = append(f.list, &driver.ConfigError{Text: fmt.Sprintf("and %d more: mend these first", f.left)})
 		f.left = 0
 	}
 	return f.list

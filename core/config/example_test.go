@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // A thousand like meters are ten lines, and one table.
@@ -56,7 +56,7 @@ func ExampleConfig_Locate() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(c.Locate("modbus", control.ConfigFault{
+	fmt.Println(c.Locate("modbus", &driver.ConfigError{
 		Link: "line1", Device: "m7", Point: "reg3", Key: "address", Text: "there is no register 4: use 0 to 65535",
 	}))
 	// Output:

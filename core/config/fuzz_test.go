@@ -11,6 +11,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 var fuzzLimits = config.Limits{File: 1 << 16, Total: 1 << 17, Files: 3, Links: 50, Devices: 500, Points: 5000, Written: 2000}
@@ -73,7 +74,7 @@ func checkConfig(t *testing.T, c *config.Config) {
 			}
 			devices[d.Name] = true
 			checkPoints(t, l, d.Table)
-			if e := c.Locate("x", control.ConfigFault{Link: l.Name, Device: d.Name, Text: "x"}); e.File == "" || e.Line == 0 {
+			if e := c.Locate("x", &driver.ConfigError{Link: l.Name, Device: d.Name, Text: "x"}); e.File == "" || e.Line == 0 {
 				t.Fatalf("no place for %s/%s: %v", l.Name, d.Name, e)
 			}
 		}

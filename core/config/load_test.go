@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // plantDir makes a directory with a right configuration.
@@ -143,7 +144,7 @@ func TestLoadUnreadable(t *testing.T) {
 func TestErrorsAreFound(t *testing.T) {
 	_, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("a: 1\nb: 2\n")})
 	var all config.Errors
-	var one *config.Error
+	var one *driver.ConfigError
 	if !errors.As(err, &all) || len(all) != 2 || !errors.As(err, &one) || one.Line != 1 || one.Path != "a" {
 		t.Errorf("%#v", err)
 	}

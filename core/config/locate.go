@@ -1,26 +1,26 @@
 package config
 
 import (
-	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// Locate returns where a fault that a driver found lies. A fault of something
-// that is not in the configuration has no file.
-func (c *Config) Locate(driver string, f control.ConfigFault) *Error {
+// Locate returns a fault that a driver found, with the place where it lies. A fault of
+// something that is not in the configuration has none, and names nothing.
+func (c *Config) Locate(kind string, f *driver.ConfigError) *driver.ConfigError {
 	for _, l := range c.Links {
 		if l.Name == f.Link && f.Link != "" {
-			return c.locateInLink(l, f)
+			return c.locateInLink(l, *f)
 		}
 	}
-	return &Error{Text: "driver " + driver + ": " + f.Text}
+	return &driver.ConfigError{Text: "driver " + kind + ": " + f.Text}
 }
 
 // LinkFault returns an error of a link as a whole, at its place.
-func (c *Config) LinkFault(l *Link, text string) *Error {
-	return c.locateInLink(l, control.ConfigFault{Link: l.Name, Text: text})
+func (c *Config) LinkFault(l *Link, text string) *driver.ConfigError {
+	return c.locateInLink(l, driver.ConfigError{Link: l.Name, Text: text})
 }
 
-func (c *Config) locateInLink(l *Link, f control.ConfigFault) *Error {
+func (c *Config) locateInLink(l *Link, f driver.ConfigError) *driver.ConfigError {
 	name := l.Name
 	if f.Device == "" {
 		return c.locateInSource(l.source, name, f)
@@ -40,32 +40,32 @@ func (c *Config) locateInLink(l *Link, f control.ConfigFault) *Error {
 	return c.locateInSource(l.source, name+"/"+f.Device, f)
 }
 
-func (c *Config) locatePoint(p pointSource, name string, f control.ConfigFault) *Error {
+func (c *Config) locatePoint(p pointSource, name string, f driver.ConfigError) *driver.ConfigError {
 	switch f.Key {
 	case "":
-		return c.errorAt(p.place, p.trail, name, f)
+		return c.locateAt(p.place, p.trail, name, f)
 	case "address":
-		return c.errorAt(p.address, p.trail.at(f.Key), name, f)
+		return c.locateAt(p.address, p.trail.at(f.Key), name, f)
 	}
-	return c.errorAt(p.place, p.trail.at(f.Key), name, f)
+	return c.locateAt(p.place, p.trail.at(f.Key), name, f)
 }
 
-func (c *Config) locateInSource(s *source, name string, f control.ConfigFault) *Error {
+func (c *Config) locateInSource(s *source, name string, f driver.ConfigError) *driver.ConfigError {
 	if f.Key == "" {
-		return c.errorAt(s.place, s.trail, name, f)
+		return c.locateAt(s.place, s.trail, name, f)
 	}
 	for _, one := range s.settings {
 		if one.key == f.Key {
-			return c.errorAt(one.value.place, one.value.trail, name, f)
+			return c.locateAt(one.value.place, one.value.trail, name, f)
 		}
 	}
-	return c.errorAt(s.place, s.trail.at(f.Key), name, f)
+	return c.locateAt(s.place, s.trail.at(f.Key), name, f)
 }
 
-// errorAt makes the error. Of a template or a range the place alone does not
-// tell which link, device or point is meant, so the text names it.
-func (c *Config) errorAt(at place, t *trail, name string, f control.ConfigFault) *Error {
-	e := &Error{File: c.names[at.file], Line: int(at.line), Column: int(at.column), Path: t.String(), Text: f.Text}
+// locateAt gives f its place. Of a template or a range the place alone does not tell which
+// link, device or point is meant, so the text names it.
+func (c *Config) locateAt(at place, t *trail, name string, f driver.ConfigError) *driver.ConfigError {
+	f.Place = at.named(c.names, t.String())
 	literal := "links." + f.Link
 	if f.Device != "" {
 		literal += ".devices." + f.Device
@@ -73,8 +73,8 @@ func (c *Config) errorAt(at place, t *trail, name string, f control.ConfigFault)
 	if f.Point != "" {
 		literal += ".points." + f.Point
 	}
-	if e.Path != literal && e.Path != literal+"."+f.Key {
-		e.Text += " (" + name + ")"
+	if f.Path != literal && f.Path != literal+"."+f.Key {
+		f.Text += " (" + name + ")"
 	}
-	return e
+	return &f
 }

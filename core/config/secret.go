@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // secretPrefix begins a setting that names a secret in the place of its value.
@@ -35,8 +37,8 @@ func (b *builder) secret(n *node, text string) {
 func (c *Config) Secrets() []Secret { return slices.Clone(c.secrets) }
 
 // SecretFault returns an error at the place where s is named.
-func (c *Config) SecretFault(s Secret, text string) *Error {
-	return &Error{File: c.names[s.place.file], Line: int(s.place.line), Column: int(s.place.column), Path: s.trail.String(), Text: text}
+func (c *Config) SecretFault(s Secret, text string) *driver.ConfigError {
+	return &driver.ConfigError{Text: text, Place: s.place.named(c.names, s.trail.String())}
 }
 
 // SecretNames returns the names of the secrets that the settings of the link or of

@@ -4,12 +4,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // A place is where something was written.
 type place struct {
 	line, column uint32
 	file         uint16 // index into the names of the files
+}
+
+// named is the place with the path to what stands there; files are the names by place.file.
+func (p place) named(files []string, path string) driver.Place {
+	at := driver.Place{Line: int(p.line), Column: int(p.column), Path: path}
+	if int(p.file) < len(files) {
+		at.File = files[p.file]
+	}
+	return at
 }
 
 // A trail is the path to a node. It knows its parents but not its siblings, so

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -68,7 +70,7 @@ func unreadFile(path string) Errors {
 	if err != nil || !meant.Match(text) {
 		return nil
 	}
-	return Errors{{File: path, Text: "is not read: move it into " + linksPath + "/ beside " + mainFile + ", as *" + extension}}
+	return Errors{{Place: driver.Place{File: path}, Text: "is not read: move it into " + linksPath + "/ beside " + mainFile + ", as *" + extension}}
 }
 
 // someEntries returns the entries of a directory, as far as they are not too many.

@@ -7,12 +7,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// ConfigFault is one thing wrong in a State, and where. Empty names: the level above.
-type ConfigFault struct {
-	Link, Device, Point, Key string
-	Text                     string
-}
-
 // Description is what a driver says of itself.
 type Description struct {
 	driver.Info
@@ -57,8 +51,8 @@ type NamedSample struct {
 // Errors are *driver.Error or have a driver.CodeOf.
 type Plane interface {
 	Describe(ctx context.Context) (Description, error)
-	Validate(ctx context.Context, s *State) ([]ConfigFault, error)
-	Apply(ctx context.Context, s *State, o ApplyOptions) ([]ConfigFault, error)
+	Validate(ctx context.Context, s *State) ([]*driver.ConfigError, error)
+	Apply(ctx context.Context, s *State, o ApplyOptions) ([]*driver.ConfigError, error)
 	Status(ctx context.Context) (*Status, error)
 	Read(ctx context.Context, link, device string, points []string) ([]NamedSample, error)
 	// Values returns what is known of a device's points without asking it, from the first-th

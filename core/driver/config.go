@@ -51,23 +51,47 @@ func DecodeSettings(settings json.RawMessage, dst any) error {
 	return nil
 }
 
-// A ConfigError is one thing wrong in a configuration, and where.
+// A ConfigError is one thing wrong in a configuration: by names what it is about, and where
+// in the files that was written. A driver knows names only, and is asked about one link at a
+// time: it leaves Link and Place to the core.
 type ConfigError struct {
+	Link   string // empty: no link
 	Device string // empty: the link itself
 	Point  string // empty: the device itself
 	Key    string // the key in question, "address" for a point's address; may be empty
 	Text   string // what is wrong and what to do
+	Place
 }
 
+// A Place is where something is written in the files of a configuration. The zero Place is
+// not known.
+type Place struct {
+	File         string
+	Line, Column int    // from 1; 0 where it is about the whole file
+	Path         string // the keys down to the value: links.line1.timeout; may be empty
+}
+
+// Error formats e as `file:line:column: path: text`; without a place, by its names.
 func (e *ConfigError) Error() string {
-	var b strings.Builder
-	for _, part := range []struct{ what, name string }{{"device", e.Device}, {"point", e.Point}, {"key", e.Key}} {
-		if part.name != "" {
-			fmt.Fprintf(&b, "%s %s: ", part.what, part.name)
+	var parts []string
+	if e.Place == (Place{}) {
+		for _, p := range []struct{ what, name string }{{"link", e.Link}, {"device", e.Device}, {"point", e.Point}, {"key", e.Key}} {
+			if p.name != "" {
+				parts = append(parts, p.what+" "+p.name)
+			}
+		}
+		return strings.Join(append(parts, e.Text), ": ")
+	}
+	at := e.File
+	if e.Line > 0 {
+		at = fmt.Sprintf("%s:%d:%d", at, e.Line, e.Column)
+	}
+	for _, s := range []string{at, e.Path, e.Text} {
+		if s != "" {
+			parts = append(parts, s)
 		}
 	}
-	b.WriteString(e.Text)
-	return b.String()
+	return strings.Join(parts, ": ")
 }
 
 // ConfigErrors returns every ConfigError in err's tree, in order. An error that

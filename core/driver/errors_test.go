@@ -115,6 +115,24 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
+// With a place an error is told by the place, without one by the names.
+func TestConfigErrorText(t *testing.T) {
+	for _, tc := range []struct {
+		e    driver.ConfigError
+		want string
+	}{
+		{driver.ConfigError{Text: "wrong"}, "wrong"},
+		{driver.ConfigError{Link: "l", Key: "url", Text: "wrong"}, "link l: key url: wrong"},
+		{driver.ConfigError{Link: "l", Text: "wrong", Place: driver.Place{File: "a.yaml", Line: 3, Column: 7, Path: "links.l"}}, "a.yaml:3:7: links.l: wrong"},
+		{driver.ConfigError{Text: "wrong", Place: driver.Place{File: "a.yaml"}}, "a.yaml: wrong"},
+		{driver.ConfigError{Text: "wrong", Place: driver.Place{Path: "links.l"}}, "links.l: wrong"},
+	} {
+		if got := tc.e.Error(); got != tc.want {
+			t.Errorf("%+v: %q, want %q", tc.e, got, tc.want)
+		}
+	}
+}
+
 type settings struct {
 	URL    string `json:"url"`
 	Window int    `json:"window"`

@@ -16,7 +16,7 @@ var errClosed = &driver.Error{Code: driver.NotConnected, Text: "the engine is cl
 // changes nothing. Links and devices that are the same as before are not touched; a
 // device that changed is prepared anew on the open link. The engine keeps s: it must not
 // be changed afterwards.
-func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
+func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]*driver.ConfigError, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.isClosed() {

@@ -81,8 +81,8 @@ func TestFaultsChangeNothing(t *testing.T) {
 		if err != nil || len(faults) != 2 {
 			t.Fatalf("faults %v, error %v", faults, err)
 		}
-		want := control.ConfigFault{Link: "l", Device: "d1", Point: "p0", Key: "address", Text: `"bad0" is no address`}
-		if faults[0] != want {
+		want := driver.ConfigError{Link: "l", Device: "d1", Point: "p0", Key: "address", Text: `"bad0" is no address`}
+		if *faults[0] != want {
 			t.Errorf("fault is %+v, want %+v", faults[0], want)
 		}
 		polls := len(d.Polls())

@@ -23,15 +23,15 @@ const (
 
 // Validate tells everything wrong with a state: what the engine itself cannot run,
 // and what the driver says where it is a Checker. It connects to nothing.
-func (e *Engine) Validate(ctx context.Context, s *control.State) ([]control.ConfigFault, error) {
+func (e *Engine) Validate(ctx context.Context, s *control.State) ([]*driver.ConfigError, error) {
 	if s == nil {
 		return nil, driver.Errorf(driver.InvalidConfig, "there is no state")
 	}
-	c := &check{tables: map[tableUse][]control.ConfigFault{}}
+	c := &check{tables: map[tableUse][]*driver.ConfigError{}}
 	links := map[string]bool{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		c.named(links, l.Name, control.ConfigFault{Link: l.Name}, "link")
+		c.named(links, l.Name, driver.ConfigError{Link: l.Name}, "link")
 		c.link(l)
 	}
 	c.handles(s)
@@ -47,8 +47,8 @@ func (e *Engine) Validate(ctx context.Context, s *control.State) ([]control.Conf
 
 // A check gathers faults.
 type check struct {
-	faults []control.ConfigFault
-	tables map[tableUse][]control.ConfigFault
+	faults []*driver.ConfigError
+	tables map[tableUse][]*driver.ConfigError
 }
 
 // tableUse is a table with the number of classes that it may refer to.
@@ -57,12 +57,12 @@ type tableUse struct {
 	classes int
 }
 
-func (c *check) add(at control.ConfigFault, format string, args ...any) {
+func (c *check) add(at driver.ConfigError, format string, args ...any) {
 	at.Text = fmt.Sprintf(format, args...)
-	c.faults = append(c.faults, at)
+	c.faults = append(c.faults, &at)
 }
 
-func (c *check) named(seen map[string]bool, name string, at control.ConfigFault, what string) {
+func (c *check) named(seen map[string]bool, name string, at driver.ConfigError, what string) {
 	switch {
 	case name == "":
 		c.add(at, "a %s has no name", what)
@@ -73,19 +73,19 @@ func (c *check) named(seen map[string]bool, name string, at control.ConfigFault,
 }
 
 func (c *check) link(l *control.Link) {
-	at := control.ConfigFault{Link: l.Name}
+	at := driver.ConfigError{Link: l.Name}
 	for _, t := range []struct {
 		key   string
 		value time.Duration
 	}{{"timeout", l.Timeout}, {"gap", l.Gap}} {
 		if t.value < 0 || t.value > maxWait {
-			c.add(control.ConfigFault{Link: l.Name, Key: t.key}, "%v is not between 0 and %v", t.value, maxWait)
+			c.add(driver.ConfigError{Link: l.Name, Key: t.key}, "%v is not between 0 and %v", t.value, maxWait)
 		}
 	}
 	c.settings(at, l.Settings)
 	classes := map[string]bool{}
 	for _, class := range l.Classes {
-		in := control.ConfigFault{Link: l.Name, Key: "scan"}
+		in := driver.ConfigError{Link: l.Name, Key: "scan"}
 		c.named(classes, class.Name, in, "scan class")
 		if p := class.Period; p != 0 && (p < minPeriod || p > maxPeriod) {
 			c.add(in, "the period of scan class %q is %v: give 0, or %v to %v", class.Name, p, minPeriod, maxPeriod)
@@ -104,14 +104,14 @@ func (c *check) link(l *control.Link) {
 	}
 }
 
-func (c *check) settings(at control.ConfigFault, settings json.RawMessage) {
+func (c *check) settings(at driver.ConfigError, settings json.RawMessage) {
 	if len(settings) > 0 && !json.Valid(settings) {
 		c.add(at, "the settings are not JSON")
 	}
 }
 
 // table checks a table once for all devices that share it.
-func (c *check) table(at control.ConfigFault, t *control.Table, classes int) {
+func (c *check) table(at driver.ConfigError, t *control.Table, classes int) {
 	if t == nil {
 		c.add(at, "the device has no table of points")
 		return
@@ -122,20 +122,21 @@ func (c *check) table(at control.ConfigFault, t *control.Table, classes int) {
 		own := &check{}
 		names := make(map[string]bool, len(t.Points))
 		for i := range t.Points {
-			own.named(names, t.Points[i].Name, control.ConfigFault{Point: t.Points[i].Name}, "point")
+			own.named(names, t.Points[i].Name, driver.ConfigError{Point: t.Points[i].Name}, "point")
 			own.point(&t.Points[i], classes)
 		}
 		faults = own.faults
 		c.tables[use] = faults
 	}
 	for _, f := range faults {
-		f.Link, f.Device = at.Link, at.Device
-		c.faults = append(c.faults, f)
+		own := *f
+		own.Link, own.Device = at.Link, at.Device
+		c.faults = append(c.faults, &own)
 	}
 }
 
 func (c *check) point(p *control.Point, classes int) {
-	at := func(key string) control.ConfigFault { return control.ConfigFault{Point: p.Name, Key: key} }
+	at := func(key string) driver.ConfigError { return driver.ConfigError{Point: p.Name, Key: key} }
 	if p.Class < 0 || p.Class >= classes {
 		c.add(at("scan"), "there is no scan class %d", p.Class)
 	}
@@ -162,7 +163,7 @@ func (c *check) point(p *control.Point, classes int) {
 func (c *check) handles(s *control.State) {
 	type block struct {
 		first, end uint64
-		at         control.ConfigFault
+		at         driver.ConfigError
 	}
 	var blocks []block
 	for i := range s.Links {
@@ -171,7 +172,7 @@ func (c *check) handles(s *control.State) {
 			if d.Table == nil || len(d.Table.Points) == 0 {
 				continue
 			}
-			at := control.ConfigFault{Link: s.Links[i].Name, Device: d.Name}
+			at := driver.ConfigError{Link: s.Links[i].Name, Device: d.Name}
 			b := block{uint64(d.FirstHandle), uint64(d.FirstHandle) + uint64(len(d.Table.Points)), at}
 			if b.first == 0 || b.end > math.MaxUint32 {
 				c.add(at, "handles %d to %d are out of range", b.first, b.end-1)
@@ -214,7 +215,7 @@ func (c *check) ask(ctx context.Context, e *Engine, l *control.Link) error {
 	select {
 	case err := <-answer:
 		for _, f := range driver.ConfigErrors(err) {
-			c.faults = append(c.faults, control.ConfigFault{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
+			c.faults = append(c.faults, &driver.ConfigError{Link: l.Name, Device: f.Device, Point: f.Point, Key: f.Key, Text: f.Text})
 		}
 		return nil
 	case <-ctx.Done():

@@ -12,6 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
@@ -32,15 +33,15 @@ type Checked struct {
 
 // Check loads the configuration in dir, starts the drivers that it uses, lets them
 // validate it, and stops them. It connects to nothing and touches no data. An
-// error is a *ConfigError that lists everything found; what was checked is told beside it.
+// error is a *RefusedError that lists everything found; what was checked is told beside it.
 func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) {
 	c, err := config.LoadAll(dir)
 	var wrong []error
 	if err != nil {
-		wrong = configure.ErrorOf(err).Faults
+		wrong = configure.RefusedBy(err).Causes
 	}
 	if c.Gateway == "" { // fieldloom.yaml cannot be read, and says where all else is
-		return new(Checked), &configure.Error{Faults: wrong}
+		return new(Checked), &configure.RefusedError{Causes: wrong}
 	}
 	packages, err := openDepot(func() *config.Config { return c }, nil, chosenVersions(ctx, c), log)
 	if err != nil {
@@ -54,10 +55,10 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	v := &configure.Vetting{Config: c, Drivers: drivers, Packages: packages, Secrets: true, Faults: wrong}
 	unready, err := v.Vet(ctx)
 	checked := &Checked{Config: c}
-	var several *configure.Error
+	var several *configure.RefusedError
 	switch {
 	case errors.As(err, &several):
-		wrong = several.Faults
+		wrong = several.Causes
 	case err != nil:
 		return nil, err
 	default:
@@ -65,7 +66,7 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	}
 	wrong = append(wrong, checked.look(v, time.Now(), len(wrong) > 0)...)
 	if len(wrong) > 0 {
-		return checked, &configure.Error{Faults: wrong}
+		return checked, &configure.RefusedError{Causes: wrong}
 	}
 	for _, kind := range c.Drivers() {
 		if p := v.Running(kind); p != nil {
@@ -96,7 +97,7 @@ func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong
 	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, limitWarnings(c.Config, fileLimit(), wantedMemory(v.Packages)))
 	if len(c.Config.Links) == 0 && !isWrong {
 		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, "links", "NAME.yaml"))
-		m.faults = append(m.faults, &config.Error{File: filepath.Join(c.Config.Dir, "fieldloom.yaml"), Text: text})
+		m.faults = append(m.faults, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, "fieldloom.yaml")}})
 	}
 	return m.faults
 }

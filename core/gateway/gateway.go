@@ -37,15 +37,15 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
-// A ConfigError says that a configuration cannot be put in force. It lists every fault,
+// A RefusedError says that a configuration cannot be put in force, and lists everything why,
 // with its position where it has one.
-type ConfigError = configure.Error
+type RefusedError = configure.RefusedError
 
 // A Start is a configuration to start a gateway with: what the files say, those that are
 // wrong set aside, or the last good one where that is not possible.
 type Start = configure.Start
 
-// Load loads what a gateway starts with. An error is a *ConfigError: the files are wrong,
+// Load loads what a gateway starts with. An error is a *RefusedError: the files are wrong,
 // and there is no last good configuration.
 func Load(dir string) (*Start, error) { return configure.Load(dir) }
 
@@ -72,7 +72,7 @@ type Options struct {
 // Run runs a gateway until ctx is done, then drains the drivers, stores what they
 // sent, and leaves nothing behind but the data directory and the drivers that are
 // detached, which the next gateway finds. An error before it serves
-// is a *ConfigError where the configuration is at fault.
+// is a *RefusedError where the configuration is at fault.
 func Run(ctx context.Context, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Config = o.Start.Config
 	}
 	err := runOnce(ctx, o)
-	var refused *ConfigError
+	var refused *RefusedError
 	if o.Start == nil || ctx.Err() != nil || !errors.As(err, &refused) {
 		return err
 	}

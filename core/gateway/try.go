@@ -16,6 +16,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
@@ -47,7 +48,7 @@ const endLimit = 10 * time.Second
 
 // Try runs a driver in the foreground with the links of a file, until ctx is done or it
 // ends. It is not verified, not confined and not restarted, and nothing is stored. An
-// error is a *ConfigError where the file is at fault.
+// error is a *RefusedError where the file is at fault.
 func Try(ctx context.Context, o TryOptions) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -104,27 +105,32 @@ func markTrying(log *slog.Logger) (over func()) {
 func loadTrial(path string) (*config.Config, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, &ConfigError{Faults: []error{err}}
+		return nil, &RefusedError{Causes: []error{err}}
 	}
 	if info.IsDir() {
 		c, err := config.Load(path)
 		if err != nil {
-			return nil, configure.ErrorOf(err)
+			return nil, configure.RefusedBy(err)
 		}
 		return c, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &ConfigError{Faults: []error{err}}
+		return nil, &RefusedError{Causes: []error{err}}
 	}
 	c, err := config.ParseFile(path, text)
 	if err != nil {
-		return nil, configure.ErrorOf(err)
+		return nil, configure.RefusedBy(err)
 	}
 	if !filepath.IsAbs(c.SecretsDir) {
 		c.SecretsDir = filepath.Join(filepath.Dir(path), c.SecretsDir)
 	}
 	return c, nil
+}
+
+// wrongFile is a fault of a file as a whole.
+func wrongFile(path, format string, args ...any) *driver.ConfigError {
+	return &driver.ConfigError{Text: fmt.Sprintf(format, args...), Place: driver.Place{File: path}}
 }
 
 // trialKind is the driver that is tried: the only one that the file uses, or the one
@@ -138,8 +144,8 @@ func trialKind(c *config.Config, o TryOptions) (string, error) {
 		}
 	}
 	if kind == "" {
-		return "", &ConfigError{Faults: []error{fmt.Errorf("%s: has links of %d drivers, and %s is not named driver-NAME after one of them: leave one driver's links",
-			o.Config, len(kinds), filepath.Base(o.Path))}}
+		return "", &RefusedError{Causes: []error{wrongFile(o.Config,
+			"has links of %d drivers, and %s is not named driver-NAME after one of them: leave one driver's links", len(kinds), filepath.Base(o.Path))}}
 	}
 	c.Links = slices.DeleteFunc(c.Links, func(l *config.Link) bool { return l.Driver != kind })
 	return kind, nil
@@ -186,14 +192,14 @@ func (t *trial) run(ctx context.Context) error {
 func (t *trial) check() error {
 	described := t.driver.Description()
 	if described.Name != t.kind {
-		return &ConfigError{Faults: []error{fmt.Errorf("%s: has links of driver %s, and %s says that it is driver %s: name a file with its links",
-			t.o.Config, t.kind, t.o.Path, described.Name)}}
+		return &RefusedError{Causes: []error{wrongFile(t.o.Config,
+			"has links of driver %s, and %s says that it is driver %s: name a file with its links", t.kind, t.o.Path, described.Name)}}
 	}
 	if err := t.config.Check(map[string]control.Description{t.kind: described}); err != nil {
-		return configure.ErrorOf(err)
+		return configure.RefusedBy(err)
 	}
 	if faults := secrets.Check(t.config); faults != nil {
-		return &ConfigError{Faults: faults}
+		return &RefusedError{Causes: faults}
 	}
 	return nil
 }
@@ -208,9 +214,9 @@ func (t *trial) apply(ctx context.Context) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	wrong := new(ConfigError)
+	wrong := new(RefusedError)
 	for _, f := range found {
-		wrong.Faults = append(wrong.Faults, t.config.Locate(t.kind, f))
+		wrong.Causes = append(wrong.Causes, t.config.Locate(t.kind, f))
 	}
 	return wrong
 }

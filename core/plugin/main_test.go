@@ -211,11 +211,11 @@ func (f *fake) Describe(context.Context) (control.Description, error) {
 	return control.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values"}, ProcessEpoch: fakeEpoch}, nil
 }
 
-func (f *fake) Validate(_ context.Context, s *control.State) ([]control.ConfigFault, error) {
-	return []control.ConfigFault{{Link: s.Links[0].Name, Key: "url", Text: "no such host"}}, nil
+func (f *fake) Validate(_ context.Context, s *control.State) ([]*driver.ConfigError, error) {
+	return []*driver.ConfigError{{Link: s.Links[0].Name, Key: "url", Text: "no such host"}}, nil
 }
 
-func (f *fake) Apply(_ context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
+func (f *fake) Apply(_ context.Context, s *control.State, o control.ApplyOptions) ([]*driver.ConfigError, error) {
 	if !o.Standby || string(o.HandOff) != "phases" || s.Revision != 9 {
 		return nil, driver.Errorf(driver.InvalidConfig, "unexpected: %+v", o)
 	}

@@ -30,7 +30,7 @@ func TestProcessIsAnEngineToTheCore(t *testing.T) {
 		t.Errorf("description %+v", d)
 	}
 	faults, err := p.Validate(ctx, wiretest.State())
-	if diff := cmp.Diff([]control.ConfigFault{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
+	if diff := cmp.Diff([]*driver.ConfigError{{Link: "line1", Key: "url", Text: "no such host"}}, faults); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	if faults, err := p.Apply(ctx, wiretest.State(), control.ApplyOptions{Standby: true, HandOff: []byte("phases")}); err != nil || len(faults) != 0 {

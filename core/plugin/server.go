@@ -79,7 +79,7 @@ func (s *server) Validate(ctx context.Context, r *driverv1.ValidateRequest) (*dr
 	if err != nil {
 		return nil, wire.StatusOf(err)
 	}
-	return &driverv1.ValidateResponse{Faults: wire.EncodeConfigFaults(faults)}, nil
+	return &driverv1.ValidateResponse{Faults: wire.EncodeConfigErrors(faults)}, nil
 }
 
 func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1.ApplyResponse, error) {
@@ -95,7 +95,7 @@ func (s *server) Apply(ctx context.Context, r *driverv1.ApplyRequest) (*driverv1
 	if len(faults) == 0 {
 		s.applied.Store(len(state.Links) > 0 || r.GetPart() && s.applied.Load())
 	}
-	return &driverv1.ApplyResponse{Faults: wire.EncodeConfigFaults(faults)}, nil
+	return &driverv1.ApplyResponse{Faults: wire.EncodeConfigErrors(faults)}, nil
 }
 
 // pager is a Control that can tell a part of its status.

@@ -47,20 +47,20 @@ const (
 
 // Validate has the driver check a state, some hundred links at a time. Where ctx has no
 // deadline, each step has one.
-func (c *calls) Validate(ctx context.Context, s *control.State) (faults []control.ConfigFault, err error) {
+func (c *calls) Validate(ctx context.Context, s *control.State) (faults []*driver.ConfigError, err error) {
 	for part := range slices.Chunk(s.Links, stepLinks) {
 		r, err := call(ctx, c, "validate", c.rpc.Validate,
 			&driverv1.ValidateRequest{State: wire.EncodeState(&control.State{Revision: s.Revision, Links: part})})
 		if err != nil {
 			return nil, err
 		}
-		faults = append(faults, wire.DecodeConfigFaults(r.GetFaults())...)
+		faults = append(faults, wire.DecodeConfigErrors(r.GetFaults())...)
 	}
 	return faults, nil
 }
 
 // Apply sets the driver's desired state.
-func (c *calls) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
+func (c *calls) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]*driver.ConfigError, error) {
 	if err := c.mustKnowLinks("hold", o.Hold); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (c *calls) Apply(ctx context.Context, s *control.State, o control.ApplyOpti
 	r, err := call(ctx, c, "apply", c.rpc.Apply, &driverv1.ApplyRequest{
 		State: wire.EncodeState(c.known(s)), Standby: o.Standby, HandOff: o.HandOff, Hold: o.Hold, Part: o.Part, Remove: o.Remove,
 	})
-	return wire.DecodeConfigFaults(r.GetFaults()), err
+	return wire.DecodeConfigErrors(r.GetFaults()), err
 }
 
 // Status asks for all conditions and counters, some hundred links at a time. Where ctx

@@ -43,8 +43,8 @@ type fakeProcess struct {
 	applied     []*control.State
 	removed     []int // links that each Apply removed
 	steps       []int // links of each Activate
-	faults      []control.ConfigFault
-	invalid     []control.ConfigFault
+	faults      []*driver.ConfigError
+	invalid     []*driver.ConfigError
 	applyErr    error
 	attachErr   error
 	drained     control.Drained
@@ -110,11 +110,11 @@ func (p *fakeProcess) Describe(context.Context) (control.Description, error) {
 	return p.Description(), nil
 }
 
-func (p *fakeProcess) Validate(context.Context, *control.State) ([]control.ConfigFault, error) {
+func (p *fakeProcess) Validate(context.Context, *control.State) ([]*driver.ConfigError, error) {
 	return p.invalid, nil
 }
 
-func (p *fakeProcess) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]control.ConfigFault, error) {
+func (p *fakeProcess) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]*driver.ConfigError, error) {
 	if err := p.lag(ctx); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
@@ -122,7 +123,7 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 func (l *life) held() int { return l.holds }
 
 // setRefused notes that the process refused a state that it had found valid.
-func (l *life) setRefused(faults []control.ConfigFault, want *control.State) {
+func (l *life) setRefused(faults []*driver.ConfigError, want *control.State) {
 	f := faults[0]
 	l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
 	l.m.log().Error("driver refused its configuration", "err", l.refused)

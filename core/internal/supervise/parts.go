@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -148,7 +149,7 @@ func (l *life) apply() bool {
 	if !l.parts {
 		want = v.state
 	}
-	var faults []control.ConfigFault
+	var faults []*driver.ConfigError
 	l.pacedOperate(applyLimit, len(step.set)+len(step.remove), func(ctx context.Context) (err error) {
 		faults, err = l.proc.Apply(ctx, want, o)
 		return err

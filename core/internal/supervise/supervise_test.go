@@ -447,7 +447,7 @@ func TestARefusedStateShowsInTheStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.(*fakeProcess).faults = []control.ConfigFault{{Link: "line", Text: "no such port"}}
+		p.(*fakeProcess).faults = []*driver.ConfigError{{Link: "line", Text: "no such port"}}
 		r.set(4)
 		synctest.Wait()
 		if s := r.status(); !strings.Contains(s.Cause, "revision 4 refused") || !strings.Contains(s.Cause, "no such port") {

@@ -188,11 +188,11 @@ var bad = map[string]struct {
 	want string
 }{
 	"dies at once":           {make: func(p *fakeProcess) { go p.die("aborted") }, want: "aborted"},
-	"refuses the state":      {make: func(p *fakeProcess) { p.faults = []control.ConfigFault{{Link: "a", Text: "too old"}} }, want: "too old"},
+	"refuses the state":      {make: func(p *fakeProcess) { p.faults = []*driver.ConfigError{{Link: "a", Text: "too old"}} }, want: "too old"},
 	"cannot apply":           {make: func(p *fakeProcess) { p.applyErr = errors.New("no memory") }, want: "no memory"},
 	"cannot be attached":     {make: func(p *fakeProcess) { p.attachErr = errors.New("no stream") }, want: "no stream"},
 	"is not well":            {make: func(p *fakeProcess) { p.statusErr = errors.New("not well") }, want: "not well"},
-	"does not validate":      {make: func(p *fakeProcess) { p.invalid = []control.ConfigFault{{Link: "a", Text: "a bad key"}} }, want: "a bad key"},
+	"does not validate":      {make: func(p *fakeProcess) { p.invalid = []*driver.ConfigError{{Link: "a", Text: "a bad key"}} }, want: "a bad key"},
 	"does not open":          {make: func(p *fakeProcess) { p.activateErr = errors.New("no port") }, want: "no port"},
 	"reads badly":            {make: func(p *fakeProcess) { p.bad = 50 }, want: "50 % of the samples of"},
 	"demotes devices":        {make: func(p *fakeProcess) { p.condition = control.Down }, want: "is down, and was up before"},

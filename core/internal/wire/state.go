@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -148,8 +149,8 @@ func decodePolicy(p driverv1.Policy) control.Policy {
 	return control.Policy(p)
 }
 
-// EncodeConfigFaults encodes the faults of a configuration, in their order.
-func EncodeConfigFaults(faults []control.ConfigFault) []*driverv1.ConfigFault {
+// EncodeConfigErrors encodes the faults of a configuration, in their order.
+func EncodeConfigErrors(faults []*driver.ConfigError) []*driverv1.ConfigFault {
 	wire := make([]*driverv1.ConfigFault, len(faults))
 	for i, f := range faults {
 		wire[i] = &driverv1.ConfigFault{
@@ -159,14 +160,14 @@ func EncodeConfigFaults(faults []control.ConfigFault) []*driverv1.ConfigFault {
 	return wire
 }
 
-// DecodeConfigFaults decodes what a driver found wrong, with its texts bounded.
-func DecodeConfigFaults(wire []*driverv1.ConfigFault) []control.ConfigFault {
+// DecodeConfigErrors decodes what a driver found wrong, with its texts bounded.
+func DecodeConfigErrors(wire []*driverv1.ConfigFault) []*driver.ConfigError {
 	if len(wire) == 0 {
 		return nil
 	}
-	faults := make([]control.ConfigFault, len(wire))
+	faults := make([]*driver.ConfigError, len(wire))
 	for i, f := range wire {
-		faults[i] = control.ConfigFault{
+		faults[i] = &driver.ConfigError{
 			Link: f.GetLink(), Device: f.GetDevice(), Point: f.GetPoint(), Key: f.GetKey(), Text: FaultText(f.GetText()),
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
@@ -106,7 +107,7 @@ func (s *Service) vetDraft(ctx context.Context, draft *config.Draft, old *config
 		v := s.vetting(*c)
 		change(v)
 		unready, err = v.Vet(ctx)
-		var refused *Error
+		var refused *RefusedError
 		if err == nil || draft == nil || !errors.As(err, &refused) || !draft.SetAside(refused.located()) {
 			return unready, err
 		}
@@ -158,7 +159,7 @@ func (s *Service) reload(ctx context.Context) error {
 	draft := config.ReadDraft(s.InForce.Get().Dir, keptOf(s.InForce.Get().Dir))
 	changed, err := s.tryReload(ctx, draft)
 	if err != nil {
-		refused := ErrorOf(err)
+		refused := RefusedBy(err)
 		s.refusal.Store(&refusal{at: time.Now(), lines: refused.Lines()})
 		s.SetDrivers() // stops what was started for the check alone
 		s.Log.Error("configuration refused, the old one stays in force", "err", refused)
@@ -193,7 +194,7 @@ func (s *Service) tryReload(ctx context.Context, files *config.Draft) (changed b
 		return false, err
 	}
 	if faults := unchecked(unready, draft(old.Config), draft(next)); faults != nil {
-		return false, &Error{Faults: faults}
+		return false, &RefusedError{Causes: faults}
 	}
 	return s.putInForce(next, unready)
 }
@@ -226,11 +227,12 @@ func fixed(old, next *config.Config, stranded string) error {
 		{"processes." + stranded + ".user", stranded != ""},
 	} {
 		if c.different {
-			faults = append(faults, fmt.Errorf("fieldloom.yaml: %s: cannot change while the gateway runs: restart it, or put the old value back", c.key))
+			faults = append(faults, &driver.ConfigError{Place: driver.Place{File: "fieldloom.yaml", Path: c.key},
+				Text: "cannot change while the gateway runs: restart it, or put the old value back"})
 		}
 	}
 	if faults != nil {
-		return &Error{Faults: faults}
+		return &RefusedError{Causes: faults}
 	}
 	return nil
 }
@@ -292,7 +294,7 @@ func number(states, old map[string]*control.State, revision uint64) {
 // Reload implements api.Config.
 func (s *Service) Reload(ctx context.Context) (client.ConfigStatus, error) {
 	err := s.reload(ctx)
-	var refused *Error
+	var refused *RefusedError
 	if errors.As(err, &refused) {
 		return client.ConfigStatus{}, &client.Error{Status: 422, Code: "invalid-config",
 			Detail: "the configuration is refused, the old one stays in force", Errors: refused.Lines()}

@@ -23,7 +23,7 @@ func TestFixedKeys(t *testing.T) {
 	} {
 		var keys []string
 		if err := fixed(old, &c.next, c.stranded); err != nil {
-			for _, line := range ErrorOf(err).Lines() {
+			for _, line := range RefusedBy(err).Lines() {
 				key, _, _ := strings.Cut(strings.TrimPrefix(line, "fieldloom.yaml: "), ":")
 				keys = append(keys, key)
 			}

@@ -4,43 +4,45 @@ import (
 	"errors"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// An Error says that a configuration cannot be put in force. It lists every
-// fault, with its position where it has one.
-type Error struct{ Faults []error }
+// A RefusedError says that a configuration cannot be put in force, and everything because of
+// which it cannot: faults of the configuration, each a *driver.ConfigError, and drivers that
+// could not be asked.
+type RefusedError struct{ Causes []error }
 
-func (e *Error) Error() string { return errors.Join(e.Faults...).Error() }
+func (e *RefusedError) Error() string { return errors.Join(e.Causes...).Error() }
 
-// Unwrap returns the faults.
-func (e *Error) Unwrap() []error { return e.Faults }
+// Unwrap returns the causes.
+func (e *RefusedError) Unwrap() []error { return e.Causes }
 
-// Lines is Error, one line a fault.
-func (e *Error) Lines() []string {
-	lines := make([]string, len(e.Faults))
-	for i, fault := range e.Faults {
-		lines[i] = fault.Error()
+// Lines is Error, one line a cause.
+func (e *RefusedError) Lines() []string {
+	lines := make([]string, len(e.Causes))
+	for i, cause := range e.Causes {
+		lines[i] = cause.Error()
 	}
 	return lines
 }
 
-// ErrorOf returns err, which config.Load or Check answered, as an *Error.
-func ErrorOf(err error) *Error {
-	var whole *Error
+// RefusedBy returns err, which config.Load or Check answered, as a *RefusedError.
+func RefusedBy(err error) *RefusedError {
+	var whole *RefusedError
 	if errors.As(err, &whole) {
 		return whole
 	}
 	var several config.Errors
 	if errors.As(err, &several) {
-		return &Error{Faults: several.Unwrap()}
+		return &RefusedError{Causes: several.Unwrap()}
 	}
-	return &Error{Faults: []error{err}}
+	return &RefusedError{Causes: []error{err}}
 }
 
 // located are the faults that have a place in a file.
-func (e *Error) located() (list config.Errors) {
-	for _, fault := range e.Faults {
-		var at *config.Error
+func (e *RefusedError) located() (list config.Errors) {
+	for _, fault := range e.Causes {
+		var at *driver.ConfigError
 		if errors.As(fault, &at) {
 			list = append(list, at)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // The copy of the last good configuration is a directory in the data directory, to which a
@@ -185,10 +186,10 @@ type Start struct {
 	Config *config.Config
 	draft  *config.Draft // nil: the last good configuration
 	good   *Good         // with refused
-	why    *Error        // why the files are not in force
+	why    *RefusedError // why the files are not in force
 }
 
-// Load loads what a gateway starts with. An error is an *Error: the files are wrong, and
+// Load loads what a gateway starts with. An error is a *RefusedError: the files are wrong, and
 // there is no last good configuration.
 func Load(dir string) (*Start, error) {
 	s := &Start{draft: config.ReadDraft(dir, keptOf(dir))}
@@ -197,7 +198,7 @@ func Load(dir string) (*Start, error) {
 		err = s.vanishing(c)
 	}
 	if err != nil {
-		return FallBack(dir, ErrorOf(err))
+		return FallBack(dir, RefusedBy(err))
 	}
 	s.Config = c
 	return s, nil
@@ -234,14 +235,15 @@ func vanished(d *config.Draft, old, next *config.Config) error {
 	for _, l := range old.Links {
 		if !slices.ContainsFunc(next.Links, func(n *config.Link) bool { return n.Name == l.Name }) {
 			faults := d.Faults().Unwrap()
-			return &Error{Faults: append(faults, fmt.Errorf("link %s is gone, perhaps into a file that is wrong: mend that first", l.Name))}
+			gone := fmt.Sprintf("link %s is gone, perhaps into a file that is wrong: mend that first", l.Name)
+			return &RefusedError{Causes: append(faults, &driver.ConfigError{Text: gone})}
 		}
 	}
 	return nil
 }
 
 // FallBack is the last good configuration in the place of one that is refused.
-func FallBack(dir string, why *Error) (*Start, error) {
+func FallBack(dir string, why *RefusedError) (*Start, error) {
 	good := LastGood(dir)
 	if good == nil {
 		return nil, why
@@ -271,6 +273,6 @@ func asideOf(d *config.Draft) []string {
 func (s *Start) OfFiles() bool { return s.draft != nil }
 
 // Refused is why neither the files nor the last good configuration can be in force.
-func (s *Start) Refused(err *Error) *Error {
-	return &Error{Faults: append(slices.Clone(s.why.Faults), err.Faults...)}
+func (s *Start) Refused(err *RefusedError) *RefusedError {
+	return &RefusedError{Causes: append(slices.Clone(s.why.Causes), err.Causes...)}
 }

@@ -62,7 +62,7 @@ func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error)
 	}
 	v.each(func(kind string) { v.describe(ctx, kind) })
 	if err := v.Config.Check(v.described, v.installed()...); err != nil {
-		v.Faults = append(v.Faults, ErrorOf(err).Faults...)
+		v.Faults = append(v.Faults, RefusedBy(err).Causes...)
 	}
 	drafts := draft(v.Config) // after Check, which completes the settings
 	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
@@ -70,7 +70,7 @@ func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error)
 		return nil, fmt.Errorf("check the configuration: %w", cause)
 	}
 	if len(v.Faults) > 0 {
-		return nil, &Error{Faults: append(v.Faults, Sorted(v.unready)...)}
+		return nil, &RefusedError{Causes: append(v.Faults, Sorted(v.unready)...)}
 	}
 	return v.unready, nil
 }
@@ -157,7 +157,7 @@ func (v *Vetting) validate(ctx context.Context, kind string, state *control.Stat
 		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
 	}
 	for _, f := range found {
-		if located := v.Config.Locate(kind, f); !v.isKnown(located, f) {
+		if located := v.Config.Locate(kind, f); !v.isKnown(located) {
 			v.Faults = append(v.Faults, located)
 		}
 	}
@@ -166,17 +166,17 @@ func (v *Vetting) validate(ctx context.Context, kind string, state *control.Stat
 // isKnown tells whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways. Of settings as a whole a fault of one of their keys
 // says enough: a driver does not decode what the schema refuses.
-func (v *Vetting) isKnown(e *config.Error, f control.ConfigFault) bool {
-	whole := f.Key == "" && f.Point == ""
+func (v *Vetting) isKnown(e *driver.ConfigError) bool {
+	whole := e.Key == "" && e.Point == ""
 	for _, fault := range v.Faults {
-		var other *config.Error
+		var other *driver.ConfigError
 		if !errors.As(fault, &other) || other.File != e.File {
 			continue
 		}
 		if other.Line == e.Line && other.Column == e.Column && (e.Line > 0 || other.Text == e.Text) {
 			return true
 		}
-		if f.Point != "" && within(other.Path, strings.TrimSuffix(e.Path, "."+f.Key)) {
+		if e.Point != "" && within(other.Path, strings.TrimSuffix(e.Path, "."+e.Key)) {
 			return true // what the driver was given of this point is not what is written
 		}
 		if i := strings.LastIndexByte(other.Path, '.'); whole && i > 0 && e.Path != "" && other.Path[:i] == e.Path {
