@@ -76,7 +76,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		l.unknown = true
 		l.next, m.ran = r.Next, r.Hash
 		if p.s.o.Spool != nil {
-			l.resume(p.s.o.Spool.MarkOf(p.kind, l.epoch), p.s.o.LastRun)
+			l.intake.frames.resume(p.s.o.Spool.MarkOf(p.kind, l.epoch), p.s.o.LastRun)
 		}
 		m.log().Info("driver process goes on from before the gateway was restarted", "version", r.Version)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 type place struct{ link, device string }
@@ -13,14 +14,14 @@ type place struct{ link, device string }
 // configured any more may be on their way.
 const eventsEnd = 10 * time.Second
 
-// note logs e, unless it tells of a link that another process holds. It is true where e
-// tells of a link or a device that the driver does not have, and has not had just now.
-func (p *pool) note(from *intake, e control.Event) (foreign bool) {
+// noteCondition takes e, unless it tells of a link that another process holds.
+func (l *life) noteCondition(e control.Event) (foreign bool) {
+	p := l.m.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ln := p.links[e.Link]
 	known := ln != nil
-	if known && ln.holder != nil && &ln.holder.intake == from {
+	if known && ln.holder == l {
 		if known = p.knows(place{e.Link, e.Device}); known {
 			ln.tell(e)
 			p.tracker.note(e, time.Now())
@@ -29,8 +30,35 @@ func (p *pool) note(from *intake, e control.Event) (foreign bool) {
 	if known {
 		return false
 	}
-	l := p.lifeOf(from)
-	return l != nil && l.applied != nil && l.applied == p.desired.State && time.Since(l.appliedAt) > eventsEnd
+	return l.m.life == l && l.applied != nil && l.applied == p.desired.State && time.Since(l.appliedAt) > eventsEnd
+}
+
+// disown takes the names of links and devices that the driver does not have.
+func (l *life) disown(links []frame.GapLink) {
+	p := l.m.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range links {
+		lost := &links[i]
+		if p.links[lost.Link] == nil {
+			lost.Link, lost.Device = "", ""
+		} else if lost.Device != "" && !p.knows(place{lost.Link, lost.Device}) {
+			lost.Device = ""
+		}
+	}
+}
+
+// convict kills the process for what it sent.
+func (l *life) convict(why error) {
+	l.m.pool.do(func() { l.kill(&offence{why}) })
+}
+
+// configured is the present state.
+func (l *life) configured() *control.State {
+	p := l.m.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.desired.State
 }
 
 // knows tells whether a device is in the desired state.

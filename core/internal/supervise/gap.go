@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -28,22 +27,13 @@ type loss struct {
 
 // loss is what is lost with a life that ends, and what it was to tell of before.
 func (l *life) loss(cause error) *loss {
-	lost := &loss{from: l.lastFilled(), cause: cause.Error(), state: l.m.pool.desired.State}
+	lost := &loss{from: l.intake.frames.lastFilled(), cause: cause.Error(), state: l.m.pool.desired.State}
 	for name, ln := range l.m.pool.links {
 		if ln.holder == l {
 			lost.links = append(lost.links, name)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, untold := range l.losses {
-		if untold.from.Before(lost.from) {
-			lost.from = untold.from
-		}
-		lost.pushes = joined(lost.pushes, untold.pushes)
-	}
-	lost.pushes = joined(lost.pushes, l.pushes)
-	l.losses = nil
+	l.intake.unreported.moveTo(lost)
 	return lost
 }
 
@@ -69,9 +59,7 @@ func (p *pool) giveLosses(l *life, names []string) (since time.Time) {
 		given = append(given, lost)
 		return true
 	})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.losses = append(l.losses, given...)
+	l.intake.unreported.add(given)
 	return since
 }
 
@@ -99,15 +87,14 @@ func (p *pool) settleLosses() {
 		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return p.links[name] != nil }) {
 			return false
 		}
-		p.work.Go(func() { p.writeLoss(lost, now, nil) })
+		p.work.Go(func() { p.writeLoss(lost, now) })
 		return true
 	})
 }
 
-// writeLoss writes the record of a loss. pushes is what is known besides of devices that
-// send by themselves.
-func (p *pool) writeLoss(l *loss, now time.Time, pushes map[place]struct{}) {
-	if p.s.o.Spool == nil {
+// writeLoss writes the record of a loss that no process is to tell of.
+func (p *pool) writeLoss(l *loss, now time.Time) {
+	if p.in.spool == nil {
 		return
 	}
 	state := l.state
@@ -116,8 +103,7 @@ func (p *pool) writeLoss(l *loss, now time.Time, pushes map[place]struct{}) {
 		state = p.desired.State
 		p.mu.Unlock()
 	}
-	p.s.gaps.write(l.lostWith(p.kind, now, l.due(state, now, joined(l.pushes, pushes))))
-	p.gaps.Add(1)
+	p.in.writeLoss(l, state, now, nil)
 }
 
 // joined is what is in one of two sets. It may be one of them.
@@ -170,22 +156,6 @@ func (l *loss) due(state *control.State, now time.Time, pushes map[place]struct{
 		}
 	}
 	return list
-}
-
-// tally counts what a driver brought since the gateway started.
-type tally struct {
-	frames, bytes, gaps atomic.Uint64
-	refused             atomic.Uint64 // frames and events
-	refusal             atomic.Pointer[string]
-}
-
-// noteRefusal counts what was refused. Why is nil where the death of the process says it.
-func (t *tally) noteRefusal(why error) {
-	t.refused.Add(1)
-	if why != nil {
-		text := why.Error()
-		t.refusal.Store(&text)
-	}
 }
 
 // gapLog writes the gateway's own gap records: frames of the driver "", numbered

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
 const (
@@ -22,8 +21,6 @@ const (
 // allowance is how long a call about n links may take.
 func allowance(limit time.Duration, n int) time.Duration { return limit + time.Duration(n)*linkLimit }
 
-var _ host.RingHandler = (*intake)(nil)
-
 // counted is what a process has told of its counters. One that is busy tells its ring's
 // with its heartbeats, and answers a question for the rest late.
 type counted struct {
@@ -35,9 +32,8 @@ type counted struct {
 	asking    chan struct{}      // closed when the question in hand is answered, or given up; nil: there is none
 }
 
-// Ring takes the counters of a heartbeat.
-func (i *intake) Ring(r control.RingStatus) {
-	c := &i.counters
+// takeRing takes the counters of a heartbeat.
+func (c *counted) takeRing(r control.RingStatus) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ring, c.knowsRing = r, true
@@ -46,7 +42,7 @@ func (i *intake) Ring(r control.RingStatus) {
 // ask begins to ask for the status, unless a question is in hand, and returns what is
 // closed when that is over. The caller holds the pool's mu, and the pool has not ended.
 func (l *life) ask() <-chan struct{} {
-	p, c := l.m.pool, &l.counters
+	p, c := l.m.pool, &l.intake.counters
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.asking != nil {

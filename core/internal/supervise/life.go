@@ -84,7 +84,9 @@ type life struct {
 	doubted    bool        // it was silent at the last look
 	brokeAt    time.Time   // since when it is not attached any more
 	breaks     []time.Time // of its streams, the latest
-	intake
+
+	intake  intake
+	backlog uint64 // the sequence up to which it had frames when it was adopted
 }
 
 func newLife(m *member, proc Process, image Image) *life {
@@ -97,7 +99,7 @@ func newLife(m *member, proc Process, image Image) *life {
 	}
 	l.parts = !l.whole && slices.Contains(d.Abilities, abilityParts)
 	m.began = l.started
-	l.open(m.pool, l.epoch)
+	l.intake.open(m.pool.in, l, l.epoch)
 	return l
 }
 
@@ -148,9 +150,9 @@ func (l *life) attach() {
 		}
 		ctx, cancel := context.WithTimeout(ctx, attachLimit)
 		defer cancel()
-		l.hear()
-		l.floor.Store(hello.ResumeAfter)
-		a, err = l.proc.Attach(ctx, hello, l)
+		l.intake.vitals.hear()
+		l.intake.frames.floor.Store(hello.ResumeAfter)
+		a, err = l.proc.Attach(ctx, hello, &l.intake)
 		return err
 	}, func(err error) {
 		switch {
@@ -172,7 +174,7 @@ func (l *life) opened(a Attachment) {
 	p := l.m.pool
 	l.attachment, l.attached = a, true
 	l.m.reattachAt = time.Time{}
-	l.acknowledgeBy(a)
+	l.intake.frames.acknowledgeBy(a)
 	p.work.Go(func() {
 		<-a.Done()
 		p.do(func() { l.broke(a) })
@@ -184,7 +186,7 @@ func (l *life) broke(a Attachment) {
 	if l.attachment != a || l.over || l.killed {
 		return
 	}
-	if l.doubted && l.silentFor(heartbeatLimit*3/4) { // the stream has ended for just that
+	if l.doubted && l.intake.vitals.silentFor(heartbeatLimit*3/4) { // the stream has ended for just that
 		l.kill(errSilent)
 		return
 	}
@@ -197,7 +199,7 @@ func (l *life) broke(a Attachment) {
 	if !isDone(l.proc.Done()) {
 		l.m.log().Warn("the telemetry stream broke; attaching again", "err", a.Err())
 	}
-	l.acknowledgeBy(nil)
+	l.intake.frames.acknowledgeBy(nil)
 	l.attachment, l.broken, l.brokeAt = nil, a, now
 }
 
@@ -205,12 +207,12 @@ func (l *life) broke(a Attachment) {
 // that was stopped itself, and goes on, is to take in first what came meanwhile.
 func (l *life) judge() {
 	doubted := l.doubted
-	l.doubted = l.silentFor(heartbeatLimit / 2)
+	l.doubted = l.intake.vitals.silentFor(heartbeatLimit / 2)
 	switch {
 	case l.attachment == nil || l.over || l.killed:
-	case doubted && l.silentFor(heartbeatLimit):
+	case doubted && l.intake.vitals.silentFor(heartbeatLimit):
 		l.kill(errSilent)
-	case l.stalled.Load() >= stallBeats:
+	case l.intake.vitals.isStalled():
 		l.kill(errStalled)
 	}
 }
@@ -270,7 +272,7 @@ func (l *life) ended() {
 func (p *pool) bury(l *life, kill bool, and func()) {
 	p.dying++
 	a, broken := l.attachment, l.broken
-	l.acknowledgeBy(nil)
+	l.intake.frames.acknowledgeBy(nil)
 	free := func() {
 		and()
 		p.free(l)

@@ -142,6 +142,12 @@ func (l *life) ready(name string) bool {
 // drainable tells whether links can be taken from the process at once.
 func (l *life) drainable() bool { return !l.busy && !l.over && !l.killed && !l.behind() }
 
+// behind reports whether the process has much to give before it can give anything else: what
+// it had when it was adopted, or what a full disk does not take.
+func (l *life) behind() bool {
+	return l.intake.frames.takenUpTo() < l.backlog || l.intake.vitals.blocked()
+}
+
 // moveLinks is the rule by which links change hands.
 func (p *pool) moveLinks() {
 	if p.runs() && p.desired.State != nil && !p.isAdopting() {
@@ -247,7 +253,7 @@ func (m *member) settle() {
 func (l *life) activate(links []*link, by *handOff) {
 	p := l.m.pool
 	if l.held() == 0 {
-		l.startOver()
+		l.intake.frames.startOver()
 	}
 	names := make([]string, len(links))
 	for i, ln := range links {
@@ -296,7 +302,7 @@ func (l *life) drain(links []*link) {
 			return err
 		}
 		h.data = drained.HandOff
-		return l.await(ctx, l.proc.Done(), waiting{patience: limit, most: giveLimit}, drained.LastSequence, l.takenUpTo)
+		return l.await(ctx, limit, drained.LastSequence, l.intake.frames.takenUpTo)
 	}, func(err error) {
 		for _, ln := range links {
 			ln.moving = false

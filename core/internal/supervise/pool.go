@@ -28,8 +28,7 @@ type pool struct {
 	work   sync.WaitGroup // operations
 	done   chan struct{}  // closed when the pool has ended
 	timer  *time.Timer    // when reconcile is to look again by itself
-	tally
-	commits commits
+	in     *inlet
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at every change
@@ -80,6 +79,7 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 		changed: make(chan struct{}), links: make(map[string]*link),
 	}
 	p.timer.Stop()
+	p.in = &inlet{kind: kind, spool: s.o.Spool, log: p.log, handles: s.o.Handles, gaps: &s.gaps, shares: &s.shares}
 	p.tracker = tracker{log: p.log, devices: p.devicesOf}
 	p.hurry, p.hasten = context.WithCancel(ctx)
 	p.mu.Lock()
@@ -141,13 +141,13 @@ func (p *pool) reconcile() {
 func (p *pool) end() {
 	p.ending = true
 	lost := p.losses
-	if p.frames.Load() == 0 { // it was never there: the next gateway tells
+	if p.in.counts.frames.Load() == 0 { // it was never there: the next gateway tells
 		lost = slices.DeleteFunc(lost, func(l *loss) bool { return l.links == nil })
 	}
 	go func() {
 		p.work.Wait()
 		for _, l := range lost {
-			p.writeLoss(l, time.Now(), nil)
+			p.writeLoss(l, time.Now())
 		}
 		p.cancel()
 		close(p.done)

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // retire drains a member's process, stores what it flushed, and stops it.
@@ -49,13 +50,18 @@ func (l *life) drainAll(attached bool, held int) error {
 	if !attached {
 		return nil
 	}
-	wait := waiting{patience: drainLimit, most: giveLimit}
-	err = l.await(ctx, l.proc.Done(), wait, drained.LastSequence, l.takenUpTo)
+	err = l.await(ctx, drainLimit, drained.LastSequence, l.intake.frames.takenUpTo)
 	l.m.pool.s.o.Spool.Commit()
 	if err != nil {
 		return err
 	}
-	return l.await(ctx, l.proc.Done(), wait, drained.LastSequence, l.storedUpTo)
+	return l.await(ctx, drainLimit, drained.LastSequence, l.intake.frames.storedUpTo)
+}
+
+// await waits until the frames of the process have been taken in, or stored, up to a sequence.
+func (l *life) await(ctx context.Context, patience time.Duration, sequence uint64, reached func() uint64) error {
+	w := waiting{patience: patience, most: giveLimit, blocked: l.intake.vitals.blocked}
+	return l.intake.frames.await(ctx, l.proc.Done(), w, sequence, reached)
 }
 
 // release lets go of a detached process: it goes on, and the next core adopts it.

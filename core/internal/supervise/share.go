@@ -24,13 +24,13 @@ type shares struct {
 	mu     sync.Mutex
 	began  time.Time
 	total  int
-	used   map[*pool]int
+	used   map[*inlet]int
 	active int // drivers in the slot before
 }
 
 // take counts what a driver brings, or says how long it has to wait because it has had its
 // share and there is no more.
-func (s *shares) take(p *pool, cost int) (wait time.Duration) {
+func (s *shares) take(in *inlet, cost int) (wait time.Duration) {
 	const most = int(capacity / (time.Second / slot))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,14 +40,14 @@ func (s *shares) take(p *pool, cost int) (wait time.Duration) {
 		s.began = now
 	}
 	drivers := max(s.active, len(s.used), 1)
-	if s.total >= most && s.used[p] >= most/drivers {
+	if s.total >= most && s.used[in] >= most/drivers {
 		return s.began.Add(slot).Sub(now)
 	}
 	if s.used == nil {
-		s.used = make(map[*pool]int)
+		s.used = make(map[*inlet]int)
 	}
 	s.total += cost
-	s.used[p] += cost
+	s.used[in] += cost
 	return 0
 }
 
@@ -56,24 +56,12 @@ func (s *shares) take(p *pool, cost int) (wait time.Duration) {
 func (s *shares) next(most, slots int) {
 	s.active = len(s.used)
 	s.total = max(0, s.total-slots*most)
-	for p, used := range s.used {
+	for in, used := range s.used {
 		if used = min(used, 2*most) - slots*most/s.active; used <= 0 {
-			delete(s.used, p)
+			delete(s.used, in)
 		} else {
-			s.used[p] = used
+			s.used[in] = used
 		}
-	}
-}
-
-// pace waits until there is room for what a process brings.
-func (i *intake) pace(cost int) {
-	for {
-		wait := i.pool.s.shares.take(i.pool, cost)
-		if wait <= 0 {
-			return
-		}
-		time.Sleep(wait)
-		i.take() // to wait for one's share is no fault of the spool
 	}
 }
 

@@ -112,7 +112,7 @@ func (p *pool) status(ctx context.Context) Status {
 
 // addKnown adds what is known of a process. The caller holds mu.
 func (p *pool) addKnown(s *Status, l *life, began time.Time) {
-	a := l.counters.answer(began)
+	a := l.intake.counters.answer(began)
 	last, at := a.last, a.at
 	s.Engine.Ring = sum(s.Engine.Ring, a.ring)
 	if last == nil {
@@ -176,7 +176,7 @@ func (p *pool) know() (Status, []*life) {
 	s := Status{
 		Kind: p.kind, State: Stopped, Cause: p.stopCause(), Disabled: p.stopCause(), Version: p.version,
 		Instances: len(p.shards), Standby: p.desired.Standby,
-		Frames: p.frames.Load(), Bytes: p.bytes.Load(), Gaps: p.gaps.Load(), Refused: p.refused.Load(), History: slices.Clone(p.history),
+		Frames: p.in.counts.frames.Load(), Bytes: p.in.counts.bytes.Load(), Gaps: p.in.counts.gaps.Load(), Refused: p.in.counts.refused.Load(), History: slices.Clone(p.history),
 	}
 	var lives []*life
 	closed := p.toOpen()
@@ -191,7 +191,7 @@ func (p *pool) know() (Status, []*life) {
 			lives = append(lives, l)
 		}
 	}
-	if why := p.refusal.Load(); why != nil {
+	if why := p.in.counts.refusal.Load(); why != nil {
 		s.Refusal = *why
 	}
 	if p.upgrade != nil {

@@ -71,120 +71,97 @@ func (o *offences) add(now time.Time) (count int, convicted bool) {
 	return o.count, convicted
 }
 
-// isConvicted tells that the process is being killed: nothing of it is taken any more.
-func (o *offences) isConvicted() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.convicted
-}
-
-// offend notes what the process did, and kills it when that was once too often.
-func (i *intake) offend(why error) {
-	i.pool.noteRefusal(why)
-	if n, convicted := i.offences.add(time.Now()); convicted {
-		i.convict(fmt.Errorf("what it sends was refused %d times, and it is killed; the last time: %w", n, why))
-	}
-}
-
-func (i *intake) convict(why error) {
-	p := i.pool
-	p.do(func() {
-		if l := p.lifeOf(i); l != nil {
-			l.kill(&offence{why})
-		}
-	})
-}
-
-// lifeOf is the life whose intake i is; nil: it is over. The caller holds mu.
-func (p *pool) lifeOf(i *intake) *life {
-	for _, m := range p.members {
-		if m.life != nil && &m.life.intake == i {
-			return m.life
-		}
-	}
-	return nil
-}
-
-// inspect checks a frame and returns what is to be stored: the frame, the frame with
-// samples from the future made Uncertain, or a gap in its place. It is nil for a frame that
-// has no place.
-func (i *intake) inspect(seq uint64, frame []byte, now time.Time) ([]byte, wire.Contents) {
-	if last := i.last.Load(); seq > last && seq-last > maxJump {
-		i.pool.noteRefusal(nil)
-		i.offences.convict()
-		i.convict(fmt.Errorf("it sent frame %d after frame %d, and is killed: there cannot be so many between them", seq, last))
-		return nil, wire.Contents{}
-	}
-	within := wire.Bounds{Earliest: now.Add(-oldest).UnixNano(), Latest: now.Add(clockStep).UnixNano()}
-	if handles := i.pool.s.o.Handles; handles != nil {
-		within.Handles = handles(i.pool.kind)
-	}
-	found, err := wire.Inspect(frame, within)
-	if err == nil && found.IsGap && found.First != 0 && found.First <= i.floor.Load() {
-		err = fmt.Errorf("a gap of frames %d to %d, of which frame %d was stored", found.First, found.Last, i.floor.Load())
-	}
-	if ahead := now.Add(clockWidth).UnixNano(); err == nil && found.Samples > 0 && found.Newest > ahead {
-		frame, err = i.doubt(seq, frame, found.Newest, now)
-	}
-	if err == nil && found.Links {
-		frame, err = i.ownGap(seq, frame)
-	}
-	if err != nil {
-		return i.refuse(seq, frame, err, now), wire.Contents{}
-	}
-	return frame, found
-}
-
-// ownGap lets a gap of a driver name its own links and devices only. What it may not name was
-// lost all the same, and may have been its own until just now: it loses its name.
-func (i *intake) ownGap(seq uint64, frame []byte) ([]byte, error) {
-	_, _, g, err := wire.DecodeFrame(frame)
-	if err != nil {
-		return nil, err
-	}
-	i.pool.mu.Lock()
-	defer i.pool.mu.Unlock()
-	for k := range g.Links {
-		l := &g.Links[k]
-		if i.pool.links[l.Link] == nil {
-			l.Link, l.Device = "", ""
-		} else if l.Device != "" && !i.pool.knows(place{l.Link, l.Device}) {
-			l.Device = ""
-		}
-	}
-	return wire.AppendFrame(nil, seq, nil, g), nil
-}
-
 func (o *offences) convict() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.convicted = true
 }
 
+// isConvicted reports whether the process is being killed: nothing of it is taken any more.
+func (o *offences) isConvicted() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.convicted
+}
+
+// gate checks what one process sends before it is stored, and counts what it refused. All but
+// offences, which have a lock of their own, is constant.
+type gate struct {
+	in       *inlet
+	owner    owner
+	frames   *ledger // of the process
+	offences offences
+}
+
+// isConvicted reports whether the process is being killed for what it sent.
+func (g *gate) isConvicted() bool { return g.offences.isConvicted() }
+
+// offend notes what the process did, and kills it when that was once too often.
+func (g *gate) offend(why error) {
+	g.in.counts.refuse(why)
+	if n, convicted := g.offences.add(time.Now()); convicted {
+		g.owner.convict(fmt.Errorf("what it sends was refused %d times, and it is killed; the last time: %w", n, why))
+	}
+}
+
+// inspect checks a frame and returns what is to be stored: the frame, the frame with
+// samples from the future made Uncertain, or a gap in its place. It is nil for a frame that
+// has no place.
+func (g *gate) inspect(seq uint64, frame []byte, now time.Time) ([]byte, wire.Contents) {
+	if last := g.frames.takenUpTo(); seq > last && seq-last > maxJump {
+		g.in.counts.refuse(nil)
+		g.offences.convict()
+		g.owner.convict(fmt.Errorf("it sent frame %d after frame %d, and is killed: there cannot be so many between them", seq, last))
+		return nil, wire.Contents{}
+	}
+	found, err := wire.Inspect(frame, g.in.bounds(now))
+	if floor := g.frames.floor.Load(); err == nil && found.IsGap && found.First != 0 && found.First <= floor {
+		err = fmt.Errorf("a gap of frames %d to %d, of which frame %d was stored", found.First, found.Last, floor)
+	}
+	if ahead := now.Add(clockWidth).UnixNano(); err == nil && found.Samples > 0 && found.Newest > ahead {
+		frame, err = g.doubt(seq, frame, found.Newest, now)
+	}
+	if err == nil && found.Links {
+		frame, err = g.ownGap(seq, frame)
+	}
+	if err != nil {
+		return g.refuse(seq, frame, err, now), wire.Contents{}
+	}
+	return frame, found
+}
+
+// ownGap lets a gap of a driver name its own links and devices only. What it may not name was
+// lost all the same, and may have been its own until just now: it loses its name.
+func (g *gate) ownGap(seq uint64, frame []byte) ([]byte, error) {
+	_, _, gap, err := wire.DecodeFrame(frame)
+	if err != nil {
+		return nil, err
+	}
+	g.owner.disown(gap.Links)
+	return wire.AppendFrame(nil, seq, nil, gap), nil
+}
+
 // doubt makes samples from the future Uncertain.
-func (i *intake) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([]byte, error) {
-	p := i.pool
+func (g *gate) doubt(seq uint64, frame []byte, newest int64, now time.Time) ([]byte, error) {
 	ahead := time.Duration(min(newest-now.UnixNano(), math.MaxInt64)).Round(time.Second)
-	p.log.say(slog.LevelWarn, "samples from the future are stored as uncertain: set the clock of the device, or of the gateway", "frame", seq, "ahead", ahead)
+	g.in.log.say(slog.LevelWarn, "samples from the future are stored as uncertain: set the clock of the device, or of the gateway", "frame", seq, "ahead", ahead)
 	return wire.Doubt(frame, now.Add(clockWidth).UnixNano(),
 		driver.Errorf(driver.BadValue, "its time was %v ahead of the gateway's clock when it came", ahead))
 }
 
 // refuse returns the gap that takes the place of a frame. What was in the frame nobody knows:
 // its count of samples is not believed either.
-func (i *intake) refuse(seq uint64, data []byte, why error, now time.Time) []byte {
-	p := i.pool
-	p.log.say(slog.LevelError, "frame refused", "frame", seq, "bytes", len(data), "err", why)
-	i.offend(fmt.Errorf("frame %d: %w", seq, why))
-	p.gaps.Add(1)
-	return wire.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: time.Unix(0, i.lastAt.Load()), To: now,
-		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", p.kind, seq, len(data), why)})
+func (g *gate) refuse(seq uint64, data []byte, why error, now time.Time) []byte {
+	g.in.log.say(slog.LevelError, "frame refused", "frame", seq, "bytes", len(data), "err", why)
+	g.offend(fmt.Errorf("frame %d: %w", seq, why))
+	g.in.counts.gaps.Add(1)
+	return wire.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: g.frames.lastCame(), To: now,
+		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", g.in.kind, seq, len(data), why)})
 }
 
 // refuseEvent notes a condition of what is not the driver's.
-func (i *intake) refuseEvent(e control.Event) {
-	p := i.pool
+func (g *gate) refuseEvent(e control.Event) {
 	why := fmt.Errorf("the condition of link %.64q, device %.64q, which it does not have", e.Link, e.Device)
-	p.log.say(slog.LevelError, "event refused", "err", why)
-	i.offend(why)
+	g.in.log.say(slog.LevelError, "event refused", "err", why)
+	g.offend(why)
 }
