@@ -104,7 +104,7 @@ func (e *Encoder) Append(dst []byte, s *Sample) []byte {
 		dst = e.stored.append(dst, `,"stored":"`, s.Stored)
 	}
 	if !s.Position.IsZero() {
-		dst = append(s.Position.append(append(dst, positionKey...)), '"')
+		dst = append(s.Position.Append(append(dst, positionKey...)), '"')
 	}
 	return append(dst, '}')
 }

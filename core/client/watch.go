@@ -12,10 +12,21 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // maxLine bounds one line of a stream of samples.
 const maxLine = 8 << 20
+
+// A Position is a place in the stream of samples.
+type Position = frame.Position
+
+// WholeRecord is Position.Sample behind the last sample of a record.
+const WholeRecord = frame.WholeRecord
+
+// ParsePosition reads a position as Position.String writes it; "" is none.
+func ParsePosition(text string) (Position, error) { return frame.ParsePosition(text) }
 
 // WatchOptions choose what a watcher sees. The zero value is everything from now on.
 type WatchOptions struct {

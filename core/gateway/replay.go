@@ -10,6 +10,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
 
 // Replay calls each with every sample that the gateway of c has stored since a
@@ -31,8 +32,10 @@ func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Lo
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	w := &watch{decoder: newDecoder(points, nil, callSink(each)), spool: s, reader: s.Read(s.Seek(since)), since: since}
-	return w.readAll(ctx)
+	stored := stream.Store{Spool: s, Catalog: points}
+	w := &watch{cursor: stored.Open(stored.Since(since), nil), to: callSink(each)}
+	w.cursor.LeaveOut(since)
+	return w.sendAll(ctx)
 }
 
 // callSink is a sink that calls a function.

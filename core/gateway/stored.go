@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
-	"github.com/fieldloom/fieldloom/core/internal/wire"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
 
 const (
@@ -158,63 +157,44 @@ func (v *storedValues) settled(wanted map[uint32]bool, front spool.Position) boo
 }
 
 // read takes the samples of a part of the spool; not ok: the time was over before its end.
+// What is missing there is told to whoever watches.
 func (v *storedValues) read(ctx context.Context, from, to spool.Position, deadline time.Time) (ok bool, err error) {
-	reader := v.spool.Read(from)
-	for reader.Position() < to {
+	stored := stream.Store{Spool: v.spool, Catalog: v.catalog}
+	cursor := stored.Open(stream.Before(from), nil)
+	for cursor.Position() < to {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
 		if time.Now().After(deadline) {
 			return false, nil
 		}
-		record, at, err := reader.Next()
-		var loss *spool.LossError
+		e, err := cursor.Next()
 		switch {
-		case errors.As(err, &loss):
-			continue
 		case errors.Is(err, io.EOF):
 			return true, nil
 		case err != nil:
 			return false, err
-		case at >= to:
+		}
+		at := spool.Position(e.Position.Record)
+		if at >= to {
 			return true, nil
 		}
-		v.takeRecord(at, &record)
+		for s := range e.Samples() {
+			if handle, known := e.Handle(s); known {
+				v.take(at, handle, &s.Sample)
+			}
+		}
 	}
 	return true, nil
 }
 
-// takeRecord takes the samples of the record at a position. One that cannot be decoded is
-// told to whoever watches.
-func (v *storedValues) takeRecord(at spool.Position, r *spool.Record) {
-	_, batch, _, err := wire.DecodeFrame(r.Data)
-	if err != nil || batch == nil {
-		return
-	}
-	names := v.catalog.Of(catalog.ID(r.Names))
-	block := catalog.Block{}
-	for s := range batch.Samples() {
-		if !block.Holds(s.Handle) {
-			block = names.Block(s.Handle)
-		}
-		known := block.Holds(s.Handle)
-		if known && names != v.catalog { // the same handle is another point's there
-			p := block.Path(s.Handle)
-			s.Handle, known = v.catalog.Find(p.Link, p.Device, p.Point)
-		}
-		if known {
-			v.take(at, &s)
-		}
-	}
-}
-
-// take takes a sample of the record at a position.
-func (v *storedValues) take(at spool.Position, s *frame.HandleSample) {
-	known := v.values[s.Handle]
+// take takes a sample of a point in the record at a position.
+func (v *storedValues) take(at spool.Position, handle uint32, s *driver.Sample) {
+	known := v.values[handle]
 	if at < known.at && (s.Quality != driver.Good || at < known.goodAt) {
 		return
 	}
-	sample := s.Sample
+	sample := *s
 	if size := len(sample.Value.Str()) + len(sample.Value.Bytes()); size > 0 {
 		if v.texts += size; v.texts > maxStoredText {
 			sample = driver.Sample{Quality: driver.Uncertain, Time: s.Time, Fault: driver.Errorf(driver.Unsupported,
@@ -227,5 +207,5 @@ func (v *storedValues) take(at spool.Position, s *frame.HandleSample) {
 	if at >= known.at {
 		known.at, known.sample = at, sample
 	}
-	v.values[s.Handle] = known
+	v.values[handle] = known
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
 
 // TryOptions say how Try runs a driver.
@@ -168,8 +169,7 @@ func (t *trial) run(ctx context.Context) error {
 	if err := t.apply(ctx); err != nil {
 		return err
 	}
-	h := &trialHandler{o: t.o, broken: make(chan error, 1)}
-	h.decoder = newDecoder(t.points, nil, callSink(t.o.Sample))
+	h := &trialHandler{o: t.o, decoder: stream.NewDecoder(t.points, nil), broken: make(chan error, 1)}
 	a, err := t.driver.Attach(ctx, host.Hello{CoreEpoch: 1}, h)
 	if err != nil {
 		return err
@@ -224,7 +224,8 @@ func (t *trial) apply(ctx context.Context) error {
 // trialHandler passes on what a driver sends, and acknowledges it.
 type trialHandler struct {
 	o       TryOptions
-	decoder *decoder
+	decoder *stream.Decoder
+	sender  sender
 	broken  chan error
 
 	mu   sync.Mutex
@@ -249,7 +250,7 @@ func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 	if h.over.Load() {
 		return
 	}
-	if err := h.decoder.frame(frame, 0); err != nil {
+	if err := h.sender.send(h.decoder.Frame(frame), callSink(h.o.Sample)); err != nil {
 		h.over.Store(true)
 		h.broken <- err
 		return

@@ -1,4 +1,4 @@
-package client
+package frame
 
 import (
 	"fmt"
@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// A Position is a place in the stream of samples: behind one sample, or behind a whole
-// record. As text, which is how the API writes and takes it, it is RECORD.SAMPLE or
-// RECORD. A stream that goes on after the position of the last line that was received
-// misses nothing and repeats nothing. The zero Position is none.
+// A Position is a place in what is stored: behind one sample, or behind a whole record. As
+// text, which is how the API writes and takes it, it is RECORD.SAMPLE or RECORD. A reader
+// that goes on after the position of the last sample that it has misses nothing and repeats
+// nothing. The zero Position is none.
 type Position struct {
 	Record uint64 // the gateway's number of the record; 0: before the oldest
 	Sample uint32 // of the record's samples, from 1; WholeRecord: behind the last
@@ -22,9 +22,11 @@ const WholeRecord = math.MaxUint32
 // IsZero reports whether p is none.
 func (p Position) IsZero() bool { return p == Position{} }
 
-func (p Position) String() string { return string(p.append(nil)) }
+// String returns p as text; it is empty for none.
+func (p Position) String() string { return string(p.Append(nil)) }
 
-func (p Position) append(dst []byte) []byte {
+// Append appends String to dst.
+func (p Position) Append(dst []byte) []byte {
 	if p.IsZero() {
 		return dst
 	}
@@ -36,7 +38,7 @@ func (p Position) append(dst []byte) []byte {
 }
 
 // MarshalText is String.
-func (p Position) MarshalText() ([]byte, error) { return p.append(nil), nil }
+func (p Position) MarshalText() ([]byte, error) { return p.Append(nil), nil }
 
 // UnmarshalText is ParsePosition.
 func (p *Position) UnmarshalText(text []byte) (err error) {
