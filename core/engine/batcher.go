@@ -10,6 +10,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 // A batcher gathers the samples of all links. There is one pending batch for each
 // policy, so that a frame has one.
 type batcher struct {
-	ring  *Ring
+	ring  *replay.Ring
 	clock *clock
 	polls atomic.Int64 // in flight
 
@@ -45,7 +46,7 @@ type batcher struct {
 // latest is a sample of a class with the policy Latest that waits for room.
 type latest struct {
 	sample  driver.Sample
-	receipt *receipt
+	receipt *replay.Receipt
 }
 
 // A lot is a set of samples that came together: a poll's, or an emit's.
@@ -56,17 +57,18 @@ type lot struct {
 	at      int64 // Unix nanoseconds, for samples without a time
 	policy  control.Policy
 	pushed  bool // not a poll: may share blocks with those before
-	receipt *receipt
+	receipt *replay.Receipt
 }
 
-func newBatcher(ring *Ring, c *clock) *batcher {
-	b := &batcher{ring: ring, clock: c, spare: &builder{}, latest: map[uint32]latest{}}
+// newBatcher makes a batcher and the ring behind it.
+func newBatcher(ringBytes int, encode replay.Encode, c *clock) *batcher {
+	b := &batcher{clock: c, spare: &builder{}, latest: map[uint32]latest{}}
 	for i := range b.pend {
 		b.pend[i] = &builder{}
 	}
 	b.timer = time.AfterFunc(math.MaxInt64, b.tick)
 	b.timer.Stop()
-	ring.onRoom = b.roomAgain
+	b.ring = replay.New(ringBytes, encode, b.roomAgain)
 	return b
 }
 
@@ -89,7 +91,7 @@ func (b *batcher) end(now int64) {
 	}
 	b.mu.Unlock()
 	if flushed {
-		b.ring.show()
+		b.ring.Show()
 	}
 }
 
@@ -131,7 +133,7 @@ func (b *builder) take(l *lot, i int) (n int) {
 			continue
 		}
 		if !attached {
-			l.receipt.left.Add(1)
+			l.receipt.Hold()
 			b.receipts = append(b.receipts, l.receipt)
 			attached = true
 		}
@@ -168,7 +170,7 @@ func (l *lot) alike(i, limit int) int {
 // holdLatest keeps the samples out of the ring while it is full, each in the
 // place of the point's one before. It is called under mu.
 func (b *batcher) holdLatest(l *lot) bool {
-	if !b.ring.full() && len(b.latest) == 0 {
+	if !b.ring.Full() && len(b.latest) == 0 {
 		return false
 	}
 	lost, from, to := uint64(0), int64(math.MaxInt64), int64(math.MinInt64)
@@ -186,14 +188,14 @@ func (b *batcher) holdLatest(l *lot) bool {
 			old.drop()
 		}
 		if l.receipt != nil {
-			l.receipt.left.Add(1)
+			l.receipt.Hold()
 		}
 		b.latest[handle] = latest{sample: s, receipt: l.receipt}
 	}
 	if lost > 0 {
-		b.ring.lost(lost, from, to)
+		b.ring.Lost(lost, from, to)
 	}
-	if !b.ring.full() {
+	if !b.ring.Full() {
 		b.arm(0)
 	}
 	return true
@@ -201,8 +203,8 @@ func (b *batcher) holdLatest(l *lot) bool {
 
 func (l latest) drop() {
 	if l.receipt != nil {
-		l.receipt.lost.Store(true)
-		l.receipt.release()
+		l.receipt.Lose()
+		l.receipt.Release()
 	}
 }
 
@@ -226,7 +228,7 @@ func (b *batcher) drainLatest(forced func(handle uint32) bool) {
 	slices.Sort(handles)
 	for _, h := range handles {
 		held, ok := b.latest[h]
-		if !ok || b.ring.full() && !forced(h) {
+		if !ok || b.ring.Full() && !forced(h) {
 			continue
 		}
 		delete(b.latest, h)
@@ -255,7 +257,7 @@ func (b *batcher) arm(d time.Duration) {
 func (b *batcher) tick() {
 	b.mu.Lock()
 	b.armed = false
-	if !b.ring.full() && len(b.latest) > 0 {
+	if !b.ring.Full() && len(b.latest) > 0 {
 		b.drainLatest(func(uint32) bool { return false })
 	}
 	for p := range b.pend {
@@ -265,7 +267,7 @@ func (b *batcher) tick() {
 		}
 	}
 	b.mu.Unlock()
-	b.ring.show()
+	b.ring.Show()
 }
 
 // flush makes a frame of the pending batch of policy p. It is called under mu and
@@ -276,9 +278,9 @@ func (b *batcher) flush(p int) {
 	b.pend[p], b.spare = b.spare, nil
 	b.mu.Unlock()
 	if w.samples > 0 {
-		b.ring.push(w, control.Policy(p) == control.DropOldest)
+		b.ring.Push(w.frame(control.Policy(p) == control.DropOldest))
 	} else {
-		b.ring.settle(w.receipts)
+		b.ring.Settle(w.receipts)
 	}
 	w.reset()
 	b.spare = w
@@ -307,7 +309,7 @@ func (b *batcher) flushAll(links []*link) {
 	}
 	b.flushing.Lock()
 	b.flushing.Unlock() //nolint:staticcheck // whoever had it has pushed now
-	b.ring.show()
+	b.ring.Show()
 }
 
 // close flushes and stops the timer.
@@ -323,8 +325,7 @@ func (b *batcher) close() {
 // Latest are never dropped: their sender waits for room before.
 func (b *batcher) emit(l *lot, stored func()) {
 	if stored != nil {
-		l.receipt = &receipt{stored: stored}
-		l.receipt.left.Store(1)
+		l.receipt = replay.NewReceipt(stored)
 	}
 	b.add(l, b.clock.now())
 	b.finish(l.receipt)
@@ -333,7 +334,7 @@ func (b *batcher) emit(l *lot, stored func()) {
 // finish gives the emit's own hold on its receipt to the pending batch, so that
 // stored runs after the samples of the emit, from another goroutine, and also when
 // the deadband held all of them back.
-func (b *batcher) finish(c *receipt) {
+func (b *batcher) finish(c *replay.Receipt) {
 	if c == nil {
 		return
 	}

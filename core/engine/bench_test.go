@@ -183,17 +183,3 @@ func cpu() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-
-// BenchmarkRing is a frame of 100 samples through the ring.
-func BenchmarkRing(b *testing.B) {
-	r := engine.NewEncodedRing(0, encode)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Push(100, true)
-		f, ok := r.TryNext()
-		if !ok {
-			b.Fatal("no frame")
-		}
-		r.Ack(f.Sequence)
-	}
-}

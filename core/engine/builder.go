@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 	"github.com/fieldloom/fieldloom/core/frame"
 )
 
@@ -28,7 +29,7 @@ type builder struct {
 	batch    frame.Batch
 	samples  int
 	bytes    int // an estimate
-	receipts []*receipt
+	receipts []*replay.Receipt
 	began    int64 // when the first sample came, on the grid
 	pushed   bool  // so was the last lot
 	open     [kinds]int
@@ -157,6 +158,14 @@ func (b *builder) except(blk *frame.Block, at uint32, s *driver.Sample) {
 	b.bytes += 8
 	if s.Fault != nil {
 		b.bytes += len(s.Fault.Text)
+	}
+}
+
+// frame is the batch as the ring takes it.
+func (b *builder) frame(droppable bool) *replay.Batch {
+	from, to := b.span()
+	return &replay.Batch{
+		Columns: &b.batch, Samples: b.samples, Bytes: b.bytes, From: from, To: to, Droppable: droppable, Receipts: b.receipts,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 	"github.com/fieldloom/fieldloom/core/frame"
 )
 
@@ -44,7 +45,7 @@ type Engine struct {
 	o       Options
 	log     *slog.Logger
 	clock   *clock
-	ring    *Ring
+	ring    *replay.Ring
 	batcher *batcher
 	losses  *losses
 	epoch   uint64
@@ -60,6 +61,7 @@ type Engine struct {
 
 	answers  answerPool
 	meters   meters
+	ringSeen ringSighting
 	progress atomic.Uint64
 	running  sync.WaitGroup // links, until they are done
 	watchdog sync.WaitGroup
@@ -72,7 +74,7 @@ var _ control.Plane = (*Engine)(nil)
 func New(d driver.Driver, o Options) *Engine {
 	e := &Engine{
 		driver: d, info: d.Info(), o: o, log: o.Log, clock: newClock(),
-		ring: newRing(o.RingBytes, o.Encode), links: map[string]*link{},
+		links:   map[string]*link{},
 		watched: map[*link]struct{}{}, stop: make(chan struct{}),
 	}
 	if e.log == nil {
@@ -82,12 +84,16 @@ func New(d driver.Driver, o Options) *Engine {
 		e.epoch = rand.Uint64()
 	}
 	e.checker, _ = d.(driver.Checker)
-	e.batcher = newBatcher(e.ring, e.clock)
+	e.batcher = newBatcher(o.RingBytes, o.Encode, e.clock)
+	e.ring = e.batcher.ring
 	e.losses = newLosses(e.ring)
-	e.ring.newSpill(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
+	e.ring.SpillTo(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
 	e.watchdog.Go(e.watch)
 	return e
 }
+
+// A Ring numbers frames and keeps them until the core acknowledges that they are stored.
+type Ring = replay.Ring
 
 // Ring is where the frames are.
 func (e *Engine) Ring() *Ring { return e.ring }
@@ -143,7 +149,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	e.losses.close()
 	e.batcher.close()
-	e.ring.stopSpill(ctx)
+	e.ring.CloseSpill(ctx)
 	return err
 }
 

@@ -235,7 +235,7 @@ func (l *link) tellBad(d *device, fault *driver.Error, except *group) {
 			continue
 		}
 		a := l.e.answers.get(len(g.set.points))
-		d.shape(g.set, a.samples, fault, now, l.e.ring.losses.Load())
+		d.shape(g.set, a.samples, fault, now, l.e.ring.Gaps())
 		l.e.batcher.add(&lot{
 			first: d.spec.FirstHandle, index: g.set.index, samples: a.samples, at: now, policy: g.class.Policy,
 		}, at)

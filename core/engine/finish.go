@@ -173,7 +173,7 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		return
 	}
 	g.refusal = allBad(samples)
-	found := d.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.losses.Load())
+	found := d.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.Gaps())
 	l.e.batcher.add(&lot{
 		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
 		at: now.UnixNano(), policy: g.class.Policy,

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -161,18 +160,5 @@ func FuzzHandOff(f *testing.F) {
 				t.Errorf("%s: %v", drained.HandOff, err)
 			}
 		})
-	})
-}
-
-// FuzzSpillRecord gives the reader of the files on disk what may be there.
-func FuzzSpillRecord(f *testing.F) {
-	f.Add([]byte{}, []byte{})
-	f.Add(engine.SpillRecord(7, []byte("frame")), []byte("tail"))
-	f.Fuzz(func(t *testing.T, data, frame []byte) {
-		engine.ReadSpillRecord(data)
-		seq, got, size := engine.ReadSpillRecord(append(engine.SpillRecord(9, frame), data...))
-		if seq != 9 || !bytes.Equal(got, frame) || size != len(engine.SpillRecord(9, frame)) {
-			t.Errorf("record %d of %d bytes: %q", seq, size, got)
-		}
 	})
 }

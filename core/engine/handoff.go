@@ -136,7 +136,7 @@ func (l *handLink) device(name string) *handDevice {
 // handOver writes what the links at rest hand over.
 func (e *Engine) handOver(links []*link) ([]byte, error) {
 	h := handOff{Skew: e.clock.skew(), Links: make([]handLink, 0, len(links))}
-	whole := !e.ring.owesGap()
+	whole := !e.ring.OwesGap()
 	size, left := 0, 0
 	for _, l := range links {
 		part, err := l.handOver()

@@ -252,7 +252,7 @@ func (l *link) handOver() (*handLink, error) {
 	}
 	h := &handLink{Name: l.name, At: l.restAt, Shift: l.shift, Kept: l.kept, own: true}
 	for _, d := range l.devices {
-		h.Devices = append(h.Devices, d.handOver(l.e.ring.losses.Load()))
+		h.Devices = append(h.Devices, d.handOver(l.e.ring.Gaps()))
 	}
 	l.handed = h
 	return h, nil
@@ -331,7 +331,7 @@ func (l *link) restoreDevice(d *device, h *handDevice, fresh bool) {
 	now := l.e.clock.now()
 	if h.First == d.spec.FirstHandle {
 		d.badAt = min(max(h.Bad, 0), now)
-		d.losses = l.e.ring.losses.Load()
+		d.losses = l.e.ring.Gaps()
 		d.readLast(h.Last)
 	}
 	d.failures, d.patience = min(max(h.Failures, 0), demoteAfter-1), min(h.Hold, now+int64(maxBusy))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 	"github.com/fieldloom/fieldloom/core/frame"
 )
 
@@ -19,21 +20,18 @@ const (
 
 // losses gathers what drivers say that they have lost, and makes gaps of it.
 type losses struct {
-	ring *Ring
+	ring *replay.Ring
 
 	mu      sync.Mutex
-	pending map[lossPlace]*frame.Gap
+	pending map[replay.Place]*frame.Gap
 	timer   *time.Timer
 	closed  bool
 
 	flushing sync.Mutex // taken before mu, so that a flush ends after those before it
 }
 
-// lossPlace is whose samples were lost; without a device, anybody's of the link.
-type lossPlace struct{ link, device string }
-
-func newLosses(ring *Ring) *losses {
-	s := &losses{ring: ring, pending: make(map[lossPlace]*frame.Gap)}
+func newLosses(ring *replay.Ring) *losses {
+	s := &losses{ring: ring, pending: make(map[replay.Place]*frame.Gap)}
 	s.timer = time.AfterFunc(math.MaxInt64, s.flush)
 	s.timer.Stop()
 	return s
@@ -49,10 +47,10 @@ var _ driver.Losses = linkLosses{}
 
 // Lost takes note of a loss. It takes no lock that is held over anything that waits.
 func (l linkLosses) Lost(loss driver.Loss) {
-	at := lossPlace{l.link.name, loss.Device}
+	at := replay.Place{Link: l.link.name, Device: loss.Device}
 	l.link.mu.Lock()
 	if l.link.device(loss.Device) == nil {
-		at.device = ""
+		at.Device = ""
 	}
 	l.link.mu.Unlock()
 	now := time.Now()
@@ -67,10 +65,10 @@ func (l linkLosses) Lost(loss driver.Loss) {
 	}
 	l.all.add(at, &frame.Gap{Samples: min(loss.Samples, frame.MaxGapSamples), From: loss.From, To: loss.To,
 		Cause: driver.Errorf(driver.Lost, "the driver: %s", loss.Cause),
-		Links: []frame.GapLink{{Link: at.link, Device: at.device, Uncounted: loss.Samples == 0}}})
+		Links: []frame.GapLink{{Link: at.Link, Device: at.Device, Uncounted: loss.Samples == 0}}})
 }
 
-func (s *losses) add(at lossPlace, g *frame.Gap) {
+func (s *losses) add(at replay.Place, g *frame.Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.pending[at]
@@ -90,10 +88,10 @@ func (s *losses) flush() {
 	defer s.flushing.Unlock()
 	s.mu.Lock()
 	pending := s.pending
-	s.pending = make(map[lossPlace]*frame.Gap)
+	s.pending = make(map[replay.Place]*frame.Gap)
 	s.mu.Unlock()
 	for at, g := range pending {
-		s.ring.lostBy(at, g)
+		s.ring.LostBy(at, g)
 	}
 }
 
@@ -104,26 +102,4 @@ func (s *losses) close() {
 	s.timer.Stop()
 	s.mu.Unlock()
 	s.flush()
-}
-
-// lostBy puts a gap of a driver's own into the ring, or lets the one before of the same
-// place grow, where that was not handed out yet.
-func (r *Ring) lostBy(at lossPlace, g *frame.Gap) {
-	r.order.Lock()
-	defer r.order.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.samples += g.Samples
-	r.dropped += g.Samples
-	if n := r.own[at]; n != nil && !n.told && !n.moving {
-		n.gap.Join(g)
-		return
-	}
-	n := &node{size: nodeBytes + len(g.Cause.Text), gap: g}
-	if r.own == nil {
-		r.own = make(map[lossPlace]*node)
-	}
-	r.own[at] = n
-	r.append(n)
-	r.wakeReader()
 }

@@ -99,7 +99,7 @@ func (l *link) tellOut() {
 
 func (l *link) tellOffline(d *device) {
 	d.told = true
-	now, losses := time.Now(), l.e.ring.losses.Load()
+	now, losses := time.Now(), l.e.ring.Gaps()
 	d.losses = losses
 	clear(d.last)                    // whatever the points said last, they say this now
 	for i, s := range d.table.sets { // one for each group

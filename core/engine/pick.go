@@ -224,8 +224,8 @@ func (l *link) nextHealthy(now int64) *group {
 			d.waiting = append(d.waiting, g)
 		case d.holdUntil > now:
 			l.postpone(g, d.holdUntil)
-		case g.class.Policy == control.Slow && l.e.ring.full():
-			l.e.ring.slowed.Add(1)
+		case g.class.Policy == control.Slow && l.e.ring.Full():
+			l.e.ring.Slow(1)
 			l.postpone(g, now)
 		case d.suspect():
 			l.suspects = append(l.suspects, g)

@@ -3,12 +3,9 @@ package engine_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -201,87 +198,4 @@ func TestGapsMakeDeadbandsSendAgain(t *testing.T) {
 			t.Errorf("the point that never changes was sent %d times after the gap", n)
 		}
 	})
-}
-
-// TestRingModel drives a ring with batches, consumers that come and go, and acks, and
-// holds it against what was made: nothing twice out of order, nothing lost in silence.
-func TestRingModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		h := engine.NewTestRing(rapid.IntRange(500, 5000).Draw(t, "bytes"))
-		made, stored := uint64(0), map[uint64]frame.Frame{}
-		last, acked := uint64(0), uint64(0)
-		t.Repeat(map[string]func(*rapid.T){
-			"push": func(t *rapid.T) {
-				n := rapid.IntRange(1, 60).Draw(t, "samples")
-				h.Push(n, rapid.Bool().Draw(t, "droppable"))
-				made += uint64(n)
-			},
-			"take": func(t *rapid.T) {
-				for range rapid.IntRange(1, 5).Draw(t, "frames") {
-					f, ok := h.TryNext()
-					if !ok {
-						return
-					}
-					if f.Sequence <= last {
-						t.Fatalf("sequence %d after %d", f.Sequence, last)
-					}
-					if f.Sequence != last+1 && (f.Gap == nil || f.Gap.FirstSeq > last+1) {
-						t.Fatalf("sequence %d after %d without a gap: %+v", f.Sequence, last, f.Gap)
-					}
-					last = f.Sequence
-					if _, twice := stored[f.Sequence]; !twice { // as the core's high-water mark does
-						stored[f.Sequence] = f
-					}
-				}
-			},
-			"ack": func(t *rapid.T) {
-				if last > acked {
-					acked = rapid.Uint64Range(acked, last).Draw(t, "sequence")
-					h.Ack(acked)
-				}
-			},
-			"attach": func(t *rapid.T) {
-				// The core has stored up to any frame that it was given.
-				mark := rapid.Uint64Range(acked, max(last, acked)).Draw(t, "mark")
-				for seq := range stored {
-					if seq > mark {
-						delete(stored, seq)
-					}
-				}
-				next := h.Attach(mark)
-				if next <= mark {
-					t.Fatalf("attach after %d goes on with %d", mark, next)
-				}
-				last, acked = mark, mark
-			},
-		})
-		for {
-			f, ok := h.TryNext()
-			if !ok {
-				break
-			}
-			stored[f.Sequence] = f
-		}
-		told := uint64(0)
-		for _, seq := range slices.Sorted(maps(stored)) {
-			if f := stored[seq]; f.Gap != nil {
-				told += f.Gap.Samples
-			} else {
-				told += uint64(f.Samples)
-			}
-		}
-		if told != made {
-			t.Fatalf("%d samples made, %d stored or told as lost; %v", made, told, h)
-		}
-	})
-}
-
-func maps(m map[uint64]frame.Frame) func(func(uint64) bool) {
-	return func(yield func(uint64) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }

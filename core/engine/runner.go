@@ -257,7 +257,7 @@ func (r *runner) goesOn() bool {
 		return false
 	case len(l.requests[0])+len(l.requests[1])+len(l.requests[2])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
 		return false
-	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == control.Slow && l.e.ring.full():
+	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == control.Slow && l.e.ring.Full():
 		return false
 	}
 	l.ahead = g

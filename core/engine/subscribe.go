@@ -156,7 +156,7 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 		}
 	}
 	if policy != control.Latest {
-		if err := l.e.ring.waitRoom(ctx, sub.ctx); err != nil {
+		if err := l.e.ring.WaitRoom(ctx, sub.ctx); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
 	}
 	now := time.Now().UnixNano()
-	d.shape(points, values, nil, now, l.e.ring.losses.Load())
+	d.shape(points, values, nil, now, l.e.ring.Gaps())
 	d.badAt = 0
 	l.answered(d, nil)
 	pushed := &lot{first: d.spec.FirstHandle, index: points.index, samples: values, at: now, policy: policy, pushed: true}

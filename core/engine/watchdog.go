@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 )
 
 const (
@@ -68,7 +69,7 @@ func (s *sighting) stuck(turns uint64, idle bool) bool {
 func (e *Engine) sweep() bool {
 	now := e.clock.now()
 	alive := e.batcher.alive(now)
-	alive = e.ring.alive(e.batcher.flushes.Load()) && alive
+	alive = e.ringSeen.alive(e.ring, e.batcher.flushes.Load()) && alive
 	wanted, spent := 0, 0
 	for _, l := range e.all() {
 		alive = l.sweep(now) && alive
@@ -193,15 +194,15 @@ func (b *batcher) alive(now int64) bool {
 	return !b.seen.stuck(b.flushes.Load(), left)
 }
 
-// alive tells whether the ring can be used, and no stored callback holds up the
-// acknowledgements.
-func (r *Ring) alive(turns uint64) bool {
-	free := r.mu.TryLock()
-	if free {
-		r.mu.Unlock()
-	}
-	locked := r.seen.stuck(turns, !free)
-	return !r.seenRelease.stuck(r.acks.Load(), r.releasing.Load() > 0) && !locked
+// A ringSighting is what the watchdog saw of the ring.
+type ringSighting struct{ lock, release sighting }
+
+// alive reports whether the ring can be used, and no stored callback holds up the
+// acknowledgements. turns are the frames that were made.
+func (s *ringSighting) alive(r *replay.Ring, turns uint64) bool {
+	locked, acks, releasing := r.Activity()
+	locked = s.lock.stuck(turns, locked)
+	return !s.release.stuck(acks, releasing) && !locked
 }
 
 // abandon gives a call up: the goroutine in it ends when the driver lets it, and

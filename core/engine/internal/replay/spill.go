@@ -1,10 +1,12 @@
-package engine
+package replay
 
 import (
 	"context"
 	"log/slog"
 	"math"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 const (
@@ -23,6 +25,7 @@ const (
 type spill struct {
 	files *spillFiles
 	log   *slog.Logger
+	began time.Time
 	chunk int // how many bytes are moved at a time
 
 	chunks   []*chunk // oldest first
@@ -42,25 +45,27 @@ type spill struct {
 // spilledReceipts are those of a frame that is on disk.
 type spilledReceipts struct {
 	seq      uint64
-	receipts []*receipt
+	receipts []*Receipt
 }
 
-// newSpill adds a disk part of at most limit bytes to a ring; stopSpill must follow.
-func (r *Ring) newSpill(dir string, limit int64, epoch uint64, log *slog.Logger) {
+// SpillTo adds a part on disk of at most limit bytes, in files of a directory that are
+// named after an epoch, if there is an Encode. It is called before anything else;
+// CloseSpill must follow.
+func (r *Ring) SpillTo(dir string, limit int64, epoch uint64, log *slog.Logger) {
 	if dir == "" || limit <= 0 || r.encode == nil {
 		return
 	}
 	files := newSpillFiles(dir, limit, epoch)
 	r.spill = &spill{
 		files: files, log: log, chunk: int(min(files.segment, maxChunk)), moved: make(chan struct{}),
-		work: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		began: time.Now(), work: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go r.spill.run(r)
 }
 
-// stopSpill ends the mover and removes the files, with whatever is in them. A disk
+// CloseSpill ends the mover and removes the files, with whatever is in them. A disk
 // that hangs is left behind when ctx ends.
-func (r *Ring) stopSpill(ctx context.Context) {
+func (r *Ring) CloseSpill(ctx context.Context) {
 	if r.spill == nil {
 		return
 	}
@@ -94,8 +99,8 @@ func (s *spill) run(r *Ring) {
 }
 
 // urge has frames moved, if there are enough. It is called under mu.
-func (s *spill) urge(r *Ring) {
-	if s != nil && r.bytes.Load() >= int64(r.max)/4*3 {
+func (s *spill) urge(m *memory) {
+	if s != nil && m.bytes.Load() >= int64(m.max)/4*3 {
 		s.nudge()
 	}
 }
@@ -122,8 +127,8 @@ func (r *Ring) awaitSpill(size int) {
 	var timer *time.Timer
 	for {
 		r.mu.Lock()
-		has := r.bytes.Load()
-		waits := has > int64(r.max)/2 && has+int64(size) > int64(r.max) && s.able() && !s.late
+		has := r.mem.bytes.Load()
+		waits := has > int64(r.mem.max)/2 && has+int64(size) > int64(r.mem.max) && s.able() && !s.late
 		moved := s.moved
 		r.mu.Unlock()
 		if !waits {
@@ -150,7 +155,7 @@ func (r *Ring) awaitSpill(size int) {
 func (r *Ring) moveSome() (again bool) {
 	s := r.spill
 	r.mu.Lock()
-	nodes, c := r.toMove()
+	nodes, c := s.take(&r.mem, r.encode)
 	if len(nodes) == 0 {
 		s.tell()
 	}
@@ -167,27 +172,15 @@ func (r *Ring) moveSome() (again bool) {
 		s.buf = nil
 	}
 	r.mu.Lock()
-	s.files.writing = false
-	wasFull := r.full()
+	wasFull := r.Full()
 	if err != nil {
-		s.retryAt = time.Now().Add(spillFailed)
-		if s.files.current != nil {
-			s.files.free(s.files.current)
-		}
-		for _, n := range nodes {
-			n.moving = false
-		}
+		s.giveBack(nodes)
 	} else {
-		s.late = false
-		r.takeOut(nodes, c)
+		s.commit(&r.mem, nodes, c)
 	}
-	room := wasFull && !r.full()
-	if room {
-		close(r.room)
-		r.room = make(chan struct{})
-	}
+	room := r.freed(wasFull)
 	s.tell()
-	again = err == nil && r.bytes.Load() > int64(r.max)/2
+	again = err == nil && r.mem.bytes.Load() > int64(r.mem.max)/2
 	r.mu.Unlock()
 	if err != nil {
 		s.log.Error("frames cannot be moved to disk and stay in memory, where the scan class's policy bounds them", "err", err)
@@ -204,21 +197,58 @@ func (s *spill) tell() {
 	s.moved = make(chan struct{})
 }
 
-// toMove marks the oldest frames of memory, about a chunk of them.
-func (r *Ring) toMove() ([]*node, *chunk) {
-	s := r.spill
-	if !s.able() || r.bytes.Load() <= int64(r.max)/2 {
+// nextSpilled hands out the first frame on disk after the last one handed out; not
+// ok: there is none. It is called with mu held, and without it in between.
+func (r *Ring) nextSpilled() (f frame.Frame, ok bool) {
+	for {
+		after := max(r.mem.handed, r.mem.acked)
+		c := r.spill.after(after)
+		if c == nil {
+			return frame.Frame{}, false
+		}
+		cur := &r.spill.cursor
+		if cur.chunk != c {
+			r.mu.Unlock()
+			cur.load(c)
+			r.mu.Lock()
+			if r.mem.acked > after { // acknowledged meanwhile, and perhaps the file is gone
+				cur.chunk = nil
+				continue
+			}
+		}
+		rec, ok := cur.next(after)
+		if ok && rec.data != nil {
+			f = frame.Frame{Sequence: rec.seq, Data: append([]byte(nil), rec.data...), Samples: int(rec.samples)}
+		} else {
+			g, uncounted := r.spill.damaged(c, rec, ok, after)
+			r.mem.dropped += uncounted
+			rec.gap = true
+			f = frame.Frame{Sequence: g.LastSeq, Data: r.encode(nil, g.LastSeq, nil, g)}
+		}
+		r.mem.hand(f.Sequence)
+		if rec.gap {
+			r.mem.unsure.tell(f.Sequence, f.Sequence)
+			r.gaps.Add(1)
+			f.Samples = 0
+		}
+		return f, true
+	}
+}
+
+// take marks the oldest frames of memory as being moved, about a chunk of them.
+func (s *spill) take(m *memory, encode Encode) ([]*node, *chunk) {
+	if !s.able() || m.bytes.Load() <= int64(m.max)/2 {
 		return nil, nil
 	}
 	var nodes []*node
 	c := &chunk{}
 	room := s.files.room()
-	for n, size := r.head, 0; n != nil && size < s.chunk; n = n.next {
+	for n, size := m.head, 0; n != nil && size < s.chunk; n = n.next {
 		if n.gap != nil {
-			n = r.splitUnsure(n)
+			n = m.splitUnsure(n)
 			n.told = true // it grows no more
 			if n.data == nil {
-				n.data = r.encode(nil, n.seq, nil, n.gap)
+				n.data = encode(nil, n.seq, nil, n.gap)
 			}
 		}
 		size += recordHeader + len(n.data)
@@ -234,14 +264,27 @@ func (r *Ring) toMove() ([]*node, *chunk) {
 	return nodes, c
 }
 
-// takeOut takes frames that are on disk now out of memory, but for those that were
+// giveBack leaves frames in memory that the disk refused.
+func (s *spill) giveBack(nodes []*node) {
+	s.files.writing = false
+	s.retryAt = time.Now().Add(spillFailed)
+	if s.files.current != nil {
+		s.files.free(s.files.current)
+	}
+	for _, n := range nodes {
+		n.moving = false
+	}
+}
+
+// commit takes frames that are on disk now out of memory, but for those that were
 // acknowledged meanwhile.
-func (r *Ring) takeOut(nodes []*node, c *chunk) {
-	s := r.spill
+func (s *spill) commit(m *memory, nodes []*node, c *chunk) {
+	s.files.writing = false
+	s.late = false
 	s.files.commit(c)
 	s.chunks = append(s.chunks, c)
 	for _, n := range nodes {
-		if n.seq <= r.acked {
+		if n.seq <= m.acked {
 			continue
 		}
 		if len(n.receipts) > 0 {
@@ -249,16 +292,16 @@ func (r *Ring) takeOut(nodes []*node, c *chunk) {
 			s.held += len(n.receipts)
 		}
 		// Whoever was given the frame may still have its bytes.
-		if n.seq > r.sent && n.gap == nil && len(r.free) < maxFree {
-			r.free = append(r.free, n.data[:0])
+		if n.seq > m.sent && n.gap == nil {
+			m.reuse(n.data)
 		}
-		r.unlink(n)
+		m.unlink(n)
 	}
-	s.forget(r.acked)
+	s.forget(m.acked)
 }
 
 // ack frees what is on disk up to a sequence. It is called under mu.
-func (s *spill) ack(sequence uint64) (receipts []*receipt) {
+func (s *spill) ack(sequence uint64) (receipts []*Receipt) {
 	if s == nil {
 		return nil
 	}
@@ -280,7 +323,7 @@ func (s *spill) forget(sequence uint64) {
 }
 
 // settle lets receipts wait for the newest frame on disk, if there is one.
-func (s *spill) settle(receipts []*receipt) bool {
+func (s *spill) settle(receipts []*Receipt) bool {
 	if s == nil || len(s.chunks) == 0 {
 		return false
 	}
