@@ -26,9 +26,8 @@ BUF_VERSION := v1.75.0
 GOLANGCI_VERSION := v2.15.0
 PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
-PROTOC_GEN_VT_VERSION := v0.6.1-0.20240319094008-0393e58bdf10
 # The versions are in the folder's name: another version is another tool, never an old one taken for it.
-GENERATORS := $(TOOLS)/gen-$(PROTOC_GEN_GO_VERSION)-$(PROTOC_GEN_GO_GRPC_VERSION)-$(PROTOC_GEN_VT_VERSION)
+GENERATORS := $(TOOLS)/gen-$(PROTOC_GEN_GO_VERSION)-$(PROTOC_GEN_GO_GRPC_VERSION)
 
 .PHONY: help
 help: ## This text
@@ -102,7 +101,7 @@ peers: build ## Install (Debian packages) and run the tests against programs tha
 	$(GO) test -tags peers -count=1 -timeout 20m -run Peer ./...
 
 .PHONY: check
-check: lint generated licences ## Lint, generated code and licences
+check: lint portable generated licences ## Lint, generated code and licences, and that authors may build elsewhere
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/buf-$(BUF_VERSION)
@@ -110,6 +109,13 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/buf-$(BUF_VERSION)
 	$(TOOLS)/buf-$(BUF_VERSION) lint
 	$(TOOLS)/buf-$(BUF_VERSION) format -d --exit-code
 	$(TOOLS)/buf-$(BUF_VERSION) breaking --against $(RELEASED)
+
+# What an author of a driver imports, on what he may sit at.
+AUTHORS := ./core/plugin ./core/driver/... ./core/engine/... ./core/control/... ./core/frame/... ./proto/driver/...
+.PHONY: portable
+portable: ## What authors import, built for macOS and Windows
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build $(AUTHORS)
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build $(AUTHORS)
 
 .PHONY: generate
 generate: generators ## Generate the wire's Go code
@@ -128,7 +134,7 @@ licences: ## Every dependency's licence is one we may ship
 	$(GO) test -count=1 -run Licences ./test/rules
 
 .PHONY: generators
-generators: $(TOOLS)/buf-$(BUF_VERSION) $(GENERATORS)/protoc-gen-go $(GENERATORS)/protoc-gen-go-grpc $(GENERATORS)/protoc-gen-go-vtproto
+generators: $(TOOLS)/buf-$(BUF_VERSION) $(GENERATORS)/protoc-gen-go $(GENERATORS)/protoc-gen-go-grpc
 
 define install
 	@mkdir -p $(@D)
@@ -144,8 +150,6 @@ $(GENERATORS)/protoc-gen-go:
 	$(call install,google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION),protoc-gen-go)
 $(GENERATORS)/protoc-gen-go-grpc:
 	$(call install,google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC_VERSION),protoc-gen-go-grpc)
-$(GENERATORS)/protoc-gen-go-vtproto:
-	$(call install,github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto@$(PROTOC_GEN_VT_VERSION),protoc-gen-go-vtproto)
 
 .PHONY: clean
 clean: ## Remove what was built

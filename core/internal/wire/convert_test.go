@@ -36,7 +36,7 @@ func TestStateCrossesTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back driverv1.State
-	if err := back.UnmarshalVT(data); err != nil {
+	if err := proto.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
 	}
 	got, err := wire.DecodeState(&back)

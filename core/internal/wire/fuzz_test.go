@@ -65,7 +65,7 @@ func FuzzStateFromWire(f *testing.F) {
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var message driverv1.State
-		if message.UnmarshalVT(data) != nil {
+		if proto.Unmarshal(data, &message) != nil {
 			return
 		}
 		state, err := wire.DecodeState(&message)
@@ -90,11 +90,11 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		var status driverv1.StatusResponse
-		if status.UnmarshalVT(data) == nil {
+		if proto.Unmarshal(data, &status) == nil {
 			wire.DecodeStatus(&status)
 		}
 		var read driverv1.ReadResponse
-		if read.UnmarshalVT(data) == nil {
+		if proto.Unmarshal(data, &read) == nil {
 			wire.DecodeSamples(read.GetSamples())
 		}
 		var event driverv1.Event
@@ -102,7 +102,7 @@ func FuzzAnswers(f *testing.F) {
 			wire.DecodeEvent(&event)
 		}
 		var description driverv1.DescribeResponse
-		if description.UnmarshalVT(data) == nil {
+		if proto.Unmarshal(data, &description) == nil {
 			wire.DecodeDescription(&description)
 		}
 	})

@@ -154,7 +154,7 @@ func EncodeConfigErrors(faults []*driver.ConfigError) []*driverv1.ConfigFault {
 	wire := make([]*driverv1.ConfigFault, len(faults))
 	for i, f := range faults {
 		wire[i] = &driverv1.ConfigFault{
-			Link: f.Link, Device: f.Device, Point: f.Point, Key: f.Key, Text: ValidText(f.Text),
+			Link: ValidText(f.Link), Device: ValidText(f.Device), Point: ValidText(f.Point), Key: ValidText(f.Key), Text: ValidText(f.Text),
 		}
 	}
 	return wire
