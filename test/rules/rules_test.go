@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,10 @@ import (
 	"github.com/google/licensecheck"
 )
 
-const module = "github.com/fieldloom/fieldloom"
+const (
+	module     = "github.com/fieldloom/fieldloom"
+	repository = "../.."
+)
 
 type listed struct {
 	ImportPath string
@@ -35,7 +39,7 @@ type listed struct {
 func goList(t *testing.T, args ...string) []listed {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,Module"}, args...)...)
-	cmd.Dir = "../.."
+	cmd.Dir = repository
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -150,6 +154,23 @@ func forEachFile(t *testing.T, visit func(path string, lines []string)) {
 	}
 }
 
+// An executable that was committed by mistake stays in every clone for ever.
+func TestCommittedFilesAreText(t *testing.T) {
+	const most = 512 << 10
+	list := exec.Command("git", "ls-files", "-z")
+	list.Dir = repository
+	out, err := list.Output()
+	if err != nil {
+		t.Skipf("git does not list the files here: %v", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		info, err := os.Stat(filepath.Join(repository, name))
+		if err == nil && info.Size() > most {
+			t.Errorf("%s has %d bytes: nothing that is written by hand or generated here has more than %d", name, info.Size(), most)
+		}
+	}
+}
+
 // What we ship must be ours to ship: every module linked into a binary has a
 // licence from this list. MPL and EPL ask for their own files only.
 func TestLicences(t *testing.T) {
@@ -170,6 +191,13 @@ func TestLicences(t *testing.T) {
 	}
 	if len(checked) < 10 {
 		t.Errorf("checked %d modules only", len(checked))
+	}
+}
+
+// What is ours is under the licence of the file LICENSE.
+func TestOwnLicence(t *testing.T) {
+	if found := moduleLicences(t, repository); !slices.Equal(found, []string{"Apache-2.0"}) {
+		t.Errorf("LICENSE: %v, want Apache-2.0", found)
 	}
 }
 
