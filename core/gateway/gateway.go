@@ -219,7 +219,7 @@ func (g *gateway) run(ctx context.Context) error {
 		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Status: g.status, Config: g.config, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g.operator, Upgrades: g.upgrades, History: &status.History{InForce: g.inForce, Drivers: g.drivers}})), g.o.Log)
 	})
 	group.Go(func() error { return g.config.WatchFiles(ctx) })
-	group.Go(func() error { return g.boundDirs(ctx) })
+	group.Go(func() error { g.boundDirs(ctx); return nil })
 	group.Go(func() error { return g.config.TakeReloads(ctx, g.o.Reload) })
 	if g.o.Alone {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })

@@ -49,7 +49,7 @@ func (g *gateway) openDrivers() (err error) {
 	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.DB, nil, g.o.Log); err != nil {
 		return err
 	}
-	if g.runDir, err = g.openRunDir(); err != nil {
+	if g.runDir, g.forOthers, err = openRunDir(g.inForce.Get().Config, g.choices); err != nil {
 		return err
 	}
 	g.sweep()
@@ -103,6 +103,12 @@ func (g *gateway) changed(old, now *inforce.Config, states bool) {
 
 // followLevels puts the wanted levels of drivers' logs in force.
 func (g *gateway) followLevels(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }
+
+// boundDirs kills processes whose directories outgrow their bounds, until ctx is done.
+func (g *gateway) boundDirs(ctx context.Context) {
+	guard := &dirGuard{inForce: g.inForce, fleet: &g.fleet, runDir: g.runDir, kill: g.drivers.Kill, log: g.o.Log}
+	guard.run(ctx)
+}
 
 // commands are the reads and writes.
 func (g *gateway) commands() *commands.Service {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 const (
@@ -39,8 +42,17 @@ type use struct {
 	files int
 }
 
-// boundDirs kills processes whose directories outgrow their bounds.
-func (g *gateway) boundDirs(ctx context.Context) error {
+// A dirGuard kills processes whose directories outgrow their bounds.
+type dirGuard struct {
+	inForce *inforce.Current
+	fleet   *fleet
+	runDir  string // where the directories are
+	kill    func(kind string, pid int, why error)
+	log     *slog.Logger
+}
+
+// run measures the directories until ctx is done.
+func (g *dirGuard) run(ctx context.Context) {
 	next := time.NewTimer(measureEvery)
 	defer next.Stop()
 	var top int64 // the most room that there was since the open files were looked at
@@ -48,7 +60,7 @@ func (g *gateway) boundDirs(ctx context.Context) error {
 		select {
 		case <-next.C:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 		free := freeOn(g.runDir)
 		sank := top-free > sunken
@@ -57,7 +69,7 @@ func (g *gateway) boundDirs(ctx context.Context) error {
 		}
 		pause := measureEvery
 		for _, p := range g.fleet.all() {
-			if g.boundDir(p, sank) {
+			if g.check(p, sank) {
 				pause = measureSoon
 			}
 		}
@@ -65,9 +77,9 @@ func (g *gateway) boundDirs(ctx context.Context) error {
 	}
 }
 
-// boundDir measures the directory of one process, and reports whether it is to be looked at
+// check measures the directory of one process, and reports whether it is to be looked at
 // again soon.
-func (g *gateway) boundDir(p *process, nameless bool) (soon bool) {
+func (g *dirGuard) check(p *process, nameless bool) (soon bool) {
 	dir := p.Dir()
 	if dir == "" {
 		return false
@@ -83,8 +95,8 @@ func (g *gateway) boundDir(p *process, nameless bool) (soon bool) {
 	}
 	err := fmt.Errorf("its directory %s holds %d MiB in %d files, and may hold %d MiB in %d, because it is on the disk of the stored samples: it is killed",
 		dir, has.bytes>>20, has.files, most.bytes>>20, most.files)
-	g.o.Log.Error("driver fills the disk", "driver", p.kind, "pid", p.PID(), "err", err)
-	g.drivers.Kill(p.kind, p.PID(), err)
+	g.log.Error("driver fills the disk", "driver", p.kind, "pid", p.PID(), "err", err)
+	g.kill(p.kind, p.PID(), err)
 	return true
 }
 

@@ -22,22 +22,22 @@ const (
 
 // openRunDir finds the directory of the driver processes' sockets and output, and makes
 // it where it is not there. It stays the same across restarts: detached drivers live in
-// it.
-func (g *gateway) openRunDir() (string, error) {
-	dataDir, err := filepath.Abs(g.inForce.Get().DataDir)
+// it, and the book remembers which one it is. others: a driver with a user of its own gets
+// to it.
+func openRunDir(c *config.Config, book *choices.Book) (dir string, others bool, err error) {
+	dataDir, err := filepath.Abs(c.DataDir)
 	if err != nil {
-		return "", fmt.Errorf("run directory: %w", err)
+		return "", false, fmt.Errorf("run directory: %w", err)
 	}
 	mode := fs.FileMode(0o700)
-	dir := filepath.Join(dataDir, "run")
-	g.forOthers = otherUser(g.inForce.Get().Config) != ""
-	others := g.forOthers
+	dir = filepath.Join(dataDir, "run")
+	others = otherUser(c) != ""
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
-	before := g.choices.Get().RunDir
+	before := book.Get().RunDir
 	if before != "" && !others && isPrivate(before, mode) == nil {
-		return before, nil
+		return before, others, nil
 	}
 	if len(dir) > maxRunDir || others { // nobody else passes through the data directory
 		name := sha256.Sum256([]byte(dataDir))
@@ -52,12 +52,12 @@ func (g *gateway) openRunDir() (string, error) {
 		err = makePrivate(dir, mode)
 	}
 	if err != nil {
-		return "", err
+		return "", others, err
 	}
-	if before == dir {
-		return dir, nil
+	if before != dir {
+		err = book.Change(func(c *choices.Choices) { c.RunDir = dir })
 	}
-	return dir, g.choices.Change(func(c *choices.Choices) { c.RunDir = dir })
+	return dir, others, err
 }
 
 // otherUser is a driver that runs as another user than the gateway; "": none does.

@@ -5,12 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 // runDirOf opens the run directory of a gateway with a data directory.
@@ -25,11 +23,12 @@ func runDirOf(t *testing.T, dataDir, main string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{data: d, inForce: inforce.NewCurrent(c, time.Time{})}
-	if g.choices, err = choices.Open(d.DB); err != nil {
+	book, err := choices.Open(d.DB)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return g.openRunDir()
+	dir, _, err := openRunDir(c, book)
+	return dir, err
 }
 
 func TestRunDirIsPrivateAndTheSameAgain(t *testing.T) {
