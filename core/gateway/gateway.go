@@ -22,12 +22,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/operator"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/status"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -106,10 +102,14 @@ func runOnce(ctx context.Context, o Options) error {
 	return errors.Join(g.run(ctx), g.close())
 }
 
-// gateway is one running gateway.
+// gateway wires one running gateway: it opens what the services stand on, gives each what
+// it needs, runs what goes on beside the API, and closes all in the reverse order. What
+// changes while it runs is the services' own.
 type gateway struct {
-	o         Options
-	started   time.Time
+	o       Options
+	started time.Time
+
+	// What the services stand on.
 	inForce   *inforce.Current
 	data      *datadir.Dir
 	catalog   *catalog.Catalog
@@ -126,16 +126,14 @@ type gateway struct {
 	watchers  atomic.Int32 // streams of samples being sent
 	stored    storedValues
 
+	config  *configure.Service
+	outlook *outlook.Outlook
+	renewer *renewer
+	tasks   tasks.Group // what goes on without its caller
+	serves  api.Services
+
 	stop        context.CancelFunc // ends Run; set by it
 	stopDrivers atomic.Bool        // detached ones as well
-	tasks       tasks.Group        // what goes on without its caller
-	config      *configure.Service
-	operator    *operator.Service
-	outlook     *outlook.Outlook
-	status      *status.Service
-	upgrades    *upgrade.Service
-	packages    *packages.Service
-	renewer     *renewer
 }
 
 func open(o Options) (g *gateway, err error) {
@@ -216,7 +214,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
-		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(api.Services{Gateway: g, Status: g.status, Config: g.config, Commands: g.commands(), Samples: g, Packages: g.packages, Choices: g.operator, Upgrades: g.upgrades, History: &status.History{InForce: g.inForce, Drivers: g.drivers}})), g.o.Log)
+		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(g.serves)), g.o.Log)
 	})
 	group.Go(func() error { return g.config.WatchFiles(ctx) })
 	group.Go(func() error { g.boundDirs(ctx); return nil })

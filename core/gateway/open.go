@@ -18,6 +18,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/status"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/upgrade"
+	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -66,19 +67,32 @@ func (g *gateway) openDrivers() (err error) {
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
+	g.openServices()
+	return nil
+}
+
+// openServices makes what the API serves, and what goes on beside it.
+func (g *gateway) openServices() {
 	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
 		Attached: g.o.Attach, Stranded: g.stranded, Instances: desiredInstances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
-	g.operator = &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
-		LevelOf: g.wantLevel, FollowLevels: g.followLevels, Log: g.o.Log}
 	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return certificates(g.inForce.Get().Config, now) }, g.o.Log)
-	g.status = &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
-		Health: g.Health, Warnings: func() []string { return append(g.warnings(), g.limits()...) }, Watchers: func() int { return int(g.watchers.Load()) },
-		Process: g.fleet.confined, LevelOf: g.wantLevel}
-	g.upgrades = &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
-	g.packages = &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
-		RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }}
-	g.renewer = &renewer{launcher: g.launcher, fleet: &g.fleet, running: g.upgrades.Running, upgrade: g.drivers.Upgrade, tasks: &g.tasks, log: g.o.Log}
-	return nil
+	upgrades := &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
+	g.renewer = &renewer{launcher: g.launcher, fleet: &g.fleet, running: upgrades.Running, upgrade: g.drivers.Upgrade, tasks: &g.tasks, log: g.o.Log}
+	g.serves = api.Services{
+		Gateway: g,
+		Status: &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
+			Health: g.Health, Warnings: func() []string { return append(g.warnings(), g.limits()...) }, Watchers: func() int { return int(g.watchers.Load()) },
+			Process: g.fleet.confined, LevelOf: g.wantLevel},
+		Config:   g.config,
+		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.readLast, Audit: g.audit, Log: g.o.Log},
+		Samples:  g,
+		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
+			RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }},
+		Choices: &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
+			LevelOf: g.wantLevel, FollowLevels: g.followLevels, Log: g.o.Log},
+		Upgrades: upgrades,
+		History:  &status.History{InForce: g.inForce, Drivers: g.drivers},
+	}
 }
 
 // stranded is a driver of c whose user does not get to the directory of the processes'
@@ -108,11 +122,6 @@ func (g *gateway) followLevels(ctx context.Context) { g.logs.follow(ctx, &g.flee
 func (g *gateway) boundDirs(ctx context.Context) {
 	guard := &dirGuard{inForce: g.inForce, fleet: &g.fleet, runDir: g.runDir, kill: g.drivers.Kill, log: g.o.Log}
 	guard.run(ctx)
-}
-
-// commands are the reads and writes.
-func (g *gateway) commands() *commands.Service {
-	return &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.readLast, Audit: g.audit, Log: g.o.Log}
 }
 
 // sweep ends the processes of an earlier gateway that cannot be taken over, and removes
