@@ -21,38 +21,16 @@ const unknownLinks = 1000
 func (p *pool) adoptAll(records []stored) {
 	if len(records) == 0 || p.s.o.Adopt == nil {
 		if !p.s.begun {
-			p.absent("the gateway was not running")
+			p.losses.absent(p.s.o.LastRun, "the gateway was not running")
 		}
 		return
 	}
 	p.recheck = true
 	for i := range records {
-		m := p.newMember()
+		m := p.roster.newMember()
 		m.index = records[i].Member
 		m.record = &records[i]
 	}
-}
-
-// absent notes that nobody took samples since the gateway ran last.
-func (p *pool) absent(cause string) {
-	o := p.s.o
-	if o.Spool == nil || o.LastRun.IsZero() {
-		return
-	}
-	if epoch, _ := o.Spool.Mark(p.kind); epoch != 0 {
-		p.losses = append(p.losses, &loss{from: o.LastRun, cause: cause})
-	}
-}
-
-// isAdopting tells that it is not known yet which links are open in processes of an
-// earlier core: none may be opened meanwhile.
-func (p *pool) isAdopting() bool {
-	for _, m := range p.members {
-		if m.record != nil || m.taking {
-			return true
-		}
-	}
-	return false
 }
 
 // takeOver adopts the process of a record. It runs in the member's operation.
@@ -117,7 +95,7 @@ func (p *pool) mayHave() int {
 // notAdopted is the end of a member whose process is not there any more.
 func (m *member) notAdopted(r *stored, err error) {
 	p := m.pool
-	p.absent("its process ended while the gateway was not running")
+	p.losses.absent(p.s.o.LastRun, "its process ended while the gateway was not running")
 	p.log.Warn("driver process from before the gateway was restarted is not taken over", "err", err)
 	if !errors.Is(err, host.ErrNotTheSame) || errors.Is(err, host.ErrGone) {
 		if rmErr := os.Remove(r.path); rmErr != nil {
@@ -138,15 +116,6 @@ func (l *life) claim(s *control.Status) {
 		case control.NotStarted, control.Stopped:
 			continue
 		}
-		name := s.Links[i].Name
-		ln := p.links[name]
-		if ln == nil {
-			ln = &link{name: name}
-			p.links[name] = ln
-			p.unwanted++
-		}
-		if ln.holder == nil {
-			ln.give(l) // else two have it open, and the next Apply closes it in this one
-		}
+		p.links.claim(s.Links[i].Name, l)
 	}
 }

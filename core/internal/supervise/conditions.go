@@ -19,10 +19,10 @@ func (l *life) noteCondition(e control.Event) (foreign bool) {
 	p := l.m.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ln := p.links[e.Link]
+	ln := p.links.byName[e.Link]
 	known := ln != nil
 	if known && ln.holder == l {
-		if known = p.knows(place{e.Link, e.Device}); known {
+		if known = p.links.knows(place{e.Link, e.Device}); known {
 			ln.tell(e)
 			p.tracker.note(e, time.Now())
 		}
@@ -40,9 +40,9 @@ func (l *life) disown(links []frame.GapLink) {
 	defer p.mu.Unlock()
 	for i := range links {
 		lost := &links[i]
-		if p.links[lost.Link] == nil {
+		if p.links.byName[lost.Link] == nil {
 			lost.Link, lost.Device = "", ""
-		} else if lost.Device != "" && !p.knows(place{lost.Link, lost.Device}) {
+		} else if lost.Device != "" && !p.links.knows(place{lost.Link, lost.Device}) {
 			lost.Device = ""
 		}
 	}
@@ -59,15 +59,6 @@ func (l *life) configured() *control.State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.desired.State
-}
-
-// knows tells whether a device is in the desired state.
-func (p *pool) knows(at place) bool {
-	if at.device == "" {
-		return p.links[at.link] != nil
-	}
-	ln := p.links[at.link]
-	return ln != nil && ln.device(at.device) >= 0
 }
 
 // note takes e, of a link or device that there is. Every change is there for debugging; what

@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -13,7 +12,7 @@ import (
 func (p *pool) await(ctx context.Context) (Process, error) {
 	for {
 		p.mu.Lock()
-		proc, worst, changed := p.anyProcess(), p.worst(), p.changed
+		proc, worst, changed := p.roster.process(), p.roster.worst(), p.changed
 		why := p.down(worst)
 		down := worst == nil || worst.state.down()
 		p.mu.Unlock()
@@ -33,36 +32,25 @@ func (p *pool) await(ctx context.Context) (Process, error) {
 	}
 }
 
-// anyProcess is the process of a member that is a primary, best of an active one.
-func (p *pool) anyProcess() Process {
-	var found Process
-	for _, sh := range p.shards {
-		if m := sh.primary; m != nil && m.life != nil && (found == nil || m.state == Active) {
-			found = m.life.proc
-		}
-	}
-	return found
-}
-
 // control returns the process that has a link.
 func (p *pool) control(name string) (control.Plane, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if name == "" {
-		if proc := p.anyProcess(); proc != nil {
+		if proc := p.roster.process(); proc != nil {
 			return proc, nil
 		}
-		return nil, p.down(p.worst())
+		return nil, p.down(p.roster.worst())
 	}
-	if l := p.links[name]; l != nil {
+	if l := p.links.byName[name]; l != nil {
 		if l.holder != nil && !l.holder.over {
 			return l.holder.proc, nil
 		}
-		if sh := p.shardOf(l); sh != nil {
+		if sh := p.links.shardOf(l); sh != nil {
 			return nil, p.down(sh.primary)
 		}
 	}
-	return nil, p.down(p.worst())
+	return nil, p.down(p.roster.worst())
 }
 
 // down says why a member's links are down; without a member, why the driver's are.
@@ -86,7 +74,7 @@ func (s *Supervisor) Kill(kind string, pid int, cause error) {
 		return
 	}
 	p.do(func() {
-		for _, m := range p.members {
+		for _, m := range p.roster.members {
 			if m.life != nil && m.life.proc.PID() == pid {
 				m.life.kill(cause)
 			}
@@ -107,16 +95,4 @@ func (p *pool) stopCause() string {
 		return "no link uses it"
 	}
 	return ""
-}
-
-// worst is the primary that is worst off; nil: there is none.
-func (p *pool) worst() *member {
-	rank := []State{Standby, Active, Verified, Starting, Draining, Stopped, BackingOff, Quarantined}
-	var found *member
-	for _, sh := range p.shards {
-		if m := sh.primary; m != nil && (found == nil || slices.Index(rank, m.state) > slices.Index(rank, found.state)) {
-			found = m
-		}
-	}
-	return found
 }

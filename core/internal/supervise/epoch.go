@@ -9,7 +9,7 @@ func (p *pool) checkEpoch(l *life) error {
 	if l.epoch == 0 {
 		return fmt.Errorf("its process epoch is 0: a driver draws a random number at every start")
 	}
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		if m.life != nil && m.life != l && m.life.epoch == l.epoch {
 			return fmt.Errorf("its process epoch %d is that of process %d: a driver draws a random number at every start", l.epoch, m.life.proc.PID())
 		}

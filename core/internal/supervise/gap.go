@@ -3,7 +3,6 @@ package supervise
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,73 +22,6 @@ type loss struct {
 
 	state  *control.State     // that it was to have; nil: the present one
 	pushes map[place]struct{} // devices that sent by themselves
-}
-
-// loss is what is lost with a life that ends, and what it was to tell of before.
-func (l *life) loss(cause error) *loss {
-	lost := &loss{from: l.intake.frames.lastFilled(), cause: cause.Error(), state: l.m.pool.desired.State}
-	for name, ln := range l.m.pool.links {
-		if ln.holder == l {
-			lost.links = append(lost.links, name)
-		}
-	}
-	l.intake.unreported.moveTo(lost)
-	return lost
-}
-
-// giveLosses gives the process that opens links what was lost of them, to be told
-// with its next frame, and returns since when; zero: nothing was. What was lost of more
-// links is given with the last of them that the process opens.
-func (p *pool) giveLosses(l *life, names []string) (since time.Time) {
-	var given []*loss
-	opens := make(map[string]bool, len(names))
-	for _, name := range names {
-		opens[name] = true
-	}
-	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
-		if lost.links != nil && !slices.ContainsFunc(lost.links, func(name string) bool { return opens[name] }) {
-			return false
-		}
-		if since.IsZero() || lost.from.Before(since) {
-			since = lost.from
-		}
-		if p.opensMore(l, lost) {
-			return false
-		}
-		given = append(given, lost)
-		return true
-	})
-	l.intake.unreported.add(given)
-	return since
-}
-
-// opensMore reports whether the process is still to open links of which something was
-// lost. Those that it opens just now it holds already.
-func (p *pool) opensMore(l *life, lost *loss) bool {
-	more := func(ln *link) bool {
-		return ln != nil && ln.spec != nil && ln.holder == nil && p.target(ln) == l && !l.whole
-	}
-	if lost.links != nil {
-		return slices.ContainsFunc(lost.links, func(name string) bool { return more(p.links[name]) })
-	}
-	for _, ln := range p.links {
-		if more(ln) {
-			return true
-		}
-	}
-	return false
-}
-
-// settleLosses tells of what was lost with links that are not configured any more.
-func (p *pool) settleLosses() {
-	now := time.Now()
-	p.losses = slices.DeleteFunc(p.losses, func(lost *loss) bool {
-		if lost.links == nil || slices.ContainsFunc(lost.links, func(name string) bool { return p.links[name] != nil }) {
-			return false
-		}
-		p.work.Go(func() { p.writeLoss(lost, now) })
-		return true
-	})
 }
 
 // writeLoss writes the record of a loss that no process is to tell of.

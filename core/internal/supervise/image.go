@@ -35,7 +35,7 @@ func (p *pool) refresh() {
 // checkImage looks whether the image that the pool should run is still there, and
 // whether it is the one that runs.
 func (p *pool) checkImage() {
-	if !p.recheck || p.checking || p.s.o.Image == nil || !p.wanted || p.closing || p.isAdopting() || p.upgrade != nil {
+	if !p.recheck || p.checking || p.s.o.Image == nil || !p.wanted || p.closing || p.roster.isAdopting() || p.upgrade != nil {
 		return
 	}
 	asked, version := p.asked, p.version
@@ -67,7 +67,7 @@ func (p *pool) found(image Image, err error, asked bool) {
 	}
 	back := p.missing != ""
 	p.missing = ""
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		if back || m.life == nil && m.ran != image.Hash() {
 			m.forgive("there is another image")
 		}
@@ -78,7 +78,7 @@ func (p *pool) found(image Image, err error, asked bool) {
 // followImage upgrades processes that were adopted and run something else than what
 // is active now. A process that this core started runs what it was told to.
 func (p *pool) followImage(image Image) {
-	for _, sh := range p.shards {
+	for _, sh := range p.roster.shards {
 		m := sh.primary
 		if m == nil || m.life == nil || !m.life.adopted || m.life.hash == image.Hash() {
 			continue

@@ -257,9 +257,9 @@ func (l *life) ended() {
 	p.bury(l, false, func() {
 		switch {
 		case (l.attached || l.adopted) && l.held() > 0:
-			p.losses = append(p.losses, l.loss(cause))
+			p.losses.bury(l, cause)
 		case l.adopted && !l.claimed:
-			p.absent(cause.Error())
+			p.losses.absent(p.s.o.LastRun, cause.Error())
 		}
 	})
 	m.fall(cause, true, wasActive)
@@ -275,7 +275,7 @@ func (p *pool) bury(l *life, kill bool, and func()) {
 	l.intake.frames.acknowledgeBy(nil)
 	free := func() {
 		and()
-		p.free(l)
+		p.links.free(l)
 	}
 	p.work.Go(func() {
 		for _, stream := range []Attachment{a, broken} {

@@ -33,45 +33,67 @@ type link struct {
 // handOff is what a process answered when it drained links.
 type handOff struct{ data []byte }
 
-// setLinks makes the table fit the desired state. What the state has no more stays
-// until its holder has closed it.
-func (p *pool) setLinks() {
+// linkTable is the links of a driver: who has which, and who is to have it. The pool's mu
+// guards it.
+type linkTable struct {
+	roster *roster // constant
+
+	byName   map[string]*link
+	unwanted int             // of links: those that are not in the desired state any more
+	compared tableComparison // of the present state with those before
+}
+
+// set makes the table fit the desired state; nil: there is none. What the state has no more
+// stays until its holder has closed it.
+func (t *linkTable) set(desired *control.State) {
 	wanted := make(map[string]bool)
-	if p.desired.State != nil {
-		p.tracker.forget(p.desired.State)
-		for i := range p.desired.State.Links {
-			spec := &p.desired.State.Links[i]
+	if desired != nil {
+		for i := range desired.Links {
+			spec := &desired.Links[i]
 			wanted[spec.Name] = true
-			if p.links[spec.Name] == nil {
-				p.links[spec.Name] = &link{name: spec.Name}
+			if t.byName[spec.Name] == nil {
+				t.byName[spec.Name] = &link{name: spec.Name}
 			}
-			p.links[spec.Name].want(spec)
+			t.byName[spec.Name].want(spec)
 		}
 	}
-	p.tables = nil
-	p.unwanted = 0
-	for name, ln := range p.links {
+	t.compared = nil
+	t.unwanted = 0
+	for name, ln := range t.byName {
 		if !wanted[name] {
 			ln.want(nil)
-			p.unwanted++
+			t.unwanted++
 		}
 	}
-	p.prune(nil)
-	p.settleLosses()
+	t.prune(nil)
+}
+
+// claim gives a life a link that is open in its process, unless another has it open too: then
+// the next Apply closes it in this one.
+func (t *linkTable) claim(name string, l *life) {
+	ln := t.byName[name]
+	if ln == nil {
+		ln = &link{name: name}
+		t.byName[name] = ln
+		t.unwanted++
+	}
+	if ln.holder == nil {
+		ln.give(l)
+	}
 }
 
 // prune forgets links that are not desired any more and closed, or held by a life that
 // has just been given the desired state.
-func (p *pool) prune(l *life) {
-	if p.unwanted == 0 {
+func (t *linkTable) prune(l *life) {
+	if t.unwanted == 0 {
 		return
 	}
-	maps.DeleteFunc(p.links, func(_ string, ln *link) bool {
+	maps.DeleteFunc(t.byName, func(_ string, ln *link) bool {
 		if ln.spec != nil || ln.moving || ln.holder != nil && ln.holder != l {
 			return false
 		}
 		ln.give(nil)
-		p.unwanted--
+		t.unwanted--
 		return true
 	})
 }
@@ -79,14 +101,14 @@ func (p *pool) prune(l *life) {
 // shardOf is the shard of a link: the one whose number, hashed together with the
 // link's name, gives the highest value. So a new number of shards moves no more
 // links than it must.
-func (p *pool) shardOf(ln *link) *shard {
-	if len(p.shards) == 0 {
+func (t *linkTable) shardOf(ln *link) *shard {
+	if len(t.roster.shards) == 0 {
 		return nil
 	}
-	if ln.among != len(p.shards) {
-		ln.home, ln.among = rendezvous(ln.name, len(p.shards)), len(p.shards)
+	if ln.among != len(t.roster.shards) {
+		ln.home, ln.among = rendezvous(ln.name, len(t.roster.shards)), len(t.roster.shards)
 	}
-	return p.shards[ln.home]
+	return t.roster.shards[ln.home]
 }
 
 func rendezvous(name string, shards int) (best int) {
@@ -111,24 +133,18 @@ func mix(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// devicesOf returns how many devices a link has, if it is desired.
-func (p *pool) devicesOf(link string) (n int, desired bool) {
-	ln := p.links[link]
+// devices returns how many devices a link has, if it is desired.
+func (t *linkTable) devices(link string) (n int, desired bool) {
+	ln := t.byName[link]
 	if ln == nil || ln.spec == nil {
 		return 0, false
 	}
 	return len(ln.spec.Devices), true
 }
 
-// takesWhole tells that a process of the pool takes all links or none, so that there
-// can be one shard only.
-func (p *pool) takesWhole() bool {
-	return slices.ContainsFunc(p.members, func(m *member) bool { return m.life != nil && m.life.whole })
-}
-
 // target is the life that should hold a link; nil: there is none.
-func (p *pool) target(ln *link) *life {
-	if sh := p.shardOf(ln); sh != nil && sh.primary != nil {
+func (t *linkTable) target(ln *link) *life {
+	if sh := t.shardOf(ln); sh != nil && sh.primary != nil {
 		return sh.primary.life
 	}
 	return nil
@@ -148,29 +164,20 @@ func (l *life) behind() bool {
 	return l.intake.frames.takenUpTo() < l.backlog || l.intake.vitals.blocked()
 }
 
-// moveLinks is the rule by which links change hands.
-func (p *pool) moveLinks() {
-	if p.runs() && p.desired.State != nil && !p.isAdopting() {
-		p.startMoves()
-	}
-	for _, m := range p.members {
-		m.settle()
-	}
-}
-
 // opening is links that one process can be given with one call.
 type opening struct {
 	to *life
 	by *handOff
 }
 
-func (p *pool) startMoves() {
+// move is the rule by which links change hands: it starts what can be started.
+func (t *linkTable) move() {
 	opens := make(map[opening][]*link)
 	drains := make(map[*life][]*link)
-	astray := p.astray()
+	astray := t.astray()
 	group := max(groupSize, len(astray)/pacedSteps)
 	for _, ln := range astray {
-		to := p.target(ln)
+		to := t.target(ln)
 		switch {
 		case to == nil || ln.moving || !to.ready(ln.name):
 		case ln.holder == nil:
@@ -182,7 +189,7 @@ func (p *pool) startMoves() {
 	}
 	byName := func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }
 	for _, key := range slices.SortedFunc(maps.Keys(opens), byName) {
-		if !key.to.busy && (!key.to.whole || p.allFree(key.to)) {
+		if !key.to.busy && (!key.to.whole || t.allFree(key.to)) {
 			links := opens[key]
 			if !key.to.whole { // the others follow
 				links = links[:min(len(links), key.to.pace)]
@@ -198,7 +205,7 @@ func (p *pool) startMoves() {
 	if len(astray) > 0 {
 		return
 	}
-	for _, m := range p.members {
+	for _, m := range t.roster.members {
 		if m.life != nil {
 			m.life.trim()
 		}
@@ -206,10 +213,10 @@ func (p *pool) startMoves() {
 }
 
 // astray is the links that are not where they should be, by name.
-func (p *pool) astray() []*link {
+func (t *linkTable) astray() []*link {
 	var list []*link
-	for _, ln := range p.links {
-		if ln.holder == nil || ln.holder != p.target(ln) {
+	for _, ln := range t.byName {
+		if ln.holder == nil || ln.holder != t.target(ln) {
 			list = append(list, ln)
 		}
 	}
@@ -219,8 +226,8 @@ func (p *pool) astray() []*link {
 
 // allFree tells that no other process has a link, so that one which takes all of them
 // may.
-func (p *pool) allFree(to *life) bool {
-	for _, ln := range p.links {
+func (t *linkTable) allFree(to *life) bool {
+	for _, ln := range t.byName {
 		if ln.holder != nil && ln.holder != to || ln.moving {
 			return false
 		}
@@ -241,7 +248,7 @@ func (m *member) settle() {
 	switch {
 	case l.held() == 0:
 		m.enter(Standby, "")
-	case m.pool.isPrimary(m):
+	case m.pool.roster.isPrimary(m):
 		m.enter(Active, "")
 	default:
 		m.enter(Draining, "its links go to another process")
@@ -260,7 +267,7 @@ func (l *life) activate(links []*link, by *handOff) {
 		ln.give(l)
 		ln.handOff, names[i] = nil, ln.name
 	}
-	o := control.ActivateOptions{Since: p.giveLosses(l, names)}
+	o := control.ActivateOptions{Since: p.losses.give(l, names)}
 	if by != nil {
 		o.HandOff = by.data
 	}
@@ -311,7 +318,7 @@ func (l *life) drain(links []*link) {
 				ln.handOff = h
 			}
 		}
-		p.prune(nil)
+		p.links.prune(nil)
 		if err != nil {
 			l.kill(fmt.Errorf("drain link %s: %w", links[0].name, err))
 		}
@@ -319,12 +326,62 @@ func (l *life) drain(links []*link) {
 }
 
 // free takes every link from a life that is over.
-func (p *pool) free(l *life) {
-	for _, ln := range p.links {
+func (t *linkTable) free(l *life) {
+	for _, ln := range t.byName {
 		if ln.holder == l {
 			ln.give(nil)
 			ln.handOff, ln.moving = nil, false
 		}
 	}
-	p.prune(nil)
+	t.prune(nil)
+}
+
+// heldBy is the names of the links that a life has.
+func (t *linkTable) heldBy(l *life) (names []string) {
+	for name, ln := range t.byName {
+		if ln.holder == l {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// holds reports whether a life has a link.
+func (t *linkTable) holds(l *life, name string) bool {
+	ln := t.byName[name]
+	return ln != nil && ln.holder == l
+}
+
+// knows reports whether a device is in the desired state.
+func (t *linkTable) knows(at place) bool {
+	ln := t.byName[at.link]
+	return ln != nil && (at.device == "" || ln.device(at.device) >= 0)
+}
+
+// opensMore reports whether a process is still to open some links; nil: any. Those that it
+// opens just now it holds already.
+func (t *linkTable) opensMore(l *life, names []string) bool {
+	more := func(ln *link) bool {
+		return ln != nil && ln.spec != nil && ln.holder == nil && t.target(ln) == l && !l.whole
+	}
+	if names != nil {
+		return slices.ContainsFunc(names, func(name string) bool { return more(t.byName[name]) })
+	}
+	for _, ln := range t.byName {
+		if more(ln) {
+			return true
+		}
+	}
+	return false
+}
+
+// toOpen counts the links that processes are still to open.
+func (t *linkTable) toOpen() map[*life]int {
+	n := make(map[*life]int)
+	for _, ln := range t.byName {
+		if ln.holder == nil && ln.spec != nil {
+			n[t.target(ln)]++
+		}
+	}
+	return n
 }

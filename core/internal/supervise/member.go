@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"syscall"
 	"time"
 
@@ -56,11 +55,8 @@ type member struct {
 	trouble
 }
 
-func (p *pool) newMember() *member {
-	m := &member{pool: p, number: p.numbers, index: -1, since: time.Now(), trouble: newTrouble()}
-	p.numbers++
-	p.members = append(p.members, m)
-	return m
+func newMember(p *pool, number int) *member {
+	return &member{pool: p, number: number, index: -1, since: time.Now(), trouble: newTrouble()}
 }
 
 func (m *member) log() *slog.Logger {
@@ -131,7 +127,7 @@ func (m *member) step() {
 // remove is the end of the member.
 func (m *member) remove(cause string) {
 	m.enter(Stopped, cause)
-	m.pool.members = slices.DeleteFunc(m.pool.members, func(other *member) bool { return other == m })
+	m.pool.roster.remove(m)
 	if m.candidate && m.pool.upgrade != nil {
 		m.pool.upgrade.fail(errors.New("the driver is being stopped"))
 	}
@@ -310,28 +306,13 @@ const afterTakeover = 500 * time.Millisecond
 // replaceBySpare gives a warm spare the place of a primary that died, and its
 // record of deaths.
 func (m *member) replaceBySpare() {
-	for _, sh := range m.pool.shards {
-		if sh.primary != m {
-			continue
-		}
-		for _, spare := range m.pool.members {
-			if spare.state == Standby && !spare.life.killed && m.pool.isFree(spare) {
-				sh.primary = spare
-				m.index, spare.index = spare.index, m.index
-				m.trouble, spare.trouble = spare.trouble, m.trouble
-				m.retry, spare.retry = spare.retry, m.retry
-				m.retry = time.Now().Add(afterTakeover)
-				return
-			}
-		}
+	spare := m.pool.roster.replace(m)
+	if spare == nil {
+		return
 	}
-}
-
-// forgive forgets every death.
-func (p *pool) forgive(why string) {
-	for _, m := range p.members {
-		m.forgive(why)
-	}
+	m.trouble, spare.trouble = spare.trouble, m.trouble
+	m.retry, spare.retry = spare.retry, m.retry
+	m.retry = time.Now().Add(afterTakeover)
 }
 
 func (m *member) forgive(why string) {

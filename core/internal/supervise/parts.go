@@ -1,11 +1,8 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -35,13 +32,7 @@ type view struct {
 // view is what the process has to have now.
 func (l *life) view() view {
 	p := l.m.pool
-	v := view{state: p.desired.State, shards: len(p.shards), index: l.m.index, primary: -1}
-	for _, sh := range p.shards {
-		if sh.primary == l.m {
-			v.primary = sh.index
-		}
-	}
-	return v
+	return view{state: p.desired.State, shards: len(p.roster.shards), index: l.m.index, primary: p.roster.primaryOf(l.m)}
 }
 
 // current reports whether the process has been given all that it is to have.
@@ -52,7 +43,7 @@ func (l *life) current() bool {
 // wants reports whether the process may have to open a link: one of its shard, or that it
 // has. A spare may have to open any.
 func (l *life) wants(ln *link) bool {
-	m, sh := l.m, l.m.pool.shardOf(ln)
+	m, sh := l.m, l.m.pool.links.shardOf(ln)
 	return !l.parts || m.index < 0 || sh == nil || ln.holder == l || sh.index == m.index || sh.primary == m
 }
 
@@ -78,8 +69,8 @@ func (l *life) nextPart() (s part) {
 		spec := &p.desired.State.Links[i]
 		has := l.has[spec.Name]
 		switch {
-		case !l.wants(p.links[spec.Name]):
-		case l.parts && !l.unknown && (has == spec || has != nil && p.same(has, spec)):
+		case !l.wants(p.links.byName[spec.Name]):
+		case l.parts && !l.unknown && (has == spec || has != nil && p.links.compared.same(has, spec)):
 			l.has[spec.Name] = spec
 		default:
 			take(spec)
@@ -89,7 +80,7 @@ func (l *life) nextPart() (s part) {
 		return s // which is the whole
 	}
 	for name := range l.has {
-		if ln := p.links[name]; ln != nil && ln.spec != nil {
+		if ln := p.links.byName[name]; ln != nil && ln.spec != nil {
 			continue
 		}
 		if len(s.set)+len(s.remove) < l.pace {
@@ -114,7 +105,7 @@ func (l *life) took(v view) {
 	l.given(v)
 	l.refused, l.accepted = "", true
 	if v.state == l.m.pool.desired.State {
-		l.m.pool.prune(l)
+		l.m.pool.links.prune(l)
 	}
 }
 
@@ -133,7 +124,7 @@ func (l *life) apply() bool {
 	o := control.ApplyOptions{Standby: true, Part: l.parts && !l.unknown, Remove: step.remove}
 	for i, spec := range step.set {
 		want.Links[i] = *spec
-		ln := p.links[spec.Name]
+		ln := p.links.byName[spec.Name]
 		if l.whole && ln.holder == nil && l.held() > 0 {
 			ln.give(l) // it opens what is new by itself
 		}
@@ -192,7 +183,7 @@ func (l *life) trim() {
 	}
 	var remove []string
 	for name := range l.has {
-		if ln := l.m.pool.links[name]; ln != nil && !l.wants(ln) && len(remove) < l.pace {
+		if ln := l.m.pool.links.byName[name]; ln != nil && !l.wants(ln) && len(remove) < l.pace {
 			remove = append(remove, name)
 		}
 	}
@@ -226,36 +217,4 @@ func (l *life) pacedOperate(limit time.Duration, n int, f func(ctx context.Conte
 		}
 		after(err)
 	})
-}
-
-// same reports whether nothing of a link has changed. Tables, which many devices share,
-// are compared once.
-func (p *pool) same(a, b *control.Link) bool {
-	if a.Timeout != b.Timeout || a.Gap != b.Gap || a.Offline != b.Offline || len(a.Devices) != len(b.Devices) ||
-		!bytes.Equal(a.Settings, b.Settings) || !slices.Equal(a.Classes, b.Classes) {
-		return false
-	}
-	for i := range a.Devices {
-		x, y := &a.Devices[i], &b.Devices[i]
-		if x.Name != y.Name || x.FirstHandle != y.FirstHandle || x.Offline != y.Offline || !bytes.Equal(x.Settings, y.Settings) || !p.sameTable(x.Table, y.Table) {
-			return false
-		}
-	}
-	return true
-}
-
-func (p *pool) sameTable(a, b *control.Table) bool {
-	if a == b {
-		return true
-	}
-	pair := [2]*control.Table{a, b}
-	same, known := p.tables[pair]
-	if !known {
-		same = reflect.DeepEqual(a, b)
-		if p.tables == nil {
-			p.tables = make(map[[2]*control.Table]bool)
-		}
-		p.tables[pair] = same
-	}
-	return same
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/fieldloom/fieldloom/core/control"
 )
 
 const (
@@ -46,23 +44,13 @@ type pool struct {
 	version  string // of the image that new processes are made of; "": the active one
 	image    Image  // the last that was launched
 
-	shards   []*shard
-	members  []*member // with those that are not needed any more, until they have stopped
-	dying    int       // lives that are over and of which something is left
-	numbers  int       // of members made
-	links    map[string]*link
-	tables   map[[2]*control.Table]bool // compared, whether they are the same
-	unwanted int                        // of links: those that are not in the desired state any more
-	losses   []*loss
-	tracker  tracker
-	upgrade  *upgrade // nil: none
-	history  []Event
-}
-
-// A shard is a share of the links.
-type shard struct {
-	index   int
-	primary *member
+	dying   int // lives that are over and of which something is left
+	roster  roster
+	links   linkTable
+	losses  lossBook
+	tracker tracker
+	upgrade *upgrade // nil: none
+	history []Event
 }
 
 // newPool makes the pool of a kind. before is the one that has ended, whose lines stay;
@@ -76,11 +64,15 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 	p := &pool{
 		kind: kind, s: s, log: newDriverLog(s.o.Log, kind), lines: lines,
 		ctx: ctx, cancel: cancel, done: make(chan struct{}), timer: time.NewTimer(time.Hour),
-		changed: make(chan struct{}), links: make(map[string]*link),
+		changed: make(chan struct{}),
 	}
 	p.timer.Stop()
 	p.in = &inlet{kind: kind, spool: s.o.Spool, log: p.log, handles: s.o.Handles, gaps: &s.gaps, shares: &s.shares}
-	p.tracker = tracker{log: p.log, devices: p.devicesOf}
+	p.roster.hire = func(number int) *member { return newMember(p, number) }
+	p.roster.kept = func(m *member) bool { return p.upgrade != nil && p.upgrade.needs(m) }
+	p.links = linkTable{roster: &p.roster, byName: make(map[string]*link)}
+	p.losses = lossBook{in: p.in, links: &p.links}
+	p.tracker = tracker{log: p.log, devices: p.links.devices}
 	p.hurry, p.hasten = context.WithCancel(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,12 +113,17 @@ func (p *pool) do(f func()) bool {
 // reconcile starts whatever can be started. The caller holds mu.
 func (p *pool) reconcile() {
 	p.plan()
-	for _, m := range slices.Clone(p.members) {
+	for _, m := range slices.Clone(p.roster.members) {
 		m.step()
 	}
-	p.moveLinks()
+	if p.runs() && p.desired.State != nil && !p.roster.isAdopting() {
+		p.links.move()
+	}
+	for _, m := range p.roster.members {
+		m.settle()
+	}
 	p.checkImage()
-	if (p.closing || !p.wanted && !p.prepared && p.settled) && len(p.members) == 0 && p.dying == 0 && p.upgrade == nil {
+	if (p.closing || !p.wanted && !p.prepared && p.settled) && len(p.roster.members) == 0 && p.dying == 0 && p.upgrade == nil {
 		p.end()
 		return
 	}
@@ -140,10 +137,7 @@ func (p *pool) reconcile() {
 // end is the end of the pool. What was lost and found no successor is told now.
 func (p *pool) end() {
 	p.ending = true
-	lost := p.losses
-	if p.in.counts.frames.Load() == 0 { // it was never there: the next gateway tells
-		lost = slices.DeleteFunc(lost, func(l *loss) bool { return l.links == nil })
-	}
+	lost := p.losses.takeAll()
 	go func() {
 		p.work.Wait()
 		for _, l := range lost {
@@ -172,84 +166,21 @@ func (p *pool) plan() {
 	if !p.wanted {
 		spares = 0
 	}
-	if p.takesWhole() {
+	if p.roster.takesWhole() {
 		shards = min(shards, 1)
 	}
-	for len(p.shards) > shards {
-		p.shards = p.shards[:len(p.shards)-1] // its primary becomes a spare, or is dismissed
-	}
-	for len(p.shards) < shards {
-		p.shards = append(p.shards, &shard{index: len(p.shards)})
-	}
-	for _, sh := range p.shards {
-		if sh.primary == nil || sh.primary.leaving {
-			sh.primary = p.spareFor(sh.index)
-		}
-	}
-	p.staff(spares)
-}
-
-// spareFor finds a member for a shard that has none, or makes one.
-func (p *pool) spareFor(index int) *member {
-	var best *member
-	for _, m := range p.members {
-		if !p.isFree(m) || m.state.down() {
-			continue
-		}
-		if m.index >= 0 && m.index < len(p.shards) && m.index != index {
-			continue // it is another shard's
-		}
-		if best == nil || m.index == index {
-			best = m
-		}
-	}
-	if best == nil {
-		best = p.newMember()
-	}
-	best.index = index
-	return best
-}
-
-// staff brings the number of spares to n. While a version is on probation, or being
-// replaced, everybody stays; so do adopted processes until it is known what is desired.
-func (p *pool) staff(n int) {
+	p.roster.fill(shards)
 	if p.runs() && (p.upgrade != nil || !p.settled) {
-		return
+		return // everybody stays while a version is being replaced, or until it is known what is desired
 	}
-	var spares []*member
-	for _, m := range p.members {
-		if !m.leaving && !p.isPrimary(m) {
-			spares = append(spares, m)
-		}
-	}
-	slices.SortStableFunc(spares, func(a, b *member) int { return b.worth() - a.worth() })
-	for i, m := range spares {
-		if i >= n || m.stale() {
-			m.dismiss()
-			continue
-		}
-		m.index = -1
-	}
-	for i := len(spares); i < n; i++ {
-		p.newMember()
-	}
-}
-
-func (p *pool) isPrimary(m *member) bool {
-	return slices.ContainsFunc(p.shards, func(sh *shard) bool { return sh.primary == m })
-}
-
-// isFree tells that a member is a spare that can become a primary: not one to which an
-// upgrade may have to go back.
-func (p *pool) isFree(m *member) bool {
-	return !m.leaving && !m.candidate && !p.isPrimary(m) && (p.upgrade == nil || !p.upgrade.needs(m))
+	p.roster.staff(spares)
 }
 
 // nextLook is how long until something has to be looked at by itself.
 func (p *pool) nextLook() (wait time.Duration, ok bool) {
 	const never = 24 * time.Hour // longer than anything that is waited for
 	wait = never
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		due := never
 		switch {
 		case m.launching != nil:
@@ -275,7 +206,7 @@ func (p *pool) watch() {
 	} else {
 		p.tracker.clear()
 	}
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		if m.life != nil {
 			m.life.judge()
 		}
@@ -289,7 +220,7 @@ func (p *pool) want(d Desired) {
 	if same {
 		return
 	}
-	p.forgive("the configuration has changed")
+	p.roster.forgive("the configuration has changed")
 	p.setLinks()
 }
 
@@ -297,10 +228,22 @@ func (p *pool) want(d Desired) {
 // counted, so that it goes back there with the next.
 func (p *pool) prepare() {
 	p.prepared = true
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		if m.state == Quarantined {
 			m.enter(Verified, "tried once more, to check a configuration")
 		}
+	}
+}
+
+// setLinks makes everything that is kept of links fit the desired state.
+func (p *pool) setLinks() {
+	if p.desired.State != nil {
+		p.tracker.forget(p.desired.State)
+	}
+	p.links.set(p.desired.State)
+	now := time.Now()
+	for _, lost := range p.losses.takeUnconfigured() {
+		p.work.Go(func() { p.writeLoss(lost, now) })
 	}
 }
 

@@ -28,7 +28,7 @@ func (m *member) retire() {
 			}
 			p.bury(l, err != nil, func() {
 				if err != nil && attached && l.held() > 0 {
-					p.losses = append(p.losses, l.loss(fmt.Errorf("process %d did not give all that it had before it was stopped: %w", l.proc.PID(), err)))
+					p.losses.bury(l, fmt.Errorf("process %d did not give all that it had before it was stopped: %w", l.proc.PID(), err))
 				}
 				m.life = nil
 				m.remove("")

@@ -19,7 +19,7 @@ func (u *upgrade) back(cause error) error {
 	defer cancel()
 	err := p.until(ctx, func() bool { return p.closing || u.hasNoLink() })
 	p.do(func() {
-		for _, m := range p.members {
+		for _, m := range p.roster.members {
 			if m.candidate {
 				m.dismiss()
 			}
@@ -27,7 +27,7 @@ func (u *upgrade) back(cause error) error {
 		u.end()
 	})
 	err = errors.Join(err, p.until(ctx, func() bool {
-		return !slices.ContainsFunc(p.members, func(m *member) bool { return m.candidate })
+		return !slices.ContainsFunc(p.roster.members, func(m *member) bool { return m.candidate })
 	}))
 	if err == nil && !p.isClosing() {
 		u.tell("", "the version before has all links again")
@@ -38,7 +38,7 @@ func (u *upgrade) back(cause error) error {
 // hasNoLink tells that the new version holds no link, and none is on its way. The caller
 // holds mu.
 func (u *upgrade) hasNoLink() bool {
-	for _, ln := range u.pool.links {
+	for _, ln := range u.pool.links.byName {
 		if ln.holder != nil && (ln.holder.m.candidate || ln.holder.busy) {
 			return false
 		}

@@ -119,13 +119,13 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 		last = new(control.Status)
 	}
 	for _, m := range last.Meters {
-		if m.Link == "" || p.holds(l, m.Link) {
+		if m.Link == "" || p.links.holds(l, m.Link) {
 			s.Engine.Meters = append(s.Engine.Meters, m)
 		}
 	}
 	if a.fresh {
 		for i := range last.Links {
-			if p.holds(l, last.Links[i].Name) {
+			if p.links.holds(l, last.Links[i].Name) {
 				s.Engine.Links = append(s.Engine.Links, last.Links[i])
 			}
 		}
@@ -151,7 +151,7 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 		before[last.Links[i].Name] = &last.Links[i]
 	}
 	never := &Late{Since: late.Since}
-	for name, ln := range p.links {
+	for name, ln := range p.links.byName {
 		if ln.holder != l {
 			continue
 		}
@@ -163,24 +163,17 @@ func (p *pool) addKnown(s *Status, l *life, began time.Time) {
 	}
 }
 
-// holds reports whether a process has a link. Of others it is not believed. The caller
-// holds mu.
-func (p *pool) holds(l *life, name string) bool {
-	ln := p.links[name]
-	return ln != nil && ln.holder == l
-}
-
 // know is what is known without asking a process, and which to ask. The caller
 // holds mu.
 func (p *pool) know() (Status, []*life) {
 	s := Status{
 		Kind: p.kind, State: Stopped, Cause: p.stopCause(), Disabled: p.stopCause(), Version: p.version,
-		Instances: len(p.shards), Standby: p.desired.Standby,
+		Instances: len(p.roster.shards), Standby: p.desired.Standby,
 		Frames: p.in.counts.frames.Load(), Bytes: p.in.counts.bytes.Load(), Gaps: p.in.counts.gaps.Load(), Refused: p.in.counts.refused.Load(), History: slices.Clone(p.history),
 	}
 	var lives []*life
-	closed := p.toOpen()
-	for _, m := range p.members {
+	closed := p.links.toOpen()
+	for _, m := range p.roster.members {
 		ps := m.status()
 		if m.life != nil {
 			ps.Pending = max(m.life.pending, closed[m.life]+m.life.opening)
@@ -198,14 +191,14 @@ func (p *pool) know() (Status, []*life) {
 		u := p.upgrade.UpgradeStatus
 		s.Upgrade = &u
 	}
-	m := p.worst()
+	m := p.roster.worst()
 	if m == nil {
 		s.Down = p.down(nil)
 		if n := len(p.history); n > 0 {
 			s.Since = p.history[n-1].Time
 		}
-		if len(p.members) > 0 { // they are being stopped
-			s.State, s.Since = p.members[0].state, p.members[0].since
+		if len(p.roster.members) > 0 { // they are being stopped
+			s.State, s.Since = p.roster.members[0].state, p.roster.members[0].since
 		}
 		s.Lost = s.Since
 		return s, lives
@@ -239,23 +232,12 @@ func (s *Supervisor) Runs(kind string) (list []Run) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range p.members {
+	for _, m := range p.roster.members {
 		if l := m.life; l != nil && !l.over {
 			list = append(list, Run{l.version, l.hash, l.held()})
 		}
 	}
 	return list
-}
-
-// toOpen counts the links that processes are still to open.
-func (p *pool) toOpen() map[*life]int {
-	n := make(map[*life]int)
-	for _, ln := range p.links {
-		if ln.holder == nil && ln.spec != nil {
-			n[p.target(ln)]++
-		}
-	}
-	return n
 }
 
 func (m *member) status() ProcessStatus {
@@ -264,7 +246,7 @@ func (m *member) status() ProcessStatus {
 	if m.state == BackingOff || m.state == Quarantined {
 		s.Retry = m.retry
 	}
-	if !m.pool.isPrimary(m) {
+	if !m.pool.roster.isPrimary(m) {
 		s.Shard = -1
 	}
 	if l := m.life; l != nil {
@@ -286,7 +268,7 @@ func (p *pool) missingLinks() []control.LinkStatus {
 	var list []control.LinkStatus
 	for i := range p.desired.State.Links {
 		ln := &p.desired.State.Links[i]
-		holder, sh := p.links[ln.Name].holder, p.shardOf(p.links[ln.Name])
+		holder, sh := p.links.byName[ln.Name].holder, p.links.shardOf(p.links.byName[ln.Name])
 		if holder != nil && !holder.over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
 			continue
 		}

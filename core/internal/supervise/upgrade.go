@@ -140,8 +140,8 @@ func (u *upgrade) tell(link, format string, args ...any) {
 	s := Step{At: time.Now(), Text: fmt.Sprintf(format, args...), Link: link}
 	p.mu.Lock()
 	s.RolledBack = u.failed != nil
-	s.Total = len(p.links)
-	for _, ln := range p.links {
+	s.Total = len(p.links.byName)
+	for _, ln := range p.links.byName {
 		if ln.holder != nil && ln.holder.hash == u.image.Hash() {
 			s.Done++
 		}
@@ -243,12 +243,12 @@ func (u *upgrade) forward(ctx context.Context) (err error) {
 func (u *upgrade) nextTurn() (t *turn) {
 	p := u.pool
 	p.do(func() {
-		for _, sh := range p.shards {
+		for _, sh := range p.roster.shards {
 			m := sh.primary
 			if m == nil || m.candidate || m.life != nil && m.life.hash == u.image.Hash() {
 				continue
 			}
-			next := p.newMember()
+			next := p.roster.newMember()
 			next.candidate, next.image, next.index = true, u.image, sh.index
 			t = &turn{shard: sh, old: m, next: next, renews: m.ran != "" && u.image.IsOf(m.ran)}
 			u.turns = append(u.turns, t)
@@ -319,7 +319,7 @@ func (u *upgrade) ask(ctx context.Context, proc Process) error {
 func (u *upgrade) patience() time.Duration {
 	u.pool.mu.Lock()
 	defer u.pool.mu.Unlock()
-	return allowance(healthLimit, len(u.pool.links))
+	return allowance(healthLimit, len(u.pool.links.byName))
 }
 
 // follow tells of every link that the new process has got, until it has all.
@@ -331,9 +331,9 @@ func (u *upgrade) follow(ctx context.Context, t *turn) error {
 		done := false
 		err := u.wait(ctx, switchLimit, "take its links", func() bool {
 			fresh, done = fresh[:0], true
-			for name, ln := range p.links {
+			for name, ln := range p.links.byName {
 				switch {
-				case p.shardOf(ln) != t.shard:
+				case p.links.shardOf(ln) != t.shard:
 				case ln.holder == nil || ln.holder.m != t.next || ln.holder.busy:
 					done = false
 				case !told[name]:
@@ -364,7 +364,7 @@ func (u *upgrade) commit() (err error) {
 			return
 		}
 		p.image, p.version = u.image, u.image.Version()
-		for _, m := range p.members {
+		for _, m := range p.roster.members {
 			if m.candidate {
 				m.candidate, m.image = false, nil
 			}
