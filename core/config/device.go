@@ -16,31 +16,30 @@ type deviceDef struct {
 }
 
 // linkDevices builds the devices of one link.
-func (b *builder) linkDevices(d *linkDef, l *Link, s scope) {
-	if b.devices += len(d.devices); b.devices > b.lim.devices {
-		b.add(d.source.place, d.source.trail.String(), "makes more than %d devices in all: make the ranges smaller", b.lim.devices)
-		b.full = true
+func (b *linkBuilder) linkDevices(d *linkDef, l *Link, s scope) {
+	if most := b.budget.limits.devices; !b.budget.use(&b.budget.devices, len(d.devices), most) {
+		b.add(d.source.place, d.source.trail.String(), "makes more than %d devices in all: make the ranges smaller", most)
 		return
 	}
 	l.Devices = make([]*Device, 0, len(d.devices))
 	defs := b.deviceDefs(d)
 	for _, one := range d.devices {
-		if b.full {
+		if b.budget.full {
 			return
 		}
 		def := defs[one.chain]
 		scope := s.withDevice(one.count)
 		l.Devices = append(l.Devices, &Device{
 			Name:     one.name,
-			Settings: b.rawSettings(def.source.settings, &def.raw, scope),
-			Table:    b.table(def, d, scope),
+			Settings: b.settings.raw(def.source.settings, &def.raw, scope),
+			Table:    b.points.table(def, d, scope),
 			source:   def.source,
 		})
 	}
 }
 
 // deviceDefs defines the devices of a link, once for all the links of a range.
-func (b *builder) deviceDefs(d *linkDef) map[*chain]*deviceDef {
+func (b *linkBuilder) deviceDefs(d *linkDef) map[*chain]*deviceDef {
 	if d.defs != nil {
 		return d.defs
 	}
@@ -53,13 +52,13 @@ func (b *builder) deviceDefs(d *linkDef) map[*chain]*deviceDef {
 	return d.defs
 }
 
-func (b *builder) deviceDef(c *chain) *deviceDef {
+func (b *linkBuilder) deviceDef(c *chain) *deviceDef {
 	var layers []*node
 	for _, n := range c.values() {
 		if n.kind != kindMap {
 			b.wrongKind(n, "a map with the device's keys, such as {template: NAME}")
 		}
-		for _, layer := range b.layers(n) {
+		for _, layer := range b.templates.layers(n) {
 			if !slices.Contains(layers, layer) {
 				layers = append(layers, layer)
 			}
@@ -71,10 +70,10 @@ func (b *builder) deviceDef(c *chain) *deviceDef {
 		points := n.get("points")
 		b.checkPoints(points)
 		if len(points.mapFields()) > 0 {
-			maps = b.over(maps, points, points.place)
+			maps = b.expander.chains.over(maps, points, points.place)
 		}
 	}
-	def.points = b.pointSet(maps)
+	def.points = b.points.set(maps)
 	def.source.points = def.points.sources
 	return def
 }

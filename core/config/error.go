@@ -39,7 +39,6 @@ type faults struct {
 	files []string // by place.file
 	list  Errors
 	seen  map[spot]bool
-	added int // calls of add, also those of a spot that has its error
 	left  int // not kept because of maxErrors
 }
 
@@ -51,7 +50,6 @@ type spot struct {
 }
 
 func (f *faults) add(at place, path, format string, args ...any) {
-	f.added++
 	if f.seen == nil {
 		f.seen = map[spot]bool{}
 	}

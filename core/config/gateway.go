@@ -28,45 +28,62 @@ var (
 	logFormats = []string{"text", "json"}
 )
 
-// gateway reads the keys of fieldloom.yaml that are about the gateway itself.
-func (b *builder) gateway(root *node) {
-	b.unknownKeys(root, gatewayKeys, []string{"devices", "points", "driver", "scan"},
+// linkFile checks the keys of a file in links/.
+func (vs values) linkFile(root *node) {
+	for _, f := range root.fields {
+		if f.value.get("driver") != nil {
+			vs.faultAt(f, "seems to be a link: move it below `links:`, indented")
+		}
+	}
+	vs.unknownKeys(root, []string{"links", "templates"}, gatewayKeys, "belongs in "+mainFile+": move it there")
+}
+
+// A gatewayReader reads the keys of fieldloom.yaml that are about the gateway itself.
+type gatewayReader struct {
+	values
+	cfg          *Config
+	processNames []field
+}
+
+// read reads them all.
+func (g *gatewayReader) read(root *node) {
+	g.unknownKeys(root, gatewayKeys, []string{"devices", "points", "driver", "scan"},
 		"belongs to a link: move it below `links:` and the link's name")
-	c := b.cfg
+	c := g.cfg
 	c.Gateway = defaultGateway
 	if n := root.get("gateway"); n != nil {
-		if c.Gateway = b.text(n, scope{}); c.Gateway != "" || n.kind == kindText {
+		if c.Gateway = g.text(n, scope{}); c.Gateway != "" || n.kind == kindText {
 			if err := checkName(c.Gateway); err != nil {
-				b.fault(n, "%s", err)
+				g.fault(n, "%s", err)
 			}
 		}
 	}
-	c.DataDir = b.path(root.get("data"), filepath.Join(c.Dir, defaultData))
-	c.DriversDir = b.path(root.get("drivers"), "")
-	c.Socket = b.path(root.get("socket"), filepath.Join(c.DataDir, defaultSocket))
-	b.checkSocket(root)
-	b.spool(root.get("spool"))
-	b.log(root.get("log"))
-	b.driverKeys(root)
+	c.DataDir = g.path(root.get("data"), filepath.Join(c.Dir, defaultData))
+	c.DriversDir = g.path(root.get("drivers"), "")
+	c.Socket = g.path(root.get("socket"), filepath.Join(c.DataDir, defaultSocket))
+	g.checkSocket(root)
+	g.spool(root.get("spool"))
+	g.log(root.get("log"))
+	g.driverKeys(root)
 }
 
 // path evaluates a path, which is relative to the directory of the configuration.
-func (b *builder) path(n *node, otherwise string) string {
+func (g *gatewayReader) path(n *node, otherwise string) string {
 	if n == nil {
 		return otherwise
 	}
-	p := b.text(n, scope{})
+	p := g.text(n, scope{})
 	switch {
 	case p == "" && n.kind == kindText:
-		b.fault(n, "is empty: write a path, or remove the key")
+		g.fault(n, "is empty: write a path, or remove the key")
 	case !filepath.IsAbs(p):
-		return filepath.Join(b.cfg.Dir, p)
+		return filepath.Join(g.cfg.Dir, p)
 	}
 	return p
 }
 
-func (b *builder) checkSocket(root *node) {
-	if len(b.cfg.Socket) <= maxSocketPath {
+func (g *gatewayReader) checkSocket(root *node) {
+	if len(g.cfg.Socket) <= maxSocketPath {
 		return
 	}
 	n := root.get("socket")
@@ -76,43 +93,43 @@ func (b *builder) checkSocket(root *node) {
 	if n == nil {
 		n = root
 	}
-	b.fault(n, "the socket's path %s is longer than the %d bytes that the system allows: set `socket:` to a shorter one",
-		shorten(b.cfg.Socket), maxSocketPath)
+	g.fault(n, "the socket's path %s is longer than the %d bytes that the system allows: set `socket:` to a shorter one",
+		shorten(g.cfg.Socket), maxSocketPath)
 }
 
-func (b *builder) spool(n *node) {
-	b.cfg.Spool = Spool{MaxBytes: defaultMaxBytes, MaxAge: defaultMaxAge}
+func (g *gatewayReader) spool(n *node) {
+	g.cfg.Spool = Spool{MaxBytes: defaultMaxBytes, MaxAge: defaultMaxAge}
 	if n == nil {
 		return
 	}
 	if n.kind != kindMap {
-		b.wrongKind(n, "a map with max and keep")
+		g.wrongKind(n, "a map with max and keep")
 		return
 	}
-	b.unknownKeys(n, []string{"max", "keep"}, nil, "")
+	g.unknownKeys(n, []string{"max", "keep"}, nil, "")
 	if v := n.get("max"); v != nil {
-		b.cfg.Spool.MaxBytes = b.size(v, scope{}, leastSpool)
+		g.cfg.Spool.MaxBytes = g.size(v, scope{}, leastSpool)
 	}
 	if v := n.get("keep"); v != nil {
-		b.cfg.Spool.MaxAge = b.duration(v, scope{}, 0, mostAge)
+		g.cfg.Spool.MaxAge = g.duration(v, scope{}, 0, mostAge)
 	}
 }
 
-func (b *builder) log(n *node) {
-	b.cfg.Log = Log{Level: slog.LevelInfo, Format: logFormats[0]}
+func (g *gatewayReader) log(n *node) {
+	g.cfg.Log = Log{Level: slog.LevelInfo, Format: logFormats[0]}
 	if n == nil {
 		return
 	}
 	if n.kind != kindMap {
-		b.wrongKind(n, "a map with level and format")
+		g.wrongKind(n, "a map with level and format")
 		return
 	}
-	b.unknownKeys(n, []string{"level", "format"}, nil, "")
+	g.unknownKeys(n, []string{"level", "format"}, nil, "")
 	if v := n.get("level"); v != nil {
 		// slog's levels are four apart and begin with debug at -4.
-		b.cfg.Log.Level = slog.LevelDebug + slog.Level(4*b.oneOf(v, scope{}, logLevels))
+		g.cfg.Log.Level = slog.LevelDebug + slog.Level(4*g.oneOf(v, scope{}, logLevels))
 	}
 	if v := n.get("format"); v != nil {
-		b.cfg.Log.Format = logFormats[b.oneOf(v, scope{}, logFormats)]
+		g.cfg.Log.Format = logFormats[g.oneOf(v, scope{}, logFormats)]
 	}
 }

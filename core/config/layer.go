@@ -1,9 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // A chain is the definitions of one name, one over the other: those of its
 // templates first. Equal chains are the same pointer.
@@ -17,13 +14,16 @@ type chainLink struct {
 	value *node
 }
 
-// link returns the chain of value over under.
-func (b *builder) over(under *chain, value *node, at place) *chain {
+// chains are all chains, so that equal ones are the same.
+type chains map[chainLink]*chain
+
+// over returns the chain of value over under.
+func (cs chains) over(under *chain, value *node, at place) *chain {
 	key := chainLink{under, value}
-	c := b.chains[key]
+	c := cs[key]
 	if c == nil {
 		c = &chain{key, at}
-		b.chains[key] = c
+		cs[key] = c
 	}
 	return c
 }
@@ -36,93 +36,6 @@ func (c *chain) values() []*node {
 	}
 	slices.Reverse(list)
 	return list
-}
-
-// layers returns n over its template, over that one's, the undermost first.
-func (b *builder) layers(n *node) []*node {
-	var list []*node
-	for n != nil && n.kind == kindMap && !slices.Contains(list, n) {
-		list = append(list, n)
-		n = b.template(n)
-	}
-	slices.Reverse(list)
-	return list
-}
-
-// template returns the template that n names, or nil.
-func (b *builder) template(n *node) *node {
-	ref := n.get("template")
-	if ref == nil {
-		return nil
-	}
-	if ref.kind != kindText {
-		b.wrongKind(ref, "the name of a template")
-		return nil
-	}
-	t := b.templates[ref.text]
-	if t != nil {
-		return t
-	}
-	if b.unreadable {
-		b.added++ // it is likely to be in the file that could not be read, which is reported
-		return nil
-	}
-	names := make([]string, 0, len(b.templates))
-	for name := range b.templates {
-		names = append(names, name)
-	}
-	hint := use(names)
-	if len(names) == 0 {
-		hint = "define it below `templates:`"
-	}
-	b.fault(ref, "there is no template %q%s: %s", shorten(ref.text), suggest(ref.text, names), hint)
-	return nil
-}
-
-// checkTemplates reports what is wrong in templates, used or not.
-func (b *builder) checkTemplates() {
-	for _, f := range b.order {
-		if err := checkName(f.key); err != nil {
-			b.add(f.place, f.value.trail.String(), "%s", err)
-		}
-		if f.value.kind != kindMap {
-			b.wrongKind(f.value, "a map of the keys to take over")
-			continue
-		}
-		b.checkCircle(f)
-		b.checkPoints(f.value.get("points"))
-		for _, d := range f.value.get("devices").mapFields() {
-			b.checkPoints(d.value.get("points"))
-		}
-	}
-}
-
-// checkCircle follows the templates of one. A circle is reported once.
-func (b *builder) checkCircle(f field) {
-	path := []string{f.key}
-	seen := map[*node]bool{}
-	for n := f.value; n != nil && n.kind == kindMap && !seen[n] && !b.circles[n]; {
-		seen[n] = true
-		ref := n.get("template")
-		if n = b.template(n); n == nil {
-			return
-		}
-		path = append(path, ref.text)
-		if n == f.value {
-			b.fault(ref, "the templates lead back to themselves, %s: remove one of the references", strings.Join(path, " -> "))
-			for member := range seen {
-				b.circles[member] = true
-			}
-		}
-	}
-}
-
-// mapFields returns the fields of a map, none of anything else.
-func (n *node) mapFields() []field {
-	if n == nil {
-		return nil
-	}
-	return n.fields
 }
 
 // last returns a key's value in the uppermost layer that has it, or nil.
@@ -162,10 +75,17 @@ type named struct {
 	chain *chain
 }
 
+// An expander counts out ranges.
+type expander struct {
+	values
+	chains chains
+	budget *budget
+}
+
 // expand counts out the names in maps of definitions, the undermost map first:
 // a name that several maps have is defined by all of them. It takes at most room
 // names.
-func (b *builder) expand(maps []*node, what string, room int) []named {
+func (e *expander) expand(maps []*node, what string, room int) []named {
 	var all []named
 	index := map[string]int{}
 	for _, m := range maps {
@@ -173,24 +93,24 @@ func (b *builder) expand(maps []*node, what string, room int) []named {
 		for _, f := range m.fields {
 			s, err := parseSpan(f.key)
 			if err != nil {
-				b.add(f.place, f.value.trail.String(), "%s", err)
+				e.faultAt(f, "%s", err)
 				continue
 			}
 			if s.size() > int64(room-len(all)) {
-				b.add(f.place, f.value.trail.String(), "makes more than the %d %s that there is room for: make the range smaller", room, what)
-				b.full = true
+				e.faultAt(f, "makes more than the %d %s that there is room for: make the range smaller", room, what)
+				e.budget.full = true
 				return all
 			}
-			all = b.expandOne(all, index, start, f, s)
+			all = e.expandOne(all, index, start, f, s)
 		}
 	}
 	return all
 }
 
-func (b *builder) expandOne(all []named, index map[string]int, here map[string]place, f field, s span) []named {
+func (e *expander) expandOne(all []named, index map[string]int, here map[string]place, f field, s span) []named {
 	for name, c := range s.names() {
 		if first, twice := here[name]; twice {
-			b.add(f.place, f.value.trail.String(), "%s is already on line %d: rename or remove one", name, first.line)
+			e.faultAt(f, "%s is already on line %d: rename or remove one", name, first.line)
 			continue
 		}
 		here[name] = f.place
@@ -203,7 +123,7 @@ func (b *builder) expandOne(all []named, index map[string]int, here map[string]p
 		if c.ok {
 			all[i].count = c
 		}
-		all[i].chain = b.over(all[i].chain, f.value, f.place)
+		all[i].chain = e.chains.over(all[i].chain, f.value, f.place)
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,41 +39,73 @@ type linkDef struct {
 	raw     json.RawMessage // the settings, where they are the same for all
 }
 
+// A linkBuilder makes links of the entries of `links:`.
+type linkBuilder struct {
+	values
+	templates *templates
+	expander  *expander
+	points    *pointBuilder
+	settings  *settingsEncoder
+	budget    *budget
+	names     map[string]place
+	links     []*Link
+}
+
+func newLinkBuilder(v values, t *templates, lim limits) *linkBuilder {
+	b := &budget{limits: lim}
+	e := &expander{values: v, chains: chains{}, budget: b}
+	return &linkBuilder{
+		values: v, templates: t, expander: e, budget: b, names: map[string]place{},
+		points:   &pointBuilder{values: v, expander: e, budget: b, sets: map[*chain]*pointSet{}},
+		settings: &settingsEncoder{values: v, seen: map[string]bool{}},
+	}
+}
+
+// build makes the links of one entry, and leaves out those of which too little is
+// right to check the rest.
+func (b *linkBuilder) build(f field) {
+	before := len(b.links)
+	b.link(f)
+	made := slices.DeleteFunc(b.links[before:], func(l *Link) bool {
+		return l.Driver == "" || slices.ContainsFunc(l.Devices, func(d *Device) bool { return d.Table == nil })
+	})
+	b.links = b.links[:before+len(made)]
+}
+
 // link builds the links that one entry of `links:` stands for.
-func (b *builder) link(f field) {
+func (b *linkBuilder) link(f field) {
 	s, err := parseSpan(f.key)
 	if err != nil {
-		b.add(f.place, f.value.trail.String(), "%s", err)
+		b.faultAt(f, "%s", err)
 		return
 	}
 	if f.value.kind != kindMap {
 		b.wrongKind(f.value, "a map of the link's keys")
 		return
 	}
-	if s.size() > int64(b.lim.links-len(b.cfg.Links)) {
-		b.add(f.place, f.value.trail.String(), "makes more than %d links in all: make the range smaller", b.lim.links)
-		b.full = true
+	if s.size() > int64(b.budget.limits.links-len(b.links)) {
+		b.faultAt(f, "makes more than %d links in all: make the range smaller", b.budget.limits.links)
+		b.budget.full = true
 	}
-	if b.full {
+	if b.budget.full {
 		return
 	}
 	d := b.linkDef(f)
 	for name, c := range s.names() {
-		if first, twice := b.linkNames[name]; twice {
-			b.add(f.place, f.value.trail.String(), "the link %s is already at %s:%d: rename or remove one",
-				name, b.files[first.file], first.line)
+		if first, twice := b.names[name]; twice {
+			b.faultAt(f, "the link %s is already at %s:%d: rename or remove one", name, b.files[first.file], first.line)
 			continue
 		}
-		b.linkNames[name] = f.place
-		b.cfg.Links = append(b.cfg.Links, b.oneLink(d, name, scope{}.withLink(c)))
-		if b.full {
+		b.names[name] = f.place
+		b.links = append(b.links, b.oneLink(d, name, scope{}.withLink(c)))
+		if b.budget.full {
 			return
 		}
 	}
 }
 
-func (b *builder) linkDef(f field) *linkDef {
-	layers := b.layers(f.value)
+func (b *linkBuilder) linkDef(f field) *linkDef {
+	layers := b.templates.layers(f.value)
 	d := &linkDef{layers: layers}
 	d.source = &source{place: f.place, trail: f.value.trail, settings: settings(layers, linkKeys), driver: last(layers, "driver")}
 	b.scanClasses(d)
@@ -83,17 +116,17 @@ func (b *builder) linkDef(f field) *linkDef {
 			maps = append(maps, devices)
 		}
 	}
-	d.devices = b.expand(maps, "devices", b.lim.devices)
+	d.devices = b.expander.expand(maps, "devices", b.budget.limits.devices)
 	return d
 }
 
 // scanClasses numbers the classes; the default one is always the first.
-func (b *builder) scanClasses(d *linkDef) {
+func (b *linkBuilder) scanClasses(d *linkDef) {
 	d.scan = []field{{key: defaultClass}}
 	for _, n := range d.layers {
 		for _, f := range b.entries(n.get("scan"), "a map of scan classes by name") {
 			if err := checkName(f.key); err != nil {
-				b.add(f.place, f.value.trail.String(), "%s", err)
+				b.faultAt(f, "%s", err)
 			}
 			d.setClass(f)
 		}
@@ -120,7 +153,7 @@ func (d *linkDef) setClass(f field) {
 	d.scan = append(d.scan, f)
 }
 
-func (b *builder) oneLink(d *linkDef, name string, s scope) *Link {
+func (b *linkBuilder) oneLink(d *linkDef, name string, s scope) *Link {
 	l := &Link{Name: name, Timeout: defaultTimeout, source: d.source}
 	l.Driver = b.driver(d, s)
 	if n := last(d.layers, "timeout"); n != nil {
@@ -132,12 +165,12 @@ func (b *builder) oneLink(d *linkDef, name string, s scope) *Link {
 	for _, f := range d.scan {
 		l.Classes = append(l.Classes, b.class(f, s))
 	}
-	l.Settings = b.rawSettings(d.source.settings, &d.raw, s)
+	l.Settings = b.settings.raw(d.source.settings, &d.raw, s)
 	b.linkDevices(d, l, s)
 	return l
 }
 
-func (b *builder) driver(d *linkDef, s scope) string {
+func (b *linkBuilder) driver(d *linkDef, s scope) string {
 	n := d.source.driver
 	if n == nil {
 		b.add(d.source.place, d.source.trail.String(), "has no driver: add `driver: NAME`")
@@ -153,7 +186,7 @@ func (b *builder) driver(d *linkDef, s scope) string {
 	return name
 }
 
-func (b *builder) class(f field, s scope) control.Class {
+func (b *linkBuilder) class(f field, s scope) control.Class {
 	c := control.Class{Name: f.key, Period: defaultPeriod}
 	n := f.value
 	if n == nil {

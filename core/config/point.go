@@ -46,24 +46,34 @@ type pointSet struct {
 
 // checkPoints reports what is wrong with definitions of points, in a template or
 // a device, before they are merged.
-func (b *builder) checkPoints(n *node) {
-	for _, f := range b.entries(n, "a map of points by name") {
+func (vs values) checkPoints(n *node) {
+	for _, f := range vs.entries(n, "a map of points by name") {
 		if f.value.kind != kindMap {
-			b.wrongKind(f.value, "a map with the point's keys, such as {address: \"...\"}")
+			vs.wrongKind(f.value, "a map with the point's keys, such as {address: \"...\"}")
 			continue
 		}
-		b.unknownKeys(f.value, pointKeys, nil, "")
+		vs.unknownKeys(f.value, pointKeys, nil, "")
 	}
 }
 
-func (b *builder) pointSet(maps *chain) *pointSet {
+// A pointBuilder makes tables of points.
+type pointBuilder struct {
+	values
+	expander *expander
+	budget   *budget
+	sets     map[*chain]*pointSet
+	tables   tables
+}
+
+// set returns the points that maps of definitions make.
+func (b *pointBuilder) set(maps *chain) *pointSet {
 	if set := b.sets[maps]; set != nil {
 		return set
 	}
 	set := &pointSet{tables: map[string]*control.Table{}}
 	b.sets[maps] = set
-	names := b.expand(maps.values(), "points", b.lim.written-b.expanded)
-	b.expanded += len(names)
+	names := b.expander.expand(maps.values(), "points", b.budget.limits.written-b.budget.expanded)
+	b.budget.expanded += len(names)
 	set.points = make([]pointDef, len(names))
 	set.sources = make([]pointSource, len(names))
 	for i, one := range names {
@@ -93,7 +103,7 @@ func (p *pointDef) outer() bool {
 	return uses&(useD|useL) != 0 || uses&useN != 0 && !p.count.ok
 }
 
-// wellFormed tells whether all definitions of a point are maps of known keys. A
+// wellFormed reports whether all definitions of a point are maps of known keys. A
 // key that is missing from others is likely to be there, misspelt.
 func (p *pointDef) wellFormed() bool {
 	for c := p.chain; c != nil; c = c.under {
@@ -105,20 +115,18 @@ func (p *pointDef) wellFormed() bool {
 }
 
 // table returns the points of one device.
-func (b *builder) table(def *deviceDef, d *linkDef, s scope) *control.Table {
+func (b *pointBuilder) table(def *deviceDef, d *linkDef, s scope) *control.Table {
 	set := def.points
-	if b.points += len(set.points); b.points > b.lim.points {
-		b.add(def.source.place, def.source.trail.String(), "makes more than %d points in all: make the ranges smaller", b.lim.points)
-		b.full = true
+	if most := b.budget.limits.points; !b.budget.use(&b.budget.points, len(set.points), most) {
+		b.add(def.source.place, def.source.trail.String(), "makes more than %d points in all: make the ranges smaller", most)
 		return nil
 	}
 	if t := set.tables[d.order]; t != nil && !set.outer {
 		return t
 	}
-	if b.written += len(set.points); b.written > b.lim.written {
+	if most := b.budget.limits.written; !b.budget.use(&b.budget.written, len(set.points), most) {
 		b.add(def.source.place, def.source.trail.String(), "makes more than %d points that differ from device to device: "+
-			"use fewer, or addresses without the device's number", b.lim.written)
-		b.full = true
+			"use fewer, or addresses without the device's number", most)
 		return nil
 	}
 	t := &control.Table{Points: make([]control.Point, len(set.points))}
@@ -135,7 +143,7 @@ func (b *builder) table(def *deviceDef, d *linkDef, s scope) *control.Table {
 
 // point evaluates one point. The set's own range counts for n; without one, the
 // device's or the link's does.
-func (b *builder) point(p *pointDef, d *linkDef, s scope) control.Point {
+func (b *pointBuilder) point(p *pointDef, d *linkDef, s scope) control.Point {
 	k := &p.keys
 	out := control.Point{Name: p.name, Readable: true}
 	if k[keyAddress] == nil && p.wellFormed() {
@@ -161,7 +169,7 @@ func (b *builder) point(p *pointDef, d *linkDef, s scope) control.Point {
 }
 
 // address takes a whole number too, because classic Modbus addresses are such.
-func (b *builder) address(n *node, s scope) string {
+func (b *pointBuilder) address(n *node, s scope) string {
 	v, ok := b.scalar(n, s, "an address")
 	switch {
 	case !ok:
@@ -175,7 +183,7 @@ func (b *builder) address(n *node, s scope) string {
 	return v.text
 }
 
-func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
+func (b *pointBuilder) classIndex(n *node, d *linkDef, s scope) int {
 	v, ok := b.scalar(n, s, "the name of a scan class")
 	if !ok {
 		return 0
@@ -194,7 +202,7 @@ func (b *builder) classIndex(n *node, d *linkDef, s scope) int {
 }
 
 // numbers evaluates the numeric keys and checks them together.
-func (b *builder) numbers(k *[pointKeyCount]*node, out *control.Point, s scope) {
+func (b *pointBuilder) numbers(k *[pointKeyCount]*node, out *control.Point, s scope) {
 	for _, one := range [...]struct {
 		key int
 		to  **float64

@@ -61,75 +61,75 @@ var (
 )
 
 // driverKeys reads the keys that are about drivers and their processes.
-func (b *builder) driverKeys(root *node) {
-	c := b.cfg
-	c.TrustFile = b.path(root.get("trust"), "")
-	c.SecretsDir = b.path(root.get("secrets"), filepath.Join(c.Dir, defaultSecrets))
+func (g *gatewayReader) driverKeys(root *node) {
+	c := g.cfg
+	c.TrustFile = g.path(root.get("trust"), "")
+	c.SecretsDir = g.path(root.get("secrets"), filepath.Join(c.Dir, defaultSecrets))
 	if n := root.get("unsigned"); n != nil {
-		c.AllowDev = b.oneOf(n, scope{}, unsignedWords) == 1
+		c.AllowDev = g.oneOf(n, scope{}, unsignedWords) == 1
 	}
 	c.Orphan = defaultOrphan
 	if n := root.get("orphan"); n != nil {
-		c.Orphan = b.duration(n, scope{}, leastOrphan, mostOrphan)
+		c.Orphan = g.duration(n, scope{}, leastOrphan, mostOrphan)
 	}
 	c.process = Process{Detach: true, Log: c.Log.Level, Probation: defaultProbation}
-	b.shared(root, &c.process)
-	b.processes(root.get("processes"))
+	g.shared(root, &c.process)
+	g.processes(root.get("processes"))
 }
 
 // shared reads the keys that stand for all drivers as well as for one.
-func (b *builder) shared(n *node, p *Process) {
+func (g *gatewayReader) shared(n *node, p *Process) {
 	if v := n.get("confine"); v != nil {
-		p.Confine = Confinement(b.oneOf(v, scope{}, confinements))
+		p.Confine = Confinement(g.oneOf(v, scope{}, confinements))
 	}
 	if v := n.get("detach"); v != nil {
-		p.Detach = b.boolean(v)
+		p.Detach = g.boolean(v)
 	}
 }
 
-func (b *builder) processes(n *node) {
-	b.cfg.processes = map[string]Process{}
-	for _, f := range b.entries(n, "a map of drivers by name") {
+func (g *gatewayReader) processes(n *node) {
+	g.cfg.processes = map[string]Process{}
+	for _, f := range g.entries(n, "a map of drivers by name") {
 		if f.value.kind != kindMap {
-			b.wrongKind(f.value, "a map with "+list(processKeys))
+			g.wrongKind(f.value, "a map with "+list(processKeys))
 			continue
 		}
 		if err := checkName(f.key); err != nil {
-			b.add(f.place, f.value.trail.String(), "%s", err)
+			g.faultAt(f, "%s", err)
 			continue
 		}
-		b.cfg.processes[f.key] = b.process(f.value)
-		b.processNames = append(b.processNames, f)
+		g.cfg.processes[f.key] = g.process(f.value)
+		g.processNames = append(g.processNames, f)
 	}
 }
 
-func (b *builder) process(n *node) Process {
-	b.unknownKeys(n, processKeys, gatewayKeys, "is about the whole gateway: move it out of `processes:`")
-	p := b.cfg.process
-	b.shared(n, &p)
+func (g *gatewayReader) process(n *node) Process {
+	g.unknownKeys(n, processKeys, gatewayKeys, "is about the whole gateway: move it out of `processes:`")
+	p := g.cfg.process
+	g.shared(n, &p)
 	if v := n.get("instances"); v != nil {
-		p.Instances = b.whole(v, 1, mostInstances)
+		p.Instances = g.whole(v, 1, mostInstances)
 	}
 	if v := n.get("standby"); v != nil {
-		p.Standby = b.whole(v, 0, mostStandby)
+		p.Standby = g.whole(v, 0, mostStandby)
 	}
 	if v := n.get("memory"); v != nil {
-		p.Memory = b.size(v, scope{}, leastMemory)
+		p.Memory = g.size(v, scope{}, leastMemory)
 	}
 	if v := n.get("user"); v != nil {
-		if p.User = b.text(v, scope{}); p.User == "" && v.kind == kindText {
-			b.fault(v, "is empty: write the name of a user, or remove the key")
+		if p.User = g.text(v, scope{}); p.User == "" && v.kind == kindText {
+			g.fault(v, "is empty: write the name of a user, or remove the key")
 		}
 	}
 	if v := n.get("log"); v != nil {
-		p.Log = slog.LevelDebug + slog.Level(4*b.oneOf(v, scope{}, logLevels))
+		p.Log = slog.LevelDebug + slog.Level(4*g.oneOf(v, scope{}, logLevels))
 	}
 	if v := n.get("probation"); v != nil {
-		p.Probation = b.duration(v, scope{}, 0, mostProbation)
+		p.Probation = g.duration(v, scope{}, 0, mostProbation)
 	}
 	if v := n.get("spill"); v != nil {
-		if p.Spill = b.size(v, scope{}, 0); 0 < p.Spill && p.Spill < leastSpill {
-			b.fault(v, "%s is too small: use at least %s, or 0B for none", v.text, formatSize(leastSpill))
+		if p.Spill = g.size(v, scope{}, 0); 0 < p.Spill && p.Spill < leastSpill {
+			g.fault(v, "%s is too small: use at least %s, or 0B for none", v.text, formatSize(leastSpill))
 		}
 	}
 	return p
@@ -137,9 +137,9 @@ func (b *builder) process(n *node) Process {
 
 // checkProcesses refuses processes of a driver that no link uses: a misspelt name
 // would leave the driver that was meant without its confinement.
-func (b *builder) checkProcesses() {
-	used := b.cfg.Drivers()
-	for _, f := range b.processNames {
+func (g *gatewayReader) checkProcesses() {
+	used := g.cfg.Drivers()
+	for _, f := range g.processNames {
 		if slices.Contains(used, f.key) {
 			continue
 		}
@@ -147,7 +147,7 @@ func (b *builder) checkProcesses() {
 		if len(used) > 0 {
 			hint += "; links use " + list(used)
 		}
-		b.add(f.place, f.value.trail.String(), "no link uses a driver %s%s: %s", f.key, suggest(f.key, used), hint)
+		g.faultAt(f, "no link uses a driver %s%s: %s", f.key, suggest(f.key, used), hint)
 	}
 }
 

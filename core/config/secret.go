@@ -20,17 +20,17 @@ type Secret struct {
 }
 
 // secret notes a setting that names a secret.
-func (b *builder) secret(n *node, text string) {
+func (e *settingsEncoder) secret(n *node, text string) {
 	name, is := strings.CutPrefix(text, secretPrefix)
-	if !is || b.secrets[name] {
+	if !is || e.seen[name] {
 		return
 	}
-	b.secrets[name] = true
+	e.seen[name] = true
 	if err := checkName(name); err != nil {
-		b.fault(n, "names a secret, but wrongly: %s", err)
+		e.fault(n, "names a secret, but wrongly: %s", err)
 		return
 	}
-	b.cfg.secrets = append(b.cfg.secrets, Secret{Name: name, place: n.place, trail: n.trail})
+	e.secrets = append(e.secrets, Secret{Name: name, place: n.place, trail: n.trail})
 }
 
 // Secrets returns every secret that links name, each once, in the order of the files.

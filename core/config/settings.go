@@ -5,13 +5,21 @@ import (
 	"strconv"
 )
 
-// rawSettings returns settings as JSON. Where they depend on no range, all that
-// are made of one definition share the bytes.
-func (b *builder) rawSettings(fields []field, shared *json.RawMessage, s scope) json.RawMessage {
+// A settingsEncoder makes JSON of the keys that are a driver's, and notes the secrets that
+// they name.
+type settingsEncoder struct {
+	values
+	seen    map[string]bool // names of secrets
+	secrets []Secret
+}
+
+// raw returns settings as JSON. Where they depend on no range, all that are made of one
+// definition share the bytes.
+func (e *settingsEncoder) raw(fields []field, shared *json.RawMessage, s scope) json.RawMessage {
 	if *shared != nil {
 		return *shared
 	}
-	raw := b.appendFields(nil, fields, s)
+	raw := e.appendFields(nil, fields, s)
 	var uses variables
 	for i := range fields {
 		uses |= fields[i].value.uses()
@@ -22,7 +30,7 @@ func (b *builder) rawSettings(fields []field, shared *json.RawMessage, s scope) 
 	return raw
 }
 
-func (b *builder) appendFields(dst []byte, fields []field, s scope) []byte {
+func (e *settingsEncoder) appendFields(dst []byte, fields []field, s scope) []byte {
 	dst = append(dst, '{')
 	for i, f := range fields {
 		if i > 0 {
@@ -30,35 +38,35 @@ func (b *builder) appendFields(dst []byte, fields []field, s scope) []byte {
 		}
 		dst = appendString(dst, f.key)
 		dst = append(dst, ':')
-		dst = b.appendNode(dst, f.value, s)
+		dst = e.appendNode(dst, f.value, s)
 	}
 	return append(dst, '}')
 }
 
-func (b *builder) appendNode(dst []byte, n *node, s scope) []byte {
+func (e *settingsEncoder) appendNode(dst []byte, n *node, s scope) []byte {
 	switch n.kind {
 	case kindMap:
 		if len(n.fields) == 1 && n.fields[0].value.kind == kindNull {
-			b.wrongKind(n, "a value")
+			e.wrongKind(n, "a value")
 			return append(dst, "null"...)
 		}
-		return b.appendFields(dst, n.fields, s)
+		return e.appendFields(dst, n.fields, s)
 	case kindList:
 		dst = append(dst, '[')
 		for i, item := range n.items {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = b.appendNode(dst, item, s)
+			dst = e.appendNode(dst, item, s)
 		}
 		return append(dst, ']')
 	}
-	v, ok := b.scalar(n, s, "a value")
+	v, ok := e.scalar(n, s, "a value")
 	switch {
 	case !ok:
 		return append(dst, "null"...)
 	case v.kind == kindText:
-		b.secret(n, v.text)
+		e.secret(n, v.text)
 		return appendString(dst, v.text)
 	}
 	return append(dst, v.text...)

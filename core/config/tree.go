@@ -95,7 +95,15 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
-// only tells whether n is a map without other keys.
+// mapFields returns the fields of a map, none of anything else.
+func (n *node) mapFields() []field {
+	if n == nil {
+		return nil
+	}
+	return n.fields
+}
+
+// only reports whether n is a map without other keys.
 func (n *node) only(keys ...string) bool {
 	if n.kind != kindMap {
 		return false

@@ -9,23 +9,58 @@ import (
 	"time"
 )
 
-func contains(list []string, s string) bool { return slices.Contains(list, s) }
+// values reads what nodes say, and reports what is wrong with it at their places. Where it is
+// wrong, what comes back can be gone on with.
+type values struct{ *faults }
+
+// fault reports something wrong with a value.
+func (vs values) fault(n *node, format string, args ...any) {
+	vs.add(n.place, n.trail.String(), format, args...)
+}
+
+// faultAt reports something wrong with a field as a whole, at its key.
+func (vs values) faultAt(f field, format string, args ...any) {
+	vs.add(f.place, f.value.trail.String(), format, args...)
+}
+
+// entries returns the fields of a map that may be missing.
+func (vs values) entries(n *node, want string) []field {
+	if n != nil && n.kind != kindMap {
+		vs.wrongKind(n, want)
+		return nil
+	}
+	return n.mapFields()
+}
+
+// unknownKeys reports keys that are not known. elsewhere are keys that belong
+// to another place, for which the hint is meant; it may be nil.
+func (vs values) unknownKeys(n *node, known, elsewhere []string, hint string) {
+	for _, f := range n.fields {
+		switch {
+		case slices.Contains(known, f.key):
+		case slices.Contains(elsewhere, f.key):
+			vs.faultAt(f, "%s", hint)
+		default:
+			vs.faultAt(f, "unknown key%s: %s", suggest(f.key, known), use(known))
+		}
+	}
+}
 
 // wrongKind reports a value that is not of the kind that the key wants.
-func (b *builder) wrongKind(n *node, want string) {
+func (vs values) wrongKind(n *node, want string) {
 	switch {
 	case n.kind == kindNull:
-		b.fault(n, "has no value: write %s, or remove the key", want)
+		vs.fault(n, "has no value: write %s, or remove the key", want)
 	case n.kind == kindMap && len(n.fields) == 1 && n.fields[0].value.kind == kindNull:
-		b.fault(n, "wants %s, but this is a map: put the placeholder in quotes, \"{%s}\"", want, n.fields[0].key)
+		vs.fault(n, "wants %s, but this is a map: put the placeholder in quotes, \"{%s}\"", want, n.fields[0].key)
 	case strings.HasPrefix(want, "a map"):
-		b.fault(n, "wants %s, but this is %s: write lines of `KEY: VALUE` below it", want, n.kind)
+		vs.fault(n, "wants %s, but this is %s: write lines of `KEY: VALUE` below it", want, n.kind)
 	case n.kind == kindMap || n.kind == kindList:
-		b.fault(n, "wants %s, but this is %s: write one value", want, n.kind)
+		vs.fault(n, "wants %s, but this is %s: write one value", want, n.kind)
 	case want == wantText:
-		b.fault(n, "wants %s, but %s is %s: put it in quotes", want, n.text, n.kind)
+		vs.fault(n, "wants %s, but %s is %s: put it in quotes", want, n.text, n.kind)
 	default:
-		b.fault(n, "wants %s, but %s is %s: change it", want, quoteIfText(n), n.kind)
+		vs.fault(n, "wants %s, but %s is %s: change it", want, quoteIfText(n), n.kind)
 	}
 }
 
@@ -46,14 +81,14 @@ func shorten(s string) string {
 }
 
 // scalar evaluates a value that is not a list or a map.
-func (b *builder) scalar(n *node, s scope, want string) (scalar, bool) {
+func (vs values) scalar(n *node, s scope, want string) (scalar, bool) {
 	if n.kind == kindNull || n.kind == kindList || n.kind == kindMap {
-		b.wrongKind(n, want)
+		vs.wrongKind(n, want)
 		return scalar{}, false
 	}
 	v, err := n.eval(s)
 	if err != nil {
-		b.fault(n, "%s", err)
+		vs.fault(n, "%s", err)
 		return scalar{}, false
 	}
 	return v, true
@@ -62,51 +97,51 @@ func (b *builder) scalar(n *node, s scope, want string) (scalar, bool) {
 const wantText = "a text"
 
 // text evaluates a text. What a placeholder makes is a text too.
-func (b *builder) text(n *node, s scope) string {
-	v, ok := b.scalar(n, s, wantText)
+func (vs values) text(n *node, s scope) string {
+	v, ok := vs.scalar(n, s, wantText)
 	if ok && v.kind != kindText && n.words == nil {
-		b.wrongKind(n, wantText)
+		vs.wrongKind(n, wantText)
 	}
-	b.replacesNothing(n)
+	vs.replacesNothing(n)
 	return v.text
 }
 
-func (b *builder) oneOf(n *node, s scope, words []string) int {
-	v, ok := b.scalar(n, s, "one of "+list(words))
+func (vs values) oneOf(n *node, s scope, words []string) int {
+	v, ok := vs.scalar(n, s, "one of "+list(words))
 	if !ok {
 		return 0
 	}
 	i := slices.Index(words, v.text)
 	if i < 0 {
-		b.fault(n, "%q is unknown%s: use one of %s", shorten(v.text), suggest(v.text, words), list(words))
+		vs.fault(n, "%q is unknown%s: use one of %s", shorten(v.text), suggest(v.text, words), list(words))
 		return 0
 	}
 	return i
 }
 
 // boolean evaluates true or false.
-func (b *builder) boolean(n *node) bool {
+func (vs values) boolean(n *node) bool {
 	const want = "true or false"
-	v, ok := b.scalar(n, scope{}, want)
+	v, ok := vs.scalar(n, scope{}, want)
 	if ok && v.kind != kindBool {
-		b.wrongKind(n, want)
+		vs.wrongKind(n, want)
 	}
 	return v.kind == kindBool && v.text == "true"
 }
 
 // whole evaluates a whole number from least to most.
-func (b *builder) whole(n *node, least, most int) int {
+func (vs values) whole(n *node, least, most int) int {
 	const want = "a whole number"
-	v, ok := b.scalar(n, scope{}, want)
+	v, ok := vs.scalar(n, scope{}, want)
 	if !ok {
 		return least
 	}
 	i, err := strconv.Atoi(v.text)
 	switch {
 	case v.kind != kindInteger:
-		b.wrongKind(n, want)
+		vs.wrongKind(n, want)
 	case err != nil || i < least || i > most:
-		b.fault(n, "%s is out of range: use %d to %d", shorten(v.text), least, most)
+		vs.fault(n, "%s is out of range: use %d to %d", shorten(v.text), least, most)
 	default:
 		return i
 	}
@@ -114,17 +149,17 @@ func (b *builder) whole(n *node, least, most int) int {
 }
 
 // float evaluates a number. A constant one is the same pointer every time.
-func (b *builder) float(n *node, s scope) *float64 {
+func (vs values) float(n *node, s scope) *float64 {
 	if n.number != nil {
 		return n.number
 	}
-	v, ok := b.scalar(n, s, "a number")
+	v, ok := vs.scalar(n, s, "a number")
 	if !ok {
 		return nil
 	}
 	f, err := strconv.ParseFloat(v.text, 64)
 	if v.kind != kindInteger && v.kind != kindNumber || err != nil {
-		b.fault(n, "wants a number, but %q is %s: write digits without quotes or units", shorten(v.text), v.kind)
+		vs.fault(n, "wants a number, but %q is %s: write digits without quotes or units", shorten(v.text), v.kind)
 		return nil
 	}
 	if n.words == nil {
@@ -133,36 +168,36 @@ func (b *builder) float(n *node, s scope) *float64 {
 	return &f
 }
 
-func (b *builder) duration(n *node, s scope, least, most time.Duration) time.Duration {
+func (vs values) duration(n *node, s scope, least, most time.Duration) time.Duration {
 	const want = "a duration such as 100ms, 5s, 1m30s or 7d"
-	v, ok := b.scalar(n, s, want)
+	v, ok := vs.scalar(n, s, want)
 	if !ok {
 		return least
 	}
 	d, err := parseDuration(v.text)
 	switch {
 	case err != nil:
-		b.fault(n, "%s: write %s", err, want)
+		vs.fault(n, "%s: write %s", err, want)
 	case d < least || d > most:
-		b.fault(n, "%s is out of range: use %s to %s", v.text, formatDuration(least), formatDuration(most))
+		vs.fault(n, "%s is out of range: use %s to %s", v.text, formatDuration(least), formatDuration(most))
 	default:
 		return d
 	}
 	return least
 }
 
-func (b *builder) size(n *node, s scope, least int64) int64 {
+func (vs values) size(n *node, s scope, least int64) int64 {
 	const want = "a size such as 500MB or 2GiB"
-	v, ok := b.scalar(n, s, want)
+	v, ok := vs.scalar(n, s, want)
 	if !ok {
 		return least
 	}
 	size, err := parseSize(v.text)
 	switch {
 	case err != nil:
-		b.fault(n, "%s: write %s", err, want)
+		vs.fault(n, "%s: write %s", err, want)
 	case size < least:
-		b.fault(n, "%s is too small: use at least %s", v.text, formatSize(least))
+		vs.fault(n, "%s is too small: use at least %s", v.text, formatSize(least))
 	default:
 		return size
 	}
