@@ -19,7 +19,7 @@ const damageRecords = 300
 // hasty is for the many rounds: files that are small and groups that do not wait.
 var hasty = spool.Options{FileBytes: 16 << 10, CommitEvery: time.Microsecond}
 
-// whole is the image of a spool of several files with two drivers and a cursor.
+// whole is the image of a spool of several files with two drivers.
 func whole(t *testing.T) image {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,9 +27,6 @@ func whole(t *testing.T) image {
 	for n := uint64(1); n <= damageRecords; n += 10 {
 		fill(t, s, "modbus", n, n+9)
 		fill(t, s, "mqtt", n, n+9)
-	}
-	if err := s.SaveCursor("uplink", 100); err != nil {
-		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -266,7 +263,7 @@ func TestFaultCutTail(t *testing.T) {
 func TestFaultMissingFiles(t *testing.T) {
 	img := whole(t)
 	logs := img.logs()
-	for _, gone := range [][]string{{logs[1]}, {logs[len(logs)-1]}, {logs[2], logs[3]}, logs, {"end"}, {"cursors"}, {"lock"}} {
+	for _, gone := range [][]string{{logs[1]}, {logs[len(logs)-1]}, {logs[2], logs[3]}, logs, {"end"}, {"lock"}} {
 		out := maps.Clone(img)
 		var want uint64
 		for _, name := range gone {

@@ -9,8 +9,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
-// A gateway acknowledges to a driver what is stored; a reader goes on from its
-// cursor, and is told what it missed.
+// A gateway acknowledges to a driver what is stored; a reader goes on from a
+// position, and is told what it missed.
 func Example() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {
@@ -35,15 +35,14 @@ func Example() {
 	}
 	fmt.Println("acknowledge", <-acked, <-acked)
 
-	from, _ := s.Cursor("uplink")
-	for r := s.Read(from); ; {
+	for r := s.Read(0); ; {
 		rec, _, err := r.Next()
 		var loss *spool.LossError
 		switch {
 		case errors.As(err, &loss):
 			fmt.Println("missed", loss.Records, loss.Cause)
 		case errors.Is(err, io.EOF):
-			fmt.Println("saved at", r.Position(), s.SaveCursor("uplink", r.Position()))
+			fmt.Println("go on at", r.Position())
 			return
 		case err != nil:
 			fmt.Println(err)
@@ -56,5 +55,5 @@ func Example() {
 	// acknowledge 1 2
 	// send modbus 1 batch
 	// send modbus 2 batch
-	// saved at 3 <nil>
+	// go on at 3
 }

@@ -24,12 +24,6 @@ func EncodeEntry(r Record, p Position, t [8]byte, index int) []byte {
 // HeadSize is what an entry takes beside its driver's name and its data.
 const HeadSize = headSize
 
-// DecodeCursors counts the whole and the damaged lines of a cursors' file.
-func DecodeCursors(b []byte) (whole map[string]Position, damaged int) { return decodeCursors(b) }
-
-// EncodeCursors gives the content of a cursors' file.
-func EncodeCursors(c map[string]Position) []byte { return encodeCursors(c) }
-
 // MakeRoom does what is to be done in the background by now.
 func (s *Spool) MakeRoom() {
 	s.thinning.Lock()

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 )
 
@@ -46,18 +44,6 @@ func TestEntryRoundTrip(t *testing.T) {
 			b[i] ^= 0x10
 		}
 	}
-}
-
-func FuzzDecodeCursors(f *testing.F) {
-	f.Add(spool.EncodeCursors(map[string]spool.Position{"uplink": 7, "a b\"\n": 1}))
-	f.Add([]byte("00000000 1 \"x\"\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		whole, _ := spool.DecodeCursors(b)
-		again, damaged := spool.DecodeCursors(spool.EncodeCursors(whole))
-		if d := cmp.Diff(whole, again); d != "" || damaged > 0 {
-			t.Errorf("%d damaged\n%s", damaged, d)
-		}
-	})
 }
 
 // FuzzOpenMangledFile opens whatever a disk may hold, reads it to the end, and

@@ -25,8 +25,8 @@ func (s *Spool) Read(from Position) *Reader {
 	return &Reader{s: s, next: from, names: names{}}
 }
 
-// Position gives the position of the record that Next gives next: what SaveCursor
-// keeps once everything before it is done.
+// Position gives the position of the record that Next gives next: where a
+// reader goes on once everything before it is done.
 func (r *Reader) Position() Position { return r.next }
 
 // Wait blocks until Next has something to give.

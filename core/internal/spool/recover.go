@@ -22,12 +22,9 @@ func (s *Spool) recover() error {
 	if err := s.openEnd(); err != nil {
 		return err
 	}
-	if err := s.loadCursors(); err != nil {
-		return err
-	}
 	s.files, s.stored, s.last = files, marks{}, 1
 	end, lived := s.readEnd()
-	synced := max(end, s.furthestCursor())
+	synced := end
 	start := 0
 	for i, f := range files {
 		m, since, ok := f.head(f.size)

@@ -20,9 +20,6 @@ func TestRetentionByBytes(t *testing.T) {
 	o := spool.Options{MaxBytes: 40 << 10, FileBytes: 4 << 10}
 	s := open(t, dir, o)
 	fill(t, s, "modbus", 1, 10)
-	if err := s.SaveCursor("uplink", 5); err != nil {
-		t.Fatal(err)
-	}
 	for n := uint64(11); n < 1000; n += 10 {
 		fill(t, s, "modbus", n, n+9)
 		if size := dirBytes(t, dir); size > o.MaxBytes {
@@ -33,8 +30,7 @@ func TestRetentionByBytes(t *testing.T) {
 	if st.Retired == 0 || st.Retired+st.Records != 1000 || st.Lost != 0 {
 		t.Errorf("stats %+v", st)
 	}
-	p, _ := s.Cursor("uplink")
-	c := readAll(t, s, p)
+	c := readAll(t, s, 5)
 	if len(c.losses) != 1 || c.losses[0].Cause != spool.Retired || c.lost != uint64(s.First()-5) {
 		t.Errorf("losses %+v, first %d", c.losses, s.First())
 	}
@@ -46,8 +42,8 @@ func TestRetentionByBytes(t *testing.T) {
 	}
 }
 
-// dirBytes is what the files of the log take; the lock, the end and the cursors
-// are a few bytes beside them.
+// dirBytes is what the files of the log take; the lock and the end are a few bytes
+// beside them.
 func dirBytes(t testing.TB, dir string) (size int64) {
 	for _, path := range logFiles(t, dir) {
 		info, err := os.Stat(path)

@@ -89,8 +89,6 @@ type Spool struct {
 	endFailed  bool // the last write to end failed
 	endWritten bool // something was written to end
 
-	cursorWrite sync.Mutex // one writer of the cursors' file; taken before mu
-
 	mu       sync.Mutex
 	room     sync.Cond // the queue has shrunk, or the spool is closed
 	closed   bool
@@ -108,7 +106,6 @@ type Spool struct {
 	newest      time.Time
 	newestLived time.Duration // when that was stored, by lived
 	grown       chan struct{} // closed when last grows; nil while nobody waits
-	cursors     map[string]Position
 	losses      []Loss
 	count       counters
 	fault       *Fault

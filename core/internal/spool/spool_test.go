@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -320,48 +319,6 @@ func TestSeekByTime(t *testing.T) {
 	}
 	if got := s.Seek(time.Now().Add(time.Hour)); got != s.End() {
 		t.Errorf("seek the future: %d, want %d", got, s.End())
-	}
-}
-
-func TestCursors(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, spool.Options{})
-	fill(t, s, "modbus", 1, 10)
-	for name, p := range map[string]spool.Position{"uplink": 4, "a \"name\"\n": 11, "gone": 1} {
-		if err := s.SaveCursor(name, p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.DeleteCursor("gone"); err != nil {
-		t.Fatal(err)
-	}
-	for name, p := range map[string]spool.Position{"": 1, "ahead": 12} {
-		if err := s.SaveCursor(name, p); err == nil {
-			t.Errorf("cursor %q at %d was taken", name, p)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// A flipped bit costs the cursor that it hit.
-	path := filepath.Join(dir, "cursors")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[2] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, dir, spool.Options{})
-	if _, ok := s.Cursor("a \"name\"\n"); ok {
-		t.Error("a damaged cursor is there")
-	}
-	if _, ok := s.Cursor("gone"); ok {
-		t.Error("a deleted cursor is there")
-	}
-	if p, ok := s.Cursor("uplink"); !ok || p != 4 {
-		t.Errorf("cursor %d %v, want 4", p, ok)
 	}
 }
 
