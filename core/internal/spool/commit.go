@@ -285,8 +285,20 @@ func (s *Spool) fit(rest *queue) (n, size int) {
 	return n, size
 }
 
-// tail is the last file. Only the committer adds one, so it needs no lock.
-func (s *Spool) tail() *file { return s.files[len(s.files)-1] }
+// tail is the last file, nil where there is none. Only the committer adds or removes it, but
+// retention changes the list before it.
+func (s *Spool) tail() *file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tailLocked()
+}
+
+func (s *Spool) tailLocked() *file {
+	if len(s.files) == 0 {
+		return nil
+	}
+	return s.files[len(s.files)-1]
+}
 
 func (s *Spool) finish() {
 	_ = s.active.Close() // it is synced
@@ -295,7 +307,7 @@ func (s *Spool) finish() {
 
 // account counts what is stored of a driver; mu is held.
 func (s *Spool) account(it *item) {
-	if sum := s.tail().sum; sum != nil {
+	if sum := s.tailLocked().sum; sum != nil {
 		sum.add(it.driver, it.size, it.time.UnixNano())
 	}
 	s.count.written[it.driver] += uint64(it.size)
@@ -318,7 +330,7 @@ func (s *Spool) publish(items []item, size int) {
 	}
 	if size > 0 {
 		s.newestLived = lived
-		s.tail().size += int64(size)
+		s.tailLocked().size += int64(size)
 		s.count.syncs++
 		s.wake()
 	}

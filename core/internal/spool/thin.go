@@ -56,11 +56,12 @@ func (s *Spool) makeRoom(capacity int64) bool {
 	if len(files) < 2 {
 		return false
 	}
-	sums := make([]*summary, len(files))
+	sums, sizes := make([]*summary, len(files)), make([]int64, len(files))
 	for i, f := range files {
 		sums[i] = s.measure(f)
+		sizes[i], _, _ = s.extent(f)
 	}
-	p := newPlan(files, sums, capacity)
+	p := newPlan(files, sums, sizes, capacity)
 	p.most = s.o.FileBytes
 	if !p.find() {
 		return false
@@ -99,6 +100,7 @@ func level(uses map[string]uint64, capacity int64) uint64 {
 type plan struct {
 	files    []*file
 	sums     []*summary
+	sizes    []int64 // of the files; the last one grows meanwhile
 	uses     map[string]uint64
 	level    uint64
 	most     int64            // of one file
@@ -107,13 +109,13 @@ type plan struct {
 	empty    bool             // nothing stays of files from to to
 }
 
-func newPlan(files []*file, sums []*summary, capacity int64) *plan {
-	p := &plan{files: files, sums: sums, uses: map[string]uint64{}, budget: map[string]int64{}}
-	for i, f := range files {
+func newPlan(files []*file, sums []*summary, sizes []int64, capacity int64) *plan {
+	p := &plan{files: files, sums: sums, sizes: sizes, uses: map[string]uint64{}, budget: map[string]int64{}}
+	for i := range files {
 		for _, u := range sums[i].uses {
 			p.uses[u.driver] += u.bytes
 		}
-		capacity -= f.size - int64(sums[i].bytes()) // heads, and entries of what is gone
+		capacity -= sizes[i] - int64(sums[i].bytes()) // heads, and entries of what is gone
 	}
 	p.level = level(p.uses, capacity)
 	return p
@@ -153,12 +155,12 @@ func (p *plan) merge(stays int64) {
 	}
 	size := stays + 2*headSize
 	for p.from > 0 {
-		before := p.files[p.from-1]
-		if before.size > 2*size+pageSize || before.names != p.files[p.to].names || before.size+size > p.most {
+		before := p.sizes[p.from-1]
+		if before > 2*size+pageSize || p.files[p.from-1].names != p.files[p.to].names || before+size > p.most {
 			return
 		}
 		p.from--
-		size += before.size
+		size += before
 		p.empty = p.empty && p.sums[p.from].bytes() == 0
 	}
 }

@@ -39,13 +39,11 @@ func (s *Spool) create(rest *queue) error {
 // head encodes the marks, and what is known of the file before.
 func (s *Spool) head(f *file) []byte {
 	a := about{names: f.names, lived: f.lived}
-	if len(s.files) > 0 {
-		s.mu.Lock()
-		if before := s.tail(); before.sum != nil {
-			a.of, a.sum = before.tag, before.sum.clone()
-		}
-		s.mu.Unlock()
+	s.mu.Lock()
+	if before := s.tailLocked(); before != nil && before.sum != nil {
+		a.of, a.sum = before.tag, before.sum.clone()
 	}
+	s.mu.Unlock()
 	marks := appendEntry(nil, kindMarks, f.first, &Record{Stored: f.since, Data: s.stored.encode()})
 	seal(marks, f.tag, 0)
 	more := appendEntry(nil, kindAbout, f.first, &Record{Stored: f.since, Data: a.encode()})
