@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// MaxGapSamples is the most samples that one gap counts.
+// MaxGapSamples is the most samples that one gap counts: a million a second for twelve days.
 const MaxGapSamples = 1 << 40
 
 // Join adds a later gap of the same place to g. The later cause stands for both.

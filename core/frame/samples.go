@@ -11,9 +11,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// maxNulls bounds the samples of a block without a column, whose number nothing
-// but the runs tell.
-const maxNulls = 1 << 20
+// MaxSamples is the most samples of one frame. It bounds a block of nulls, which has no column
+// and whose number nothing but the runs tell.
+const MaxSamples = 1 << 20
 
 // Samples goes through a batch row by row. A block whose columns do not fit its
 // runs (see Check) is left out, so a batch from anywhere can be given.
@@ -106,8 +106,8 @@ func (blk *Block) checkColumn(count uint64) error {
 		}
 	}
 	if blk.Kind == driver.KindNull {
-		if count > maxNulls {
-			return fmt.Errorf("%d nulls are more than %d", count, maxNulls)
+		if count > MaxSamples {
+			return fmt.Errorf("%d nulls are more than %d", count, MaxSamples)
 		}
 		return nil
 	}

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -11,9 +12,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/frame"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
-
-// maxFrameSamples bounds the samples of one frame.
-const maxFrameSamples = 1 << 20
 
 // A field of two bytes can become a struct of hundreds, so messages from a driver are
 // counted before they are decoded: the limits are of the fields at each depth.
@@ -138,89 +136,32 @@ func (m *AttachMessage) splitFrames(body []byte) error {
 	return nil
 }
 
-// FrameHead finds the sequence of an encoded frame, and whether it is patient, without
-// decoding the rest.
-func FrameHead(frame []byte) (sequence uint64, patient bool, err error) {
-	for len(frame) > 0 {
-		number, kind, n := protowire.ConsumeTag(frame)
-		if n < 0 {
-			return 0, false, errTruncated
-		}
-		size := protowire.ConsumeFieldValue(number, kind, frame[n:])
-		if size < 0 {
-			return 0, false, errTruncated
-		}
-		if kind == protowire.VarintType {
-			value, _ := protowire.ConsumeVarint(frame[n:])
-			switch number {
-			case fieldSequence:
-				sequence = value
-			case fieldPatient:
-				patient = value != 0
-			}
-		}
-		frame = frame[n+size:]
-	}
-	if sequence == 0 {
-		return 0, false, errors.New("frame has no sequence")
-	}
-	return sequence, patient, nil
-}
-
 // DecodeFrame decodes a frame as Handler.Frame gets it: its sequence and either a
-// batch or a gap. The frame may come from anybody: the batch has
-// passed its Check, and the memory it takes is a small multiple of len(frame). The result shares
+// batch or a gap. The frame may come from anybody: it is inspected first, so the batch passes
+// its Check, and the memory it takes is a small multiple of len(frame). The result shares
 // nothing with frame.
 func DecodeFrame(frame []byte) (seq uint64, b *frame.Batch, g *frame.Gap, err error) {
+	i := inspector{bounds: Bounds{Earliest: math.MinInt64, Latest: math.MaxInt64}}
+	if err := i.walk(frame); err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame %d of %d bytes: %w", i.head.sequence, len(frame), err)
+	}
 	var wire driverv1.Frame
-	err = checkFields(frame, frameLimits())
-	if err == nil {
-		err = wire.UnmarshalVT(frame)
+	if err := wire.UnmarshalVT(frame); err != nil {
+		return 0, nil, nil, fmt.Errorf("decode frame %d of %d bytes: %w", i.head.sequence, len(frame), err)
 	}
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("decode frame of %d bytes: %w", len(frame), err)
+	if i.found.IsGap {
+		return i.head.sequence, nil, decodeGap(wire.GetGap()), nil
 	}
-	switch content := wire.Content.(type) {
-	case *driverv1.Frame_Batch:
-		if b, err = decodeBatch(content.Batch, len(frame)); err == nil {
-			b.Patient = wire.Patient
-		}
-	case *driverv1.Frame_Gap:
-		g = decodeGap(content.Gap)
-	default:
-		err = errors.New("neither batch nor gap")
-	}
-	if err == nil && wire.Sequence == 0 {
-		err = errors.New("no sequence")
-	}
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("decode frame %d: %w", wire.Sequence, err)
-	}
-	return wire.Sequence, b, g, nil
+	return i.head.sequence, decodeBatch(&wire), nil, nil
 }
 
-// decodeBatch decodes the batch of a frame of so many bytes.
-func decodeBatch(wire *driverv1.Batch, size int) (*frame.Batch, error) {
-	b := &frame.Batch{Blocks: make([]frame.Block, len(wire.GetBlocks()))}
-	for i, block := range wire.GetBlocks() {
+func decodeBatch(wire *driverv1.Frame) *frame.Batch {
+	blocks := wire.GetBatch().GetBlocks()
+	b := &frame.Batch{Blocks: make([]frame.Block, len(blocks)), Patient: wire.Patient}
+	for i, block := range blocks {
 		b.Blocks[i] = decodeBlock(block)
 	}
-	if err := b.Check(); err != nil {
-		return nil, err
-	}
-	samples, nulls := uint64(0), uint64(0)
-	for i := range b.Blocks {
-		for j := 1; j < len(b.Blocks[i].Runs); j += 2 {
-			samples += uint64(b.Blocks[i].Runs[j])
-			if b.Blocks[i].Kind == driver.KindNull {
-				nulls += uint64(b.Blocks[i].Runs[j])
-			}
-		}
-	}
-	if err := checkCounts(samples, nulls, uint64(size)); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b
 }
 
 // spareNulls is how many nulls a frame may have beside one for each of its bytes: a device
@@ -231,23 +172,21 @@ const spareNulls = 1000
 // of nulls, and everybody who watches would walk them.
 func checkCounts(samples, nulls, size uint64) error {
 	switch {
-	case samples > maxFrameSamples:
-		return fmt.Errorf("it has %d samples: at most %d are taken", samples, maxFrameSamples)
+	case samples > frame.MaxSamples:
+		return fmt.Errorf("it has %d samples: at most %d are taken", samples, frame.MaxSamples)
 	case nulls > spareNulls+size:
 		return fmt.Errorf("it claims %d nulls in %d bytes: at most %d and one for each byte are taken", nulls, size, spareNulls)
 	}
 	return nil
 }
 
+// decodeBlock decodes a block that was inspected.
 func decodeBlock(wire *driverv1.Block) frame.Block {
 	b := frame.Block{
 		Runs: wire.GetRuns(), Time: wire.GetTimeUnixNs(), Deltas: wire.GetTimeDeltasNs(),
-		Kind:  invalidKind,
+		Kind:  driver.Kind(wire.GetKind()),
 		Bools: wire.GetBools(), Ints: wire.GetInts(), Uints: wire.GetUints(), Floats: wire.GetFloats(),
 		Strings: wire.GetStrings(), Bytes: wire.GetBytes(),
-	}
-	if _, known := driverv1.Kind_name[int32(wire.GetKind())]; known {
-		b.Kind = driver.Kind(wire.GetKind())
 	}
 	if len(wire.GetExceptions()) > 0 {
 		b.Exceptions = make([]frame.Exception, len(wire.GetExceptions()))
@@ -260,7 +199,3 @@ func decodeBlock(wire *driverv1.Block) frame.Block {
 	}
 	return b
 }
-
-// invalidKind is a kind that Check refuses, so that a number too large for a Kind
-// does not become another.
-const invalidKind = driver.Kind(255)

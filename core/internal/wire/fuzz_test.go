@@ -25,6 +25,9 @@ func FuzzDecodeFrame(f *testing.F) {
 		}
 		n := 0
 		if batch != nil {
+			if err := batch.Check(); err != nil {
+				t.Fatalf("inspected and decoded, and malformed: %v", err)
+			}
 			for range batch.Samples() {
 				n++
 			}

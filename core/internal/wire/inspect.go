@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/fieldloom/fieldloom/core/frame"
 )
 
 // Handles are the handles that a driver may send samples of.
@@ -30,9 +32,6 @@ type Contents struct {
 	Links   bool // of a gap: it says whose samples were lost, which Inspect does not check
 }
 
-// maxGapSamples bounds what one gap may tell of: a million samples a second for twelve days.
-const maxGapSamples = 1 << 40
-
 var (
 	errTwice   = errors.New("a field of which there can be one stands there twice")
 	errKindOf  = errors.New("a field has the encoding of another")
@@ -43,16 +42,29 @@ var (
 // longer than a pass over the frame. A frame that it finds right is one that DecodeFrame
 // decodes, and every sample of it keeps within the bounds. An error says what the driver did.
 func Inspect(frame []byte, within Bounds) (Contents, error) {
-	i := inspector{bounds: within, size: uint64(len(frame))}
-	if err := i.frame(frame); err != nil {
+	i := inspector{bounds: within}
+	if err := i.walk(frame); err != nil {
 		return Contents{}, err
 	}
-	if i.strange {
-		if err := checkFields(frame, frameLimits()); err != nil {
+	if i.found.IsGap {
+		if err := i.checkLost(); err != nil {
 			return Contents{}, err
 		}
 	}
 	return i.found, nil
+}
+
+// FrameHead finds the sequence of an encoded frame, and whether it is patient, without going
+// through the rest.
+func FrameHead(frame []byte) (sequence uint64, patient bool, err error) {
+	h, err := readHead(frame)
+	if err == nil && h.sequence == 0 {
+		err = errors.New("frame has no sequence")
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return h.sequence, h.patient, nil
 }
 
 // The fields of the messages in a frame.
@@ -89,15 +101,32 @@ const (
 	fieldLostLinks   protowire.Number = 7
 )
 
+// An inspector goes through the bytes of one frame. Its walk is the only check of a frame: of
+// what a driver sends, with bounds, and before a frame is decoded, without.
 type inspector struct {
-	bounds   Bounds
-	size     uint64 // of the frame
+	bounds  Bounds
+	head    frameHead
+	blocks  int
+	parts   int
+	nulls   uint64
+	strange bool // it has fields that this version does not know
+	found   Contents
+	lost    lostSpan
+}
+
+// A frameHead is what a frame consists of.
+type frameHead struct {
 	sequence uint64
-	blocks   int
-	parts    int
-	nulls    uint64
-	strange  bool // it has fields that this version does not know
-	found    Contents
+	patient  bool
+	content  field // batch or gap; without a number: there is none
+	strange  bool  // there are fields that this version does not know
+	wrong    error // what is wrong with it, beside what cannot be read at all
+}
+
+// lostSpan is what a gap says was lost. A time that is 0 is not known.
+type lostSpan struct {
+	samples  uint64
+	from, to int64
 }
 
 // A field is one field of a message: a number, or bytes.
@@ -132,57 +161,70 @@ func next(message []byte) (f field, rest []byte, err error) {
 	return f, rest[n:], nil
 }
 
-func (i *inspector) frame(frame []byte) error {
-	content := false
+// readHead reads the fields of a frame itself. An error is of one that cannot be read to its
+// end.
+func readHead(frame []byte) (h frameHead, err error) {
 	var seen [fieldPatient + 1]bool
 	for rest := frame; len(rest) > 0; {
 		f, after, err := next(rest)
 		if err != nil {
-			return err
+			return frameHead{}, err
 		}
 		rest = after
+		if f.number > fieldPatient {
+			h.strange = true
+			continue
+		}
+		kind := protowire.VarintType
+		if f.number == fieldBatch || f.number == fieldGap {
+			kind = protowire.BytesType
+		}
+		switch {
+		case f.kind != kind:
+			h.wrong = errKindOf
+			continue
+		case seen[f.number] || kind == protowire.BytesType && h.content.number != 0:
+			h.wrong = errTwice
+		}
+		seen[f.number] = true
 		switch f.number {
-		case fieldSequence, fieldPatient:
-			if f.kind != protowire.VarintType {
-				return errKindOf
-			}
-			if seen[f.number] {
-				return errTwice
-			}
-			seen[f.number] = true
-			if f.number == fieldSequence {
-				i.sequence = f.value
-			}
-		case fieldBatch, fieldGap:
-			if f.kind != protowire.BytesType {
-				return errKindOf
-			}
-			if content {
-				return errTwice
-			}
-			content = true
-			if f.number == fieldBatch {
-				err = i.batch(f.bytes)
-			} else {
-				err = i.gap(f.bytes)
-			}
-			if err != nil {
-				return err
-			}
+		case fieldSequence:
+			h.sequence = f.value
+		case fieldPatient:
+			h.patient = f.value != 0
 		default:
-			i.strange = true
+			h.content = f
 		}
 	}
-	switch {
-	case i.sequence == 0:
-		return errors.New("it has no sequence")
-	case !content:
-		return errors.New("it has neither batch nor gap")
-	}
-	return i.checkGap()
+	return h, nil
 }
 
-func (i *inspector) batch(batch []byte) error {
+// walk goes through a frame and checks that it can be decoded, and is within bounds.
+func (i *inspector) walk(frame []byte) (err error) {
+	if i.head, err = readHead(frame); err != nil {
+		return err
+	}
+	i.strange = i.head.strange
+	switch {
+	case i.head.wrong != nil:
+		return i.head.wrong
+	case i.head.sequence == 0:
+		return errors.New("it has no sequence")
+	case i.head.content.number == fieldBatch:
+		err = i.batch(i.head.content.bytes, uint64(len(frame)))
+	case i.head.content.number == fieldGap:
+		err = i.gap(i.head.content.bytes)
+	default:
+		return errors.New("it has neither batch nor gap")
+	}
+	if err == nil && i.strange {
+		err = checkFields(frame, frameLimits())
+	}
+	return err
+}
+
+// batch goes through the batch of a frame of so many bytes.
+func (i *inspector) batch(batch []byte, size uint64) error {
 	for rest := batch; len(rest) > 0; {
 		f, after, err := next(rest)
 		if err != nil {
@@ -203,13 +245,11 @@ func (i *inspector) batch(batch []byte) error {
 			return fmt.Errorf("block %d: %w", i.blocks-1, err)
 		}
 	}
-	return checkCounts(i.found.Samples, i.nulls, i.size)
+	return checkCounts(i.found.Samples, i.nulls, size)
 }
 
 func (i *inspector) gap(gap []byte) error {
 	i.found.IsGap = true
-	var samples uint64
-	var from, to int64
 	seen := uint64(0)
 	for rest := gap; len(rest) > 0; {
 		f, after, err := next(rest)
@@ -241,45 +281,43 @@ func (i *inspector) gap(gap []byte) error {
 		}
 		switch f.number {
 		case fieldLostSamples:
-			samples = f.value
+			i.lost.samples = f.value
 		case fieldFirstLost:
 			i.found.First = f.value
 		case fieldLastLost:
 			i.found.Last = f.value
 		case fieldFrom:
-			from = int64(f.value)
+			i.lost.from = int64(f.value)
 		case fieldTo:
-			to = int64(f.value)
+			i.lost.to = int64(f.value)
 		}
-	}
-	return i.checkLost(samples, from, to)
-}
-
-// checkLost checks what a gap says of samples and times. A time that is 0 is not known.
-func (i *inspector) checkLost(samples uint64, from, to int64) error {
-	limit := uint64(maxGapSamples)
-	if frames := i.found.Last - i.found.First; i.found.First != 0 && frames < maxGapSamples/maxFrameSamples {
-		limit = (frames + 1) * maxFrameSamples
-	}
-	if samples > limit {
-		return fmt.Errorf("a gap of %d samples: there cannot be so many", samples)
-	}
-	for _, at := range [...]int64{from, to} {
-		if at != 0 && (at < i.bounds.Earliest || at > i.bounds.Latest) {
-			return fmt.Errorf("a gap at %s", when(at, true))
-		}
-	}
-	if from != 0 && to != 0 && from > to {
-		return fmt.Errorf("a gap from %s to %s", when(from, true), when(to, true))
 	}
 	return nil
 }
 
-// checkGap checks the frames that a gap tells of: those up to its own.
-func (i *inspector) checkGap() error {
+// checkLost checks that what a gap says of frames, samples and times can be.
+func (i *inspector) checkLost() error {
 	first, last := i.found.First, i.found.Last
-	if first == 0 && last == 0 || 0 < first && first <= last && last <= i.sequence {
+	limit := uint64(frame.MaxGapSamples)
+	if frames := last - first; first != 0 && frames < frame.MaxGapSamples/frame.MaxSamples {
+		limit = (frames + 1) * frame.MaxSamples
+	}
+	from, to := i.lost.from, i.lost.to
+	switch {
+	case i.lost.samples > limit:
+		return fmt.Errorf("a gap of %d samples: there cannot be so many", i.lost.samples)
+	case i.outOfBounds(from):
+		return fmt.Errorf("a gap at %s", when(from, true))
+	case i.outOfBounds(to):
+		return fmt.Errorf("a gap at %s", when(to, true))
+	case from != 0 && to != 0 && from > to:
+		return fmt.Errorf("a gap from %s to %s", when(from, true), when(to, true))
+	case first == 0 && last == 0 || 0 < first && first <= last && last <= i.head.sequence:
 		return nil
 	}
-	return fmt.Errorf("a gap of frames %d to %d in frame %d", first, last, i.sequence)
+	return fmt.Errorf("a gap of frames %d to %d in frame %d", first, last, i.head.sequence)
+}
+
+func (i *inspector) outOfBounds(at int64) bool {
+	return at != 0 && (at < i.bounds.Earliest || at > i.bounds.Latest)
 }
