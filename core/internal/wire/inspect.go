@@ -29,7 +29,7 @@ type Contents struct {
 	IsGap   bool
 	First   uint64 // of a gap: the frames that it tells of; both zero: none
 	Last    uint64
-	Links   bool // of a gap: it says whose samples were lost, which Inspect does not check
+	Links   bool // of a gap: it says whose samples were lost; Inspect does not check whose they are
 }
 
 var (
@@ -99,6 +99,10 @@ const (
 	fieldTo          protowire.Number = 5
 	fieldCause       protowire.Number = 6
 	fieldLostLinks   protowire.Number = 7
+
+	fieldLostOf     protowire.Number = 1 // of a GapLink: the link
+	fieldLostDevice protowire.Number = 2
+	fieldUncounted  protowire.Number = 4
 )
 
 // An inspector goes through the bytes of one frame. Its walk is the only check of a frame: of
@@ -260,9 +264,15 @@ func (i *inspector) gap(gap []byte) error {
 		if i.blocks++; i.blocks > maxBlocks {
 			return errTooMany
 		}
-		if f.number > fieldCause {
+		if f.number > fieldLostLinks {
 			i.strange = true
-			i.found.Links = i.found.Links || f.number == fieldLostLinks
+			continue
+		}
+		if f.number == fieldLostLinks {
+			i.found.Links = true
+			if err := checkGapLink(&f); err != nil {
+				return err
+			}
 			continue
 		}
 		bit := uint64(1) << f.number
@@ -290,6 +300,28 @@ func (i *inspector) gap(gap []byte) error {
 			i.lost.from = int64(f.value)
 		case fieldTo:
 			i.lost.to = int64(f.value)
+		}
+	}
+	return nil
+}
+
+// checkGapLink checks that what a gap says of one link can be decoded.
+func checkGapLink(link *field) error {
+	if link.kind != protowire.BytesType {
+		return errKindOf
+	}
+	for rest := link.bytes; len(rest) > 0; {
+		f, after, err := next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		kind := protowire.VarintType
+		if f.number == fieldLostOf || f.number == fieldLostDevice {
+			kind = protowire.BytesType
+		}
+		if f.number <= fieldUncounted && f.kind != kind {
+			return errKindOf
 		}
 	}
 	return nil

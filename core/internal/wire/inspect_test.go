@@ -105,6 +105,34 @@ func TestInspectRefuses(t *testing.T) {
 	}
 }
 
+// A gap whose links cannot be decoded is refused, and not found right.
+func TestInspectRefusesLinksThatCannotBeDecoded(t *testing.T) {
+	within := year(inspectedAt, nil)
+	gap := func(links []byte) []byte {
+		f := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)
+		return protowire.AppendBytes(protowire.AppendTag(f, 3, protowire.BytesType), links)
+	}
+	link := func(fields []byte) []byte {
+		return gap(protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), fields))
+	}
+	for name, data := range map[string][]byte{
+		"a number for a link":    gap(protowire.AppendVarint(protowire.AppendTag(nil, 7, protowire.VarintType), 48)),
+		"a number for a name":    link(protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)),
+		"a number for a device":  link(protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 1)),
+		"a text for polls":       link(protowire.AppendString(protowire.AppendTag(nil, 3, protowire.BytesType), "x")),
+		"a text for uncounted":   link(protowire.AppendString(protowire.AppendTag(nil, 4, protowire.BytesType), "x")),
+		"a link that is cut off": link([]byte{0x0a, 5, 'x'}),
+	} {
+		if found, err := wire.Inspect(data, within); err == nil {
+			t.Errorf("%s: found right: %+v", name, found)
+		}
+	}
+	whole := link(protowire.AppendVarint(protowire.AppendTag(protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "line1"), 3, protowire.VarintType), 7))
+	if found, err := wire.Inspect(whole, within); err != nil || !found.Links {
+		t.Errorf("%+v %v", found, err)
+	}
+}
+
 // What package engine sends is taken as it is.
 func TestInspectTakesWhatTheEngineSends(t *testing.T) {
 	all := wire.Bounds{Earliest: math.MinInt64, Latest: math.MaxInt64, Handles: &own{end: math.MaxUint32, moved: math.MaxUint32}}
