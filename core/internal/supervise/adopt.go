@@ -25,7 +25,7 @@ func (p *pool) adoptAll(records []stored) {
 		}
 		return
 	}
-	p.recheck = true
+	p.images.recheck = true
 	for i := range records {
 		m := p.roster.newMember()
 		m.index = records[i].Member
@@ -86,10 +86,10 @@ func (p *pool) reattach(ctx context.Context, r *stored) (Process, *control.Statu
 func (p *pool) mayHave() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.desired.State == nil {
+	if p.demand.desired.State == nil {
 		return unknownLinks
 	}
-	return len(p.desired.State.Links)
+	return len(p.demand.desired.State.Links)
 }
 
 // notAdopted is the end of a member whose process is not there any more.

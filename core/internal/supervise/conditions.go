@@ -30,7 +30,7 @@ func (l *life) noteCondition(e control.Event) (foreign bool) {
 	if known {
 		return false
 	}
-	return l.m.life == l && l.applied != nil && l.applied == p.desired.State && time.Since(l.appliedAt) > eventsEnd
+	return l.m.life == l && l.applied != nil && l.applied == p.demand.desired.State && time.Since(l.appliedAt) > eventsEnd
 }
 
 // disown takes the names of links and devices that the driver does not have.
@@ -58,7 +58,7 @@ func (l *life) configured() *control.State {
 	p := l.m.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.desired.State
+	return p.demand.desired.State
 }
 
 // note takes e, of a link or device that there is. Every change is there for debugging; what

@@ -55,7 +55,7 @@ func (p *pool) control(name string) (control.Plane, error) {
 
 // down says why a member's links are down; without a member, why the driver's are.
 func (p *pool) down(m *member) *driver.Error {
-	state, cause := Stopped, p.stopCause()
+	state, cause := Stopped, p.demand.stopCause()
 	if m != nil && cause == "" {
 		state, cause = m.state, m.cause
 	}
@@ -80,19 +80,4 @@ func (s *Supervisor) Kill(kind string, pid int, cause error) {
 			}
 		}
 	})
-}
-
-// stopCause says why the pool is not to have processes; empty: it is.
-func (p *pool) stopCause() string {
-	switch {
-	case p.desired.Disabled != "":
-		return p.desired.Disabled
-	case p.missing != "":
-		return p.missing
-	case p.closing:
-		return "the gateway is stopping"
-	case !p.wanted && !p.prepared:
-		return "no link uses it"
-	}
-	return ""
 }

@@ -58,12 +58,25 @@ func (l *eventLog) after(since uint64) ([]Event, <-chan struct{}) {
 	return list, l.grown
 }
 
+// journal is what happened to one driver. The pool's mu guards it.
+type journal struct {
+	kind   string    // constant, as is events
+	events *eventLog // of all drivers
+
+	list []Event // the latest transitions, oldest first
+}
+
 // record keeps a transition of a member to its present state.
-func (p *pool) record(m *member, from State, cause string) {
-	e := Event{Time: time.Now(), Driver: p.kind, Member: m.number, PID: m.pid, From: from, To: m.state, Cause: cause}
-	p.s.events.add(&e)
-	if len(p.history) >= maxHistory {
-		p.history = append(p.history[:0], p.history[1:]...)
+func (j *journal) record(m *member, from State, cause string) {
+	e := Event{Time: time.Now(), Driver: j.kind, Member: m.number, PID: m.pid, From: from, To: m.state, Cause: cause}
+	j.events.add(&e)
+	if len(j.list) >= maxHistory {
+		j.list = append(j.list[:0], j.list[1:]...)
 	}
-	p.history = append(p.history, e)
+	j.list = append(j.list, e)
+}
+
+// step tells of a step of an upgrade.
+func (j *journal) step(s *Step) {
+	j.events.add(&Event{Time: s.At, Driver: j.kind, Link: s.Link, Step: s.Text})
 }

@@ -32,7 +32,7 @@ func (p *pool) writeLoss(l *loss, now time.Time) {
 	state := l.state
 	if state == nil {
 		p.mu.Lock()
-		state = p.desired.State
+		state = p.demand.desired.State
 		p.mu.Unlock()
 	}
 	p.in.writeLoss(l, state, now, nil)

@@ -13,16 +13,64 @@ type unclear struct{}
 
 func (unclear) Error() string { return "" }
 
-// refresh has it looked at again whether there is what runs, and what an upgrade brings.
+// images is what the processes of a driver are launched from. The pool's mu guards all but what
+// is constant.
+type images struct {
+	kind string                                    // constant
+	find func(kind, version string) (Image, error) // as Options.Image; constant
+
+	version  string // of the image that new processes are made of; "": the active one
+	launched Image  // the last that was
+	recheck  bool   // the image may have changed
+	asked    bool   // with recheck: by Refresh
+	checking bool
+}
+
+// use makes an image that of new processes.
+func (i *images) use(image Image) { i.launched, i.version = image, image.Version() }
+
+// pick finds what is to be launched: a version, or the active one where that is gone. It takes
+// its time, and needs no lock.
+func (i *images) pick(version string) (Image, error) {
+	if i.find == nil {
+		return nil, nil
+	}
+	if version != "" {
+		if image, err := i.find(i.kind, version); err == nil {
+			return image, nil
+		}
+	}
+	return i.find(i.kind, "")
+}
+
+// current finds the image of a version that runs, or where that is gone the active one, whose
+// error it returns. As pick, it needs no lock.
+func (i *images) current(version string) (Image, error) {
+	active, err := i.find(i.kind, "")
+	if version != "" {
+		if same, sameErr := i.find(i.kind, version); sameErr == nil {
+			return same, nil
+		}
+	}
+	return active, err
+}
+
+// isDue reports whether the image is to be looked at again.
+func (i *images) isDue() bool { return i.recheck && !i.checking && i.find != nil }
+
+// isStale reports whether a hash is of another image than that of new processes.
+func (i *images) isStale(hash string) bool { return i.launched != nil && hash != i.launched.Hash() }
+
+// refresh checks the installed image again, and what an upgrade brings.
 func (p *pool) refresh() {
-	p.recheck, p.asked = true, true
+	p.images.recheck, p.images.asked = true, true
 	u := p.upgrade
 	if u == nil {
 		return
 	}
 	version := u.Version
 	p.work.Go(func() {
-		if _, err := p.s.o.Image(p.kind, version); err != nil && !errors.Is(err, ErrImageUnclear) {
+		if _, err := p.images.find(p.kind, version); err != nil && !errors.Is(err, ErrImageUnclear) {
 			p.do(func() {
 				if p.upgrade == u {
 					u.fail(err)
@@ -35,21 +83,17 @@ func (p *pool) refresh() {
 // checkImage looks whether the image that the pool should run is still there, and
 // whether it is the one that runs.
 func (p *pool) checkImage() {
-	if !p.recheck || p.checking || p.s.o.Image == nil || !p.wanted || p.closing || p.roster.isAdopting() || p.upgrade != nil {
+	i := &p.images
+	if !i.isDue() || !p.demand.wanted || p.demand.closing || p.roster.isAdopting() || p.upgrade != nil {
 		return
 	}
-	asked, version := p.asked, p.version
-	p.recheck, p.asked, p.checking = false, false, true
+	asked, version := i.asked, i.version
+	i.recheck, i.asked, i.checking = false, false, true
 	p.work.Go(func() {
-		active, err := p.s.o.Image(p.kind, "")
-		if version != "" {
-			if same, sameErr := p.s.o.Image(p.kind, version); sameErr == nil {
-				active, err = same, nil
-			}
-		}
+		image, err := i.current(version)
 		p.do(func() {
-			p.checking = false
-			p.found(active, err, asked)
+			i.checking = false
+			p.found(image, err, asked)
 		})
 	})
 }
@@ -59,14 +103,14 @@ func (p *pool) checkImage() {
 func (p *pool) found(image Image, err error, asked bool) {
 	if err != nil {
 		if asked && !errors.Is(err, ErrImageUnclear) {
-			p.missing = err.Error()
+			p.demand.missing = err.Error()
 		} else {
 			p.log.Warn("driver process goes on, and cannot be started again", "err", err)
 		}
 		return
 	}
-	back := p.missing != ""
-	p.missing = ""
+	back := p.demand.missing != ""
+	p.demand.missing = ""
 	for _, m := range p.roster.members {
 		if back || m.life == nil && m.ran != image.Hash() {
 			m.forgive("there is another image")
@@ -84,7 +128,7 @@ func (p *pool) followImage(image Image) {
 			continue
 		}
 		if !m.life.next {
-			p.version = m.life.version // it is what runs, should the upgrade fail
+			p.images.version = m.life.version // it is what runs, should the upgrade fail
 		}
 		what := "driver process from before the restart runs another version: it is upgraded"
 		if m.life.version == image.Version() {
@@ -94,7 +138,8 @@ func (p *pool) followImage(image Image) {
 		p.work.Go(func() {
 			ctx, cancel := context.WithCancel(p.ctx)
 			defer cancel()
-			if err := p.upgradeTo(ctx, image.Version(), func(Step) {}); err != nil && !p.isClosing() {
+			err := newUpgrade(p, image.Version(), func(Step) {}).run(ctx)
+			if err != nil && !p.isClosing() {
 				p.log.Error("driver is not upgraded: the version from before goes on", "version", image.Version(), "err", err)
 			}
 		})

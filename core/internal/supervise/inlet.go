@@ -40,6 +40,14 @@ func (c *counts) refuse(why error) {
 	}
 }
 
+// tell fills in the counts.
+func (c *counts) tell(s *Status) {
+	s.Frames, s.Bytes, s.Gaps, s.Refused = c.frames.Load(), c.bytes.Load(), c.gaps.Load(), c.refused.Load()
+	if why := c.refusal.Load(); why != nil {
+		s.Refusal = *why
+	}
+}
+
 // bounds is what a sample that comes now may be.
 func (in *inlet) bounds(now time.Time) wire.Bounds {
 	b := wire.Bounds{Earliest: now.Add(-oldest).UnixNano(), Latest: now.Add(clockStep).UnixNano()}

@@ -221,7 +221,7 @@ func (l *life) judge() {
 // death.
 func (l *life) kill(cause error) {
 	p := l.m.pool
-	if l.killed || l.over || p.closing && p.keep && l.detached {
+	if l.killed || l.over || p.demand.letsGo() && l.detached {
 		return // the last is let go as it is, and the next core judges it
 	}
 	l.killed, l.cause = true, cause

@@ -16,7 +16,7 @@ type lossBook struct {
 
 // bury notes what is lost with a life that ends, and what it was to tell of before.
 func (b *lossBook) bury(l *life, cause error) {
-	lost := &loss{from: l.intake.frames.lastFilled(), cause: cause.Error(), state: l.m.pool.desired.State, links: b.links.heldBy(l)}
+	lost := &loss{from: l.intake.frames.lastFilled(), cause: cause.Error(), state: l.m.pool.demand.desired.State, links: b.links.heldBy(l)}
 	l.intake.unreported.moveTo(lost)
 	b.list = append(b.list, lost)
 }

@@ -84,7 +84,7 @@ func (m *member) worth() int {
 
 // stale tells that the member runs another image than the pool's.
 func (m *member) stale() bool {
-	return m.life != nil && m.pool.image != nil && m.life.hash != m.pool.image.Hash()
+	return m.life != nil && m.pool.images.isStale(m.life.hash)
 }
 
 // dismiss makes the member stop for good, once its links have gone. An adoption goes on
@@ -102,7 +102,7 @@ func (m *member) step() {
 	switch {
 	case m.launching != nil || l != nil && l.busy:
 	case l == nil && m.leaving:
-		m.remove(p.stopCause())
+		m.remove(p.demand.stopCause())
 	case l == nil:
 		if m.state == Quarantined && time.Until(m.retry) <= 0 {
 			m.enter(Verified, "tried once more after a quarantine")
@@ -111,14 +111,14 @@ func (m *member) step() {
 			m.launch()
 		}
 	case l.over || l.killed || isDone(l.proc.Done()):
-	case p.closing && p.keep && l.detached:
+	case p.demand.letsGo() && l.detached:
 		m.release()
 	case l.adopted && !l.attached && l.mayAttach():
 		l.attach() // before all else: it has what it read without a gateway
-	case m.leaving && (!p.runs() || l.held() == 0):
+	case m.leaving && (!p.demand.runs() || l.held() == 0):
 		m.retire()
 	case l.recording: // a later core must be able to take over what has links
-	case p.desired.State != nil && p.runs() && !l.current() && l.apply():
+	case p.demand.desired.State != nil && p.demand.runs() && !l.current() && l.apply():
 	case (l.applied != nil || l.adopted) && l.mayAttach():
 		l.attach()
 	}
@@ -138,7 +138,7 @@ func (m *member) launch() {
 	p := m.pool
 	ctx, cancel := context.WithCancel(p.ctx)
 	m.launching = cancel
-	adopt, version, image := m.record, p.version, m.image
+	adopt, version, image := m.record, p.images.version, m.image
 	m.record = nil
 	detach := p.detaches()
 	m.pid = 0
@@ -155,7 +155,7 @@ func (m *member) launch() {
 		}
 		var err error
 		if image == nil {
-			image, err = p.findImage(version)
+			image, err = p.images.pick(version)
 		}
 		if err != nil {
 			p.do(func() { m.launching = nil; m.failStart(err, false) })
@@ -180,24 +180,10 @@ func (m *member) launch() {
 
 // detaches tells whether a process that is launched now outlives the core.
 func (p *pool) detaches() bool {
-	if !p.wanted && p.s.o.Detach != nil {
+	if !p.demand.wanted && p.s.o.Detach != nil {
 		return p.s.o.Detach(p.kind)
 	}
-	return p.desired.Detach
-}
-
-// findImage finds what is to be launched: the version that runs, or the active one
-// where that is gone.
-func (p *pool) findImage(version string) (Image, error) {
-	if p.s.o.Image == nil {
-		return nil, nil
-	}
-	if version != "" {
-		if image, err := p.s.o.Image(p.kind, version); err == nil {
-			return image, nil
-		}
-	}
-	return p.s.o.Image(p.kind, "")
+	return p.demand.desired.Detach
 }
 
 // verified notes that there is something to launch.
@@ -207,11 +193,11 @@ func (m *member) verified(image Image) {
 		what = fmt.Sprintf("version %s, %.12s", image.Version(), image.Hash())
 		m.ran = image.Hash()
 		if !m.candidate {
-			m.pool.image, m.pool.version = image, image.Version()
+			m.pool.images.use(image)
 		}
 	}
 	if m.state == Verified {
-		m.pool.record(m, Verified, what)
+		m.pool.journal.record(m, Verified, what)
 	} else {
 		m.enter(Verified, what)
 	}

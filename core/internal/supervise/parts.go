@@ -32,12 +32,12 @@ type view struct {
 // view is what the process has to have now.
 func (l *life) view() view {
 	p := l.m.pool
-	return view{state: p.desired.State, shards: len(p.roster.shards), index: l.m.index, primary: p.roster.primaryOf(l.m)}
+	return view{state: p.demand.desired.State, shards: len(p.roster.shards), index: l.m.index, primary: p.roster.primaryOf(l.m)}
 }
 
 // current reports whether the process has been given all that it is to have.
 func (l *life) current() bool {
-	return l.applied == l.m.pool.desired.State && (!l.parts || l.taken == l.view())
+	return l.applied == l.m.pool.demand.desired.State && (!l.parts || l.taken == l.view())
 }
 
 // wants reports whether the process may have to open a link: one of its shard, or that it
@@ -65,8 +65,8 @@ func (l *life) nextPart() (s part) {
 			s.left++
 		}
 	}
-	for i := range p.desired.State.Links {
-		spec := &p.desired.State.Links[i]
+	for i := range p.demand.desired.State.Links {
+		spec := &p.demand.desired.State.Links[i]
 		has := l.has[spec.Name]
 		switch {
 		case !l.wants(p.links.byName[spec.Name]):
@@ -104,7 +104,7 @@ func (l *life) given(v view) {
 func (l *life) took(v view) {
 	l.given(v)
 	l.refused, l.accepted = "", true
-	if v.state == l.m.pool.desired.State {
+	if v.state == l.m.pool.demand.desired.State {
 		l.m.pool.links.prune(l)
 	}
 }

@@ -1,9 +1,7 @@
 package supervise
 
 import (
-	"context"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -15,56 +13,37 @@ const (
 // pool is all processes of one driver. mu guards everything but what is said to be
 // constant; reconcile brings it nearer to what is desired after every change.
 type pool struct {
-	kind   string // constant, as are those to the next blank line
-	s      *Supervisor
-	log    *driverLog
-	lines  *logbook
-	ctx    context.Context // of every operation; done once they are not worth waiting for
-	cancel context.CancelFunc
-	hurry  context.Context // of an operation of a process; done a while after the pool is closed
-	hasten context.CancelFunc
-	work   sync.WaitGroup // operations
-	done   chan struct{}  // closed when the pool has ended
-	timer  *time.Timer    // when reconcile is to look again by itself
-	in     *inlet
+	kind  string // constant, as are those to the next blank line
+	s     *Supervisor
+	log   *driverLog
+	lines *logbook
+	done  chan struct{} // closed when the pool has ended
+	timer *time.Timer   // when reconcile is to look again by itself
+	in    *inlet
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced at every change
-	desired  Desired
-	wanted   bool // Set has it
-	prepared bool // Prepare wants a process, though Set may not
-	settled  bool // Set has been called: processes that were adopted can be judged
-	closing  bool
-	ending   bool // nothing is left to do
-	keep     bool // with closing: let go of what is detached
-	recheck  bool // the image may have changed
-	asked    bool // with recheck: by Refresh
-	checking bool
-	missing  string // why there is no image of what runs any more
-	version  string // of the image that new processes are made of; "": the active one
-	image    Image  // the last that was launched
-
+	monitor // its mu guards the rest, but for what is constant in it
+	demand  demand
+	images  images
 	dying   int // lives that are over and of which something is left
 	roster  roster
 	links   linkTable
 	losses  lossBook
 	tracker tracker
 	upgrade *upgrade // nil: none
-	history []Event
+	journal journal
 }
 
 // newPool makes the pool of a kind. before is the one that has ended, whose lines stay;
 // nil: there was none.
 func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
-	ctx, cancel := context.WithCancel(context.Background())
 	lines := newLogbook(s.o.LogLines)
 	if before != nil {
 		lines = before.lines
 	}
 	p := &pool{
 		kind: kind, s: s, log: newDriverLog(s.o.Log, kind), lines: lines,
-		ctx: ctx, cancel: cancel, done: make(chan struct{}), timer: time.NewTimer(time.Hour),
-		changed: make(chan struct{}),
+		done: make(chan struct{}), timer: time.NewTimer(time.Hour),
+		images: images{kind: kind, find: s.o.Image}, journal: journal{kind: kind, events: &s.events},
 	}
 	p.timer.Stop()
 	p.in = &inlet{kind: kind, spool: s.o.Spool, log: p.log, handles: s.o.Handles, gaps: &s.gaps, shares: &s.shares}
@@ -73,7 +52,7 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 	p.links = linkTable{roster: &p.roster, byName: make(map[string]*link)}
 	p.losses = lossBook{in: p.in, links: &p.links}
 	p.tracker = tracker{log: p.log, devices: p.links.devices}
-	p.hurry, p.hasten = context.WithCancel(ctx)
+	p.open(p.reconcile)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.adoptAll(adopted)
@@ -95,35 +74,20 @@ func (p *pool) run() {
 	}
 }
 
-// do changes the pool and starts what follows from it. It is false, and f is not
-// called, when the pool has ended.
-func (p *pool) do(f func()) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ending {
-		return false
-	}
-	f()
-	p.reconcile()
-	close(p.changed)
-	p.changed = make(chan struct{})
-	return true
-}
-
 // reconcile starts whatever can be started. The caller holds mu.
 func (p *pool) reconcile() {
 	p.plan()
 	for _, m := range slices.Clone(p.roster.members) {
 		m.step()
 	}
-	if p.runs() && p.desired.State != nil && !p.roster.isAdopting() {
+	if p.demand.runs() && p.demand.desired.State != nil && !p.roster.isAdopting() {
 		p.links.move()
 	}
 	for _, m := range p.roster.members {
 		m.settle()
 	}
 	p.checkImage()
-	if (p.closing || !p.wanted && !p.prepared && p.settled) && len(p.roster.members) == 0 && p.dying == 0 && p.upgrade == nil {
+	if p.demand.isOver() && len(p.roster.members) == 0 && p.dying == 0 && p.upgrade == nil {
 		p.end()
 		return
 	}
@@ -148,29 +112,18 @@ func (p *pool) end() {
 	}()
 }
 
-// runs tells whether the pool should have processes.
-func (p *pool) runs() bool {
-	return !p.closing && p.desired.Disabled == "" && p.missing == "" && (p.wanted || p.prepared)
-}
-
 // plan makes and dismisses members, so that there are as many as desired, and
 // gives every shard a primary.
 func (p *pool) plan() {
-	if !p.settled && !p.prepared && !p.closing {
-		return // adopted processes wait for a verdict
+	if !p.demand.isKnown() {
+		return
 	}
-	shards, spares := 0, 0
-	if p.runs() {
-		shards, spares = min(max(p.desired.Instances, 1), maxMembers), min(max(p.desired.Standby, 0), maxMembers)
-	}
-	if !p.wanted {
-		spares = 0
-	}
+	shards, spares := p.demand.size()
 	if p.roster.takesWhole() {
 		shards = min(shards, 1)
 	}
 	p.roster.fill(shards)
-	if p.runs() && (p.upgrade != nil || !p.settled) {
+	if p.demand.runs() && (p.upgrade != nil || !p.demand.settled) {
 		return // everybody stays while a version is being replaced, or until it is known what is desired
 	}
 	p.roster.staff(spares)
@@ -201,7 +154,7 @@ func (p *pool) nextLook() (wait time.Duration, ok bool) {
 
 // watch looks for processes that hang, and at what is to be told.
 func (p *pool) watch() {
-	if p.runs() {
+	if p.demand.runs() {
 		p.tracker.look(time.Now())
 	} else {
 		p.tracker.clear()
@@ -215,19 +168,16 @@ func (p *pool) watch() {
 
 // want sets what is desired.
 func (p *pool) want(d Desired) {
-	same := p.wanted && d.State == p.desired.State
-	p.desired, p.wanted, p.prepared, p.settled = d, true, false, true
-	if same {
-		return
+	if p.demand.set(d) {
+		p.roster.forgive("the configuration has changed")
+		p.setLinks()
 	}
-	p.roster.forgive("the configuration has changed")
-	p.setLinks()
 }
 
 // prepare wants a process, whatever Set wants. The deaths of one in quarantine stay
 // counted, so that it goes back there with the next.
 func (p *pool) prepare() {
-	p.prepared = true
+	p.demand.prepared = true
 	for _, m := range p.roster.members {
 		if m.state == Quarantined {
 			m.enter(Verified, "tried once more, to check a configuration")
@@ -237,10 +187,10 @@ func (p *pool) prepare() {
 
 // setLinks makes everything that is kept of links fit the desired state.
 func (p *pool) setLinks() {
-	if p.desired.State != nil {
-		p.tracker.forget(p.desired.State)
+	if p.demand.desired.State != nil {
+		p.tracker.forget(p.demand.desired.State)
 	}
-	p.links.set(p.desired.State)
+	p.links.set(p.demand.desired.State)
 	now := time.Now()
 	for _, lost := range p.losses.takeUnconfigured() {
 		p.work.Go(func() { p.writeLoss(lost, now) })
@@ -249,29 +199,28 @@ func (p *pool) setLinks() {
 
 // leave is want with nothing: no link uses the driver.
 func (p *pool) leave() {
-	p.wanted, p.prepared, p.settled = false, false, true
-	p.desired = Desired{}
+	p.demand.leave()
 	p.setLinks()
 }
 
 // close ends the pool.
 func (p *pool) close(keepDetached bool) {
-	if !p.closing {
-		p.closing, p.keep = true, keepDetached
-		time.AfterFunc(hurryLimit, p.hasten)
+	if d := &p.demand; !d.closing {
+		d.closing, d.keep = true, keepDetached
+		time.AfterFunc(hurryLimit, p.hurryNow)
 	}
 }
 
 func (p *pool) isClosing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closing
+	return p.demand.closing
 }
 
 func (p *pool) isWanted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return (p.wanted || p.prepared) && !p.closing
+	return (p.demand.wanted || p.demand.prepared) && !p.demand.closing
 }
 
 func isDone(c <-chan struct{}) bool {

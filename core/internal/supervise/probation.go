@@ -65,7 +65,7 @@ func rate(part, whole uint64) float64 { return float64(part) / float64(max(whole
 func (u *upgrade) probation(ctx context.Context) error {
 	p := u.pool
 	p.mu.Lock()
-	limit := p.desired.Probation
+	limit := p.demand.desired.Probation
 	p.mu.Unlock()
 	switch {
 	case !slices.ContainsFunc(u.turns, func(t *turn) bool { return !t.renews }):
@@ -103,12 +103,6 @@ func (u *upgrade) probation(ctx context.Context) error {
 // known to be well.
 func (u *upgrade) unanswered() bool {
 	return slices.ContainsFunc(u.turns, func(t *turn) bool { return t.mute > 0 })
-}
-
-// at is a condition that is met at a time. It makes sure that somebody looks.
-func (p *pool) at(when time.Time) func() bool {
-	time.AfterFunc(time.Until(when), func() { p.do(func() {}) })
-	return func() bool { return !time.Now().Before(when) }
 }
 
 // judge compares a new process with what the old one was like.

@@ -9,7 +9,7 @@ import (
 // retire drains a member's process, stores what it flushed, and stops it.
 func (m *member) retire() {
 	p, l := m.pool, m.life
-	m.enter(Draining, p.stopCause())
+	m.enter(Draining, p.demand.stopCause())
 	l.retiring, l.busy = true, true
 	applied, attached, held := l.applied != nil || l.adopted, l.attached, l.held()
 	p.work.Go(func() {

@@ -17,7 +17,7 @@ func (u *upgrade) back(cause error) error {
 	u.tell("", "going back: %v", cause)
 	ctx, cancel := context.WithTimeout(p.ctx, readyLimit)
 	defer cancel()
-	err := p.until(ctx, func() bool { return p.closing || u.hasNoLink() })
+	err := p.until(ctx, func() bool { return p.demand.closing || u.hasNoLink() })
 	p.do(func() {
 		for _, m := range p.roster.members {
 			if m.candidate {
@@ -66,14 +66,14 @@ var errUpgrade = errors.New("the upgrade is rolled back")
 func (u *upgrade) wait(ctx context.Context, limit time.Duration, what string, met func() bool) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := u.pool.until(limited, func() bool { return u.failed == nil && met() || u.failed != nil || !u.pool.runs() })
+	err := u.pool.until(limited, func() bool { return u.failed == nil && met() || u.failed != nil || !u.pool.demand.runs() })
 	p := u.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case u.failed != nil:
 		return u.failed
-	case !p.runs():
+	case !p.demand.runs():
 		return errors.New("the driver is being stopped")
 	case ctx.Err() != nil:
 		return fmt.Errorf("it was broken off: %w", context.Cause(ctx))
@@ -81,21 +81,4 @@ func (u *upgrade) wait(ctx context.Context, limit time.Duration, what string, me
 		return fmt.Errorf("the new version did not %s within %v", what, limit)
 	}
 	return nil
-}
-
-// until waits until a condition, which is looked at with the lock held, is met.
-func (p *pool) until(ctx context.Context, met func() bool) error {
-	for {
-		p.mu.Lock()
-		ok, changed := met(), p.changed
-		p.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

@@ -152,6 +152,16 @@ func (r *roster) worst() *member {
 	return found
 }
 
+// configured is the lives that have been given a state.
+func (r *roster) configured() (lives []*life) {
+	for _, m := range r.members {
+		if l := m.life; l != nil && !l.over && l.applied != nil {
+			lives = append(lives, l)
+		}
+	}
+	return lives
+}
+
 // forgive forgets every death.
 func (r *roster) forgive(why string) {
 	for _, m := range r.members {

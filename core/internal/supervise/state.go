@@ -73,6 +73,6 @@ func (m *member) enter(to State, cause string) {
 	case to == Active || to == Standby:
 		m.lost = time.Time{}
 	}
-	m.pool.record(m, from, cause)
+	m.pool.journal.record(m, from, cause)
 	m.log().Debug("driver process is "+to.String(), "restarts", m.restarts())
 }

@@ -78,9 +78,10 @@ type ProcessStatus struct {
 // done it is what is known: what it answered last, and the conditions and counters that it
 // has sent since.
 func (p *pool) status(ctx context.Context) Status {
-	began := time.Now()
+	a := account{links: &p.links, began: time.Now()}
 	p.mu.Lock()
-	s, lives := p.know()
+	a.Status = p.known()
+	lives := p.roster.configured()
 	var questions []<-chan struct{}
 	if !p.ending {
 		for _, l := range lives {
@@ -96,82 +97,28 @@ func (p *pool) status(ctx context.Context) Status {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(lives) == 0 {
+		return a.Status
+	}
+	a.Engine = new(control.Status)
 	for _, l := range lives {
-		if s.Engine == nil {
-			s.Engine = new(control.Status)
-		}
 		if !l.over {
-			p.addKnown(&s, l, began)
+			a.add(l)
 		}
 	}
-	if s.Engine != nil {
-		s.Engine.Links = append(s.Engine.Links, p.missingLinks()...)
+	if state := p.demand.desired.State; state != nil {
+		a.addMissing(state, p.down)
 	}
-	return s
+	return a.Status
 }
 
-// addKnown adds what is known of a process. The caller holds mu.
-func (p *pool) addKnown(s *Status, l *life, began time.Time) {
-	a := l.intake.counters.answer(began)
-	last, at := a.last, a.at
-	s.Engine.Ring = sum(s.Engine.Ring, a.ring)
-	if last == nil {
-		last = new(control.Status)
-	}
-	for _, m := range last.Meters {
-		if m.Link == "" || p.links.holds(l, m.Link) {
-			s.Engine.Meters = append(s.Engine.Meters, m)
-		}
-	}
-	if a.fresh {
-		for i := range last.Links {
-			if p.links.holds(l, last.Links[i].Name) {
-				s.Engine.Links = append(s.Engine.Links, last.Links[i])
-			}
-		}
-		return
-	}
-	late := &Late{At: at, Since: at}
-	if at.IsZero() {
-		late.Since = l.started
-	}
-	if !a.knowsRing {
-		s.Late = late
-	}
-	for i := range s.Processes {
-		if s.Processes[i].Member == l.m.number {
-			s.Processes[i].Late = late
-		}
-	}
-	if s.LateLink == nil {
-		s.LateLink = make(map[string]*Late)
-	}
-	before := make(map[string]*control.LinkStatus, len(last.Links))
-	for i := range last.Links {
-		before[last.Links[i].Name] = &last.Links[i]
-	}
-	never := &Late{Since: late.Since}
-	for name, ln := range p.links.byName {
-		if ln.holder != l {
-			continue
-		}
-		if known := before[name]; known != nil {
-			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(*known)), late
-		} else {
-			s.Engine.Links, s.LateLink[name] = append(s.Engine.Links, ln.overlay(control.LinkStatus{})), never
-		}
-	}
-}
-
-// know is what is known without asking a process, and which to ask. The caller
-// holds mu.
-func (p *pool) know() (Status, []*life) {
+// known is what is known without asking a process. The caller holds mu.
+func (p *pool) known() Status {
 	s := Status{
-		Kind: p.kind, State: Stopped, Cause: p.stopCause(), Disabled: p.stopCause(), Version: p.version,
-		Instances: len(p.roster.shards), Standby: p.desired.Standby,
-		Frames: p.in.counts.frames.Load(), Bytes: p.in.counts.bytes.Load(), Gaps: p.in.counts.gaps.Load(), Refused: p.in.counts.refused.Load(), History: slices.Clone(p.history),
+		Kind: p.kind, State: Stopped, Cause: p.demand.stopCause(), Disabled: p.demand.stopCause(), Version: p.images.version,
+		Instances: len(p.roster.shards), Standby: p.demand.desired.Standby, History: slices.Clone(p.journal.list),
 	}
-	var lives []*life
+	p.in.counts.tell(&s)
 	closed := p.links.toOpen()
 	for _, m := range p.roster.members {
 		ps := m.status()
@@ -180,29 +127,32 @@ func (p *pool) know() (Status, []*life) {
 		}
 		s.Processes = append(s.Processes, ps)
 		s.Restarts += m.restarts()
-		if l := m.life; l != nil && !l.over && l.applied != nil {
-			lives = append(lives, l)
-		}
-	}
-	if why := p.in.counts.refusal.Load(); why != nil {
-		s.Refusal = *why
 	}
 	if p.upgrade != nil {
 		u := p.upgrade.UpgradeStatus
 		s.Upgrade = &u
 	}
 	m := p.roster.worst()
-	if m == nil {
-		s.Down = p.down(nil)
-		if n := len(p.history); n > 0 {
-			s.Since = p.history[n-1].Time
+	if m != nil {
+		m.tell(&s)
+		if m.state != Active && m.state != Standby && (m.state.down() || m.cause != "") {
+			s.Down, s.Lost = p.down(m), m.lost
 		}
-		if len(p.roster.members) > 0 { // they are being stopped
-			s.State, s.Since = p.roster.members[0].state, p.roster.members[0].since
-		}
-		s.Lost = s.Since
-		return s, lives
+		return s
 	}
+	s.Down = p.down(nil)
+	if n := len(p.journal.list); n > 0 {
+		s.Since = p.journal.list[n-1].Time
+	}
+	if len(p.roster.members) > 0 { // they are being stopped
+		s.State, s.Since = p.roster.members[0].state, p.roster.members[0].since
+	}
+	s.Lost = s.Since
+	return s
+}
+
+// tell fills in what is said of the primary that is worst off.
+func (m *member) tell(s *Status) {
 	s.State, s.Since, s.Cause, s.Retry, s.Stderr, s.Started = m.state, m.since, m.cause, m.retry, m.tail, m.began
 	s.Over = m.isOver()
 	if l := m.life; l != nil {
@@ -211,10 +161,91 @@ func (p *pool) know() (Status, []*life) {
 			s.Cause, s.Over = l.refused, false
 		}
 	}
-	if m.state != Active && m.state != Standby && (m.state.down() || m.cause != "") {
-		s.Down, s.Lost = p.down(m), m.lost
+}
+
+// account is a Status to which is added what the processes have answered, each of its links
+// only. The pool's mu guards what it reads.
+type account struct {
+	Status
+	links *linkTable
+	began time.Time // answers from before are late
+}
+
+// add adds what is known of a process.
+func (a *account) add(l *life) {
+	known := l.intake.counters.answer(a.began)
+	last := known.last
+	a.Engine.Ring = sum(a.Engine.Ring, known.ring)
+	if last == nil {
+		last = new(control.Status)
 	}
-	return s, lives
+	for _, m := range last.Meters {
+		if m.Link == "" || a.links.holds(l, m.Link) {
+			a.Engine.Meters = append(a.Engine.Meters, m)
+		}
+	}
+	if !known.fresh {
+		late := &Late{At: known.at, Since: known.at}
+		if known.at.IsZero() {
+			late.Since = l.started
+		}
+		if !known.knowsRing {
+			a.Late = late
+		}
+		a.addLate(l, last, late)
+		return
+	}
+	for i := range last.Links {
+		if a.links.holds(l, last.Links[i].Name) {
+			a.Engine.Links = append(a.Engine.Links, last.Links[i])
+		}
+	}
+}
+
+// addLate adds the links of a process that has not answered: their conditions are known.
+func (a *account) addLate(l *life, last *control.Status, late *Late) {
+	for i := range a.Processes {
+		if a.Processes[i].Member == l.m.number {
+			a.Processes[i].Late = late
+		}
+	}
+	if a.LateLink == nil {
+		a.LateLink = make(map[string]*Late)
+	}
+	before := make(map[string]*control.LinkStatus, len(last.Links))
+	for i := range last.Links {
+		before[last.Links[i].Name] = &last.Links[i]
+	}
+	never := &Late{Since: late.Since}
+	for name, ln := range a.links.byName {
+		if ln.holder != l {
+			continue
+		}
+		if known := before[name]; known != nil {
+			a.Engine.Links, a.LateLink[name] = append(a.Engine.Links, ln.overlay(*known)), late
+		} else {
+			a.Engine.Links, a.LateLink[name] = append(a.Engine.Links, ln.overlay(control.LinkStatus{})), never
+		}
+	}
+}
+
+// addMissing adds the links that no process speaks for, because the one that had them is
+// down while others run.
+func (a *account) addMissing(state *control.State, down func(m *member) *driver.Error) {
+	for i := range state.Links {
+		spec := &state.Links[i]
+		ln := a.links.byName[spec.Name]
+		sh := a.links.shardOf(ln)
+		if ln.holder != nil && !ln.holder.over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
+			continue
+		}
+		m := sh.primary
+		s := control.LinkStatus{Name: spec.Name, Condition: control.Down, Since: m.lost, Cause: down(m)}
+		for j := range spec.Devices {
+			s.Devices = append(s.Devices, control.DeviceStatus{Name: spec.Devices[j].Name, Condition: control.Down, Since: m.lost, Cause: s.Cause})
+		}
+		a.Engine.Links = append(a.Engine.Links, s)
+	}
 }
 
 // A Run is one process that lives.
@@ -258,29 +289,6 @@ func (m *member) status() ProcessStatus {
 
 // isOver tells that the cause is that of the last time down.
 func (m *member) isOver() bool { return m.state == Active || m.state == Standby || m.state == Draining }
-
-// missingLinks is the condition of links that no process speaks for, because the one
-// that had them is down while others run.
-func (p *pool) missingLinks() []control.LinkStatus {
-	if p.desired.State == nil {
-		return nil
-	}
-	var list []control.LinkStatus
-	for i := range p.desired.State.Links {
-		ln := &p.desired.State.Links[i]
-		holder, sh := p.links.byName[ln.Name].holder, p.links.shardOf(p.links.byName[ln.Name])
-		if holder != nil && !holder.over || sh == nil || sh.primary == nil || !sh.primary.state.down() {
-			continue
-		}
-		m := sh.primary
-		s := control.LinkStatus{Name: ln.Name, Condition: control.Down, Since: m.lost, Cause: p.down(m)}
-		for j := range ln.Devices {
-			s.Devices = append(s.Devices, control.DeviceStatus{Name: ln.Devices[j].Name, Condition: control.Down, Since: m.lost, Cause: s.Cause})
-		}
-		list = append(list, s)
-	}
-	return list
-}
 
 // sum is what the rings of two processes are together.
 func sum(a, b control.RingStatus) control.RingStatus {

@@ -74,17 +74,22 @@ func (s *Supervisor) Upgrade(ctx context.Context, kind, version string, step fun
 	if step == nil {
 		step = func(Step) {}
 	}
-	if err := p.upgradeTo(ctx, version, step); err != nil {
+	if err := newUpgrade(p, version, step).run(ctx); err != nil {
 		return fmt.Errorf("upgrade driver %s to version %s: %w", kind, version, err)
 	}
 	return nil
 }
 
-func (p *pool) upgradeTo(ctx context.Context, version string, step func(Step)) error {
-	if p.s.o.Image == nil {
+func newUpgrade(p *pool, version string, step func(Step)) *upgrade {
+	return &upgrade{pool: p, step: step, UpgradeStatus: UpgradeStatus{Version: version, Since: time.Now()}, done: make(chan struct{})}
+}
+
+// run goes to the new version, or back to the one before.
+func (u *upgrade) run(ctx context.Context) error {
+	p := u.pool
+	if p.images.find == nil {
 		return driver.Errorf(driver.Unsupported, "there are no versions to choose from")
 	}
-	u := &upgrade{pool: p, step: step, UpgradeStatus: UpgradeStatus{Version: version, Since: time.Now()}, done: make(chan struct{})}
 	if err := u.begin(); err != nil {
 		return err
 	}
@@ -115,7 +120,7 @@ func (u *upgrade) begin() (err error) {
 		switch {
 		case p.upgrade != nil:
 			err = driver.Errorf(driver.Busy, "an upgrade to version %s is in hand: wait for its end, or go back with `fieldloom driver rollback %s`", p.upgrade.Version, p.kind)
-		case !p.runs() || p.desired.State == nil:
+		case !p.demand.runs() || p.demand.desired.State == nil:
 			err = driver.Errorf(driver.NotConnected, "%s", p.down(nil).Text)
 		default:
 			p.upgrade = u
@@ -147,7 +152,7 @@ func (u *upgrade) tell(link, format string, args ...any) {
 		}
 	}
 	u.Text, u.Done, u.Total = s.Text, s.Done, s.Total
-	p.s.events.add(&Event{Time: s.At, Driver: p.kind, Link: link, Step: s.Text})
+	p.journal.step(&s)
 	listeners := slices.Clone(u.listeners)
 	p.mu.Unlock()
 	p.log.Info("upgrade: "+s.Text, "version", u.Version, "done", s.Done, "total", s.Total)
@@ -211,7 +216,7 @@ func (u *upgrade) fail(err error) {
 // forward is the way to the new version.
 func (u *upgrade) forward(ctx context.Context) (err error) {
 	p := u.pool
-	if u.image, err = p.s.o.Image(p.kind, u.Version); err != nil {
+	if u.image, err = p.images.find(p.kind, u.Version); err != nil {
 		return err
 	}
 	u.tell("", "version %s is verified (%.12s)", u.image.Version(), u.image.Hash())
@@ -299,7 +304,7 @@ func (u *upgrade) ask(ctx context.Context, proc Process) error {
 		return fmt.Errorf("the new version cannot tell its status: %w", err)
 	}
 	u.pool.mu.Lock()
-	state := u.pool.desired.State
+	state := u.pool.demand.desired.State
 	u.pool.mu.Unlock()
 	if state == nil {
 		return errors.New("no link uses the driver any more")
@@ -363,7 +368,7 @@ func (u *upgrade) commit() (err error) {
 		if err = u.failed; err != nil {
 			return
 		}
-		p.image, p.version = u.image, u.image.Version()
+		p.images.use(u.image)
 		for _, m := range p.roster.members {
 			if m.candidate {
 				m.candidate, m.image = false, nil
