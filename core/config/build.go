@@ -5,28 +5,33 @@ import (
 	"slices"
 )
 
-// parse makes a Config of files. What reads them lives as long as it runs: a treeReader turns
-// the text into trees, a gatewayReader reads the keys of fieldloom.yaml, templates holds those
-// of all files, and a linkBuilder makes links, which asks the templates and the pointBuilder
-// and is asked by none. All report into the same faults; there is no lock, as one goroutine
-// does it all.
+// parse makes a Config of files.
 func parse(dir string, inputs []input, lim limits) (*Config, error) {
+	return parseWith(allSections, dir, inputs, lim)
+}
+
+// parseWith is parse with a list of sections. What reads the files lives as long as it runs: a
+// treeReader turns the text into trees, a sectionReader reads the sections of fieldloom.yaml,
+// templates holds those of all files, and a linkBuilder makes links, which asks the templates
+// and the pointBuilder and is asked by none. All report into the same faults; there is no
+// lock, as one goroutine does it all.
+func parseWith(known sections, dir string, inputs []input, lim limits) (*Config, error) {
 	found := &faults{}
 	v := values{found}
 	cfg := &Config{Dir: dir}
 	trees := treeReader{faults: found, lim: lim}
 	roots := trees.read(dir, inputs)
 	t := newTemplates(v, len(found.list) > 0)
-	gateway := gatewayReader{values: v, cfg: cfg}
+	r := sectionReader{values: v, sections: known, cfg: cfg}
 	var links []field
 	for i, root := range roots {
 		switch {
 		case root == nil:
 			continue
 		case inputs[i].name == mainFile:
-			gateway.read(root)
+			r.read(root)
 		default:
-			v.linkFile(root)
+			r.linkFile(root)
 		}
 		t.collect(root.get("templates"))
 		links = append(links, v.entries(root.get("links"), "a map of links by name")...)
@@ -37,7 +42,7 @@ func parse(dir string, inputs []input, lim limits) (*Config, error) {
 		b.build(f)
 	}
 	cfg.Links, cfg.secrets = b.links, b.settings.secrets
-	gateway.checkProcesses()
+	r.check()
 	cfg.Files, cfg.names = slices.Clone(found.files), found.files
 	cfg.wrong = found.seen
 	return cfg, found.err()

@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,19 @@ func TestReferenceHasEveryKey(t *testing.T) {
 			if !regexp.MustCompile("`([a-zA-Z]+\\.)*" + key + "[`.]").MatchString(section) {
 				t.Errorf("%s: the key %s is not described in %q", reference, key, tc.section)
 			}
+		}
+	}
+}
+
+// Every section and every key in one has a row in the reference.
+func TestReferenceHasEverySection(t *testing.T) {
+	_, rows, _ := strings.Cut(readReference(t), "## fieldloom.yaml")
+	rows, _, _ = strings.Cut(rows, "\n## ")
+	keys := config.SectionKeys()
+	for _, key := range keys {
+		isMap := slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, key+".") })
+		if !isMap && !strings.Contains(rows, "\n| `"+key+"` |") {
+			t.Errorf("%s: there is no row of the key %s", reference, key)
 		}
 	}
 }

@@ -13,6 +13,17 @@ func ParseWithin(files map[string][]byte, l Limits) (*Config, error) {
 	})
 }
 
+// SectionKeys returns the sections and the keys in them, as SECTION or SECTION.KEY.
+func SectionKeys() (keys []string) {
+	for _, s := range allSections {
+		keys = append(keys, s.key)
+		for _, k := range s.keys {
+			keys = append(keys, s.key+"."+k.name)
+		}
+	}
+	return keys
+}
+
 // EvalExpr evaluates an expression with all three variables set.
 func EvalExpr(text string, n, d, l int64) (int64, error) {
 	e, _, err := parseExpr(text)

@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// The keys of fieldloom.yaml.
-var gatewayKeys = []string{"gateway", "data", "drivers", "trust", "unsigned", "confine", "detach", "orphan", "secrets", "processes",
-	"socket", "spool", "log", "templates", "links"}
-
 const (
 	defaultGateway  = "fieldloom"
 	defaultData     = "data"
@@ -28,108 +24,71 @@ var (
 	logFormats = []string{"text", "json"}
 )
 
-// linkFile checks the keys of a file in links/.
-func (vs values) linkFile(root *node) {
-	for _, f := range root.fields {
-		if f.value.get("driver") != nil {
-			vs.faultAt(f, "seems to be a link: move it below `links:`, indented")
-		}
-	}
-	vs.unknownKeys(root, []string{"links", "templates"}, gatewayKeys, "belongs in "+mainFile+": move it there")
-}
-
-// A gatewayReader reads the keys of fieldloom.yaml that are about the gateway itself.
-type gatewayReader struct {
-	values
-	cfg          *Config
-	processNames []field
-}
-
-// read reads them all.
-func (g *gatewayReader) read(root *node) {
-	g.unknownKeys(root, gatewayKeys, []string{"devices", "points", "driver", "scan"},
-		"belongs to a link: move it below `links:` and the link's name")
-	c := g.cfg
-	c.Gateway = defaultGateway
-	if n := root.get("gateway"); n != nil {
-		if c.Gateway = g.text(n, scope{}); c.Gateway != "" || n.kind == kindText {
-			if err := checkName(c.Gateway); err != nil {
-				g.fault(n, "%s", err)
+// The sections about the gateway itself.
+var (
+	gatewaySection = &section{
+		key:      "gateway",
+		defaults: func(c *Config) { c.Gateway = defaultGateway },
+		read: func(r *sectionReader, n *node) {
+			if r.cfg.Gateway = r.text(n, scope{}); r.cfg.Gateway == "" && n.kind != kindText {
+				return // which is reported
 			}
-		}
+			if err := checkName(r.cfg.Gateway); err != nil {
+				r.fault(n, "%s", err)
+			}
+		},
 	}
-	c.DataDir = g.path(root.get("data"), filepath.Join(c.Dir, defaultData))
-	c.DriversDir = g.path(root.get("drivers"), "")
-	c.Socket = g.path(root.get("socket"), filepath.Join(c.DataDir, defaultSocket))
-	g.checkSocket(root)
-	g.spool(root.get("spool"))
-	g.log(root.get("log"))
-	g.driverKeys(root)
+	dataSection = &section{
+		key:      "data",
+		defaults: func(c *Config) { c.DataDir = filepath.Join(c.Dir, defaultData) },
+		read:     func(r *sectionReader, n *node) { r.cfg.DataDir = r.path(n) },
+		fixed:    func(old, next *Config) string { return differs("data", old.DataDir != next.DataDir) },
+	}
+	socketSection = &section{
+		key:      "socket",
+		defaults: func(c *Config) { c.Socket = filepath.Join(c.DataDir, defaultSocket) },
+		read:     func(r *sectionReader, n *node) { r.cfg.Socket = r.path(n) },
+		check:    checkSocket,
+		fixed: func(old, next *Config) string {
+			return differs("socket", old.Socket != next.Socket && old.DataDir == next.DataDir) // it is there by default
+		},
+	}
+	spoolSection = &section{
+		key:      "spool",
+		defaults: func(c *Config) { c.Spool = Spool{MaxBytes: defaultMaxBytes, MaxAge: defaultMaxAge} },
+		keys: []key[*Config]{
+			{"max", func(r *sectionReader, n *node, c *Config) { c.Spool.MaxBytes = r.size(n, scope{}, leastSpool) }},
+			{"keep", func(r *sectionReader, n *node, c *Config) { c.Spool.MaxAge = r.duration(n, scope{}, 0, mostAge) }},
+		},
+		fixed: func(old, next *Config) string { return differs("spool", old.Spool != next.Spool) },
+	}
+	logSection = &section{
+		key:      "log",
+		defaults: func(c *Config) { c.Log = Log{Level: slog.LevelInfo, Format: logFormats[0]} },
+		keys: []key[*Config]{
+			{"level", func(r *sectionReader, n *node, c *Config) { c.Log.Level = r.logLevel(n) }},
+			{"format", func(r *sectionReader, n *node, c *Config) { c.Log.Format = logFormats[r.oneOf(n, scope{}, logFormats)] }},
+		},
+		fixed: func(old, next *Config) string { return differs("log format", old.Log.Format != next.Log.Format) },
+	}
+)
+
+// logLevel evaluates the name of a level. slog's are four apart and begin with debug at -4.
+func (vs values) logLevel(n *node) slog.Level {
+	return slog.LevelDebug + slog.Level(4*vs.oneOf(n, scope{}, logLevels))
 }
 
-// path evaluates a path, which is relative to the directory of the configuration.
-func (g *gatewayReader) path(n *node, otherwise string) string {
-	if n == nil {
-		return otherwise
-	}
-	p := g.text(n, scope{})
-	switch {
-	case p == "" && n.kind == kindText:
-		g.fault(n, "is empty: write a path, or remove the key")
-	case !filepath.IsAbs(p):
-		return filepath.Join(g.cfg.Dir, p)
-	}
-	return p
-}
-
-func (g *gatewayReader) checkSocket(root *node) {
-	if len(g.cfg.Socket) <= maxSocketPath {
+// checkSocket refuses a path that is too long, also one that follows from where the data are.
+func checkSocket(r *sectionReader, n *node) {
+	if len(r.cfg.Socket) <= maxSocketPath {
 		return
 	}
-	n := root.get("socket")
 	if n == nil {
-		n = root.get("data")
+		n = r.root.get("data")
 	}
 	if n == nil {
-		n = root
+		n = r.root
 	}
-	g.fault(n, "the socket's path %s is longer than the %d bytes that the system allows: set `socket:` to a shorter one",
-		shorten(g.cfg.Socket), maxSocketPath)
-}
-
-func (g *gatewayReader) spool(n *node) {
-	g.cfg.Spool = Spool{MaxBytes: defaultMaxBytes, MaxAge: defaultMaxAge}
-	if n == nil {
-		return
-	}
-	if n.kind != kindMap {
-		g.wrongKind(n, "a map with max and keep")
-		return
-	}
-	g.unknownKeys(n, []string{"max", "keep"}, nil, "")
-	if v := n.get("max"); v != nil {
-		g.cfg.Spool.MaxBytes = g.size(v, scope{}, leastSpool)
-	}
-	if v := n.get("keep"); v != nil {
-		g.cfg.Spool.MaxAge = g.duration(v, scope{}, 0, mostAge)
-	}
-}
-
-func (g *gatewayReader) log(n *node) {
-	g.cfg.Log = Log{Level: slog.LevelInfo, Format: logFormats[0]}
-	if n == nil {
-		return
-	}
-	if n.kind != kindMap {
-		g.wrongKind(n, "a map with level and format")
-		return
-	}
-	g.unknownKeys(n, []string{"level", "format"}, nil, "")
-	if v := n.get("level"); v != nil {
-		// slog's levels are four apart and begin with debug at -4.
-		g.cfg.Log.Level = slog.LevelDebug + slog.Level(4*g.oneOf(v, scope{}, logLevels))
-	}
-	if v := n.get("format"); v != nil {
-		g.cfg.Log.Format = logFormats[g.oneOf(v, scope{}, logFormats)]
-	}
+	r.fault(n, "the socket's path %s is longer than the %d bytes that the system allows: set `socket:` to a shorter one",
+		shorten(r.cfg.Socket), maxSocketPath)
 }

@@ -55,103 +55,119 @@ const (
 	leastSpill       = 1 << 20
 )
 
+var unsignedWords = []string{"deny", "allow-dev"}
+
+// The sections about drivers and their processes.
 var (
-	unsignedWords = []string{"deny", "allow-dev"}
-	processKeys   = []string{"instances", "standby", "confine", "detach", "memory", "user", "log", "probation", "spill"}
+	driversSection = &section{
+		key:   "drivers",
+		read:  func(r *sectionReader, n *node) { r.cfg.DriversDir = r.path(n) },
+		fixed: func(old, next *Config) string { return differs("drivers", old.DriversDir != next.DriversDir) },
+	}
+	trustSection = &section{
+		key:  "trust",
+		read: func(r *sectionReader, n *node) { r.cfg.TrustFile = r.path(n) },
+	}
+	unsignedSection = &section{
+		key:  "unsigned",
+		read: func(r *sectionReader, n *node) { r.cfg.AllowDev = r.oneOf(n, scope{}, unsignedWords) == 1 },
+	}
+	confineSection = &section{
+		key:  "confine",
+		read: func(r *sectionReader, n *node) { readConfine(r, n, &r.cfg.process) },
+	}
+	detachSection = &section{
+		key:      "detach",
+		defaults: func(c *Config) { c.process.Detach = true },
+		read:     func(r *sectionReader, n *node) { readDetach(r, n, &r.cfg.process) },
+	}
+	orphanSection = &section{
+		key:      "orphan",
+		defaults: func(c *Config) { c.Orphan = defaultOrphan },
+		read:     func(r *sectionReader, n *node) { r.cfg.Orphan = r.duration(n, scope{}, leastOrphan, mostOrphan) },
+	}
+	secretsSection = &section{
+		key:      "secrets",
+		defaults: func(c *Config) { c.SecretsDir = filepath.Join(c.Dir, defaultSecrets) },
+		read:     func(r *sectionReader, n *node) { r.cfg.SecretsDir = r.path(n) },
+	}
+	processesSection = &section{
+		key: "processes",
+		defaults: func(c *Config) {
+			c.process.Log, c.process.Probation = c.Log.Level, defaultProbation
+			c.processes = map[string]Process{}
+		},
+		read:  readProcesses,
+		check: checkProcesses,
+	}
 )
 
-// driverKeys reads the keys that are about drivers and their processes.
-func (g *gatewayReader) driverKeys(root *node) {
-	c := g.cfg
-	c.TrustFile = g.path(root.get("trust"), "")
-	c.SecretsDir = g.path(root.get("secrets"), filepath.Join(c.Dir, defaultSecrets))
-	if n := root.get("unsigned"); n != nil {
-		c.AllowDev = g.oneOf(n, scope{}, unsignedWords) == 1
-	}
-	c.Orphan = defaultOrphan
-	if n := root.get("orphan"); n != nil {
-		c.Orphan = g.duration(n, scope{}, leastOrphan, mostOrphan)
-	}
-	c.process = Process{Detach: true, Log: c.Log.Level, Probation: defaultProbation}
-	g.shared(root, &c.process)
-	g.processes(root.get("processes"))
+// The keys of one driver in processes.
+var processKeys = []key[*Process]{
+	{"instances", func(r *sectionReader, n *node, p *Process) { p.Instances = r.whole(n, 1, mostInstances) }},
+	{"standby", func(r *sectionReader, n *node, p *Process) { p.Standby = r.whole(n, 0, mostStandby) }},
+	{"confine", readConfine},
+	{"detach", readDetach},
+	{"memory", func(r *sectionReader, n *node, p *Process) { p.Memory = r.size(n, scope{}, leastMemory) }},
+	{"user", readUser},
+	{"log", func(r *sectionReader, n *node, p *Process) { p.Log = r.logLevel(n) }},
+	{"probation", func(r *sectionReader, n *node, p *Process) { p.Probation = r.duration(n, scope{}, 0, mostProbation) }},
+	{"spill", readSpill},
 }
 
-// shared reads the keys that stand for all drivers as well as for one.
-func (g *gatewayReader) shared(n *node, p *Process) {
-	if v := n.get("confine"); v != nil {
-		p.Confine = Confinement(g.oneOf(v, scope{}, confinements))
-	}
-	if v := n.get("detach"); v != nil {
-		p.Detach = g.boolean(v)
+func readConfine(r *sectionReader, n *node, p *Process) {
+	p.Confine = Confinement(r.oneOf(n, scope{}, confinements))
+}
+
+func readDetach(r *sectionReader, n *node, p *Process) { p.Detach = r.boolean(n) }
+
+func readUser(r *sectionReader, n *node, p *Process) {
+	if p.User = r.text(n, scope{}); p.User == "" && n.kind == kindText {
+		r.fault(n, "is empty: write the name of a user, or remove the key")
 	}
 }
 
-func (g *gatewayReader) processes(n *node) {
-	g.cfg.processes = map[string]Process{}
-	for _, f := range g.entries(n, "a map of drivers by name") {
+func readSpill(r *sectionReader, n *node, p *Process) {
+	if p.Spill = r.size(n, scope{}, 0); 0 < p.Spill && p.Spill < leastSpill {
+		r.fault(n, "%s is too small: use at least %s, or 0B for none", n.text, formatSize(leastSpill))
+	}
+}
+
+func readProcesses(r *sectionReader, n *node) {
+	known := keyNames(processKeys)
+	for _, f := range r.entries(n, "a map of drivers by name") {
 		if f.value.kind != kindMap {
-			g.wrongKind(f.value, "a map with "+list(processKeys))
+			r.wrongKind(f.value, "a map with "+list(known))
 			continue
 		}
 		if err := checkName(f.key); err != nil {
-			g.faultAt(f, "%s", err)
+			r.faultAt(f, "%s", err)
 			continue
 		}
-		g.cfg.processes[f.key] = g.process(f.value)
-		g.processNames = append(g.processNames, f)
+		r.unknownKeys(f.value, known, r.sections.names(), "is about the whole gateway: move it out of `processes:`")
+		p := r.cfg.process
+		readKeys(r, f.value, processKeys, &p)
+		r.cfg.processes[f.key] = p
 	}
-}
-
-func (g *gatewayReader) process(n *node) Process {
-	g.unknownKeys(n, processKeys, gatewayKeys, "is about the whole gateway: move it out of `processes:`")
-	p := g.cfg.process
-	g.shared(n, &p)
-	if v := n.get("instances"); v != nil {
-		p.Instances = g.whole(v, 1, mostInstances)
-	}
-	if v := n.get("standby"); v != nil {
-		p.Standby = g.whole(v, 0, mostStandby)
-	}
-	if v := n.get("memory"); v != nil {
-		p.Memory = g.size(v, scope{}, leastMemory)
-	}
-	if v := n.get("user"); v != nil {
-		if p.User = g.text(v, scope{}); p.User == "" && v.kind == kindText {
-			g.fault(v, "is empty: write the name of a user, or remove the key")
-		}
-	}
-	if v := n.get("log"); v != nil {
-		p.Log = slog.LevelDebug + slog.Level(4*g.oneOf(v, scope{}, logLevels))
-	}
-	if v := n.get("probation"); v != nil {
-		p.Probation = g.duration(v, scope{}, 0, mostProbation)
-	}
-	if v := n.get("spill"); v != nil {
-		if p.Spill = g.size(v, scope{}, 0); 0 < p.Spill && p.Spill < leastSpill {
-			g.fault(v, "%s is too small: use at least %s, or 0B for none", v.text, formatSize(leastSpill))
-		}
-	}
-	return p
 }
 
 // checkProcesses refuses processes of a driver that no link uses: a misspelt name
 // would leave the driver that was meant without its confinement.
-func (g *gatewayReader) checkProcesses() {
-	used := g.cfg.Drivers()
-	for _, f := range g.processNames {
-		if slices.Contains(used, f.key) {
+func checkProcesses(r *sectionReader, n *node) {
+	used := r.cfg.Drivers()
+	for _, f := range n.mapFields() {
+		if _, read := r.cfg.processes[f.key]; !read || slices.Contains(used, f.key) {
 			continue
 		}
 		hint := "correct the name, or remove it"
 		if len(used) > 0 {
 			hint += "; links use " + list(used)
 		}
-		g.faultAt(f, "no link uses a driver %s%s: %s", f.key, suggest(f.key, used), hint)
+		r.faultAt(f, "no link uses a driver %s%s: %s", f.key, suggest(f.key, used), hint)
 	}
 }
 
-// Process tells how the processes of a driver are run.
+// Process returns how the processes of a driver are run.
 func (c *Config) Process(driver string) Process {
 	if p, ok := c.processes[driver]; ok {
 		return p

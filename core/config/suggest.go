@@ -66,8 +66,10 @@ func use(words []string) string {
 }
 
 // list joins words as "a, b and c", sorted.
-func list(words []string) string {
-	words = slices.Sorted(slices.Values(words))
+func list(words []string) string { return join(slices.Sorted(slices.Values(words))) }
+
+// join joins words as "a, b and c".
+func join(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}

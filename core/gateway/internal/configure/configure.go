@@ -214,27 +214,19 @@ func unchecked(unready map[string]error, old, next map[string]*control.State) []
 // fixed refuses changes that need a restart. stranded is a driver whose user does not get
 // to the directory of the processes' sockets, which has its place since the start.
 func fixed(old, next *config.Config, stranded string) error {
+	keys := old.Fixed(next)
+	if stranded != "" {
+		keys = append(keys, "processes."+stranded+".user")
+	}
+	if len(keys) == 0 {
+		return nil
+	}
 	var faults []error
-	for _, c := range []struct {
-		key       string
-		different bool
-	}{
-		{"data", old.DataDir != next.DataDir},
-		{"drivers", old.DriversDir != next.DriversDir},
-		{"socket", old.Socket != next.Socket && old.DataDir == next.DataDir}, // it is there by default
-		{"spool", old.Spool != next.Spool},
-		{"log format", old.Log.Format != next.Log.Format},
-		{"processes." + stranded + ".user", stranded != ""},
-	} {
-		if c.different {
-			faults = append(faults, &driver.ConfigError{Place: driver.Place{File: "fieldloom.yaml", Path: c.key},
-				Text: "cannot change while the gateway runs: restart it, or put the old value back"})
-		}
+	for _, key := range keys {
+		faults = append(faults, &driver.ConfigError{Place: driver.Place{File: "fieldloom.yaml", Path: key},
+			Text: "cannot change while the gateway runs: restart it, or put the old value back"})
 	}
-	if faults != nil {
-		return &RefusedError{Causes: faults}
-	}
-	return nil
+	return &RefusedError{Causes: faults}
 }
 
 // putInForce puts a vetted configuration in force, with what the operator chose. Drivers
