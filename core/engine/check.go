@@ -81,7 +81,7 @@ func (l *link) askAny(ctx context.Context, devices []*device) (err error) {
 func (l *link) askOne(ctx context.Context, d *device) error {
 	points := firstOf(d)
 	l.mu.Lock()
-	offline, pushes, status := d.spec.Offline, d.subscriber != nil, d.status
+	offline, pushes, status := d.spec.Offline, d.handle.subscriber != nil, d.status
 	l.mu.Unlock()
 	switch {
 	case offline:
@@ -269,8 +269,8 @@ func (l *link) bounded(ctx context.Context, limit time.Duration, call func(conte
 
 // tryOne prepares a device and reads its first point. One that pushes is answered,
 // to be subscribed to.
-func tryOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscriber, error) {
-	handle, err := opened.Device(ctx, driver.DeviceConfig{
+func tryOne(ctx context.Context, wire driver.Link, d *device) (driver.Subscriber, error) {
+	opened, err := wire.Device(ctx, driver.DeviceConfig{
 		Name: d.spec.Name, Settings: d.spec.Settings, Points: d.table.points,
 	})
 	if err != nil {
@@ -280,13 +280,11 @@ func tryOne(ctx context.Context, opened driver.Link, d *device) (driver.Subscrib
 	if len(points) == 0 {
 		return nil, nil // there is nothing to ask it for
 	}
-	if source, ok := handle.(driver.Subscriber); ok {
+	if source, ok := opened.(driver.Subscriber); ok {
 		return source, nil
 	}
-	p := &preparation{}
-	p.reader, _ = handle.(driver.Reader)
-	p.preparer, _ = handle.(driver.Preparer)
-	reader, err := p.compile(points)
+	h := handleOf(opened)
+	reader, err := h.compile(points)
 	if err != nil {
 		return nil, err
 	}

@@ -90,3 +90,25 @@ func (e *Engine) Browse(ctx context.Context, link, device, prefix string, limit 
 	}
 	return q.entries[:min(len(q.entries), limit)], nil
 }
+
+// Values returns what is known of the points of a device without asking it, from the first-th
+// of its table on. Points of which nothing is known are left out. next is where another
+// call goes on; 0: there is no more.
+func (e *Engine) Values(_ context.Context, link, device string, first int) (values []control.LastValue, next int, err error) {
+	l, d, _, err := e.find(link, device)
+	if err != nil {
+		return nil, 0, err
+	}
+	end := len(d.table.points)
+	if first = max(first, 0); first >= end {
+		return nil, 0, nil
+	}
+	if next = first + lastPage; next >= end {
+		next = 0
+	} else {
+		end = next
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return d.values.lastOf(d.groups, first, end), next, nil
+}

@@ -3,7 +3,6 @@ package engine
 import (
 	"hash/maphash"
 	"reflect"
-	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -119,42 +118,20 @@ type device struct {
 	gone   bool // removed or replaced: what it still answers is dropped
 
 	// Of the present session.
-	prepared   bool
-	preparing  bool
-	reader     driver.Reader
-	preparer   driver.Preparer
-	writer     driver.Writer
-	browser    driver.Browser
-	subscriber driver.Subscriber
-	probe      driver.Reader
-	sub        *subscription
-	after      *subscription // of the device that this one replaces: it must end first ...
-	afterBy    int64         // ... by then
+	prepared bool
+	handle   handle
+	sub      *subscription
+	after    *subscription // of the device that this one replaces: it must end first ...
+	afterBy  int64         // ... by then
 
-	busy      bool // a call is in flight
-	waiting   []*group
-	stopped   bool // until the configuration changes
-	failures  int  // in a row
-	demoted   bool
-	since     time.Time     // so it is, ...
-	cause     *driver.Error // ... for this
-	lost      bool          // failed since the link was opened, and nothing since
-	tries     tries         // to have an answer
-	probeAt   int64
-	probeNext int64 // of a hand-off: when to probe first; 0: at once
-	probeGap  int64
-	holdUntil int64
-	patience  int64 // holdUntil when the link was drained
-	shadowed  bool  // every failure in the row came after another device's
-	retryAt   int64
-	retries   int
-	badAt     int64 // when all its points were last told to be Bad; 0: they are not
+	busy    bool // a call is in flight
+	waiting []*group
+	stopped bool // until the configuration changes
+	health  health
+	tries   tries // to have an answer
 
-	last   []sent               // by point; nil without deadbands
-	pushed []driver.Sample      // by point, what the device has sent by itself; nil: nothing
-	good   map[uint32]goodValue // by point, of those that are Bad now, and perhaps others
-	losses uint64               // gaps told when last was valid
-	told   bool                 // all its points were told to be Bad since it was taken off line
+	values values
+	told   bool // all its points have become Bad since it was taken off line
 	status control.DeviceStatus
 }
 
@@ -175,11 +152,8 @@ type group struct {
 }
 
 func newDevice(l *link, spec control.Device, t *table) *device {
-	d := &device{spec: spec, table: t}
+	d := &device{spec: spec, table: t, values: newValues(t)}
 	d.status.Name = spec.Name
-	if t.banded {
-		d.last = make([]sent, len(t.points))
-	}
 	for _, s := range t.sets {
 		class := &l.spec.Classes[s.class]
 		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: l.gridOf(spec.Name, class)})
@@ -196,24 +170,52 @@ func (l *link) gridOf(device string, class *control.Class) control.Grid {
 // until the operator takes it on line.
 func (d *device) out() bool { return d.stopped || d.spec.Offline }
 
+// count counts samples that were shaped, and returns what was found among them.
+func (d *device) count(o outcome) outcome {
+	d.status.Samples += uint64(o.sent)
+	d.status.BadSamples += uint64(o.badSent)
+	return o
+}
+
 // detach forgets what belongs to a session.
 func (d *device) detach() {
-	d.prepared, d.preparing, d.busy, d.lost = false, false, false, false
-	d.reader, d.preparer, d.writer, d.browser, d.subscriber, d.probe = nil, nil, nil, nil, nil, nil
+	d.prepared, d.busy = false, false
+	d.handle = handle{}
 	d.sub, d.after, d.waiting = nil, nil, nil
-	d.holdUntil, d.retryAt = 0, 0
+	d.health.detach()
 	for _, g := range d.groups {
 		g.queued, g.reader = false, nil
 	}
 }
 
-// polls tells whether the device is scanned now.
+// polls reports whether the device is scanned now.
 func (d *device) polls() bool {
-	return d.prepared && !d.gone && !d.out() && !d.demoted && d.subscriber == nil
+	return d.prepared && !d.gone && !d.out() && !d.health.demoted && d.handle.subscriber == nil
 }
 
-// suspect tells whether its last answer did not come: it waits for its neighbours.
-func (d *device) suspect() bool { return d.failures > 0 }
+// probed reports whether the device can be demoted: it is polled, and has a point to ask for.
+func (d *device) probed() bool { return d.handle.subscriber == nil && len(d.table.all.points) > 0 }
+
+// period is the shortest of the device's periods.
+func (d *device) period() int64 {
+	shortest := int64(0)
+	for _, g := range d.groups {
+		if shortest == 0 || g.grid.Period < shortest {
+			shortest = g.grid.Period
+		}
+	}
+	return shortest
+}
+
+// refusal is why a scan class of a device that answers has not one value.
+func (d *device) refusal() *driver.Error {
+	for _, g := range d.groups {
+		if g.refusal != nil {
+			return g.refusal
+		}
+	}
+	return nil
+}
 
 // dueHeap is groups by due time.
 type dueHeap []*group

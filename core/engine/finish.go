@@ -147,7 +147,7 @@ func (l *link) openFailed(fault *driver.Error) {
 		condition = control.Stopped
 		l.stopped = fault
 	} else {
-		l.backOff()
+		l.backoff.fail(l.e.clock.now())
 	}
 	l.silent = false
 	l.setCondition(condition, fault)
@@ -173,7 +173,7 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		return
 	}
 	g.refusal = allBad(samples)
-	found := d.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.Gaps())
+	found := d.count(d.values.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.Gaps()))
 	l.e.batcher.add(&lot{
 		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
 		at: now.UnixNano(), policy: g.class.Policy,
@@ -188,7 +188,7 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		l.leaveOut(g, samples)
 	}
 	if fault == nil {
-		d.badAt = 0
+		d.health.badAt = 0
 		l.answered(d, nil)
 	} else {
 		l.failed(r, fault, at)
@@ -206,10 +206,10 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 func (l *link) keepAnswer(r *runner, samples []driver.Sample, now time.Time, bad bool) {
 	g, d := r.job.group, r.job.d
 	if r.abandoned { // its own answer may still be written to
-		l.e.answers.put(d.keepLast(g, g.set, &answer{samples: samples}, now.UnixNano(), bad))
+		l.e.answers.put(d.values.keepLast(g, g.set, &answer{samples: samples}, now.UnixNano(), bad))
 		return
 	}
-	r.answer = d.keepLast(g, g.set, r.answer, now.UnixNano(), bad)
+	r.answer = d.values.keepLast(g, g.set, r.answer, now.UnixNano(), bad)
 }
 
 // allBad returns the fault of the first sample where none is better than Bad.
@@ -280,20 +280,18 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 		return
 	}
 	p := r.prepared
-	d.retries = 0
+	d.health.prepared()
 	d.prepared = true
-	d.holdUntil, d.patience = d.patience, 0
-	d.reader, d.preparer, d.writer, d.browser, d.subscriber = p.reader, p.preparer, p.writer, p.browser, p.subscriber
-	d.probe = p.probe
+	d.handle = p.handle
 	for i, g := range d.groups {
 		g.reader = p.groups[i]
 		g.off = false
 	}
 	switch {
-	case d.subscriber != nil && len(d.table.all.points) > 0:
+	case d.handle.subscriber != nil && len(d.table.all.points) > 0:
 		l.subscribe(d)
-	case d.demoted:
-		d.probeAt, d.probeNext = max(at, d.probeNext), 0
+	case d.health.demoted:
+		d.health.probeFrom(at)
 		l.down = append(l.down, d)
 	default:
 		l.scan(d, at)
@@ -302,7 +300,7 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 
 // scan puts a device's groups on the schedule.
 func (l *link) scan(d *device, at int64) {
-	d.subscriber = nil
+	d.handle.subscriber = nil
 	l.setPushes(d, false)
 	if len(d.groups) == 0 {
 		l.setDevice(d, control.Up, nil)
@@ -336,7 +334,6 @@ func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
 		return
 	}
 	l.setDevice(d, control.Down, fault)
-	d.retryAt = at + int64(min(time.Second<<min(d.retries, 6), maxBackoff))
-	d.retries++
+	d.health.unprepared(at)
 	l.unready = append(l.unready, d)
 }

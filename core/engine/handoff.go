@@ -262,31 +262,3 @@ func parseSent(data []byte) (skip uint64, s sent, rest []byte, ok bool) {
 	}
 	return skip, s, data[v:], true
 }
-
-// appendLast appends all of a device.
-func (d *device) appendLast(dst []byte) []byte {
-	skip := 0
-	for i := range d.last {
-		last := &d.last[i]
-		if !last.valid || len(last.value.Str())+len(last.value.Bytes()) > maxHandValue {
-			skip++
-			continue
-		}
-		dst = appendSent(dst, skip, last)
-		skip = 0
-	}
-	return dst
-}
-
-// readLast takes over what appendLast wrote, as far as it can be read.
-func (d *device) readLast(data []byte) {
-	for at := uint64(0); len(data) > 0; at++ {
-		skip, s, rest, ok := parseSent(data)
-		if !ok || skip >= uint64(len(d.last)) || at+skip >= uint64(len(d.last)) {
-			return
-		}
-		at += skip
-		d.last[at] = s
-		data = rest
-	}
-}

@@ -139,7 +139,7 @@ func (l *link) makeUp(since int64) {
 	now := l.e.clock.now()
 	for _, d := range l.devices {
 		for _, g := range d.groups {
-			if due := g.grid.After(now) - g.grid.Period; g.handed == 0 && g.grid.Period > 0 && !d.demoted && due > since {
+			if due := g.grid.After(now) - g.grid.Period; g.handed == 0 && g.grid.Period > 0 && !d.health.demoted && due > since {
 				g.handed = due
 			}
 		}
@@ -221,13 +221,13 @@ func (l *link) cutShort(r *runner, fault *driver.Error) bool {
 func (l *link) keepDue() {
 	orderly := l.held && !l.session.broken
 	for _, d := range l.devices {
-		d.patience = 0
+		d.health.patience = 0
 		if orderly {
-			d.patience = d.holdUntil
+			d.health.patience = d.health.holdUntil
 		}
 		for _, g := range d.groups {
 			g.handed = 0
-			if orderly && g.queued && !g.off && g.grid.Period > 0 && !d.demoted && !d.out() {
+			if orderly && g.queued && !g.off && g.grid.Period > 0 && !d.health.demoted && !d.out() {
 				g.handed = g.due
 			}
 		}
@@ -258,10 +258,9 @@ func (l *link) handOver() (*handLink, error) {
 	return h, nil
 }
 
-func (d *device) handOver(losses uint64) handDevice {
-	h := handDevice{
-		Name: d.spec.Name, First: d.spec.FirstHandle, Failures: d.failures, Hold: d.patience, Bad: d.badAt, Told: d.told,
-	}
+func (d *device) handOver(gaps uint64) handDevice {
+	h := handDevice{Name: d.spec.Name, First: d.spec.FirstHandle, Told: d.told}
+	d.health.handOver(&h)
 	for _, g := range d.groups {
 		if g.handed != 0 {
 			if h.Due == nil {
@@ -270,15 +269,8 @@ func (d *device) handOver(losses uint64) handDevice {
 			h.Due[g.class.Name] = g.handed
 		}
 	}
-	if d.losses == losses {
-		h.Last = d.appendLast(nil)
-	}
-	switch {
-	case !d.demoted:
-	case d.cause.Code == driver.Internal:
-		h.Failures = 0 // the process's own bug: another's first poll tells whether it has it too
-	default:
-		h.Probe = &handProbe{At: d.probeAt, Gap: d.probeGap, Since: d.since, Code: d.cause.Code, Text: d.cause.Text}
+	if d.values.gaps == gaps {
+		h.Last = d.values.appendLast(nil)
 	}
 	return h
 }
@@ -303,7 +295,7 @@ func (l *link) restore() {
 		switch {
 		case h == nil:
 		case h.own:
-			clear(d.last) // another process may have sent since
+			clear(d.values.last) // another process may have sent since
 			l.setDemoted(d)
 		default:
 			l.restoreDevice(d, h.device(d.spec.Name), fresh)
@@ -313,44 +305,36 @@ func (l *link) restore() {
 
 // restoreDevice makes what was handed over a device's own. h may be nil.
 func (l *link) restoreDevice(d *device, h *handDevice, fresh bool) {
-	clear(d.last)
-	d.failures, d.demoted, d.probeNext, d.patience, d.badAt, d.told = 0, false, 0, 0, 0, false
+	clear(d.values.last)
+	d.told = h != nil && h.Told && h.First == d.spec.FirstHandle
+	if !fresh {
+		h = nil
+	}
 	for _, g := range d.groups {
 		g.handed = 0
+		if h != nil {
+			g.handed = h.Due[g.class.Name]
+		}
 	}
+	d.health.restore(h, l.e.clock.now(), d.period(), len(d.table.all.points) > 0)
 	if h == nil {
 		return
 	}
-	d.told = h.Told && h.First == d.spec.FirstHandle
-	if !fresh {
-		return
-	}
-	for _, g := range d.groups {
-		g.handed = h.Due[g.class.Name]
-	}
-	now := l.e.clock.now()
 	if h.First == d.spec.FirstHandle {
-		d.badAt = min(max(h.Bad, 0), now)
-		d.losses = l.e.ring.Gaps()
-		d.readLast(h.Last)
+		d.values.gaps = l.e.ring.Gaps()
+		d.values.readLast(h.Last)
+	} else {
+		d.health.badAt = 0 // those were other points
 	}
-	d.failures, d.patience = min(max(h.Failures, 0), demoteAfter-1), min(h.Hold, now+int64(maxBusy))
-	if p := h.Probe; p != nil && len(d.table.all.points) > 0 {
-		d.demoted, d.failures = true, demoteAfter
-		longest := max(int64(maxProbe), d.period())
-		d.probeGap = min(max(p.Gap, int64(firstProbe)), longest)
-		d.probeNext = min(p.At, now+2*longest)
-		d.since, d.cause = p.Since, &driver.Error{Code: p.Code, Text: p.Text}
-		l.setDemoted(d)
-	}
+	l.setDemoted(d)
 }
 
 // setDemoted sets the condition of a device that is demoted as it was before its
 // link was drained.
 func (l *link) setDemoted(d *device) {
-	if d.demoted && !d.out() {
-		l.setDevice(d, control.Down, d.cause)
-		d.status.Since = d.since
+	if d.health.demoted && !d.out() {
+		l.setDevice(d, control.Down, d.health.cause)
+		d.status.Since = d.health.since
 	}
 }
 

@@ -1,252 +1,147 @@
-package engine_test
+package engine
 
 import (
-	"context"
-	"errors"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/driver/drivertest"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
-// TestProbesGrowRarer pins the times of the probes of a dead device: after a second, then
-// after twice as long each time, up to ten seconds, of which each is off by a quarter.
-func TestProbesGrowRarer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(3))
-		l.Timeout = 100 * time.Millisecond
-		r.set("l", "d1", 3)
-		dead := r.set("l", "d2", 3)
-		dead.Silence(true)
-		r.apply(l)
-		sleep(time.Minute)
-		polls := dead.Polls()
-		for i, p := range polls {
-			if want := 3; i < 3 && p.Points != want || i >= 3 && p.Points != 1 {
-				t.Errorf("poll %d is of %d points", i, p.Points)
-			}
-		}
-		limit := time.Second
-		for i := 3; i < len(polls); i++ {
-			wait := polls[i].At.Sub(polls[i-1].At) - l.Timeout
-			least, most := limit*3/4, limit*5/4+50*time.Millisecond
-			if i == 3 {
-				least = limit
-			}
-			if wait < least || wait > most+l.Timeout {
-				t.Errorf("probe %d came after %v, want %v to %v", i-2, wait, least, most)
-			}
-			limit = min(2*limit, 10*time.Second)
-		}
-		if len(polls) < 8 {
-			t.Errorf("only %d polls", len(polls))
-		}
-	})
-}
+const second = int64(time.Second)
 
-// TestLongPeriodIsProbedInItsPeriod has no device asked more often when it is dead.
-func TestLongPeriodIsProbedInItsPeriod(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(1))
-		l.Classes = append(l.Classes, control.Class{Name: "slow", Period: 5 * time.Minute})
-		l.Devices[1].Table = table(1, func(_ int, p *control.Point) { p.Class = 1 })
-		r.set("l", "d1", 1)
-		r.set("l", "d2", 1).Silence(true)
-		r.apply(l)
-		sleep(2 * time.Hour)
-		before := len(r.fake.Link("l").Device("d2").Polls())
-		sleep(time.Hour)
-		if n := len(r.fake.Link("l").Device("d2").Polls()) - before; n < 10 || n > 16 {
-			t.Errorf("%d probes in an hour of a device with a period of 5 min", n)
-		}
-	})
-}
-
-// TestAnswerForgivesFailures demotes at the third failure in a row only.
-func TestAnswerForgivesFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(1))
-		l.Timeout = 100 * time.Millisecond
-		r.set("l", "d1", 1)
-		d := r.set("l", "d2", 1)
-		r.apply(l)
-		sleep(3 * time.Second)
-		for range 5 {
-			d.Silence(true)
-			sleep(2 * time.Second) // two polls
-			if s := r.device("l", "d2"); s.Condition != control.Degraded {
-				t.Errorf("the device is %v after two failures", s.Condition)
-			}
-			d.Silence(false)
-			sleep(time.Second)
-			if s := r.device("l", "d2"); s.Condition != control.Up {
-				t.Errorf("the device is %v after an answer", s.Condition)
-			}
-		}
-		d.Silence(true)
-		sleep(3 * time.Second)
-		if s := r.device("l", "d2"); s.Condition != control.Down {
-			t.Errorf("the device is %v after three failures", s.Condition)
-		}
-	})
-}
-
-// TestReadTakesADeviceBack has an on-demand read promote a demoted device, also one that the
-// device refuses: it lives.
-func TestReadTakesADeviceBack(t *testing.T) {
-	for name, answer := range map[string]error{"value": nil, "refusal": driver.Errorf(driver.NotFound, "no such register")} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, engine.Options{})
-				r.set("l", "d1", 1)
-				d := r.set("l", "d2", 1)
-				d.Silence(true)
-				r.apply(link("l", 2, table(1)))
-				sleep(time.Minute)
-				if s := r.device("l", "d2"); s.Condition != control.Down {
-					t.Fatalf("the device is %v", s.Condition)
-				}
-				d.Silence(false)
-				d.Fail(answer)
-				if _, err := r.Read(t.Context(), "l", "d2", []string{"p0"}); (err == nil) != (answer == nil) {
-					t.Errorf("read: %v", err)
-				}
-				before := len(d.Polls())
-				sleep(5 * time.Second)
-				if n := len(d.Polls()) - before; n < 4 || n > 6 {
-					t.Errorf("%d polls in 5 s after the read", n)
-				}
-			})
-		})
-	}
-}
-
-// TestDeadPointsAreBadOnceAMinute counts the Bad samples of a device that stays away.
-func TestDeadPointsAreBadOnceAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(2))
-		l.Timeout = 100 * time.Millisecond
-		r.set("l", "d1", 2)
-		r.set("l", "d2", 2).Silence(true)
-		r.apply(l)
-		sleep(10*time.Minute + 30*time.Second)
-		r.take(true)
-		// Three polls, and one from each first probe after a minute.
-		if n := len(r.of(1001)); n < 11 || n > 13 {
-			t.Errorf("%d Bad samples in ten minutes", n)
-		}
-	})
-}
-
-// unready is a driver whose devices are refused for now.
-type unready struct {
-	*drivertest.Fake
-	mu    sync.Mutex
-	code  driver.Code
-	asked []time.Time
-}
-
-func (u *unready) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
-	l, err := u.Fake.Open(ctx, cfg, env)
-	return unreadyLink{l, u}, err
-}
-
-type unreadyLink struct {
-	driver.Link
-	u *unready
-}
-
-func (l unreadyLink) Device(ctx context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
-	l.u.mu.Lock()
-	defer l.u.mu.Unlock()
-	l.u.asked = append(l.u.asked, time.Now())
-	if l.u.code != driver.OK {
-		return nil, driver.Errorf(l.u.code, "not now")
-	}
-	return l.Link.Device(ctx, cfg)
-}
-
-// TestUnreadyDeviceIsPreparedAgain pins when: after a second, doubled up to a minute; what
-// is wrong with its configuration stops it.
-func TestUnreadyDeviceIsPreparedAgain(t *testing.T) {
-	for code, condition := range map[driver.Code]control.Condition{
-		driver.Timeout: control.Down, driver.Internal: control.Down,
-		driver.InvalidConfig: control.Stopped, driver.Unsupported: control.Stopped,
+func TestHealthDemotes(t *testing.T) {
+	for name, test := range map[string]struct {
+		behind []bool // for each failure: another device failed before it
+		probed bool
+		want   []blow
+	}{
+		"at the third in a row":    {[]bool{false, false, false, false}, true, []blow{blowDoubts, blowDoubts, blowDemotes, blowLasts}},
+		"what can be probed":       {[]bool{false, false, false, false}, false, []blow{blowDoubts, blowDoubts, blowDoubts, blowDoubts}},
+		"in a shadow at the sixth": {[]bool{true, true, true, true, true, true}, true, []blow{blowDoubts, blowDoubts, blowDoubts, blowDoubts, blowDoubts, blowDemotes}},
+		"out of a shadow":          {[]bool{true, true, true, false}, true, []blow{blowDoubts, blowDoubts, blowDoubts, blowDemotes}},
+		"a shadow comes too late":  {[]bool{false, true, true}, true, []blow{blowDoubts, blowDoubts, blowDemotes}},
 	} {
-		t.Run(code.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				u := &unready{Fake: drivertest.NewFake(), code: code}
-				r := &rig{t: t, fake: u.Fake}
-				r.Engine = engine.New(u, engine.Options{})
-				defer r.Close(context.Background())
-				r.set("l", "d1", 1)
-				r.apply(link("l", 1, table(1)))
-				sleep(10 * time.Minute)
-				if s := r.device("l", "d1"); s.Condition != condition {
-					t.Errorf("the device is %v", s.Condition)
-				}
-				_, err := r.Read(t.Context(), "l", "d1", []string{"p0"})
-				if !errors.Is(err, driver.ErrNotSent) {
-					t.Errorf("read: %v", err)
-				}
-				wait := time.Second
-				for i := 1; i < len(u.asked); i++ {
-					if got := u.asked[i].Sub(u.asked[i-1]); got != wait {
-						t.Errorf("attempt %d came after %v, want %v", i, got, wait)
-					}
-					wait = min(2*wait, time.Minute)
-				}
-				if stopped := condition == control.Stopped; stopped != (len(u.asked) == 1) {
-					t.Errorf("%d attempts", len(u.asked))
-				}
-				if n := len(r.fake.Link("l").Opens()); n != 1 {
-					t.Errorf("the link was opened %d times", n)
-				}
-			})
-		})
+		var h health
+		for i, behind := range test.behind {
+			if got := h.unanswered(int64(i)*second, second, behind, test.probed); got != test.want[i] {
+				t.Errorf("%s: failure %d does %v, want %v", name, i+1, got, test.want[i])
+			}
+		}
+		if !h.suspect() || !h.lost {
+			t.Errorf("%s: the device is not suspect: %+v", name, h)
+		}
+		if promoted := h.answered(); promoted != (test.want[len(test.want)-1] >= blowDemotes) {
+			t.Errorf("%s: promoted: %v", name, promoted)
+		}
+		if h.suspect() || h.lost || h.demoted {
+			t.Errorf("%s: after an answer: %+v", name, h)
+		}
 	}
 }
 
-// TestLinkBacksOffAfterCuts pins that cuts without an answer between make the link wait
-// longer, and that an answer makes it begin again.
-func TestLinkBacksOffAfterCuts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		d := r.set("l", "d1", 1)
-		d.Delay(5 * time.Millisecond)
-		d.Fail(driver.Errorf(driver.NotConnected, "cut"))
-		l := link("l", 1, table(1))
-		l.Classes[0].Period = 0
-		r.apply(l)
-		sleep(5 * time.Minute)
-		script := r.fake.Link("l")
-		opens := script.Opens()
-		limit := 100 * time.Millisecond
-		for i := 1; i < len(opens); i++ {
-			if wait := opens[i].Sub(opens[i-1]); wait < limit/2 || wait > limit+5*time.Millisecond {
-				t.Errorf("open %d came after %v, want %v to %v", i, wait, limit/2, limit)
+func TestHealthProbes(t *testing.T) {
+	for _, test := range []struct {
+		period time.Duration
+		most   time.Duration
+	}{{time.Second, 10 * time.Second}, {5 * time.Minute, 5 * time.Minute}} {
+		var h health
+		at := int64(0)
+		for range demoteAfter {
+			h.unanswered(at, int64(test.period), false, true)
+		}
+		if h.probeAt != second {
+			t.Errorf("the first probe is at %v", time.Duration(h.probeAt))
+		}
+		gap := 2 * time.Second
+		for range 12 {
+			at = h.probeAt
+			h.unanswered(at, int64(test.period), false, true)
+			if wait := time.Duration(h.probeAt - at); wait < gap*3/4 || wait > gap*5/4 {
+				t.Errorf("a probe comes after %v, want about %v", wait, gap)
 			}
-			limit = min(2*limit, time.Minute)
+			gap = min(2*gap, test.most)
 		}
-		if limit != time.Minute {
-			t.Errorf("only %d opens", len(opens))
+	}
+}
+
+func TestHealthWaits(t *testing.T) {
+	var h health
+	h.busy(100, 0)
+	if want := 100 + int64(defaultBusy); h.holdUntil != want || h.probeAt != want {
+		t.Errorf("busy without a time: %+v", h)
+	}
+	h.busy(0, 100*time.Hour)
+	if h.holdUntil != int64(maxBusy) {
+		t.Errorf("busy for 100 hours: %+v", h)
+	}
+	for i, want := range []int64{1, 2, 4, 8, 16, 32, 60, 60} {
+		if h.unprepared(0); h.retryAt != want*second {
+			t.Errorf("attempt %d after %v", i+1, time.Duration(h.retryAt))
 		}
-		d.Fail(nil)
-		sleep(time.Minute + time.Second)
-		was := len(script.Opens())
-		script.Break()
-		sleep(101 * time.Millisecond)
-		if n := len(script.Opens()) - was; n != 1 {
-			t.Errorf("opened %d times in 100 ms after an answer and a cut", n)
+	}
+	h = health{}
+	for i, want := range []time.Duration{100, 200, 400, 800, 1600} {
+		if got := h.resubscribe(); got != want*time.Millisecond {
+			t.Errorf("subscription %d after %v", i+1, got)
 		}
-	})
+	}
+	h.failures = 1000
+	if got := h.resubscribe(); got != maxBackoff {
+		t.Errorf("subscription 1000 after %v", got)
+	}
+	for at, want := range map[int64]bool{second: true, 60 * second: false, 61 * second: true} {
+		h = health{}
+		h.becomesBad(second)
+		if at != second && h.becomesBad(at) != want {
+			t.Errorf("the points become Bad after %v: %v", time.Duration(at-second), !want)
+		}
+	}
+}
+
+// TestHealthOutlivesItsProcess hands health over, and takes what is wrong in it.
+func TestHealthOutlivesItsProcess(t *testing.T) {
+	now := 1000 * second
+	sick := health{
+		failures: 9, demoted: true, since: time.Unix(7, 0), cause: driver.Errorf(driver.Timeout, "dead"),
+		probeAt: now + 5*second, probeGap: 8 * second, patience: now + second, badAt: now - second,
+	}
+	var out handDevice
+	sick.handOver(&out)
+	var h health
+	h.restore(&out, now, second, true)
+	if !h.demoted || h.failures != demoteAfter || h.probeNext != sick.probeAt || h.probeGap != sick.probeGap ||
+		h.patience != sick.patience || h.badAt != sick.badAt || !h.since.Equal(sick.since) || h.cause.Text != "dead" {
+		t.Errorf("%+v became %+v", sick, h)
+	}
+	sick.cause = driver.Errorf(driver.Internal, "bug")
+	out = handDevice{}
+	if sick.handOver(&out); out.Probe != nil || out.Failures != 0 {
+		t.Errorf("a bug is handed over: %+v", out)
+	}
+	h.restore(&handDevice{Failures: 100, Hold: 1 << 62, Bad: 1 << 62, Probe: &handProbe{At: 1 << 62, Gap: -5}}, now, second, true)
+	if h.failures != demoteAfter || h.patience > now+int64(maxBusy) || h.badAt > now || h.probeNext > now+2*int64(maxProbe) || h.probeGap != int64(firstProbe) {
+		t.Errorf("what is wrong became %+v", h)
+	}
+	if h.restore(nil, now, second, true); h.demoted || h.suspect() || h.badAt != 0 {
+		t.Errorf("nothing became %+v", h)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	limit := minBackoff
+	for i := range 20 {
+		b.fail(second)
+		if wait := time.Duration(b.until - second); wait < limit/2 || wait > limit {
+			t.Errorf("attempt %d after %v, want %v to %v", i+1, wait, limit/2, limit)
+		}
+		limit = min(2*limit, maxBackoff)
+	}
+	if b.hasten(2 * second); b.until != 2*second {
+		t.Errorf("hastened to %v", time.Duration(b.until))
+	}
+	b.fail(2 * second)
+	if b.hasten(2*second + 1); b.until != 3*second {
+		t.Errorf("hastened twice in a second, to %v", time.Duration(b.until))
+	}
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,11 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-const (
-	minBackoff     = 100 * time.Millisecond
-	maxBackoff     = 60 * time.Second
-	defaultTimeout = time.Second
-)
+const defaultTimeout = time.Second
 
 // A link is the scheduler of one wire. Its runners are goroutines that take turns:
 // with the lock, a runner picks what is to be done; without it, it makes the
@@ -43,14 +38,12 @@ type link struct {
 	handed  *handLink // what to begin with when it is no longer held
 	restAt  int64     // when it was stopped, on the grid
 
-	session  *session
-	opening  bool
-	stopped  *driver.Error // InvalidConfig: not opened again until the configuration changes
-	reopenAt int64
-	hastened int64 // when it was last opened for a request, or is to be
-	failures int   // to open, or sessions without an answer, in a row
-	silent   bool  // closed because no device answered: up only with an answer
-	tries    tries // to have it up
+	session *session
+	opening bool
+	stopped *driver.Error // InvalidConfig: not opened again until the configuration changes
+	backoff backoff
+	silent  bool  // closed because no device answered: up only with an answer
+	tries   tries // to have it up
 
 	panicked   string // the panic that was logged last, ...
 	panickedAt int64  // ... and when, on the grid
@@ -128,7 +121,7 @@ func (l *link) setActive(active bool) {
 	l.active = active
 	now := l.e.clock.now()
 	if active {
-		l.reopenAt, l.failures = 0, 0
+		l.backoff.until, l.backoff.failures = 0, 0
 	} else {
 		l.restAt = now
 		l.stopBy = now + int64(grace)
@@ -217,19 +210,7 @@ func (l *link) breakSession(cause *driver.Error) {
 			l.tellBad(d, cause, nil)
 		}
 	}
-	l.backOff()
-}
-
-// backOff sets when the link is opened next: 100 ms, doubling up to 60 s, of which
-// a random half.
-func (l *link) backOff() {
-	wait := maxBackoff
-	if l.failures < 10 {
-		wait = min(minBackoff<<l.failures, maxBackoff)
-	}
-	l.failures++
-	wait = wait/2 + rand.N(wait/2+1)
-	l.reopenAt = l.e.clock.now() + int64(wait)
+	l.backoff.fail(l.e.clock.now())
 }
 
 // endSession forgets a session that was closed and has no call left.

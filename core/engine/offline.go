@@ -21,12 +21,12 @@ func (l *link) takeOffline(d *device, offline bool) {
 		l.setDevice(d, control.Stopped, errOffline)
 		return
 	}
-	d.forgive()
+	d.health.forgive()
 	if !d.stopped {
 		l.setDevice(d, control.NotStarted, nil)
 	}
 	if s := l.session; s != nil && !s.broken && !d.stopped {
-		d.prepared, d.subscriber = false, nil
+		d.prepared, d.handle.subscriber = false, nil
 		d.after, d.afterBy = d.sub, l.e.clock.now()+int64(grace)
 		l.unready = append(l.unready, d)
 		l.signal()
@@ -63,12 +63,6 @@ func without(devices []*device, d *device) []*device {
 	return devices
 }
 
-// forgive forgets the trouble that a device had.
-func (d *device) forgive() {
-	d.failures, d.demoted, d.lost, d.shadowed = 0, false, false, false
-	d.probeNext, d.patience, d.retries, d.badAt = 0, 0, 0, 0
-}
-
 // stoppedNow sets the conditions of a link that has nothing open and is to stay so.
 func (l *link) stoppedNow() {
 	switch {
@@ -99,16 +93,15 @@ func (l *link) tellOut() {
 
 func (l *link) tellOffline(d *device) {
 	d.told = true
-	now, losses := time.Now(), l.e.ring.Gaps()
-	d.losses = losses
-	clear(d.last)                    // whatever the points said last, they say this now
+	now, gaps := time.Now(), l.e.ring.Gaps()
+	d.values.forget(gaps)            // whatever the points said last, they say this now
 	for i, s := range d.table.sets { // one for each group
 		a := l.e.answers.get(len(s.points))
-		d.shape(s, a.samples, errOffline, now.UnixNano(), losses)
+		d.count(d.values.shape(s, a.samples, errOffline, now.UnixNano(), gaps))
 		l.e.batcher.add(&lot{
 			first: d.spec.FirstHandle, index: s.index, samples: a.samples, at: now.UnixNano(),
 			policy: l.spec.Classes[s.class].Policy,
 		}, l.e.clock.at(now))
-		l.e.answers.put(d.keepLast(d.groups[i], s, a, now.UnixNano(), true))
+		l.e.answers.put(d.values.keepLast(d.groups[i], s, a, now.UnixNano(), true))
 	}
 }

@@ -104,8 +104,8 @@ func (l *link) pickOpen(now int64) (job, int64) {
 	switch {
 	case !l.mayOpen():
 		return job{}, never
-	case now < l.reopenAt:
-		return job{}, l.reopenAt
+	case now < l.backoff.until:
+		return job{}, l.backoff.until
 	}
 	l.opening = true
 	if c := l.state.Condition; c == control.NotStarted || c == control.Stopped {
@@ -181,8 +181,8 @@ func (l *link) nextUnready(now int64) (*device, int64) {
 			}
 			until = min(until, d.afterBy)
 		case d.busy: // its end looks again
-		case d.retryAt > now:
-			until = min(until, d.retryAt)
+		case d.health.retryAt > now:
+			until = min(until, d.health.retryAt)
 		default:
 			l.unready = append(l.unready[:i:i], l.unready[i+1:]...)
 			return d, 0
@@ -222,12 +222,12 @@ func (l *link) nextHealthy(now int64) *group {
 			g.queued = false
 		case d.busy:
 			d.waiting = append(d.waiting, g)
-		case d.holdUntil > now:
-			l.postpone(g, d.holdUntil)
+		case d.health.holdUntil > now:
+			l.postpone(g, d.health.holdUntil)
 		case g.class.Policy == control.Slow && l.e.ring.Full():
 			l.e.ring.Slow(1)
 			l.postpone(g, now)
-		case d.suspect():
+		case d.health.suspect():
 			l.suspects = append(l.suspects, g)
 		default:
 			return g
@@ -268,11 +268,11 @@ func (l *link) nextProbe(now int64) (job, int64) {
 		if d.busy || !d.prepared {
 			continue
 		}
-		if d.probeAt > now {
-			until = min(until, d.probeAt)
+		if d.health.probeAt > now {
+			until = min(until, d.health.probeAt)
 			continue
 		}
-		if limit := l.probeLimit(now, time.Duration(now-d.probeAt)); limit > 0 {
+		if limit := l.probeLimit(now, time.Duration(now-d.health.probeAt)); limit > 0 {
 			return job{kind: jobProbe, d: d, limit: limit}, 0
 		}
 	}

@@ -9,15 +9,29 @@ import (
 // maxWindow bounds the concurrent calls of a link that pipelines.
 const maxWindow = 64
 
-// A preparation is what a driver made of a device.
-type preparation struct {
+// A handle is what a driver made of a device, by its abilities.
+type handle struct {
 	reader     driver.Reader
 	preparer   driver.Preparer
 	writer     driver.Writer
 	browser    driver.Browser
 	subscriber driver.Subscriber
-	probe      driver.Reader
-	groups     []driver.Reader
+	probe      driver.Reader // of the first point
+}
+
+// A preparation is a handle with a reader for each scan class.
+type preparation struct {
+	handle
+	groups []driver.Reader
+}
+
+func handleOf(d driver.Device) (h handle) {
+	h.reader, _ = d.(driver.Reader)
+	h.preparer, _ = d.(driver.Preparer)
+	h.writer, _ = d.(driver.Writer)
+	h.browser, _ = d.(driver.Browser)
+	h.subscriber, _ = d.(driver.Subscriber)
+	return h
 }
 
 func newSessionContext() (context.Context, context.CancelFunc) {
@@ -46,18 +60,13 @@ func (l *link) dial(ctx context.Context, kept []byte) (driver.Link, error) {
 // prepare has the driver parse a device, and compiles each scan class of it.
 func (r *runner) prepare(ctx context.Context) error {
 	d := r.job.d
-	handle, err := r.session.link.Device(ctx, driver.DeviceConfig{
+	opened, err := r.session.link.Device(ctx, driver.DeviceConfig{
 		Name: d.spec.Name, Settings: d.spec.Settings, Points: d.table.points,
 	})
 	if err != nil {
 		return err
 	}
-	p := &preparation{groups: make([]driver.Reader, len(d.groups))}
-	p.reader, _ = handle.(driver.Reader)
-	p.preparer, _ = handle.(driver.Preparer)
-	p.writer, _ = handle.(driver.Writer)
-	p.browser, _ = handle.(driver.Browser)
-	p.subscriber, _ = handle.(driver.Subscriber)
+	p := &preparation{handle: handleOf(opened), groups: make([]driver.Reader, len(d.groups))}
 	if p.reader == nil && p.preparer == nil && p.subscriber == nil && len(d.groups) > 0 {
 		return driver.Errorf(driver.Internal, "device %s can neither be read nor subscribed to", d.spec.Name)
 	}
@@ -74,11 +83,11 @@ func (r *runner) prepare(ctx context.Context) error {
 }
 
 // compile gives a reader for these points; nil for a device that only pushes.
-func (p *preparation) compile(points []driver.Point) (driver.Reader, error) {
-	if p.preparer == nil {
-		return p.reader, nil
+func (h *handle) compile(points []driver.Point) (driver.Reader, error) {
+	if h.preparer == nil {
+		return h.reader, nil
 	}
-	compiled, err := p.preparer.Prepare(points)
+	compiled, err := h.preparer.Prepare(points)
 	if err == nil && compiled == nil {
 		err = driver.Errorf(driver.Internal, "the driver prepared nothing and gave no error")
 	}
@@ -88,7 +97,7 @@ func (p *preparation) compile(points []driver.Point) (driver.Reader, error) {
 // leaveOut takes the points that the driver called unsupported out of a group. A
 // driver that prepares its reads leaves them out itself.
 func (l *link) leaveOut(g *group, samples []driver.Sample) {
-	if g.d.preparer != nil {
+	if g.d.handle.preparer != nil {
 		return
 	}
 	kept := &set{class: g.set.class}

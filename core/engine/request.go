@@ -77,23 +77,23 @@ func (q *request) run(ctx context.Context, r *runner) (err error) {
 	case q.kind == askTrial:
 		r.source, err = tryOne(ctx, r.session.link, d)
 		return err
-	case q.kind == askWrite && r.writer == nil:
+	case q.kind == askWrite && r.handle.writer == nil:
 		return driver.Errorf(driver.Unsupported, "device %s takes no writes", d.spec.Name)
 	case q.kind == askWrite:
-		return r.writer.Write(ctx, q.points[0], q.value)
-	case q.kind == askBrowse && r.browser == nil:
+		return r.handle.writer.Write(ctx, q.points[0], q.value)
+	case q.kind == askBrowse && r.handle.browser == nil:
 		return driver.Errorf(driver.Unsupported, "device %s cannot list its addresses", d.spec.Name)
 	case q.kind == askBrowse:
-		r.entries, err = r.browser.Browse(ctx, q.prefix, q.most)
+		r.entries, err = r.handle.browser.Browse(ctx, q.prefix, q.most)
 		return err
 	}
-	if r.reader == nil && r.preparer == nil {
+	if r.handle.reader == nil && r.handle.preparer == nil {
 		return driver.Errorf(driver.Unsupported, "device %s only sends by itself: it cannot be read on demand", d.spec.Name)
 	}
-	if r.reader != nil {
-		return r.reader.Read(ctx, q.points, r.samples)
+	if r.handle.reader != nil {
+		return r.handle.reader.Read(ctx, q.points, r.samples)
 	}
-	compiled, err := r.preparer.Prepare(q.points)
+	compiled, err := r.handle.preparer.Prepare(q.points)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (l *link) enqueue(q *request) error {
 	q.at = l.e.clock.now()
 	l.requests[queue] = append(l.requests[queue], q)
 	if l.away() {
-		l.hasten(q.at)
+		l.backoff.hasten(q.at)
 	}
 	l.signal()
 	return nil
@@ -184,21 +184,12 @@ func (l *link) refuses(q *request) *driver.Error {
 	case q.d.gone:
 		return errChanged
 	case q.kind == askTrial && q.d.spec.Offline:
-	case q.d.stopped || q.d.retries > 0 && !q.d.prepared:
+	case q.d.stopped || q.d.health.retries > 0 && !q.d.prepared:
 		return orUnknown(q.d.status.Cause)
 	case len(l.requests[queue]) >= maxRequests:
 		return driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
 	}
 	return nil
-}
-
-// hasten opens a link that waits for its next attempt now, for somebody asks; but
-// not twice in a second.
-func (l *link) hasten(now int64) {
-	at := max(now, l.hastened+int64(time.Second))
-	if at < l.reopenAt {
-		l.reopenAt, l.hastened = at, at
-	}
 }
 
 func (l *link) notConnected(cause *driver.Error) *driver.Error {
@@ -273,14 +264,14 @@ func (l *link) finishRequest(r *runner, samples []driver.Sample, fault *driver.E
 		return
 	}
 	if fault == nil {
-		if d.demoted || d.failures > 0 {
+		if d.health.demoted || d.health.failures > 0 {
 			l.answered(d, nil)
 		}
 		return
 	}
 	switch fault.Code {
 	case driver.NotFound, driver.BadValue, driver.Denied, driver.Unsupported, driver.InvalidConfig:
-		if d.demoted {
+		if d.health.demoted {
 			l.answered(d, nil) // it refuses, so it lives
 		}
 	default:

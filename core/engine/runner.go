@@ -56,10 +56,8 @@ type runner struct {
 	next      func() bool     // goesOn, made once
 
 	// What the call reads, taken under the lock, and what it gives.
-	reader   driver.Reader
-	preparer driver.Preparer
-	writer   driver.Writer
-	browser  driver.Browser
+	reader   driver.Reader // of a poll or probe
+	handle   handle        // of a request
 	points   []driver.Point
 	opened   driver.Link
 	prepared *preparation
@@ -197,9 +195,9 @@ func (l *link) begin(r *runner, j job, now int64) {
 		r.reader, r.points = j.group.reader, j.group.set.points
 		l.e.batcher.begin()
 	case jobProbe:
-		r.reader, r.points = j.d.probe, j.d.table.all.points[:1]
+		r.reader, r.points = j.d.handle.probe, j.d.table.all.points[:1]
 	case jobRequest:
-		r.reader, r.preparer, r.writer, r.browser = j.d.reader, j.d.preparer, j.d.writer, j.d.browser
+		r.handle = j.d.handle
 		if j.req.kind == askRead {
 			r.points = j.req.points
 		}

@@ -23,7 +23,7 @@ type subscription struct {
 
 // subscribe starts a subscription, under mu.
 func (l *link) subscribe(d *device) {
-	sub := &subscription{l: l, d: d, session: l.session, source: d.subscriber}
+	sub := &subscription{l: l, d: d, session: l.session, source: d.handle.subscriber}
 	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
 	d.sub = sub
 	l.session.subs++
@@ -104,7 +104,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 		l.breakSession(fault)
 		return 0, false
 	case driver.Unsupported:
-		if d.reader != nil || d.preparer != nil {
+		if d.handle.reader != nil || d.handle.preparer != nil {
 			l.scan(d, l.e.clock.now())
 			return 0, false
 		}
@@ -119,8 +119,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 			wait = defaultBusy
 		}
 	default:
-		wait = min(minBackoff<<min(d.failures, 10), maxBackoff)
-		d.failures++
+		wait = d.health.resubscribe()
 	}
 	d.tries.failed++
 	l.log.Debug("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
@@ -166,11 +165,11 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
 	}
 	now := time.Now().UnixNano()
-	d.shape(points, values, nil, now, l.e.ring.Gaps())
-	d.badAt = 0
+	d.count(d.values.shape(points, values, nil, now, l.e.ring.Gaps()))
+	d.health.badAt = 0
 	l.answered(d, nil)
 	pushed := &lot{first: d.spec.FirstHandle, index: points.index, samples: values, at: now, policy: policy, pushed: true}
-	d.keepPushed(pushed)
+	d.values.keepPushed(pushed)
 	l.e.batcher.emit(pushed, stored)
 	return nil
 }

@@ -140,7 +140,7 @@ func (l *link) neglects(now int64) bool {
 	s := l.session
 	switch {
 	case s == nil:
-		return l.mayOpen() && now >= l.reopenAt
+		return l.mayOpen() && now >= l.backoff.until
 	case s.closed:
 		return now >= s.closeBy
 	case !s.broken && !s.closing && !l.active && now < l.stopBy:
@@ -151,7 +151,7 @@ func (l *link) neglects(now int64) bool {
 		return false
 	}
 	for _, d := range l.unready {
-		if d.retryAt <= now && (d.after == nil || d.after.ended) {
+		if d.health.retryAt <= now && (d.after == nil || d.after.ended) {
 			return true
 		}
 	}
