@@ -1,222 +1,235 @@
-package engine_test
+package engine
 
 import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/driver/drivertest"
-	"github.com/fieldloom/fieldloom/core/engine"
 )
 
-// TestWhatWaitsIsMadeInOrder lets everything that a link can do come while a call is on the
-// wire: writes go first, each kind in the order in which it came, and polls last.
-func TestWhatWaitsIsMadeInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 3, table(1))
-		l.Timeout = 5 * time.Second
-		for i := range 3 {
-			r.set("l", fmt.Sprintf("d%d", i+1), 1).Delay(400 * time.Millisecond)
-		}
-		r.apply(l) // three polls of 400 ms a second: one is always due
-		sleep(3 * time.Second)
-		var order []string
-		done := make(chan string)
-		ask := func(kind, device string) {
-			go func() {
-				var err error
-				if kind == "read" {
-					_, err = r.Read(t.Context(), "l", device, []string{"p0"})
-				} else {
-					err = r.Write(t.Context(), "l", device, "p0", driver.Int64Value(1))
-				}
-				if err != nil {
-					t.Errorf("%s of %s: %v", kind, device, err)
-				}
-				done <- kind + " " + device
-			}()
-			synctest.Wait()
-		}
-		polls := r.polls("d1", "d2", "d3")
-		begun := time.Now()
-		for _, q := range [][2]string{{"read", "d2"}, {"write", "d3"}, {"read", "d1"}, {"write", "d1"}, {"write", "d2"}} {
-			ask(q[0], q[1])
-		}
-		for range 5 {
-			order = append(order, <-done)
-		}
-		if want := []string{"write d3", "write d1", "write d2", "read d2", "read d1"}; !slices.Equal(order, want) {
-			t.Errorf("the order was %q, want %q", order, want)
-		}
-		if took := time.Since(begun); took > 6*400*time.Millisecond {
-			t.Errorf("five requests took %v: a poll came between", took)
-		}
-		if n := r.polls("d1", "d2", "d3") - polls; n > 1 {
-			t.Errorf("%d polls ended before the last request was answered", n)
-		}
-	})
+const ms = int64(time.Millisecond)
+
+// A desk is an agenda of named devices, at the time 100 s.
+type desk struct {
+	agenda
+	devices map[string]*device
 }
 
-// polls counts the polls that devices of the link l have answered.
-func (r *rig) polls(devices ...string) (n uint64) {
-	for _, d := range devices {
-		n += r.device("l", d).Polls
+const deskNow = 100 * second
+
+// device makes a prepared device with a group of a period.
+func (k *desk) device(name string, period time.Duration) *device {
+	if k.devices[name] == nil {
+		class := &control.Class{Name: "c", Period: period}
+		d := &device{prepared: true, table: &table{all: &set{}}}
+		d.spec.Name = name
+		d.groups = []*group{{d: d, set: &set{}, class: class, grid: control.NewGrid(period, "l", name, "c")}}
+		k.devices[name] = d
 	}
-	return n
+	return k.devices[name]
 }
 
-// TestDevicesTakeTurns has more to do than there is time for: every device gets its share,
-// and polls with a period are not pushed away by those without.
-func TestDevicesTakeTurns(t *testing.T) {
+// poll makes a poll due so long after now.
+func (k *desk) poll(name string, period time.Duration, in int64) *device {
+	d := k.device(name, period)
+	d.groups[0].due = deskNow + in
+	k.due.push(d.groups[0])
+	return d
+}
+
+func (k *desk) ask(kind askKind, name string) *request {
+	q := &request{kind: kind, d: k.device(name, time.Second), at: deskNow}
+	k.agenda.ask(q)
+	return q
+}
+
+// demote makes a device due for a probe so long after now.
+func (k *desk) demote(name string, in int64) {
+	d := k.device(name, time.Second)
+	d.health.demoted, d.health.probeAt = true, deskNow+in
+	k.down = append(k.down, d)
+}
+
+// names says what was chosen.
+func (j *job) names() string {
+	names := map[jobKind]string{jobPrepare: "prepare ", jobPoll: "poll ", jobProbe: "probe ", jobBreak: "break "}
+	switch j.kind {
+	case jobNone:
+		return "nothing"
+	case jobRequest:
+		return [...]string{"write ", "read ", "browse ", "trial "}[j.req.kind] + j.d.spec.Name
+	}
+	return names[j.kind] + j.d.spec.Name
+}
+
+// TestChoose is the whole order of a link, one line for each rule.
+func TestChoose(t *testing.T) {
+	const slow = time.Second
 	for name, test := range map[string]struct {
-		periods [4]time.Duration
-		least   [4]int // polls in 20 s, of 50 ms each
-		most    [4]int
+		fill  func(k *desk)
+		terms terms
+		want  string
+		until int64 // from now, where there is nothing to do
 	}{
-		"without periods": {[4]time.Duration{}, [4]int{99, 99, 99, 99}, [4]int{101, 101, 101, 101}},
-		"overdue": {
-			[4]time.Duration{100 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond},
-			[4]int{95, 95, 95, 95}, [4]int{105, 105, 105, 105},
+		"an empty agenda":           {fill: func(*desk) {}, want: "nothing", until: never - deskNow},
+		"a poll that is due":        {fill: func(k *desk) { k.poll("a", slow, 0) }, want: "poll a"},
+		"a poll that is not":        {fill: func(k *desk) { k.poll("a", slow, 5*ms) }, want: "nothing", until: 5 * ms},
+		"the one due longest":       {fill: func(k *desk) { k.poll("a", slow, -1*ms); k.poll("b", slow, -3*ms); k.poll("c", slow, -2*ms) }, want: "poll b"},
+		"a read before a poll":      {fill: func(k *desk) { k.poll("a", slow, -ms); k.ask(askRead, "b") }, want: "read b"},
+		"a write before a read":     {fill: func(k *desk) { k.ask(askRead, "a"); k.ask(askWrite, "b") }, want: "write b"},
+		"the first of two writes":   {fill: func(k *desk) { k.ask(askWrite, "b"); k.ask(askWrite, "a") }, want: "write b"},
+		"reads and browses in turn": {fill: func(k *desk) { k.ask(askBrowse, "b"); k.ask(askRead, "a") }, want: "browse b"},
+		"no request of a busy device": {
+			fill: func(k *desk) { k.ask(askWrite, "a").d.busy = true; k.ask(askRead, "b") }, want: "read b",
 		},
-		"mixed": {[4]time.Duration{time.Second, 0, 0, 0}, [4]int{19, 120, 120, 120}, [4]int{21, 132, 132, 132}},
+		"no request of an unready device": {
+			fill: func(k *desk) { k.ask(askWrite, "a").d.prepared = false; k.poll("b", slow, 0) }, want: "poll b",
+		},
+		"a preparation before a poll": {
+			fill: func(k *desk) { k.poll("a", slow, -ms); k.unready = append(k.unready, k.device("b", slow)) }, want: "prepare b",
+		},
+		"a preparation after a read": {
+			fill: func(k *desk) { k.ask(askRead, "a"); k.unready = append(k.unready, k.device("b", slow)) }, want: "read a",
+		},
+		"a preparation not before its time": {
+			fill: func(k *desk) {
+				k.unready = append(k.unready, k.device("a", slow))
+				k.device("a", slow).health.retryAt = deskNow + 7*ms
+			}, want: "nothing", until: 7 * ms,
+		},
+		"a subscription that does not end": {
+			fill: func(k *desk) {
+				d := k.device("a", slow)
+				d.after, d.afterBy = &subscription{}, deskNow
+				k.unready = append(k.unready, d)
+			}, want: "break a",
+		},
+		"a suspect after its neighbours": {
+			fill: func(k *desk) { k.poll("a", slow, -9*ms).health.failures = 1; k.poll("b", slow, -ms) }, want: "poll b",
+		},
+		"a suspect when none is due": {
+			fill: func(k *desk) { k.poll("a", slow, -9*ms).health.failures = 1; k.poll("b", slow, ms) }, want: "poll a",
+		},
+		"a suspect before what is always due": {
+			fill: func(k *desk) { k.poll("a", slow, -9*ms).health.failures = 1; k.poll("b", 0, -ms) }, want: "poll a",
+		},
+		"a suspect that has waited long": {
+			fill: func(k *desk) { k.poll("a", slow, -11*second).health.failures = 1; k.poll("b", slow, -ms) }, want: "poll a",
+		},
+		"a suspect that is busy": {
+			fill: func(k *desk) {
+				k.poll("a", slow, -9*ms).health.failures = 1
+				k.sortOut(deskNow, false)
+				k.device("a", slow).busy = true
+				k.poll("b", 0, -ms)
+			}, want: "poll b",
+		},
+		"no poll of a busy device": {
+			fill: func(k *desk) { k.poll("a", slow, -2*ms).busy = true; k.poll("b", slow, -ms) }, want: "poll b",
+		},
+		"a device that asked for patience": {
+			fill: func(k *desk) { k.poll("a", slow, -ms).health.holdUntil = deskNow + ms; k.poll("b", slow, 0) }, want: "poll b",
+		},
+		"a probe when there is time": {fill: func(k *desk) { k.demote("a", -ms); k.poll("b", slow, 2*second) }, want: "probe a"},
+		"a probe not before its time": {
+			fill: func(k *desk) { k.demote("a", 3*ms); k.poll("b", slow, 2*second) }, want: "nothing", until: 3 * ms,
+		},
+		"a probe after a poll": {fill: func(k *desk) { k.demote("a", -ms); k.poll("b", slow, 0) }, want: "poll b"},
+		"no probe just before a poll": {
+			fill: func(k *desk) { k.demote("a", -ms); k.poll("b", slow, 50*ms) }, want: "nothing", until: 50 * ms,
+		},
+		"a short probe after patience": {
+			fill: func(k *desk) { k.demote("a", -7*second); k.poll("b", slow, 50*ms) }, want: "probe a",
+		},
+		"a probe beside a poll": {
+			fill:  func(k *desk) { k.demote("a", -ms); k.poll("b", slow, 50*ms) },
+			terms: terms{beside: true}, want: "probe a",
+		},
+		"a probe before what is always due": {fill: func(k *desk) { k.demote("a", -ms); k.poll("b", 0, -ms) }, want: "probe a"},
+		"a trial before a probe":            {fill: func(k *desk) { k.demote("a", -ms); k.ask(askTrial, "b") }, want: "trial b"},
+		"a trial after a poll":              {fill: func(k *desk) { k.poll("a", slow, 0); k.ask(askTrial, "b") }, want: "poll a"},
+		"a trial waits for quiet": {
+			fill: func(k *desk) { k.poll("a", slow, 50*ms); k.ask(askTrial, "b") }, want: "nothing", until: 50 * ms,
+		},
+		"a trial that has waited long": {
+			fill: func(k *desk) { k.poll("a", slow, 50*ms); k.ask(askTrial, "b").at -= int64(trialPatience) }, want: "trial b",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, engine.Options{})
-				l := control.Link{Name: "l", Timeout: time.Second}
-				for i, period := range test.periods {
-					class := control.Class{Name: fmt.Sprint("c", i), Period: period}
-					l.Classes = append(l.Classes, class)
-					device := control.Device{
-						Name: fmt.Sprintf("d%d", i+1), FirstHandle: uint32(1000*i + 1),
-						Table: table(1, func(_ int, p *control.Point) { p.Class = i }),
-					}
-					l.Devices = append(l.Devices, device)
-					r.set("l", device.Name, 1).Delay(50 * time.Millisecond)
-				}
-				r.apply(l)
-				sleep(20 * time.Second)
-				for i := range test.periods {
-					polls := len(r.fake.Link("l").Device(fmt.Sprintf("d%d", i+1)).Polls())
-					if polls < test.least[i] || polls > test.most[i] {
-						t.Errorf("d%d: %d polls, want %d to %d", i+1, polls, test.least[i], test.most[i])
-					}
-				}
-			})
+			k := &desk{devices: map[string]*device{}}
+			test.fill(k)
+			test.terms.timeout = time.Second
+			k.sortOut(deskNow, false)
+			before := fmt.Sprint(k.requests, k.unready, k.due, k.suspects, k.down)
+			j, until := k.choose(deskNow, test.terms)
+			if got := j.names(); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+			if j.kind == jobNone && until != deskNow+test.until {
+				t.Errorf("nothing for %v, want %v", time.Duration(until-deskNow), time.Duration(test.until))
+			}
+			again, _ := k.choose(deskNow, test.terms)
+			if again != j || fmt.Sprint(k.requests, k.unready, k.due, k.suspects, k.down) != before {
+				t.Errorf("the choice has changed the agenda: then it is %s", again.names())
+			}
 		})
 	}
 }
 
-// TestSuspectWaitsForItsNeighbours has a link that always has a poll due: a device whose
-// answer did not come is asked again only after ten seconds, and then it is.
-func TestSuspectWaitsForItsNeighbours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 3, table(1))
-		l.Classes[0].Period = 10 * time.Millisecond
-		r.set("l", "d1", 1).Delay(20 * time.Millisecond)
-		r.set("l", "d3", 1).Delay(20 * time.Millisecond)
-		suspect := r.set("l", "d2", 1)
-		suspect.Delay(20 * time.Millisecond)
-		r.apply(l)
-		sleep(time.Second)
-		suspect.Silence(true)
-		sleep(25 * time.Second)
-		polls := times(suspect.Polls())
-		var waits []time.Duration
-		for i := len(polls) - 2; i < len(polls); i++ {
-			waits = append(waits, polls[i].Sub(polls[i-1]).Round(time.Second))
-		}
-		// The time-out itself, and ten seconds from the due time after it.
-		if want := []time.Duration{11 * time.Second, 11 * time.Second}; !slices.Equal(waits, want) {
-			t.Errorf("the suspect was asked again after %v, want %v", waits, want)
-		}
-	})
-}
-
-// TestSuspectIsAskedInTheIdleTime is the same with time left: it keeps its period.
-func TestSuspectIsAskedInTheIdleTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(1))
-		l.Timeout = 100 * time.Millisecond
-		r.set("l", "d1", 1)
-		suspect := r.set("l", "d2", 1)
-		r.apply(l)
-		sleep(3 * time.Second)
-		suspect.Silence(true)
-		sleep(2500 * time.Millisecond)
-		polls := times(suspect.Polls())
-		for i := len(polls) - 2; i < len(polls); i++ {
-			if wait := polls[i].Sub(polls[i-1]); wait != time.Second {
-				t.Errorf("the suspect was asked again after %v", wait)
-			}
-		}
-	})
-}
-
-// TestProbeOnlyBetweenPolls has a link with 30 ms left a second: a probe takes no longer.
-func TestProbeOnlyBetweenPolls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		l := link("l", 2, table(1))
-		l.Classes[0].Period = 100 * time.Millisecond
-		neighbour := r.set("l", "d1", 1)
-		neighbour.Delay(70 * time.Millisecond)
-		dead := r.set("l", "d2", 1)
-		dead.Silence(true)
-		r.apply(l)
-		sleep(time.Minute)
-		if c := r.device("l", "d2").Condition; c != control.Down {
-			t.Fatalf("the device is %v", c)
-		}
-		before := len(dead.Polls())
-		late := len(neighbour.Polls())
-		sleep(time.Minute)
-		if n := len(dead.Polls()) - before; n < 3 || n > 8 {
-			t.Errorf("%d probes in a minute", n)
-		}
-		polls := times(neighbour.Polls())[late:]
-		if len(polls) < 599 {
-			t.Errorf("%d polls of the neighbour in a minute", len(polls))
-		}
-		if worst := shifts(polls, polls[0], 100*time.Millisecond); worst != 0 {
-			t.Errorf("a probe moved the neighbour by %v", worst)
-		}
-	})
-}
-
-// TestBusyDeviceIsLeftAlone gives a device the time that it asked for, and no other.
-func TestBusyDeviceIsLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, engine.Options{})
-		busy, other := r.set("l", "d1", 1), r.set("l", "d2", 1)
-		busy.Fail(&driver.Error{Code: driver.Busy, Text: "busy", After: 4500 * time.Millisecond})
-		r.apply(link("l", 2, table(1)))
-		sleep(30 * time.Second)
-		checkWaits(t, busy, 5*time.Second, 5*time.Second)
-		checkWaits(t, other, time.Second, time.Second)
-		if s := r.device("l", "d1"); s.Condition != control.Degraded || driver.CodeOf(s.Cause) != driver.Busy {
-			t.Errorf("the device is %v: %v", s.Condition, s.Cause)
-		}
-	})
-}
-
-// checkWaits holds the times between the polls of a device against bounds.
-func checkWaits(t *testing.T, d *drivertest.FakeDevice, least, most time.Duration) {
-	t.Helper()
-	polls := times(d.Polls())
-	if len(polls) < 3 {
-		t.Fatalf("%d polls", len(polls))
+// TestTakeTurns takes one job after the other off an agenda: each comes once.
+func TestTakeTurns(t *testing.T) {
+	k := &desk{devices: map[string]*device{}}
+	k.ask(askRead, "r1")
+	k.ask(askWrite, "w1")
+	k.ask(askRead, "r2")
+	k.unready = append(k.unready, k.device("u", time.Second))
+	k.poll("s", time.Second, -5*ms).health.failures = 1
+	for i := range int64(3) {
+		k.poll(fmt.Sprint("p", i), time.Second, -1*ms-i)
 	}
-	for i := 1; i < len(polls); i++ {
-		if wait := polls[i].Sub(polls[i-1]); wait < least || wait > most {
-			t.Errorf("poll %d came after %v, want %v to %v", i, wait, least, most)
+	var got []string
+	for range 20 {
+		k.sortOut(deskNow, false)
+		j, _ := k.choose(deskNow, terms{timeout: time.Second})
+		if j.kind == jobNone {
+			break
 		}
+		k.take(j)
+		got = append(got, j.names())
+	}
+	want := []string{"write w1", "read r1", "read r2", "prepare u", "poll p2", "poll p1", "poll p0", "poll s"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the order is %q, want %q", got, want)
+	}
+}
+
+// TestSortOut pins what becomes of polls that cannot be made.
+func TestSortOut(t *testing.T) {
+	k := &desk{devices: map[string]*device{}}
+	busy := k.poll("busy", time.Second, -ms)
+	busy.busy = true
+	k.poll("off", time.Second, -ms).groups[0].off = true
+	k.poll("gone", time.Second, -ms).gone = true
+	full := k.poll("slow", time.Second, -ms)
+	full.groups[0].class.Policy = control.Slow
+	endless := k.poll("endless", 0, -ms)
+	endless.groups[0].class.Policy = control.Slow
+	if slowed := k.sortOut(deskNow, true); slowed != 2 {
+		t.Errorf("%d polls slowed", slowed)
+	}
+	if due := full.groups[0].due; due <= deskNow || due > deskNow+second {
+		t.Errorf("the slowed poll is due in %v", time.Duration(due-deskNow))
+	}
+	if due := endless.groups[0].due; due != deskNow+int64(maxLinger) {
+		t.Errorf("the slowed poll without a period is due in %v", time.Duration(due-deskNow))
+	}
+	if k.device("off", 0).groups[0].queued || k.device("gone", 0).groups[0].queued || !busy.groups[0].queued {
+		t.Error("what is left out is on the schedule, or what waits is not")
+	}
+	busy.busy = false
+	if k.release(busy); len(k.due) != 3 || k.due[0] != busy.groups[0] {
+		t.Error("the poll of the busy device has not come back")
 	}
 }

@@ -185,7 +185,7 @@ func (l *link) replace(was *device, spec control.Device, t *table) *device {
 	if d.spec.Offline {
 		d.status.Condition, d.status.Cause = control.Stopped, errOffline
 	} else if s := l.session; s != nil && !s.broken {
-		l.unready = append(l.unready, d)
+		l.agenda.unready = append(l.agenda.unready, d)
 	}
 	return d
 }
@@ -196,8 +196,6 @@ func (l *link) forget(d *device) {
 	if d.sub != nil {
 		d.sub.cancel()
 	}
-	l.failRequests(errChanged, d)
-	l.unready = without(l.unready, d)
-	l.down = without(l.down, d)
-	l.due.forget(d)
+	l.agenda.refuse(errChanged, d)
+	l.agenda.leave(d)
 }

@@ -10,10 +10,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// trialPatience is how long a trial on an open link waits for a time-out's worth of
-// quiet, so that it moves no neighbour's poll; then it is made all the same.
-const trialPatience = 5 * time.Second
-
 // Check proves that a link, or a device of it, works: an off-line link is opened for the
 // length of the call, an off-line device is asked beside its neighbours, and what is
 // on line is read as Read does. Without a device it is enough that any answers.
@@ -349,20 +345,4 @@ func trySubscribe(ctx context.Context, source driver.Subscriber, points []driver
 		return f
 	}
 	return nil
-}
-
-// nextTrial finds a device that is being checked.
-func (l *link) nextTrial(now int64) (job, int64) {
-	until := int64(never)
-	for _, q := range l.requests[askTrial.queue()] {
-		switch {
-		case q.d.busy:
-		case now-q.at >= int64(trialPatience) || l.probeLimit(now, 0) > 0:
-			l.unqueue(q)
-			return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(l.spec.Timeout)}, 0
-		default:
-			until = min(until, q.at+int64(trialPatience))
-		}
-	}
-	return job{}, until
 }

@@ -31,7 +31,7 @@ func (l *link) answered(d *device, cause *driver.Error) {
 
 // promote takes a demoted device back into the scan.
 func (l *link) promote(d *device) {
-	l.down = without(l.down, d)
+	l.agenda.down = without(l.agenda.down, d)
 	l.log.Debug("device answers again", "device", d.spec.Name)
 	if d.prepared && d.handle.subscriber == nil {
 		l.scan(d, l.e.clock.now())
@@ -104,7 +104,7 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		d.health.since, d.health.cause = d.status.Since, fault
 	case blowDemotes:
 		if d.handle.probe != nil {
-			l.down = append(l.down, d)
+			l.agenda.down = append(l.agenda.down, d)
 		}
 		l.log.Debug("device does not answer: it is probed from now on", "device", d.spec.Name,
 			"code", fault.Code.String(), "err", fault)
@@ -148,7 +148,7 @@ func (l *link) stopDevice(r *runner, fault *driver.Error) {
 		"code", fault.Code.String(), "err", fault)
 	l.setDevice(d, control.Stopped, fault)
 	l.tellBad(d, fault, r.job.group)
-	l.failRequests(fault, d)
+	l.agenda.refuse(fault, d)
 }
 
 // tellBad gives every readable point of a device a Bad sample, except those of a

@@ -18,14 +18,11 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) (at int64) 
 	now := time.Now()
 	at = l.e.clock.at(now)
 	if l.spec.Gap > 0 && r.job.kind >= jobPoll {
-		l.notBefore = at + int64(l.spec.Gap)
+		l.agenda.notBefore = at + int64(l.spec.Gap)
 	}
 	if d := r.job.d; d != nil && r.session == l.session {
 		d.busy = false
-		for _, g := range d.waiting {
-			l.due.push(g)
-		}
-		d.waiting = d.waiting[:0]
+		l.agenda.release(d)
 	}
 	fault := l.faultOf(r, err)
 	switch r.job.kind {
@@ -123,12 +120,7 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 	for range s.window - 1 {
 		l.spawn()
 	}
-	l.unready = l.unready[:0]
-	for _, d := range l.devices {
-		if !d.out() {
-			l.unready = append(l.unready, d)
-		}
-	}
+	l.agenda.open(l.devices)
 	if !l.silent {
 		l.setCondition(control.Up, nil)
 	}
@@ -157,7 +149,7 @@ func (l *link) openFailed(fault *driver.Error) {
 			l.tellBad(d, fault, nil)
 		}
 	}
-	l.failRequests(l.notConnected(fault), nil)
+	l.agenda.refuse(l.notConnected(fault), nil)
 }
 
 func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
@@ -194,9 +186,9 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		l.failed(r, fault, at)
 	}
 	switch {
-	case l.ahead == g: // picked next without a due time
+	case l.agenda.ahead == g: // picked next without a due time
 	case !g.off:
-		l.due.push(g)
+		l.agenda.due.push(g)
 	default:
 		g.queued = false
 	}
@@ -292,7 +284,7 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 		l.subscribe(d)
 	case d.health.demoted:
 		d.health.probeFrom(at)
-		l.down = append(l.down, d)
+		l.agenda.down = append(l.agenda.down, d)
 	default:
 		l.scan(d, at)
 	}
@@ -310,7 +302,7 @@ func (l *link) scan(d *device, at int64) {
 			continue
 		}
 		g.due = g.dueFirst(at)
-		l.due.push(g)
+		l.agenda.due.push(g)
 	}
 	if c := d.status.Condition; c == control.NotStarted || c == control.Stopped {
 		l.setDevice(d, control.Connecting, nil)
@@ -322,7 +314,7 @@ func (l *link) scan(d *device, at int64) {
 func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
 	d.tries.failed++
 	l.log.Debug("device is not ready", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
-	l.failRequests(fault, d)
+	l.agenda.refuse(fault, d)
 	l.tellBad(d, fault, nil)
 	switch fault.Code {
 	case driver.InvalidConfig, driver.Unsupported:
@@ -335,5 +327,5 @@ func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
 	}
 	l.setDevice(d, control.Down, fault)
 	d.health.unprepared(at)
-	l.unready = append(l.unready, d)
+	l.agenda.unready = append(l.agenda.unready, d)
 }

@@ -80,8 +80,8 @@ func TestHealthWaits(t *testing.T) {
 		}
 	}
 	h = health{}
-	for i, want := range []time.Duration{100, 200, 400, 800, 1600} {
-		if got := h.resubscribe(); got != want*time.Millisecond {
+	for i, want := range []int64{100, 200, 400, 800, 1600} {
+		if got := h.resubscribe(); got != time.Duration(want*ms) {
 			t.Errorf("subscription %d after %v", i+1, got)
 		}
 	}

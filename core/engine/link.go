@@ -58,14 +58,8 @@ type link struct {
 	timedFor int64 // ... for this
 	quiet    []chan struct{}
 
-	requests  [3][]*request // writes; reads and browses; trials
-	unready   []*device     // to be prepared
-	due       dueHeap
-	suspects  []*group
-	ahead     *group // whose next poll is on the wire already, so that it is the next job
-	down      []*device
-	notBefore int64 // the end of the inter-request gap
-	stopBy    int64 // when a stop no longer waits for the calls in flight
+	agenda agenda
+	stopBy int64 // when a stop no longer waits for the calls in flight
 
 	state control.LinkStatus
 	turns atomic.Uint64 // calls begun
@@ -125,7 +119,7 @@ func (l *link) setActive(active bool) {
 	} else {
 		l.restAt = now
 		l.stopBy = now + int64(grace)
-		l.failRequests(l.whyStopped(), nil)
+		l.agenda.refuse(l.whyStopped(), nil)
 		if l.session == nil {
 			l.stoppedNow()
 		}
@@ -201,7 +195,7 @@ func (l *link) breakSession(cause *driver.Error) {
 	}
 	s.broken = true
 	s.cancel()
-	l.failRequests(cause, nil)
+	l.agenda.refuse(cause, nil)
 	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
 	l.setCondition(control.Down, cause)
 	for _, d := range l.devices {
@@ -218,8 +212,7 @@ func (l *link) endSession() {
 	l.session.cancel()
 	l.keepDue()
 	l.session = nil
-	l.due, l.suspects, l.down, l.unready, l.ahead = nil, nil, nil, nil, nil
-	l.notBefore = 0
+	l.agenda.close()
 	for _, d := range l.devices {
 		d.detach()
 	}

@@ -16,8 +16,11 @@ func (l *link) takeOffline(d *device, offline bool) {
 	}
 	d.spec.Offline = offline
 	if offline {
-		l.leave(d)
-		l.failRequests(errOffline, d)
+		if d.sub != nil {
+			d.sub.cancel()
+		}
+		l.agenda.leave(d)
+		l.agenda.refuse(errOffline, d)
 		l.setDevice(d, control.Stopped, errOffline)
 		return
 	}
@@ -28,39 +31,9 @@ func (l *link) takeOffline(d *device, offline bool) {
 	if s := l.session; s != nil && !s.broken && !d.stopped {
 		d.prepared, d.handle.subscriber = false, nil
 		d.after, d.afterBy = d.sub, l.e.clock.now()+int64(grace)
-		l.unready = append(l.unready, d)
+		l.agenda.unready = append(l.agenda.unready, d)
 		l.signal()
 	}
-}
-
-// leave takes a device off every list. A call in flight ends by itself.
-func (l *link) leave(d *device) {
-	if d.sub != nil {
-		d.sub.cancel()
-	}
-	l.unready = without(l.unready, d)
-	l.down = without(l.down, d)
-	l.due.forget(d)
-	keep := l.suspects[:0]
-	for _, g := range l.suspects {
-		if g.d != d {
-			keep = append(keep, g)
-		}
-	}
-	l.suspects = keep
-	for _, g := range d.groups {
-		g.queued = false
-	}
-	d.waiting = d.waiting[:0]
-}
-
-func without(devices []*device, d *device) []*device {
-	for i, other := range devices {
-		if other == d {
-			return append(devices[:i:i], devices[i+1:]...)
-		}
-	}
-	return devices
 }
 
 // stoppedNow sets the conditions of a link that has nothing open and is to stay so.
@@ -85,7 +58,7 @@ func (l *link) tellOut() {
 		switch {
 		case !l.spec.Offline && !d.spec.Offline:
 			d.told = false
-		case (atRest || d.spec.Offline) && !d.busy && !d.told && (l.ahead == nil || l.ahead.d != d):
+		case (atRest || d.spec.Offline) && !d.busy && !d.told && (l.agenda.ahead == nil || l.agenda.ahead.d != d):
 			l.tellOffline(d)
 		}
 	}

@@ -9,11 +9,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-const (
-	// maxRequests bounds what waits at a link.
-	maxRequests = 1024
-	maxBrowse   = 10_000
-)
+const maxBrowse = 10_000
 
 var errStopped = &driver.Error{Code: driver.NotConnected, Text: "the link is stopped"}
 
@@ -156,9 +152,10 @@ func (l *link) enqueue(q *request) error {
 	if why := l.refuses(q); why != nil {
 		return unsent(why)
 	}
-	queue := q.kind.queue()
 	q.at = l.e.clock.now()
-	l.requests[queue] = append(l.requests[queue], q)
+	if !l.agenda.ask(q) {
+		return unsent(driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name))
+	}
 	if l.away() {
 		l.backoff.hasten(q.at)
 	}
@@ -173,7 +170,6 @@ func (l *link) away() bool {
 
 // refuses is why a request cannot wait for its turn; nil: it can.
 func (l *link) refuses(q *request) *driver.Error {
-	queue := q.kind.queue()
 	switch {
 	case q.d.spec.Offline && q.kind != askTrial:
 		return errOffline
@@ -186,8 +182,6 @@ func (l *link) refuses(q *request) *driver.Error {
 	case q.kind == askTrial && q.d.spec.Offline:
 	case q.d.stopped || q.d.health.retries > 0 && !q.d.prepared:
 		return orUnknown(q.d.status.Cause)
-	case len(l.requests[queue]) >= maxRequests:
-		return driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
 	}
 	return nil
 }
@@ -205,39 +199,11 @@ func orUnknown(cause *driver.Error) *driver.Error {
 	return cause
 }
 
-// withdraw takes a request off its queue, and tells whether its call had begun.
+// withdraw takes a request off the agenda, and reports whether its call had begun.
 func (l *link) withdraw(q *request) (begun bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.unqueue(q)
-}
-
-// unqueue takes a request off its queue, and tells whether it was there.
-func (l *link) unqueue(q *request) bool {
-	waiting := l.requests[q.kind.queue()]
-	for i, other := range waiting {
-		if other == q {
-			l.requests[q.kind.queue()] = append(waiting[:i:i], waiting[i+1:]...)
-			return true
-		}
-	}
-	return false
-}
-
-// failRequests answers all that wait, or those of one device.
-func (l *link) failRequests(fault *driver.Error, of *device) {
-	for queue, waiting := range l.requests {
-		keep := waiting[:0:0]
-		for _, q := range waiting {
-			if of != nil && q.d != of {
-				keep = append(keep, q)
-				continue
-			}
-			q.err = unsent(fault)
-			close(q.done)
-		}
-		l.requests[queue] = keep
-	}
+	return !l.agenda.withdraw(q)
 }
 
 // finishRequest answers the caller and draws the same conclusions as from a poll.

@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -22,6 +21,7 @@ const (
 	jobPoll
 	jobProbe
 	jobRequest
+	jobBreak // no call: the session is to be closed
 )
 
 var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Keep", "Device", "Read", "Read of a probe", "a request"}
@@ -243,23 +243,14 @@ func (r *runner) do() (err error) {
 	}
 }
 
-// goesOn is called by a driver in a poll of a class without a period, and tells
+// goesOn is called by a driver in a poll of a class without a period, and reports
 // whether the next job of the link is the same poll again; then it is, whatever comes.
 func (r *runner) goesOn() bool {
 	l, g := r.l, r.job.group
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.e.clock.now()
-	switch {
-	case r.abandoned, !l.current(r), r.session.window > 1, l.spec.Gap > 0, g.d.gone, g.off:
-		return false
-	case len(l.requests[0])+len(l.requests[1])+len(l.requests[2])+len(l.unready)+len(l.suspects)+len(l.down) > 0:
-		return false
-	case len(l.due) > 0 && l.due[0].due <= now, g.class.Policy == control.Slow && l.e.ring.Full():
-		return false
-	}
-	l.ahead = g
-	return true
+	return !r.abandoned && l.current(r) && r.session.window == 1 && l.spec.Gap == 0 &&
+		l.agenda.promise(g, l.e.clock.now(), l.e.ring.Full())
 }
 
 // guard makes a driver call that may panic.

@@ -147,22 +147,8 @@ func (l *link) neglects(now int64) bool {
 		return false
 	case s.broken, s.closing, !l.active:
 		return true
-	case now < l.notBefore:
-		return false
 	}
-	for _, d := range l.unready {
-		if d.health.retryAt <= now && (d.after == nil || d.after.ended) {
-			return true
-		}
-	}
-	for _, waiting := range l.requests {
-		for _, q := range waiting {
-			if q.d.prepared && !q.d.busy && now-q.at > int64(trialPatience) {
-				return true
-			}
-		}
-	}
-	return len(l.due) > 0 && l.due[0].due <= now
+	return l.agenda.overdue(now)
 }
 
 // waitsForOld tells whether the link of this name before is not done.
