@@ -48,7 +48,7 @@ func Before(p spool.Position) frame.Position {
 // Oldest. One that lies behind the end belongs to another spool: the first entry says so, and
 // the oldest that is stored follows.
 func (s Store) Open(after frame.Position, p Pattern) *Cursor {
-	c := &Cursor{store: s, Decoder: *NewDecoder(s.Catalog, p)}
+	c := &Cursor{store: s, decoder: NewDecoder(s.Catalog, p)}
 	switch end := s.Spool.End(); {
 	case after.IsZero():
 		after = s.Oldest()
@@ -71,15 +71,15 @@ func (s Store) Open(after frame.Position, p Pattern) *Cursor {
 // A Cursor reads what is stored, in the order in which it was. It holds nothing open and needs
 // no closing. One goroutine at a time may use it.
 type Cursor struct {
-	Decoder
-	store  Store
-	reader *spool.Reader
-	begin  frame.Position
-	half   frame.Position // of its record, the first samples are left out: the reader has them
-	since  time.Time      // what was stored before is left out
-	depth  spool.Position // how many records it may be behind; 0: any number
-	queue  []*Entry       // what Next gives before it reads on
-	given  int            // of queue
+	store   Store
+	decoder *Decoder
+	reader  *spool.Reader
+	begin   frame.Position
+	half    frame.Position // of its record, the first samples are left out: the reader has them
+	since   time.Time      // what was stored before is left out
+	depth   spool.Position // how many records it may be behind; 0: any number
+	queue   []*Entry       // what Next gives before it reads on
+	given   int            // of queue
 }
 
 // Begin returns the position that the cursor was opened with: the one given, or that of the
@@ -127,7 +127,7 @@ func (c *Cursor) read() error {
 			return io.EOF
 		}
 	case errors.As(err, &loss) && loss.Cause == spool.Retired:
-		c.missing.retire(&loss.Loss)
+		c.decoder.missing.retire(&loss.Loss)
 	case errors.As(err, &loss):
 		c.tellMissing("", loss.From)
 		c.push(&Entry{Position: Before(loss.To), Gap: &Gap{Cause: Damaged, Time: time.Now(), Records: loss.Records, Text: loss.Error()}})
@@ -140,7 +140,7 @@ func (c *Cursor) read() error {
 		if c.half.Record == uint64(at) {
 			have = c.half.Sample
 		}
-		c.push(c.record(&record, at, have))
+		c.push(c.decoder.record(&record, at, have))
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (c *Cursor) keepUp() {
 // tellMissing queues what is missing before the record at a position: of its driver, and what
 // nobody knows whose it is; of all where driver is empty.
 func (c *Cursor) tellMissing(driver string, next spool.Position) {
-	for _, g := range c.missing.take(driver) {
+	for _, g := range c.decoder.missing.take(driver) {
 		c.push(&Entry{Position: Before(next), Gap: g})
 	}
 }
