@@ -1,5 +1,7 @@
 package spool
 
+import "context"
+
 // Inject makes the operations create, write, sync and end fail as f says.
 func (o *Options) Inject(f func(op string) error) { o.inject = f }
 
@@ -25,10 +27,4 @@ func EncodeEntry(r Record, p Position, t [8]byte, index int) []byte {
 const HeadSize = headSize
 
 // MakeRoom does what is to be done in the background by now.
-func (s *Spool) MakeRoom() {
-	s.thinning.Lock()
-	defer s.thinning.Unlock()
-	for s.total() > s.lowWater() && s.makeRoom(s.lowWater()) {
-		continue
-	}
-}
+func (s *Spool) MakeRoom() { s.retention.makeRoom(context.Background()) }

@@ -3,6 +3,8 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -24,28 +26,48 @@ func (f *Fault) Error() string {
 
 func (f *Fault) Unwrap() error { return f.Err }
 
-// setFault keeps the present trouble for Stats and logs its beginning and end.
-func (s *Spool) setFault(err error) {
-	s.mu.Lock()
-	before := s.fault
+// trouble keeps what prevents storing at present.
+type trouble struct {
+	mu    sync.Mutex // guards fault, which is replaced and never changed in place
+	fault *Fault
+}
+
+// set notes how the last try went, and logs where trouble begins and ends.
+func (t *trouble) set(err error, queued int, log *slog.Logger) {
+	t.mu.Lock()
+	before := t.fault
 	switch {
 	case err == nil:
-		s.fault = nil
+		t.fault = nil
 	case before == nil || before.Err.Error() != err.Error():
-		s.fault = &Fault{Since: time.Now(), Err: err}
+		t.fault = &Fault{Since: time.Now(), Err: err}
 	}
-	now, queued := s.fault, s.queued
-	s.mu.Unlock()
+	now := t.fault
+	t.mu.Unlock()
 	switch now {
 	case before:
 	case nil:
-		s.log.Info("spool stores again", "since", before.Since)
+		log.Info("spool stores again", "since", before.Since)
 	default:
-		shown := *now
-		shown.Queued = queued
-		s.log.Error("spool cannot store", "err", &shown)
+		log.Error("spool cannot store", "err", now.with(queued))
 	}
 }
 
-// isFull tells that there is no room, which a later try may find.
+// present gives a *Fault with the bytes that wait, or nil.
+func (t *trouble) present(queued int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fault == nil {
+		return nil
+	}
+	return t.fault.with(queued)
+}
+
+func (f *Fault) with(queued int) *Fault {
+	shown := *f
+	shown.Queued = queued
+	return &shown
+}
+
+// isFull reports whether there is no room, which a later try may find.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

@@ -27,7 +27,7 @@ type file struct {
 	end   Position  // of a file that retention has rewritten, one behind what it stands for; otherwise 0
 	names NamesID
 	lived time.Duration // how long the spool had run when it was begun
-	sum   *summary      // nil: not known yet; mu guards it
+	sum   *summary      // nil: not known yet; the index's lock guards it, and size
 }
 
 const (
@@ -171,9 +171,52 @@ func settle(list []*file) (stay, replaced []*file) {
 	return stay, replaced
 }
 
+// fileList are files of a log by their first positions.
+type fileList []*file
+
+// first gives the position of the oldest record, or the end of the log where there is none.
+func (l fileList) first(end Position) Position {
+	if len(l) == 0 {
+		return end
+	}
+	return l[0].first
+}
+
+// last gives the last file, nil where there is none.
+func (l fileList) last() *file {
+	if len(l) == 0 {
+		return nil
+	}
+	return l[len(l)-1]
+}
+
 // after gives the index of the first file that begins behind p.
-func after(files []*file, p Position) int {
-	return sort.Search(len(files), func(i int) bool { return files[i].first > p })
+func (l fileList) after(p Position) int {
+	return sort.Search(len(l), func(i int) bool { return l[i].first > p })
+}
+
+// of gives the file in which a position lies, nil when there is none.
+func (l fileList) of(p Position) *file {
+	if i := l.after(p); i > 0 {
+		return l[i-1]
+	}
+	return nil
+}
+
+// follower gives the file behind another, nil where there is none.
+func (l fileList) follower(f *file) *file {
+	if i := l.after(f.first); i < len(l) {
+		return l[i]
+	}
+	return nil
+}
+
+// total is the size of all.
+func (l fileList) total() (n int64) {
+	for _, f := range l {
+		n += f.size
+	}
+	return n
 }
 
 func syncDir(dir string) error {

@@ -3,9 +3,11 @@ package spool
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -41,48 +43,58 @@ func (l *LossError) Error() string {
 	return fmt.Sprintf("spool: read: %d records from position %d on are %s%s", l.Records, l.From, l.Cause, who.String())
 }
 
-// maxLosses bounds what Losses keeps; all are counted, and told to readers.
+// maxLosses bounds what is kept of losses; all are counted, and told to readers.
 const maxLosses = 1024
 
-// Losses gives the damage found since the spool was opened, oldest first, at most
-// the latest 1024. What retention removes is no damage and only counted.
-func (s *Spool) Losses() []Loss {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.losses)
+// damage finds what is missing in files, and keeps what was found. mu guards the losses;
+// nothing else is locked or read while it is held.
+type damage struct {
+	index *index
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	losses []Loss // the latest
+	lost   uint64 // records since the opening
 }
 
-// noteLoss records damage once, whoever finds it first. A loss that has grown
+// list gives the latest losses, and how many records were lost in all.
+func (d *damage) list() (losses []Loss, lost uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.losses), d.lost
+}
+
+// note records damage once, whoever finds it first. A loss that has grown
 // takes the place of what was known of it.
-func (s *Spool) noteLoss(l Loss) {
+func (d *damage) note(l Loss) {
 	l.Found = time.Now()
-	s.mu.Lock()
+	d.mu.Lock()
 	var known uint64
 	overlaps := func(k Loss) bool { return l.From < k.To && k.From < l.To }
-	for _, k := range s.losses {
+	for _, k := range d.losses {
 		if overlaps(k) {
 			known += k.Records
 		}
 	}
 	if known >= l.Records {
-		s.mu.Unlock()
+		d.mu.Unlock()
 		return
 	}
-	s.losses = append(slices.DeleteFunc(s.losses, overlaps), l)
-	if len(s.losses) > maxLosses {
-		s.losses = slices.Delete(s.losses, 0, 1)
+	d.losses = append(slices.DeleteFunc(d.losses, overlaps), l)
+	if len(d.losses) > maxLosses {
+		d.losses = slices.Delete(d.losses, 0, 1)
 	}
-	s.count.lost += l.Records - known
-	s.mu.Unlock()
+	d.lost += l.Records - known
+	d.mu.Unlock()
 }
 
-// lossAt gives what is known of the loss in [from, to). Damage that nobody has
+// at gives what is known of the loss in [from, to). Damage that nobody has
 // noted yet is looked into first.
-func (s *Spool) lossAt(f *file, from, to Position) Loss {
-	l, ok := s.knownLoss(from, to)
-	if !ok && f != nil && len(s.Losses()) < maxLosses { // not the same file for each of thousands
-		s.verify(context.Background(), f)
-		l, ok = s.knownLoss(from, to)
+func (d *damage) at(f *file, from, to Position) Loss {
+	l, ok := d.known(from, to)
+	if !ok && f != nil && !d.isFull() { // not the same file for each of thousands
+		d.verify(context.Background(), f)
+		l, ok = d.known(from, to)
 	}
 	if !ok {
 		l = Loss{Cause: Damaged, Found: time.Now()}
@@ -94,15 +106,93 @@ func (s *Spool) lossAt(f *file, from, to Position) Loss {
 	return l
 }
 
-func (s *Spool) knownLoss(from, to Position) (Loss, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.losses {
+func (d *damage) known(from, to Position) (Loss, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range d.losses {
 		if k.From <= from && to <= k.To {
 			return k, true
 		}
 	}
 	return Loss{}, false
+}
+
+// isFull reports whether so much is damaged that not all of it is kept.
+func (d *damage) isFull() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.losses) >= maxLosses
+}
+
+// verify reads a whole file, up to the position at which the next one begins, and
+// notes what is missing in it.
+func (d *damage) verify(ctx context.Context, f *file) {
+	size, follower, end, after := d.index.extentAndMarks(f)
+	v := verifier{file: f, expected: f.first, seen: map[seriesKey]series{}, names: names{}}
+	sc := f.scan(size)
+	sc.reuse = true
+	for e, ok := sc.next(); ok && ctx.Err() == nil; e, ok = sc.next() {
+		switch e.kind {
+		case kindMarks:
+			v.begin(e.data)
+		case kindRecord:
+			v.record(&e)
+		case kindRetired:
+			v.retired(&e)
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if follower != nil {
+		end = follower.first
+		size, _, _ = d.index.extent(follower)
+		after, _, _ = follower.head(size)
+	}
+	if !d.index.holds(f) {
+		return // and cut short or gone by that, not by damage
+	}
+	v.finish(end, after)
+	d.report(&v, sc.skipped)
+}
+
+// report notes what a verifier found and logs it as one line.
+func (d *damage) report(v *verifier, damaged int64) {
+	var records uint64
+	for _, l := range v.losses {
+		d.note(l)
+		records += l.Records
+	}
+	switch {
+	case records > 0:
+		d.log.Error("spool lost records", "err", &LossError{v.losses[0]}, "file", v.file.path,
+			"bytes", damaged, "losses", len(v.losses), "records", records)
+	case damaged > 0:
+		d.log.Warn("spool file is damaged, no record is lost", "file", v.file.path, "bytes", damaged)
+	}
+}
+
+// scrubPause is the time between two files of the scrub, which shall not compete
+// with the gateway for the disk.
+const scrubPause = 50 * time.Millisecond
+
+// scrub looks through the files that were there at the opening, so that damage is
+// told before somebody misses what it hit.
+func (d *damage) scrub(ctx context.Context, files []*file) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for _, f := range files {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return
+		}
+		if d.index.holds(f) {
+			d.verify(ctx, f)
+			d.index.measure(f)
+		}
+		pause.Reset(scrubPause)
+	}
 }
 
 // verifier follows the sequences of one file to tell whose the missing records
@@ -123,64 +213,6 @@ type seriesKey struct {
 type series struct {
 	sequence uint64
 	losses   int // how many had been found when it was last seen
-}
-
-// verify reads a whole file, up to the position at which the next one begins, and
-// notes what is missing in it.
-func (s *Spool) verify(ctx context.Context, f *file) {
-	s.mu.Lock()
-	size, follower, end := s.extentLocked(f)
-	after := s.stored.clone()
-	s.mu.Unlock()
-	v := verifier{file: f, expected: f.first, seen: map[seriesKey]series{}, names: names{}}
-	sc := f.scan(size)
-	sc.reuse = true
-	for e, ok := sc.next(); ok && ctx.Err() == nil; e, ok = sc.next() {
-		switch e.kind {
-		case kindMarks:
-			v.begin(e.data)
-		case kindRecord:
-			v.record(&e)
-		case kindRetired:
-			v.retired(&e)
-		}
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	if follower != nil {
-		end = follower.first
-		size, _, _ = s.extent(follower)
-		after, _, _ = follower.head(size)
-	}
-	if s.retired(f) {
-		return // and cut short or gone by that, not by damage
-	}
-	v.finish(end, after)
-	s.report(&v, sc.skipped)
-}
-
-// report notes what a verifier found and logs it as one line.
-func (s *Spool) report(v *verifier, damaged int64) {
-	var records uint64
-	for _, l := range v.losses {
-		s.noteLoss(l)
-		records += l.Records
-	}
-	switch {
-	case records > 0:
-		s.log.Error("spool lost records", "err", &LossError{v.losses[0]}, "file", v.file.path,
-			"bytes", damaged, "losses", len(v.losses), "records", records)
-	case damaged > 0:
-		s.log.Warn("spool file is damaged, no record is lost", "file", v.file.path, "bytes", damaged)
-	}
-}
-
-// retired tells whether retention has removed the file.
-func (s *Spool) retired(f *file) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !slices.Contains(s.files, f)
 }
 
 func (v *verifier) begin(data []byte) {
@@ -252,29 +284,6 @@ func (v *verifier) finish(end Position, after marks) {
 		if last, ok := after.sequence(k.driver, k.epoch); ok {
 			v.count(k, last)
 		}
-	}
-}
-
-// scrubPause is the time between two files of the scrub, which shall not compete
-// with the gateway for the disk.
-const scrubPause = 50 * time.Millisecond
-
-// scrub looks through the files that were there at the opening, so that damage is
-// told before somebody misses what it hit.
-func (s *Spool) scrub(ctx context.Context, files []*file) {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for _, f := range files {
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			return
-		}
-		if !s.retired(f) {
-			s.verify(ctx, f)
-			s.measure(f)
-		}
-		pause.Reset(scrubPause)
 	}
 }
 

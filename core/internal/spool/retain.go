@@ -1,155 +1,157 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
-	"slices"
-	"time"
+	"sync"
 )
 
-// retain makes room for need more bytes within MaxBytes and removes what is older
-// than MaxAge. committing is held.
-func (s *Spool) retain(need int64) {
-	s.unlink(s.retireAged())
-	total := s.total() + need
-	if total > s.lowWater() {
+// retention takes away what is too old or too much: whole files, or by rewriting them
+// (thin.go).
+//
+// mu is held by whoever takes files off the index's list or rewrites them, and taken after
+// the committer's lock and before the index's. The file to which the appender writes is never
+// touched.
+type retention struct {
+	dir     string
+	o       *Options
+	index   *index
+	damage  *damage
+	uptime  *uptime
+	log     *slog.Logger
+	crowded chan struct{} // room is to be made before it is needed
+	mu      sync.Mutex
+}
+
+// loop makes room before it is needed, so that a commit need not wait for it.
+func (t *retention) loop(ctx context.Context) {
+	for {
 		select {
-		case s.crowded <- struct{}{}:
+		case <-t.crowded:
+			t.makeRoom(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// makeRoom takes as many steps as lead below the low water mark.
+func (t *retention) makeRoom(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ctx.Err() == nil && t.index.total() > t.o.lowWater() && t.step(t.o.lowWater()) {
+		continue // the next
+	}
+}
+
+// reserve makes room for need more bytes within MaxBytes and removes what is older than
+// MaxAge. It is the committer's, to whom the last keep files belong.
+func (t *retention) reserve(need int64, keep int) {
+	t.unlink(t.retireAged(keep))
+	total := t.index.total() + need
+	if total > t.o.lowWater() {
+		select {
+		case t.crowded <- struct{}{}:
 		default:
 		}
 	}
-	if total <= s.highWater() {
+	if total <= t.o.highWater() {
 		return
 	}
-	s.thinning.Lock()
-	for s.total()+need > s.highWater() && s.makeRoom(s.highWater()-need) {
+	t.mu.Lock()
+	for t.index.total()+need > t.o.highWater() && t.step(t.o.highWater()-need) {
 		continue // the next
 	}
-	gone := s.retire(need)
-	s.thinning.Unlock()
-	s.unlink(gone)
-}
-
-// unlink removes files that are off the list.
-func (s *Spool) unlink(files []*file) {
-	for _, f := range files {
-		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("spool cannot remove an old file", "file", f.path, "err", err)
-		}
-	}
+	gone := t.index.retireOver(t.o.MaxBytes-need, keep) // of whichever driver: no other way is left
+	t.mu.Unlock()
+	t.unlink(gone)
 }
 
 // retireAged takes the files off the list of which all records are older than MaxAge: the
-// oldest first, never the one being written.
-func (s *Spool) retireAged() []*file {
-	if s.o.MaxAge <= 0 {
+// oldest first.
+func (t *retention) retireAged(keep int) []*file {
+	if t.o.MaxAge <= 0 {
 		return nil
 	}
-	now := s.lived()
-	if !s.thinning.TryLock() {
+	now := t.uptime.now()
+	if !t.mu.TryLock() {
 		return nil // there is no hurry
 	}
-	defer s.thinning.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for ; n < s.removable(); n++ {
-		newest := s.newestLived
-		if n+1 < len(s.files) {
-			newest = s.files[n+1].lived
-		}
-		if now-newest <= s.o.MaxAge {
-			break
+	defer t.mu.Unlock()
+	return t.index.retireAged(now-t.o.MaxAge, keep)
+}
+
+// unlink removes files that are off the list.
+func (t *retention) unlink(files []*file) {
+	for _, f := range files {
+		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.log.Warn("spool cannot remove an old file", "file", f.path, "err", err)
 		}
 	}
-	return s.retireFirst(n)
 }
 
-// retire takes the oldest files off the list, of whichever driver they are: what is done
-// where no room can be made otherwise.
-func (s *Spool) retire(need int64) []*file {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	total := need
-	for _, f := range s.files {
-		total += f.size
+// step takes one step towards no more than capacity bytes; it is false where there is
+// none. mu is held.
+func (t *retention) step(capacity int64) bool {
+	files := t.index.list()
+	if len(files) < 2 {
+		return false
 	}
-	n := 0
-	for ; n < s.removable() && total > s.o.MaxBytes; n++ {
-		total -= s.files[n].size
+	sums, sizes := make([]*summary, len(files)), make([]int64, len(files))
+	for i, f := range files {
+		sums[i], sizes[i] = t.index.measure(f)
 	}
-	return s.retireFirst(n)
+	p := newPlan(files, sums, sizes, capacity)
+	p.most = t.o.FileBytes
+	if !p.find() {
+		return false
+	}
+	if p.empty && p.from == 0 {
+		t.unlink(t.index.retire(p.to + 1))
+		return true
+	}
+	if err := t.rewrite(p); err != nil {
+		t.log.Warn("spool cannot rewrite an old file; where room is short the oldest goes whole", "file", p.files[p.to].path, "err", err)
+		return false
+	}
+	return true
 }
 
-// removable is how many files there are without the one being written; mu is held.
-func (s *Spool) removable() int {
-	if s.active != nil {
-		return len(s.files) - 1
+// rewrite makes one file of the plan's files, in which what is over budget is replaced by
+// entries that say so. The old files go once the new one is durable: where both are there
+// after a crash, the new one's name says what it stands for.
+func (t *retention) rewrite(p *plan) error {
+	old := p.files[p.from : p.to+1]
+	w := &thinner{damage: t.damage, plan: p, expected: old[0].first, names: names{}}
+	w.file = newFile(t.dir, old[0].first, p.files[p.to+1].first, old[0].since)
+	w.file.names, w.file.lived, w.file.sum = old[0].names, old[0].lived, &summary{}
+	temporary := w.file.path + newSuffix
+	if err := t.o.inject("thin"); err != nil {
+		return err
 	}
-	return len(s.files)
-}
-
-// retireFirst takes the first n files off the list; mu is held.
-func (s *Spool) retireFirst(n int) []*file {
-	if n == 0 {
-		return nil
+	h, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
 	}
-	end := s.last
-	if n < len(s.files) {
-		end = s.files[n].first
+	err = w.write(h, old)
+	if e := h.Close(); err == nil {
+		err = e
 	}
-	s.count.retired += uint64(end - s.files[0].first)
-	gone := s.files[:n]
-	for _, f := range gone {
-		if f.sum != nil {
-			s.count.retired -= f.sum.retired // was counted when it went
-		}
+	if err == nil {
+		err = os.Rename(temporary, w.file.path)
 	}
-	s.files = slices.Clone(s.files[n:]) // a reader may look at the old list
-	return gone
-}
-
-// clockSteady is how long the clock has to keep the time of the opening before the time
-// that the spool was closed counts.
-const clockSteady = time.Hour
-
-// clockWidth is how much a clock may be corrected and is still the same.
-const clockWidth = time.Minute
-
-// uptime is how long the spool has run, in this process and before, by a clock that
-// nobody can set. What is old is told by it: a wall clock that jumps ahead makes nothing
-// old. The time between two processes is only known from the wall clock; it counts once
-// that has kept its time for an hour.
-type uptime struct {
-	before  time.Duration // of earlier processes
-	opened  time.Time
-	closed  time.Duration // since the last record before, by the wall clock
-	stepped bool          // the clock was set within the first hour
-}
-
-// now gives the time that has passed.
-func (u *uptime) now() time.Duration {
-	now := time.Now()
-	run := now.Sub(u.opened)
-	if run < clockSteady {
-		if wall := now.Round(0).Sub(u.opened.Round(0)); (wall - run).Abs() > clockWidth {
-			u.stepped = true
-		}
-		return u.before + run
+	if err == nil {
+		err = syncDir(t.dir)
 	}
-	if u.closed > 0 {
-		if wall := now.Round(0).Sub(u.opened.Round(0)); !u.stepped && (wall-run).Abs() <= clockWidth {
-			u.before += u.closed
-		}
-		u.closed = 0
+	if err != nil {
+		_ = os.Remove(temporary)   // nothing refers to it
+		_ = os.Remove(w.file.path) // nor to this
+		return err
 	}
-	return u.before + run
-}
-
-// lived is how long the spool has run.
-func (s *Spool) lived() time.Duration {
-	s.living.Lock()
-	defer s.living.Unlock()
-	return s.uptime.now()
+	t.index.replace(old, w.file, w.gone)
+	t.unlink(old)
+	return nil
 }

@@ -57,58 +57,30 @@ var (
 	// ErrClosed is what stored gets for a record that the spool did not store
 	// before it was closed.
 	ErrClosed = errors.New("spool: closed")
-	// ErrLocked tells that another process uses the directory.
+	// ErrLocked means that another process uses the directory.
 	ErrLocked = errors.New("spool: locked")
 )
 
 // Spool is one open directory. All methods may be called concurrently.
+//
+// It only joins its parts, each with its own lock. The intake queues a record, the committer
+// takes it from there, its appender writes it, and the index makes it known to readers.
+// Retention takes files off the index, and damage is looked for beside that. The locks are
+// taken in this order: the committer's, retention's, and then one of the others, under which
+// no further one is taken.
 type Spool struct {
 	dir  string
 	o    Options
-	log  *slog.Logger
-	lock *os.File
+	lock *os.File // of the directory
 
-	full    chan struct{} // the queue is to be committed before its time
-	closing chan struct{}
-	stop    context.CancelFunc
-	wait    sync.WaitGroup
-	timer   *time.Timer
+	intake    *intake
+	committer *committer
+	index     *index
+	retention *retention
+	damage    *damage
 
-	crowded  chan struct{} // room is to be made before it is needed
-	thinning sync.Mutex    // held by whoever takes files off the list or rewrites them; taken after committing and before mu
-	living   sync.Mutex
-	uptime   uptime
-
-	committing sync.Mutex // held by whoever commits; taken before mu, and guards:
-	group      queue      // what was taken off the queue last; its buffers
-	rest       queue      // what of it is not stored yet
-	slow       bool       // the last sync took long
-	refused    bool       // a close ended a group early
-	active     *os.File   // the last file, when more may be appended to it
-	end        *os.File
-	endFailed  bool // the last write to end failed
-	endWritten bool // something was written to end
-
-	mu       sync.Mutex
-	room     sync.Cond // the queue has shrunk, or the spool is closed
-	closed   bool
-	queue    queue
-	oldest   time.Time // when the first of queue came
-	armed    bool      // timer runs
-	queued   int       // bytes in queue and in the group being committed
-	queuedBy map[string]int
-	accepted marks
-	next     Position // of the next record appended
-
-	stored      marks
-	files       []*file
-	last        Position // one behind the last stored record
-	newest      time.Time
-	newestLived time.Duration // when that was stored, by lived
-	grown       chan struct{} // closed when last grows; nil while nobody waits
-	losses      []Loss
-	count       counters
-	fault       *Fault
+	stop context.CancelFunc
+	wait sync.WaitGroup
 }
 
 // Open opens the directory, makes it when there is none, and takes it for this
@@ -123,29 +95,51 @@ func Open(dir string, o Options) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{
-		dir: dir, o: o, log: o.Log, lock: lock,
-		full:    make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		crowded: make(chan struct{}, 1),
-		timer:   time.NewTimer(time.Hour),
-
-		queuedBy: make(map[string]int),
-	}
-	s.count.written = map[string]uint64{}
-	s.timer.Stop()
-	s.room.L = &s.mu
-	if err := s.recover(); err != nil {
-		s.closeFiles()
+	hint, err := openEndHint(dir, &o)
+	if err != nil {
+		_ = lock.Close() // nothing was written
 		return nil, err
 	}
+	s := assemble(dir, o, hint)
+	s.lock = lock
+	r := recovery{
+		dir: dir, o: &s.o, index: s.index, damage: s.damage, retention: s.retention,
+		uptime: s.committer.uptime, out: s.committer.out, hint: hint,
+	}
+	if err := r.run(); err != nil {
+		_ = s.closeFiles() // of a hint
+		return nil, err
+	}
+	s.intake.begin(s.index.marks.clone(), s.index.end)
+	s.start()
+	return s, nil
+}
+
+// assemble makes the parts of a spool.
+func assemble(dir string, o Options, hint *endHint) *Spool {
+	s := &Spool{dir: dir, o: o, intake: newIntake(&o), index: &index{written: map[string]uint64{}}}
+	uptime := &uptime{}
+	s.damage = &damage{index: s.index, log: o.Log}
+	s.retention = &retention{
+		dir: dir, o: &s.o, index: s.index, damage: s.damage, uptime: uptime, log: o.Log,
+		crowded: make(chan struct{}, 1),
+	}
+	s.committer = &committer{
+		intake: s.intake, index: s.index, uptime: uptime, log: o.Log, closing: make(chan struct{}), hint: hint,
+		out: &appender{dir: dir, o: &s.o, index: s.index, retention: s.retention, uptime: uptime},
+	}
+	return s
+}
+
+// start begins the goroutines, which Close ends.
+func (s *Spool) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	sealed := s.files[:max(0, len(s.files)-1)]
-	s.wait.Go(s.commitLoop)
-	s.wait.Go(func() { s.scrub(ctx, sealed) })
-	s.wait.Go(func() { s.thinLoop(ctx) })
-	return s, nil
+	files := s.index.list()
+	sealed := files[:max(0, len(files)-1)]
+	s.wait.Go(s.committer.loop)
+	s.wait.Go(func() { s.damage.scrub(ctx, sealed) })
+	s.wait.Go(func() { s.retention.loop(ctx) })
 }
 
 // Append queues a record; its data is copied. stored, which may be nil, runs in
@@ -155,160 +149,103 @@ func Open(dir string, o Options) (*Spool, error) {
 // else: a full disk only takes time.
 //
 // Append blocks while the queue is full, and while its driver has as much in it as is left
-// for others: so there is always room for a driver that has little. A zero Stored becomes the present time.
+// for others: so there is always room for a driver that has little. A zero Stored becomes the
+// present time.
 func (s *Spool) Append(r Record, stored func(error)) {
 	if r.Stored.IsZero() {
 		r.Stored = time.Now()
 	}
-	err := r.check()
-	need := itemCost + headSize + len(r.Driver) + len(r.Data)
-	s.mu.Lock()
-	for !s.closed && (s.queued > 0 && s.queued+need > s.o.QueueBytes || s.hasShare(r.Driver, need)) {
-		s.hurry() // whoever waits here may be the one that would commit
-		s.room.Wait()
-	}
-	if s.closed {
-		s.mu.Unlock()
-		call(stored, ErrClosed)
-		return
-	}
-	defer s.mu.Unlock()
-	if len(s.queue.items) == 0 {
-		s.oldest = time.Now()
-		if s.o.CommitEvery > 0 {
-			s.arm(s.o.CommitEvery)
-		}
-	}
-	switch {
-	case err != nil:
-		s.queue.note(stored, err)
-	case s.accepted.has(r.Driver, r.Epoch, r.Sequence):
-		s.count.duplicates++
-		s.queue.note(stored, nil)
-	default:
-		s.accepted.raise(r.Driver, r.Epoch, r.Sequence)
-		s.queue.add(s.next, &r, stored)
-		s.queuedBy[r.Driver] += s.queue.items[len(s.queue.items)-1].size
-		s.next++
-		s.queued += need - itemCost
-	}
-	s.queued += itemCost
-	if len(s.queue.buf) >= s.o.QueueBytes/4 || len(s.queue.items) >= maxItems {
-		s.hurry()
+	s.intake.append(&r, stored)
+}
+
+// Commit has the queue stored without waiting for CommitEvery: for a caller that
+// knows that nothing follows its last Append soon. On a fast disk it does so
+// itself, which saves a wake-up, and returns when all is synced and everyone was
+// told; otherwise it returns at once.
+func (s *Spool) Commit() { s.committer.commit() }
+
+// Gather is Commit for what nobody waits for: it commits the queue where its oldest
+// record has waited for 75 ms, or it is long, or somebody is in Wait. Otherwise a later
+// call does, or after 125 ms the committer.
+func (s *Spool) Gather() {
+	if s.index.awaited() || s.intake.ripe() {
+		s.committer.commit()
 	}
 }
 
-// hasShare reports whether a driver has to wait because others could not queue as much as it
-// has. What the gateway writes itself never waits for that. The caller holds mu.
-func (s *Spool) hasShare(driver string, need int) bool {
-	has := s.queuedBy[driver]
-	return driver != "" && has > 0 && has+need > s.o.QueueBytes-s.queued
-}
+// Later is Commit for a caller that calls it too often: the committer commits the queue,
+// within 10 ms.
+func (s *Spool) Later() { s.intake.later() }
 
 // Mark gives the epoch of the driver that was stored last, and the highest
 // sequence stored of it; zeros when there is none.
 func (s *Spool) Mark(driver string) (epoch, sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.stored.last(driver)
+	k := s.index.mark(driver)
 	return k.epoch, k.sequence
 }
 
 // MarkOf gives the highest sequence stored of one epoch of a driver, 0 when there
 // is none. The 128 epochs of a driver that were used last are remembered.
 func (s *Spool) MarkOf(driver string, epoch uint64) (sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sequence, _ = s.stored.sequence(driver, epoch)
-	return sequence
+	return s.index.markOf(driver, epoch)
 }
 
 // First gives the position of the oldest record kept, or End when there is none.
 func (s *Spool) First() Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.first()
-}
-
-func (s *Spool) first() Position {
-	if len(s.files) == 0 {
-		return s.last
-	}
-	return s.files[0].first
+	first, _ := s.index.bounds()
+	return first
 }
 
 // End gives the position that the next record stored will have.
 func (s *Spool) End() Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
+	_, end := s.index.bounds()
+	return end
 }
 
 // Wait blocks until the record at p is stored, so Wait(ctx, s.End()) until the
 // next one. Its errors are those of ctx, and ErrClosed.
-func (s *Spool) Wait(ctx context.Context, p Position) error {
-	for {
-		s.mu.Lock()
-		if p < s.last {
-			s.mu.Unlock()
-			return nil
-		}
-		if s.closed {
-			s.mu.Unlock()
-			return ErrClosed
-		}
-		if s.grown == nil {
-			s.grown = make(chan struct{})
-		}
-		grown := s.grown
-		s.mu.Unlock()
-		select {
-		case <-grown:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+func (s *Spool) Wait(ctx context.Context, p Position) error { return s.index.wait(ctx, p) }
+
+// Read gives a reader whose first record is the one at from; 0 means the oldest.
+func (s *Spool) Read(from Position) *Reader {
+	if from == 0 {
+		from = s.First()
 	}
+	return &Reader{index: s.index, damage: s.damage, next: from, names: names{}}
 }
 
-// wake tells those who wait in Wait to look again; mu is held.
-func (s *Spool) wake() {
-	if s.grown != nil {
-		close(s.grown)
-		s.grown = nil
-	}
+// Seek gives the position of the first record stored at t or later, or End. It goes by the
+// clock of the gateway, which may have been set: no record before that position has such a
+// time, but later ones may have earlier times.
+func (s *Spool) Seek(t time.Time) Position { return s.index.seek(t) }
+
+// Losses gives the damage found since the spool was opened, oldest first, at most
+// the latest 1024. What retention removes is no damage and only counted.
+func (s *Spool) Losses() []Loss {
+	losses, _ := s.damage.list()
+	return losses
 }
 
 // Close stores what is queued, or tells each that it is not stored when the disk
 // does not take it, and releases the directory. Safe twice.
 func (s *Spool) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if !s.intake.close() {
 		s.wait.Wait()
 		return nil
 	}
-	s.closed = true
-	s.room.Broadcast()
-	s.wake()
-	s.mu.Unlock()
+	s.index.close()
 	s.stop()
-	close(s.closing)
+	close(s.committer.closing)
 	s.wait.Wait()
-	var err error
-	if s.endWritten {
-		err = s.end.Sync()
-	}
-	s.closeFiles()
-	if err != nil {
+	if err := s.closeFiles(); err != nil {
 		return fmt.Errorf("spool: close %s: %w", s.dir, err)
 	}
 	return nil
 }
 
-func (s *Spool) closeFiles() {
-	for _, f := range []*os.File{s.active, s.end, s.lock} {
-		if f != nil {
-			_ = f.Close() // everything was synced, or its failure told, before
-		}
-	}
+func (s *Spool) closeFiles() error {
+	s.committer.out.close()
+	err := s.committer.hint.close()
+	_ = s.lock.Close() // it holds nothing
+	return err
 }

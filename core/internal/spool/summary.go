@@ -182,15 +182,8 @@ func (r *retired) drivers() map[string]uint64 {
 	return m
 }
 
-// measure gives a copy of the summary of a file, which it reads where nobody wrote one.
-func (s *Spool) measure(f *file) *summary {
-	s.mu.Lock()
-	if f.sum != nil {
-		defer s.mu.Unlock()
-		return f.sum.clone()
-	}
-	size := f.size
-	s.mu.Unlock()
+// summarize reads the first size bytes of a file to tell what is in it.
+func (f *file) summarize(size int64) *summary {
 	sum := &summary{}
 	names := names{}
 	sc := f.scan(size)
@@ -210,11 +203,6 @@ func (s *Spool) measure(f *file) *summary {
 				next = e.position + Position(r.count)
 			}
 		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.sum == nil && f.size == size {
-		f.sum = sum.clone()
 	}
 	return sum
 }

@@ -15,68 +15,6 @@ import (
 // removed whole, so a spool of one driver, or of several that store alike, is not
 // rewritten at all.
 
-// thinLoop makes room before it is needed, so that a commit need not wait for it.
-func (s *Spool) thinLoop(ctx context.Context) {
-	for {
-		select {
-		case <-s.crowded:
-		case <-ctx.Done():
-			return
-		}
-		s.thinning.Lock()
-		for ctx.Err() == nil && s.total() > s.lowWater() && s.makeRoom(s.lowWater()) {
-			continue // the next
-		}
-		s.thinning.Unlock()
-	}
-}
-
-// highWater is how much may be stored. What it leaves free is what a file takes while it is
-// rewritten.
-func (s *Spool) highWater() int64 { return s.o.MaxBytes - s.o.FileBytes }
-
-// lowWater is how much may be stored before room is made in the background.
-func (s *Spool) lowWater() int64 { return s.highWater() - s.o.FileBytes/2 }
-
-func (s *Spool) total() (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.files {
-		n += f.size
-	}
-	return n
-}
-
-// makeRoom takes one step towards no more than capacity bytes; it is false where there is
-// none. thinning is held.
-func (s *Spool) makeRoom(capacity int64) bool {
-	s.mu.Lock()
-	files := s.files
-	s.mu.Unlock()
-	if len(files) < 2 {
-		return false
-	}
-	sums, sizes := make([]*summary, len(files)), make([]int64, len(files))
-	for i, f := range files {
-		sums[i] = s.measure(f)
-		sizes[i], _, _ = s.extent(f)
-	}
-	p := newPlan(files, sums, sizes, capacity)
-	p.most = s.o.FileBytes
-	if !p.find() {
-		return false
-	}
-	if p.empty && p.from == 0 {
-		s.drop(p.to + 1)
-		return true
-	}
-	if err := s.rewrite(p); err != nil {
-		s.log.Warn("spool cannot rewrite an old file; where room is short the oldest goes whole", "file", p.files[p.to].path, "err", err)
-		return false
-	}
-	return true
-}
-
 // level is how much each may have so that all have no more than capacity together, where
 // who has less has only that.
 func level(uses map[string]uint64, capacity int64) uint64 {
@@ -165,57 +103,9 @@ func (p *plan) merge(stays int64) {
 	}
 }
 
-// drop removes the first n files.
-func (s *Spool) drop(n int) {
-	s.mu.Lock()
-	gone := s.retireFirst(n)
-	s.mu.Unlock()
-	s.unlink(gone)
-}
-
-// rewrite makes one file of the plan's files, in which what is over budget is replaced by
-// entries that say so. The old files go once the new one is durable: where both are there
-// after a crash, the new one's name says what it stands for.
-func (s *Spool) rewrite(p *plan) error {
-	old := p.files[p.from : p.to+1]
-	w := &thinner{s: s, plan: p, expected: old[0].first, names: names{}}
-	w.file = newFile(s.dir, old[0].first, p.files[p.to+1].first, old[0].since)
-	w.file.names, w.file.lived, w.file.sum = old[0].names, old[0].lived, &summary{}
-	temporary := w.file.path + newSuffix
-	if err := s.o.inject("thin"); err != nil {
-		return err
-	}
-	h, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	err = w.write(h, old)
-	if e := h.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temporary, w.file.path)
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)   // nothing refers to it
-		_ = os.Remove(w.file.path) // nor to this
-		return err
-	}
-	s.mu.Lock()
-	at := slices.Index(s.files, old[0])
-	s.files = slices.Replace(slices.Clone(s.files), at, at+len(old), w.file)
-	s.count.retired += w.gone
-	s.mu.Unlock()
-	s.unlink(old)
-	return nil
-}
-
 // thinner writes the file that takes the place of others.
 type thinner struct {
-	s        *Spool
+	damage   *damage
 	plan     *plan
 	file     *file
 	out      *bufio.Writer
@@ -300,7 +190,7 @@ func (w *thinner) take(f *file) error {
 		}
 	}
 	if sc.skipped > 0 { // while its neighbours are there: they tell whose it was
-		w.s.verify(context.Background(), f)
+		w.damage.verify(context.Background(), f)
 	}
 	return nil
 }
