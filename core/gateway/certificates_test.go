@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/config"
 )
 
 // certificate writes one that ends at a time.
@@ -39,9 +41,12 @@ func TestCertificatesNearTheirEndAreTold(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "no.pem"), []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := parsed(t, "links:\n"+
-		"  a: {driver: mqtt, url: \"mqtts://h\", tls: {ca: far.pem, cert: near.crt, key: none.pem}}\n"+
-		"  b: {driver: mqtt, url: \"mqtts://h\", tls: {ca: "+filepath.Join(dir, "ended.pem")+", other: [near.crt, no.pem]}}\n")
+	c, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte("links:\n" +
+		"  a: {driver: mqtt, url: \"mqtts://h\", tls: {ca: far.pem, cert: near.crt, key: none.pem}}\n" +
+		"  b: {driver: mqtt, url: \"mqtts://h\", tls: {ca: " + filepath.Join(dir, "ended.pem") + ", other: [near.crt, no.pem]}}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.Dir = dir
 	got := certificates(c, now)
 	if len(got) != 2 || !strings.Contains(got[0], "ended.pem, which link b uses, ended at") ||

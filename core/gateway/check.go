@@ -15,6 +15,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
@@ -48,9 +49,9 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 		return nil, err
 	}
 	defer markTrying(log)()
-	l := &launcher{depot: packages, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet),
-		services: func(string) host.Services { return nil }, logs: newDriverLogs(log, func(string) slog.Level { return slog.LevelError })}
-	drivers := supervise.New(supervise.Options{Log: log, Launch: l.launch, Image: l.image})
+	l := launch.New(launch.Options{Depot: packages, Configs: func() []*config.Config { return []*config.Config{c} },
+		Services: func(string) host.Services { return nil }, Level: func(string) slog.Level { return slog.LevelError }, Log: log})
+	drivers := supervise.New(supervise.Options{Log: log, Launch: l.Launch, Image: l.Image})
 	defer drivers.Close(false)
 	v := &configure.Vetting{Config: c, Drivers: drivers, Packages: packages, Secrets: true, Faults: wrong}
 	unready, err := v.Vet(ctx)
@@ -94,7 +95,7 @@ func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong
 	for _, w := range c.Config.Warnings() {
 		c.Warnings = append(c.Warnings, w.Error())
 	}
-	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, limitWarnings(c.Config, fileLimit(), wantedMemory(v.Packages)))
+	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, launch.LimitWarnings(c.Config, v.Packages))
 	if len(c.Config.Links) == 0 && !isWrong {
 		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, "links", "NAME.yaml"))
 		m.faults = append(m.faults, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, "fieldloom.yaml")}})

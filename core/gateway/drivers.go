@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/internal/depot"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 )
 
 // Stop implements api.Gateway.
@@ -49,13 +49,9 @@ func (g *gateway) warnings() []string {
 	return list
 }
 
-// wantedMemory is what the packages of drivers ask for.
-func wantedMemory(packages *depot.Depot) func(kind string) int64 {
-	return func(kind string) int64 {
-		of, err := packages.Image(kind)
-		if err != nil {
-			return 0
-		}
-		return of.Manifest.Wants.Memory
+// tellLimits logs which limits are near.
+func (g *gateway) tellLimits() {
+	for _, text := range launch.LimitWarnings(g.inForce.Get().Config, g.depot) {
+		g.o.Log.Warn("a limit is near", "err", errors.New(text))
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
 	"github.com/fieldloom/fieldloom/core/internal/api"
@@ -117,18 +118,16 @@ type gateway struct {
 	choices   *choices.Book
 	audit     *audit.Log
 	depot     *depot.Depot
-	fleet     fleet
-	launcher  *launcher
+	launcher  *launch.Launcher
 	runDir    string // of the driver processes' sockets
 	forOthers bool   // runDir is where a driver with a user of its own gets to
-	logs      *driverLogs
 	drivers   *supervise.Supervisor
 	watchers  atomic.Int32 // streams of samples being sent
 	stored    storedValues
 
 	config  *configure.Service
 	outlook *outlook.Outlook
-	renewer *renewer
+	renewer *launch.Renewer
 	tasks   tasks.Group // what goes on without its caller
 	serves  api.Services
 
@@ -213,11 +212,12 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		guard := api.NewGuard(g.launcher.known.Judge, g.o.Log)
+		guard := api.NewGuard(g.launcher.Known().Judge, g.o.Log)
 		return api.Serve(ctx, guard.Listener(socket), guard.Handler(api.Handler(g.serves)), g.o.Log)
 	})
 	group.Go(func() error { return g.config.WatchFiles(ctx) })
-	group.Go(func() error { g.boundDirs(ctx); return nil })
+	guard := &launch.DirGuard{Launcher: g.launcher, Kill: g.drivers.Kill, Log: g.o.Log}
+	group.Go(func() error { guard.Run(ctx); return nil })
 	group.Go(func() error { return g.config.TakeReloads(ctx, g.o.Reload) })
 	if g.o.Alone {
 		group.Go(func() error { g.adoptOrphans(ctx); return nil })
@@ -238,7 +238,7 @@ func (g *gateway) run(ctx context.Context) error {
 // adoptOrphans keeps what drivers leave behind among the gateway's children, so that the API
 // knows it.
 func (g *gateway) adoptOrphans(ctx context.Context) {
-	if err := g.launcher.known.Adopt(ctx); err != nil {
+	if err := g.launcher.Known().Adopt(ctx); err != nil {
 		g.o.Log.Warn("what an unconfined driver leaves behind is not known to the API", "err", err)
 	}
 }

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
 
@@ -34,7 +33,7 @@ func (m *machine) look() {
 	m.ports, m.told = make(map[string]*config.Link), make(map[string]bool)
 	for _, l := range m.config.Links {
 		files := &pemFiles{now: m.now}
-		eachSetting(l, func(text string) {
+		launch.EachSetting(l, func(text string) {
 			if filepath.IsAbs(text) {
 				m.path(l, filepath.Clean(text), files)
 			}
@@ -51,7 +50,7 @@ func (m *machine) path(l *config.Link, path string, files *pemFiles) {
 	info, err := os.Stat(path)
 	wants := m.wants(l.Driver)
 	switch {
-	case wants != nil && wants.Serial && isDevice(path):
+	case wants != nil && wants.Serial && launch.IsDevice(path):
 		m.port(l, path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		if isPEM(path) || pathIsMeant(path) {
@@ -101,41 +100,5 @@ func (m *machine) warn(l *config.Link, text string) {
 	if line := m.config.LinkFault(l, text).Error(); !m.told[line] {
 		m.told[line] = true
 		m.warnings = append(m.warnings, line)
-	}
-}
-
-// eachSetting calls f for every text in the settings of a link and its devices.
-func eachSetting(l *config.Link, f func(text string)) {
-	textsOf(l.Settings, f)
-	var before *byte // devices of one make share their settings
-	for _, d := range l.Devices {
-		if len(d.Settings) > 0 && &d.Settings[0] != before {
-			before = &d.Settings[0]
-			textsOf(d.Settings, f)
-		}
-	}
-}
-
-// textsOf looks only into settings with a slash: others have neither a URL nor a path.
-func textsOf(raw json.RawMessage, f func(text string)) {
-	var value any
-	if bytes.ContainsRune(raw, '/') && json.Unmarshal(raw, &value) == nil {
-		eachText(value, f)
-	}
-}
-
-// eachText calls f for every text of a JSON value.
-func eachText(value any, f func(text string)) {
-	switch v := value.(type) {
-	case string:
-		f(v)
-	case []any:
-		for _, item := range v {
-			eachText(item, f)
-		}
-	case map[string]any:
-		for _, item := range v {
-			eachText(item, f)
-		}
 	}
 }

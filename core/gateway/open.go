@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/commands"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/operator"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
@@ -50,20 +50,20 @@ func (g *gateway) openDrivers() (err error) {
 	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.DB, nil, g.o.Log); err != nil {
 		return err
 	}
-	if g.runDir, g.forOthers, err = openRunDir(g.inForce.Get().Config, g.choices); err != nil {
+	if g.runDir, g.forOthers, err = launch.OpenRunDir(g.inForce.Get().Config, g.choices); err != nil {
 		return err
 	}
-	g.sweep()
-	g.logs = newDriverLogs(g.o.Log, g.wantLevel)
-	g.launcher = &launcher{depot: g.depot, configs: g.inForce.All, services: func(kind string) host.Services { return &services{g.data.DB, g.inForce, kind} }, logs: g.logs, fleet: &g.fleet,
-		runDir: g.runDir, notes: g.recordDir(), owner: g.data.Owner, attach: g.o.Attach}
-	g.launcher.expect(supervise.Records(g.recordDir(), g.o.Log))
-	if g.launcher.cgroup, err = confine.Delegated(); err != nil {
-		g.launcher.noCgroup = err.Error()
-	}
+	g.launcher = launch.New(launch.Options{
+		Depot: g.depot, Configs: g.inForce.All, Level: g.wantLevel, Log: g.o.Log,
+		Services: func(kind string) host.Services {
+			return &launch.Services{DB: g.data.DB, InForce: g.inForce, Kind: kind}
+		},
+		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.Owner, Attach: g.o.Attach,
+	})
+	g.launcher.TakeOver(supervise.Records(g.recordDir(), g.o.Log))
 	g.drivers = supervise.New(supervise.Options{
 		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.Epoch, LastRun: g.spool.Stats().Last,
-		Launch: g.launcher.launch, Image: g.pinned(g.launcher.image), Adopt: g.launcher.adopt, Records: g.recordDir(),
+		Launch: g.launcher.Launch, Image: g.launcher.Pinned, Adopt: g.launcher.Adopt, Records: g.recordDir(),
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
 	})
@@ -74,22 +74,22 @@ func (g *gateway) openDrivers() (err error) {
 // openServices makes what the API serves, and what goes on beside it.
 func (g *gateway) openServices() {
 	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
-		Attached: g.o.Attach, Stranded: g.stranded, Instances: desiredInstances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
+		Attached: g.o.Attach, Stranded: g.stranded, Instances: launch.Instances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
 	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return certificates(g.inForce.Get().Config, now) }, g.o.Log)
 	upgrades := &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
-	g.renewer = &renewer{launcher: g.launcher, fleet: &g.fleet, running: upgrades.Running, upgrade: g.drivers.Upgrade, tasks: &g.tasks, log: g.o.Log}
+	g.renewer = &launch.Renewer{Launcher: g.launcher, Running: upgrades.Running, Upgrade: g.drivers.Upgrade, Tasks: &g.tasks, Log: g.o.Log}
 	g.serves = api.Services{
 		Gateway: g,
 		Status: &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
-			Health: g.Health, Warnings: func() []string { return append(g.warnings(), g.limits()...) }, Watchers: func() int { return int(g.watchers.Load()) },
-			Process: g.fleet.confined, LevelOf: g.wantLevel},
+			Health: g.Health, Warnings: func() []string { return append(g.warnings(), launch.LimitWarnings(g.inForce.Get().Config, g.depot)...) }, Watchers: func() int { return int(g.watchers.Load()) },
+			Process: g.launcher.Confined, LevelOf: g.wantLevel},
 		Config:   g.config,
 		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.readLast, Audit: g.audit, Log: g.o.Log},
 		Samples:  g,
 		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
-			RunsFrom: func(of *depot.Image, hash string) bool { return image{of: of}.IsOf(hash) }},
+			RunsFrom: launch.RunsFrom},
 		Choices: &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
-			LevelOf: g.wantLevel, FollowLevels: g.followLevels, Log: g.o.Log},
+			LevelOf: g.wantLevel, FollowLevels: g.launcher.FollowLevels, Log: g.o.Log},
 		Upgrades: upgrades,
 		History:  &status.History{InForce: g.inForce, Drivers: g.drivers},
 	}
@@ -101,7 +101,7 @@ func (g *gateway) stranded(c *config.Config) string {
 	if g.forOthers {
 		return ""
 	}
-	return otherUser(c)
+	return launch.OtherUser(c)
 }
 
 // changed follows a change of the configuration in force.
@@ -109,30 +109,9 @@ func (g *gateway) changed(old, now *inforce.Config, states bool) {
 	if states {
 		g.tellLimits()
 	}
-	g.tasks.Go(g.followLevels) // it asks processes, of which one may hang
+	g.tasks.Go(g.launcher.FollowLevels) // it asks processes, of which one may hang
 	if old.TrustFile != now.TrustFile || old.AllowDev != now.AllowDev {
 		g.warn()
-	}
-}
-
-// followLevels puts the wanted levels of drivers' logs in force.
-func (g *gateway) followLevels(ctx context.Context) { g.logs.follow(ctx, &g.fleet) }
-
-// boundDirs kills processes whose directories outgrow their bounds, until ctx is done.
-func (g *gateway) boundDirs(ctx context.Context) {
-	guard := &dirGuard{inForce: g.inForce, fleet: &g.fleet, runDir: g.runDir, kill: g.drivers.Kill, log: g.o.Log}
-	guard.run(ctx)
-}
-
-// sweep ends the processes of an earlier gateway that cannot be taken over, and removes
-// what dead ones have left. The data directory is this gateway's alone by now.
-func (g *gateway) sweep() {
-	err := host.Leftovers{
-		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.Owner, Log: g.o.Log,
-		Keep: processesOf(supervise.Records(g.recordDir(), g.o.Log)),
-	}.Sweep(context.Background())
-	if err != nil {
-		g.o.Log.Error("end and remove what an earlier gateway has left", "err", err)
 	}
 }
 
@@ -146,23 +125,6 @@ func (g *gateway) wantLevel(kind string) slog.Level {
 		return level
 	}
 	return g.inForce.Get().Process(kind).Log
-}
-
-// pinned makes the version that a driver first ran from its version until the operator
-// says otherwise: a package that is installed later, or a newer one that comes back,
-// changes nothing that runs.
-func (g *gateway) pinned(find func(kind, version string) (supervise.Image, error)) func(kind, version string) (supervise.Image, error) {
-	return func(kind, version string) (supervise.Image, error) {
-		found, err := find(kind, version)
-		img, packed := found.(image)
-		if err != nil || version != "" || !packed || img.of.Unsigned {
-			return found, err
-		}
-		if err := g.depot.SetActive(kind, img.of.Version); err != nil {
-			return nil, err
-		}
-		return found, nil
-	}
 }
 
 const (
@@ -188,7 +150,7 @@ func (g *gateway) takePackages(ctx context.Context) error {
 			if now.Sub(vetted) > vetPause && g.config.RetryUnready(ctx) {
 				vetted = now
 			}
-			g.renewer.look(maps.Keys(g.inForce.Get().States))
+			g.renewer.Look(maps.Keys(g.inForce.Get().States))
 		case <-ctx.Done():
 			return nil
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -78,7 +79,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 	}
 	defer markTrying(o.Log)()
 	t, err := host.Try(ctx, host.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: host.Command{
-		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: &services{db, inforce.NewCurrent(c, time.Now()), kind}, Level: o.Level}})
+		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: &launch.Services{DB: db, InForce: inforce.NewCurrent(c, time.Now()), Kind: kind}, Level: o.Level}})
 	if err != nil {
 		return err
 	}

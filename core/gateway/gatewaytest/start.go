@@ -7,7 +7,7 @@ import (
 	"os/exec"
 
 	"github.com/fieldloom/fieldloom/core/confine"
-	"github.com/fieldloom/fieldloom/core/gateway"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
@@ -24,7 +24,7 @@ type Driver struct {
 func Start(ctx context.Context, d Driver) (stop func(context.Context) error, err error) {
 	p, err := host.Launch(ctx, host.Command{
 		Name: d.Name, Path: d.Path, RunDir: d.RunDir, Prepare: d.Prepare, Detach: true,
-		Env: gateway.DriverEnv(&confine.Policy{Mode: confine.Required}),
+		Env: launch.Env(&confine.Policy{Mode: confine.Required}),
 	})
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"context"
@@ -26,39 +26,38 @@ const (
 	renewLimit = time.Hour
 )
 
-// A renewer gives drivers new processes whose own may not do what they now have to: a link
+// A Renewer gives drivers new processes whose own may not do what they now have to: a link
 // with another port was configured, an adapter was plugged in again, which is another file
 // than the one that the process was given, or the gateway's user has come into a group. A
 // process cannot be given more than it started with, so the driver gets new processes of
 // the same version, link by link and without a probation.
-type renewer struct {
-	launcher *launcher
-	fleet    *fleet
-	running  func(kind string) bool // has processes that could be replaced
-	upgrade  func(ctx context.Context, kind, version string, step func(supervise.Step)) error
-	tasks    *tasks.Group
-	log      *slog.Logger
+type Renewer struct {
+	Launcher *Launcher
+	Running  func(kind string) bool // has processes that could be replaced
+	Upgrade  func(ctx context.Context, kind, version string, step func(supervise.Step)) error
+	Tasks    *tasks.Group
+	Log      *slog.Logger
 
 	mu   sync.Mutex         // guards last
 	last map[string]renewal // the last attempt, by driver
 }
 
-// look looks at the processes of drivers.
-func (r *renewer) look(kinds iter.Seq[string]) {
+// Look looks at the processes of drivers.
+func (r *Renewer) Look(kinds iter.Seq[string]) {
 	for kind := range kinds {
 		why := r.lacks(kind)
-		if why == "" || !r.running(kind) || !r.may(kind, why, time.Now()) {
+		if why == "" || !r.Running(kind) || !r.may(kind, why, time.Now()) {
 			continue
 		}
-		r.log.Info("driver gets new processes", "driver", kind, "err", why)
-		r.tasks.Go(func(ctx context.Context) {
-			err := r.launcher.renew(ctx, kind, r.upgrade)
+		r.Log.Info("driver gets new processes", "driver", kind, "err", why)
+		r.Tasks.Go(func(ctx context.Context) {
+			err := r.Launcher.renew(ctx, kind, r.Upgrade)
 			switch {
 			case err == nil || ctx.Err() != nil:
 			case driver.CodeOf(err) == driver.Busy: // a version is on probation: once that is over
 				r.forget(kind)
 			default:
-				r.log.Warn("give a driver new processes", "driver", kind, "err", err)
+				r.Log.Warn("give a driver new processes", "driver", kind, "err", err)
 			}
 		})
 	}
@@ -73,7 +72,7 @@ type renewal struct {
 
 // may reports whether it is time to give a driver new processes, and notes that they
 // are given.
-func (r *renewer) may(kind, why string, now time.Time) bool {
+func (r *Renewer) may(kind, why string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last, known := r.last[kind]
@@ -96,7 +95,7 @@ func (r *renewer) may(kind, why string, now time.Time) bool {
 }
 
 // forget makes the next attempt possible at once.
-func (r *renewer) forget(kind string) {
+func (r *Renewer) forget(kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.last, kind)
@@ -104,8 +103,8 @@ func (r *renewer) forget(kind string) {
 
 // lacks tells why the processes of a driver cannot do what they have to, so that no two
 // reasons read the same; empty: they can.
-func (r *renewer) lacks(kind string) string {
-	for _, p := range r.fleet.of(kind) {
+func (r *Renewer) lacks(kind string) string {
+	for _, p := range r.Launcher.fleet.of(kind) {
 		if p.ByHand {
 			continue
 		}
@@ -118,7 +117,7 @@ func (r *renewer) lacks(kind string) string {
 		if stale := p.Confinement.Stale(); len(stale) > 0 {
 			return "another file than it was given is at " + identities(stale)
 		}
-		if want, err := r.launcher.policy(kind); err == nil && digest(&want) != digest(&p.Policy) {
+		if want, err := r.Launcher.policy(kind); err == nil && digest(&want) != digest(&p.Policy) {
 			return "its configuration needs other rights (" + digest(&want) + ")"
 		}
 	}

@@ -1,7 +1,6 @@
-package gateway
+package launch
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 	"syscall"
@@ -9,6 +8,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/control"
+	"github.com/fieldloom/fieldloom/core/internal/depot"
 )
 
 const (
@@ -171,19 +171,18 @@ func userTasks(kind string, configs []*config.Config, files uint64) int {
 	return processes * confine.DefaultTasks
 }
 
-// limits are the warnings about the configuration in force.
-func (g *gateway) limits() []string {
-	return limitWarnings(g.inForce.Get().Config, fileLimit(), wantedMemory(g.depot))
-}
-
-// tellLimits logs them.
-func (g *gateway) tellLimits() {
-	for _, text := range g.limits() {
-		g.o.Log.Warn("a limit is near", "err", errors.New(text))
-	}
-}
-
-// desiredInstances is instancesOf for the state that is in force.
-func desiredInstances(how config.Process, state *control.State) int {
+// Instances is how many processes share the links of the state that is in force.
+func Instances(how config.Process, state *control.State) int {
 	return instancesOf(how, size{links: len(state.Links)}, fileLimit())
+}
+
+// LimitWarnings says which limits a configuration reaches on this machine, and what to set.
+func LimitWarnings(c *config.Config, packages *depot.Depot) []string {
+	return limitWarnings(c, fileLimit(), func(kind string) int64 {
+		of, err := packages.Image(kind)
+		if err != nil {
+			return 0
+		}
+		return of.Manifest.Wants.Memory
+	})
 }

@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"context"
@@ -123,16 +123,6 @@ func (f *fleet) find(pid int) *process {
 		}
 	}
 	return nil
-}
-
-// confined is how a living process was confined, and whether nobody signed what it runs;
-// nil: no such process lives.
-func (f *fleet) confined(pid int) (report *confine.Report, unsigned bool) {
-	p := f.find(pid)
-	if p == nil {
-		return nil, false
-	}
-	return &p.Confinement, p.Unsigned
 }
 
 // Attach opens the stream.

@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"context"
@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 )
 
 const (
@@ -42,17 +40,15 @@ type use struct {
 	files int
 }
 
-// A dirGuard kills processes whose directories outgrow their bounds.
-type dirGuard struct {
-	inForce *inforce.Current
-	fleet   *fleet
-	runDir  string // where the directories are
-	kill    func(kind string, pid int, why error)
-	log     *slog.Logger
+// A DirGuard kills processes whose directories outgrow their bounds.
+type DirGuard struct {
+	Launcher *Launcher
+	Kill     func(kind string, pid int, why error)
+	Log      *slog.Logger
 }
 
-// run measures the directories until ctx is done.
-func (g *dirGuard) run(ctx context.Context) {
+// Run measures the directories until ctx is done.
+func (g *DirGuard) Run(ctx context.Context) {
 	next := time.NewTimer(measureEvery)
 	defer next.Stop()
 	var top int64 // the most room that there was since the open files were looked at
@@ -62,13 +58,13 @@ func (g *dirGuard) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		free := freeOn(g.runDir)
+		free := freeOn(g.Launcher.runDir)
 		sank := top-free > sunken
 		if top = max(top, free); sank {
 			top = free
 		}
 		pause := measureEvery
-		for _, p := range g.fleet.all() {
+		for _, p := range g.Launcher.fleet.all() {
 			if g.check(p, sank) {
 				pause = measureSoon
 			}
@@ -79,14 +75,14 @@ func (g *dirGuard) run(ctx context.Context) {
 
 // check measures the directory of one process, and reports whether it is to be looked at
 // again soon.
-func (g *dirGuard) check(p *process, nameless bool) (soon bool) {
+func (g *DirGuard) check(p *process, nameless bool) (soon bool) {
 	dir := p.Dir()
 	if dir == "" {
 		return false
 	}
-	most := use{bytes: maxDirBytes + max(p.Spill, g.inForce.Get().Process(p.kind).Spill), files: maxDirFiles}
+	most := use{bytes: maxDirBytes + max(p.Spill, g.Launcher.configs()[0].Process(p.kind).Spill), files: maxDirFiles}
 	has := measure(dir, most.files)
-	if nameless || has.bytes > most.bytes/8 || device(dir) != device(g.runDir) { // on a file system of its own nothing sinks
+	if nameless || has.bytes > most.bytes/8 || device(dir) != device(g.Launcher.runDir) { // on a file system of its own nothing sinks
 		open := namelessFiles(p.PID(), dir)
 		has.bytes, has.files = has.bytes+open.bytes, has.files+open.files
 	}
@@ -95,8 +91,8 @@ func (g *dirGuard) check(p *process, nameless bool) (soon bool) {
 	}
 	err := fmt.Errorf("its directory %s holds %d MiB in %d files, and may hold %d MiB in %d, because it is on the disk of the stored samples: it is killed",
 		dir, has.bytes>>20, has.files, most.bytes>>20, most.files)
-	g.log.Error("driver fills the disk", "driver", p.kind, "pid", p.PID(), "err", err)
-	g.kill(p.kind, p.PID(), err)
+	g.Log.Error("driver fills the disk", "driver", p.kind, "pid", p.PID(), "err", err)
+	g.Kill(p.kind, p.PID(), err)
 	return true
 }
 

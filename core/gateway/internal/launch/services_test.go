@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func TestDriversStore(t *testing.T) {
 	defer func() { _ = d.Close() }()
 	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
 	ctx := t.Context()
-	s, other := &services{d.DB, current, "modbus"}, &services{d.DB, current, "mqtt"}
+	s, other := &Services{d.DB, current, "modbus"}, &Services{d.DB, current, "mqtt"}
 	if v, err := s.StoreGet(ctx, "line1", "k"); v != nil || err != nil {
 		t.Errorf("of nothing: %q, %v", v, err)
 	}
@@ -67,7 +67,7 @@ func TestDriversStoreIsSmall(t *testing.T) {
 	defer func() { _ = d.Close() }()
 	d.DB.NoSync = true
 	current := inforce.NewCurrent(parsed(t, "links: {line1: {driver: modbus}, line2: {driver: modbus}, line3: {driver: mqtt}}\n"), time.Time{})
-	s, ctx := &services{d.DB, current, "modbus"}, t.Context()
+	s, ctx := &Services{d.DB, current, "modbus"}, t.Context()
 	fill := func(link string, value []byte) (n int) {
 		for ; n < 10*maxStoreKeys; n++ {
 			if err := s.StorePut(ctx, link, strconv.Itoa(n), value); driver.CodeOf(err) == driver.BadValue {
@@ -124,7 +124,7 @@ links:
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &services{nil, inforce.NewCurrent(c, time.Time{}), "mqtt"}
+	s := &Services{nil, inforce.NewCurrent(c, time.Time{}), "mqtt"}
 	for _, q := range []struct {
 		link, name string
 		code       driver.Code

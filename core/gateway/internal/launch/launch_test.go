@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"context"
@@ -40,19 +40,19 @@ func TestShortageOfDescriptorsIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &launcher{
+	l := &Launcher{
 		depot: d, configs: func() []*config.Config { return []*config.Config{c} }, fleet: new(fleet), runDir: t.TempDir(),
 		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
 		services: func(string) host.Services { return nil },
 	}
-	img, err := l.image("acme", "")
+	img, err := l.Image("acme", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	failed := 0
 	for more := range uint64(40) {
 		err := withFewFiles(t, more, func() error {
-			_, err := l.launch(context.Background(), supervise.LaunchSpec{Kind: "acme", Image: img})
+			_, err := l.Launch(context.Background(), supervise.LaunchSpec{Kind: "acme", Image: img})
 			return err
 		})
 		if err == nil || strings.Contains(err.Error(), "it ended before it was ready") {
@@ -100,11 +100,11 @@ func TestDriverEnvKeepsBelowTheLimit(t *testing.T) {
 		{confine.Policy{Mode: confine.Required, Memory: 32 << 20}, "GOMEMLIMIT=29360128"},
 		{confine.Policy{Mode: confine.Required, Memory: 8 << 30}, "GOMEMLIMIT=7516192768"},
 	} {
-		if env := DriverEnv(&tc.policy); !slices.Contains(env, tc.want) {
+		if env := Env(&tc.policy); !slices.Contains(env, tc.want) {
 			t.Errorf("%+v: %v, want %s", tc.policy, env, tc.want)
 		}
 	}
-	if env := DriverEnv(&confine.Policy{Memory: 32 << 20}); len(env) != 1 {
+	if env := Env(&confine.Policy{Memory: 32 << 20}); len(env) != 1 {
 		t.Errorf("%v where no limit is in force", env)
 	}
 }
@@ -113,10 +113,10 @@ func TestDriverEnvKeepsBelowTheLimit(t *testing.T) {
 func TestRenewalsSurviveARestart(t *testing.T) {
 	c := &config.Config{}
 	of := &depot.Image{Driver: "acme", Version: "1.2-3", Manifest: &pack.Manifest{Name: "acme"}}
-	launcherOf := func() *launcher {
-		return &launcher{configs: func() []*config.Config { return []*config.Config{c} }}
+	launcherOf := func() *Launcher {
+		return &Launcher{configs: func() []*config.Config { return []*config.Config{c} }}
 	}
-	hash := func(l *launcher) string { return image{of, l.rights("acme", of)}.Hash() }
+	hash := func(l *Launcher) string { return image{of, l.rights("acme", of)}.Hash() }
 	before := launcherOf()
 	before.renewals = map[string]int{"acme": 11}
 	old := hash(before)
@@ -136,12 +136,12 @@ func TestRenewalsSurviveARestart(t *testing.T) {
 // death of it.
 func TestADriverThatNobodyHasStartedYet(t *testing.T) {
 	c := parsed(t, "gateway: g\n")
-	l := &launcher{
+	l := &Launcher{
 		configs: func() []*config.Config { return []*config.Config{c} }, attach: map[string]string{"acme": filepath.Join(t.TempDir(), "record.json")},
 		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
 		services: func(string) host.Services { return nil },
 	}
-	_, err := l.launch(t.Context(), supervise.LaunchSpec{Kind: "acme"})
+	_, err := l.Launch(t.Context(), supervise.LaunchSpec{Kind: "acme"})
 	if driver.CodeOf(err) != driver.InvalidConfig || !strings.Contains(err.Error(), "start it by hand with FIELDLOOM_SERVE") {
 		t.Errorf("%v: %v", driver.CodeOf(err), err)
 	}

@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"crypto/sha256"
@@ -20,18 +20,18 @@ const (
 	runDirFor = "fieldloom-"
 )
 
-// openRunDir finds the directory of the driver processes' sockets and output, and makes
+// OpenRunDir finds the directory of the driver processes' sockets and output, and makes
 // it where it is not there. It stays the same across restarts: detached drivers live in
 // it, and the book remembers which one it is. others: a driver with a user of its own gets
 // to it.
-func openRunDir(c *config.Config, book *choices.Book) (dir string, others bool, err error) {
+func OpenRunDir(c *config.Config, book *choices.Book) (dir string, others bool, err error) {
 	dataDir, err := filepath.Abs(c.DataDir)
 	if err != nil {
 		return "", false, fmt.Errorf("run directory: %w", err)
 	}
 	mode := fs.FileMode(0o700)
 	dir = filepath.Join(dataDir, "run")
-	others = otherUser(c) != ""
+	others = OtherUser(c) != ""
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
@@ -60,8 +60,8 @@ func openRunDir(c *config.Config, book *choices.Book) (dir string, others bool, 
 	return dir, others, err
 }
 
-// otherUser is a driver that runs as another user than the gateway; "": none does.
-func otherUser(c *config.Config) string {
+// OtherUser is a driver that runs as another user than the gateway; "": none does.
+func OtherUser(c *config.Config) string {
 	for _, kind := range c.Drivers() {
 		if c.Process(kind).User != "" && os.Geteuid() == 0 {
 			return kind

@@ -1,4 +1,11 @@
-package gateway
+// Package launch starts driver processes from verified images, confined, takes over those
+// that an earlier gateway has started, and knows those that live.
+//
+// The Launcher does so for the supervisor. What a process may do is made of its package's
+// manifest and of what its links name (policy.go, limits.go); a Renewer has processes
+// replaced that may not do what they now have to, and a DirGuard kills those that fill the
+// disk.
+package launch
 
 import (
 	"context"
@@ -7,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -24,8 +32,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
-// launcher starts driver processes from verified images, confined.
-type launcher struct {
+// A Launcher starts driver processes. Its methods may be called concurrently.
+type Launcher struct {
 	depot    *depot.Depot
 	configs  func() []*config.Config // the first is the one in force
 	services func(kind string) host.Services
@@ -37,12 +45,62 @@ type launcher struct {
 	owner    string // the mark of the processes of this data directory; empty: none
 	cgroup   string // to make groups in; empty: noCgroup says why not
 	noCgroup string
+	log      *slog.Logger
 	attach   map[string]string // paths of records of drivers that were started by hand
 
-	mu       sync.Mutex
+	mu       sync.Mutex     // guards what follows
 	renewals map[string]int // how often a driver was given new processes of one version
 	policies map[string]knownPolicy
 }
+
+// Options say what a Launcher starts processes of.
+type Options struct {
+	Depot    *depot.Depot
+	Configs  func() []*config.Config // the first is the one in force
+	Services func(kind string) host.Services
+	Level    func(kind string) slog.Level // of a driver's log
+	Log      *slog.Logger
+	RunDir   string            // of the processes' sockets and output; empty: that for temporary files
+	Notes    string            // the directory of the notes of what is started; empty: RunDir
+	Owner    string            // the mark of the processes of this data directory; empty: none
+	Attach   map[string]string // paths of records of drivers that were started by hand
+}
+
+// New returns a launcher that knows no process yet.
+func New(o Options) *Launcher {
+	return &Launcher{depot: o.Depot, configs: o.Configs, services: o.Services, logs: newDriverLogs(o.Log, o.Level), fleet: new(fleet),
+		runDir: o.RunDir, notes: o.Notes, owner: o.Owner, attach: o.Attach, log: o.Log}
+}
+
+// TakeOver ends the processes of an earlier gateway that cannot be taken over, removes what
+// dead ones have left, and makes those known that will be. The data directory is this
+// gateway's alone by now.
+func (l *Launcher) TakeOver(records []supervise.Record) {
+	err := host.Leftovers{RunDir: l.runDir, Notes: l.notes, Owner: l.owner, Log: l.log, Keep: processesOf(records)}.Sweep(context.Background())
+	if err != nil {
+		l.log.Error("end and remove what an earlier gateway has left", "err", err)
+	}
+	l.expect(records)
+	if l.cgroup, err = confine.Delegated(); err != nil {
+		l.noCgroup = err.Error()
+	}
+}
+
+// FollowLevels puts the wanted levels of drivers' logs in force, also in processes that run.
+func (l *Launcher) FollowLevels(ctx context.Context) { l.logs.follow(ctx, l.fleet) }
+
+// Confined is how a living process was confined, and whether nobody signed what it runs;
+// nil: no such process lives.
+func (l *Launcher) Confined(pid int) (report *confine.Report, unsigned bool) {
+	p := l.fleet.find(pid)
+	if p == nil {
+		return nil, false
+	}
+	return &p.Confinement, p.Unsigned
+}
+
+// Known are the processes that may not call the API.
+func (l *Launcher) Known() *caller.Drivers { return &l.known }
 
 // knownPolicy is a policy and what it was made of.
 type knownPolicy struct {
@@ -64,25 +122,8 @@ func isThere(path string) bool {
 	return err == nil
 }
 
-// image is an image as package supervise sees it: what is executed, as which version, and
-// what it may do. Where one of these changes, a process of the one is not a process of
-// the other.
-type image struct {
-	of     *depot.Image
-	rights string
-}
-
-var _ supervise.Image = image{}
-
-func (i image) Version() string { return i.of.Version }
-
-func (i image) Hash() string { return hex.EncodeToString(i.of.Hash[:]) + "-" + i.of.Version + i.rights }
-
-// IsOf reports whether hash is that of a process of this executable, whatever its rights.
-func (i image) IsOf(hash string) bool { return strings.HasPrefix(hash, image{of: i.of}.Hash()) }
-
 // policy is what the processes of a driver may do by the configuration in force.
-func (l *launcher) policy(kind string) (confine.Policy, error) {
+func (l *Launcher) policy(kind string) (confine.Policy, error) {
 	of, err := l.depot.Image(kind)
 	if err != nil {
 		return confine.Policy{}, err
@@ -90,7 +131,7 @@ func (l *launcher) policy(kind string) (confine.Policy, error) {
 	return l.policyFor(kind, of)
 }
 
-func (l *launcher) policyFor(kind string, of *depot.Image) (confine.Policy, error) {
+func (l *Launcher) policyFor(kind string, of *depot.Image) (confine.Policy, error) {
 	configs := l.configs()
 	if len(configs) > 1 {
 		return policyOf(kind, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(kind), configs...)
@@ -110,7 +151,7 @@ func (l *launcher) policyFor(kind string, of *depot.Image) (confine.Policy, erro
 }
 
 // rights tells two policies apart, and two renewals of one.
-func (l *launcher) rights(kind string, of *depot.Image) string {
+func (l *Launcher) rights(kind string, of *depot.Image) string {
 	policy, err := l.policyFor(kind, of)
 	if err != nil {
 		return ""
@@ -122,7 +163,7 @@ func (l *launcher) rights(kind string, of *depot.Image) string {
 
 // renewed takes over how often the driver of an adopted process was given new ones, which
 // is the last part of its image's hash: else it would be replaced for nothing.
-func (l *launcher) renewed(kind, hash string) {
+func (l *Launcher) renewed(kind, hash string) {
 	n, err := strconv.Atoi(hash[strings.LastIndexByte(hash, '-')+1:])
 	if err != nil {
 		return // of an image without rights
@@ -144,7 +185,7 @@ func digest(p *confine.Policy) string {
 }
 
 // renew gives a driver new processes of the version that it has.
-func (l *launcher) renew(ctx context.Context, kind string, upgrade func(context.Context, string, string, func(supervise.Step)) error) error {
+func (l *Launcher) renew(ctx context.Context, kind string, upgrade func(context.Context, string, string, func(supervise.Step)) error) error {
 	of, err := l.depot.Image(kind)
 	if err != nil {
 		return err
@@ -158,37 +199,9 @@ func (l *launcher) renew(ctx context.Context, kind string, upgrade func(context.
 	return upgrade(ctx, kind, of.Version, nil)
 }
 
-// byHand is the image of a driver that somebody started: there is nothing to launch.
-type byHand struct{}
-
-func (byHand) Version() string { return "by hand" }
-
-func (byHand) Hash() string { return "" }
-
-func (byHand) IsOf(string) bool { return false }
-
-// image finds what is to be launched: of the active version, where version is empty.
-func (l *launcher) image(kind, version string) (supervise.Image, error) {
-	if l.attach[kind] != "" {
-		return byHand{}, nil
-	}
-	find := func() (*depot.Image, error) { return l.depot.ImageOf(kind, version) }
-	if version == "" {
-		find = func() (*depot.Image, error) { return l.depot.Image(kind) }
-	}
-	of, err := find()
-	if errors.Is(err, depot.ErrUnclear) {
-		return nil, driver.Errorf(driver.NotConnected, "%w%w", err, supervise.ErrImageUnclear)
-	}
-	if err != nil {
-		return nil, driver.Errorf(driver.NotConnected, "%w", err)
-	}
-	return image{of, l.rights(kind, of)}, nil
-}
-
 // expect makes the processes of records known before they are taken over: they run
 // already.
-func (l *launcher) expect(records []supervise.Record) {
+func (l *Launcher) expect(records []supervise.Record) {
 	for _, r := range records {
 		if record, _, err := processOf(r); err == nil {
 			l.known.Add(record.PID, record.Start, record.Hand)
@@ -196,8 +209,8 @@ func (l *launcher) expect(records []supervise.Record) {
 	}
 }
 
-// launch starts one process.
-func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
+// Launch starts one process.
+func (l *Launcher) Launch(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
 	if record := l.attach[spec.Kind]; record != "" {
 		return l.attachByHand(ctx, spec.Kind, record, spec.OnLine)
 	}
@@ -214,7 +227,7 @@ func (l *launcher) launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	how := l.configs()[0].Process(spec.Kind)
 	var pending *confine.Pending
 	command := l.command(spec.Kind, how)
-	command.Path, command.Env = "driver-"+spec.Kind, DriverEnv(&policy)
+	command.Path, command.Env = "driver-"+spec.Kind, Env(&policy)
 	command.Detach, command.OnLine, command.Start = spec.Detach, spec.OnLine, l.known.Start
 	if how.Spill == 0 { // what is spilled would be in memory
 		command.Room = host.Room{Bytes: maxDirBytes + roomToTell, Files: maxDirFiles + roomToTell>>20}
@@ -266,7 +279,7 @@ func reportOf(pending *confine.Pending) confine.Report {
 }
 
 // command is what is the same however a process comes to be.
-func (l *launcher) command(kind string, how config.Process) host.Command {
+func (l *Launcher) command(kind string, how config.Process) host.Command {
 	return host.Command{
 		Name: kind, Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
 		Notes: l.notes, Owner: l.owner,
@@ -277,10 +290,10 @@ func (l *launcher) command(kind string, how config.Process) host.Command {
 // killLimit is how long the kernel may take to end a process that is not adopted.
 const killLimit = 5 * time.Second
 
-// adopt reattaches to a process of an earlier gateway. One that is there, and does not
+// Adopt reattaches to a process of an earlier gateway. One that is there, and does not
 // answer or not as the record says, is killed: it may have links open, and is what an
 // earlier gateway has started, for its number and the time of its start say so.
-func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
+func (l *Launcher) Adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
 	record, shipped, err := processOf(r)
 	if err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, host.ErrGone, err)
@@ -305,7 +318,7 @@ func (l *launcher) adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 }
 
 // attachByHand takes a driver that somebody started, at a debugger perhaps.
-func (l *launcher) attachByHand(ctx context.Context, kind, path string, onLine func(host.Line)) (supervise.Process, error) {
+func (l *Launcher) attachByHand(ctx context.Context, kind, path string, onLine func(host.Line)) (supervise.Process, error) {
 	record, err := host.ReadRecord(path)
 	if err != nil {
 		return nil, byHandError(kind, fmt.Errorf("%w: start it by hand with FIELDLOOM_SERVE, which writes that file", err))

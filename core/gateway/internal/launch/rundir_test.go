@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"os"
@@ -27,7 +27,7 @@ func runDirOf(t *testing.T, dataDir, main string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, _, err := openRunDir(c, book)
+	dir, _, err := OpenRunDir(c, book)
 	return dir, err
 }
 

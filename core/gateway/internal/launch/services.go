@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"bytes"
@@ -27,18 +27,18 @@ const (
 
 var storeBucket = []byte("store")
 
-// services answers the questions of one driver.
-type services struct {
-	db      *state.DB // where its links keep what they store
-	inForce *inforce.Current
-	kind    string
+// Services answers the questions of one driver.
+type Services struct {
+	DB      *state.DB // where its links keep what they store
+	InForce *inforce.Current
+	Kind    string
 }
 
-var _ host.Services = (*services)(nil)
+var _ host.Services = (*Services)(nil)
 
 // StoreGet returns a stored value, or nil.
-func (s *services) StoreGet(_ context.Context, link, key string) (value []byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+func (s *Services) StoreGet(_ context.Context, link, key string) (value []byte, err error) {
+	err = s.DB.View(func(tx *bbolt.Tx) error {
 		if b := s.bucket(tx, link); b != nil {
 			value = bytes.Clone(b.Get([]byte(key)))
 		}
@@ -48,11 +48,11 @@ func (s *services) StoreGet(_ context.Context, link, key string) (value []byte, 
 }
 
 // StorePut stores or, with a nil value, deletes; it returns when that is durable.
-func (s *services) StorePut(_ context.Context, link, key string, value []byte) error {
+func (s *Services) StorePut(_ context.Context, link, key string, value []byte) error {
 	if key == "" || len(key) > maxStoreKey || len(value) > maxStoreValue {
 		return driver.Errorf(driver.BadValue, "store of link %s: a key has 1 to %d bytes and a value at most %d", link, maxStoreKey, maxStoreValue)
 	}
-	err := s.db.UpdateIn(s.path(link), func(tx *bbolt.Tx) error {
+	err := s.DB.UpdateIn(s.path(link), func(tx *bbolt.Tx) error {
 		b := s.bucket(tx, link)
 		switch {
 		case b == nil && value == nil:
@@ -79,8 +79,8 @@ func (s *services) StorePut(_ context.Context, link, key string, value []byte) e
 }
 
 // serves tells whether the driver has a link of this name.
-func (s *services) serves(link string) bool {
-	return slices.ContainsFunc(s.inForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.kind })
+func (s *Services) serves(link string) bool {
+	return slices.ContainsFunc(s.InForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.Kind })
 }
 
 // roomFor tells whether a value fits in beside what its link keeps already.
@@ -99,17 +99,17 @@ func roomFor(b *bbolt.Bucket, key string, value []byte) error {
 }
 
 // Gateway tells the gateway's name and time.
-func (s *services) Gateway(context.Context) (name string, now time.Time, err error) {
-	return s.inForce.Get().Gateway, time.Now(), nil
+func (s *Services) Gateway(context.Context) (name string, now time.Time, err error) {
+	return s.InForce.Get().Gateway, time.Now(), nil
 }
 
 // path is the buckets down to the values of a link. A link that changes its driver
 // begins with an empty store.
-func (s *services) path(link string) [][]byte {
-	return [][]byte{storeBucket, []byte(s.kind), []byte(link)}
+func (s *Services) path(link string) [][]byte {
+	return [][]byte{storeBucket, []byte(s.Kind), []byte(link)}
 }
 
-func (s *services) bucket(tx *bbolt.Tx, link string) *bbolt.Bucket {
+func (s *Services) bucket(tx *bbolt.Tx, link string) *bbolt.Bucket {
 	var b *bbolt.Bucket
 	for i, name := range s.path(link) {
 		switch {
@@ -122,7 +122,7 @@ func (s *services) bucket(tx *bbolt.Tx, link string) *bbolt.Bucket {
 	return b
 }
 
-func (s *services) makeBucket(tx *bbolt.Tx, link string) (b *bbolt.Bucket, err error) {
+func (s *Services) makeBucket(tx *bbolt.Tx, link string) (b *bbolt.Bucket, err error) {
 	for i, name := range s.path(link) {
 		if i == 0 {
 			b, err = tx.CreateBucketIfNotExists(name)
@@ -138,9 +138,9 @@ func (s *services) makeBucket(tx *bbolt.Tx, link string) (b *bbolt.Bucket, err e
 
 // Secret answers the secret of a name that the link's settings mention. It is read each
 // time: a new one is in force with the next opening of a link.
-func (s *services) Secret(_ context.Context, link, name string) ([]byte, error) {
-	a := s.inForce.Get()
-	if !mentions(a, s.kind, link, name) {
+func (s *Services) Secret(_ context.Context, link, name string) ([]byte, error) {
+	a := s.InForce.Get()
+	if !mentions(a, s.Kind, link, name) {
 		return nil, driver.Errorf(driver.Denied, "secret %s: the settings of link %s do not name it as secret:%s", name, link, name)
 	}
 	return secrets.Read(a.SecretsDir, name)

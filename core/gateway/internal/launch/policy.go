@@ -1,7 +1,9 @@
-package gateway
+package launch
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -109,7 +111,7 @@ const maxAbsent = 100
 func (w *wants) gather(kind string, c *config.Config) {
 	for _, l := range c.Links {
 		if l.Driver == kind {
-			eachSetting(l, w.text)
+			EachSetting(l, w.text)
 		}
 	}
 }
@@ -123,7 +125,7 @@ func (w *wants) text(text string) {
 		if len(w.absent) < maxAbsent && !isThere(text) && !slices.Contains(w.absent, text) {
 			w.absent = append(w.absent, text)
 		}
-		if w.of.Serial || !isDevice(text) {
+		if w.of.Serial || !IsDevice(text) {
 			w.policy.AddValue(text, 0)
 		}
 	case w.of.TCP.FromLinks:
@@ -148,10 +150,10 @@ func (w *wants) url(text string) {
 	w.policy.AddValue(text, 0)
 }
 
-// DriverEnv is the whole environment of a driver process: the garbage collector trades a
+// Env is the whole environment of a driver process: the garbage collector trades a
 // little work for a small process, and works harder before the memory ends that the
 // process may take.
-func DriverEnv(p *confine.Policy) []string {
+func Env(p *confine.Policy) []string {
 	env := []string{"GOGC=50"}
 	if p.Mode == confine.Off {
 		return env
@@ -163,10 +165,47 @@ func DriverEnv(p *confine.Policy) []string {
 	return append(env, fmt.Sprintf("GOMEMLIMIT=%d", memory-memory/8))
 }
 
-func isDevice(path string) bool {
+// IsDevice reports whether a path is that of a device.
+func IsDevice(path string) bool {
 	if strings.HasPrefix(path, "/dev/") {
 		return true
 	}
 	info, err := os.Stat(path)
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// EachSetting calls f for every text in the settings of a link and its devices.
+func EachSetting(l *config.Link, f func(text string)) {
+	textsOf(l.Settings, f)
+	var before *byte // devices of one make share their settings
+	for _, d := range l.Devices {
+		if len(d.Settings) > 0 && &d.Settings[0] != before {
+			before = &d.Settings[0]
+			textsOf(d.Settings, f)
+		}
+	}
+}
+
+// textsOf looks only into settings with a slash: others have neither a URL nor a path.
+func textsOf(raw json.RawMessage, f func(text string)) {
+	var value any
+	if bytes.ContainsRune(raw, '/') && json.Unmarshal(raw, &value) == nil {
+		eachText(value, f)
+	}
+}
+
+// eachText calls f for every text of a JSON value.
+func eachText(value any, f func(text string)) {
+	switch v := value.(type) {
+	case string:
+		f(v)
+	case []any:
+		for _, item := range v {
+			eachText(item, f)
+		}
+	case map[string]any:
+		for _, item := range v {
+			eachText(item, f)
+		}
+	}
 }

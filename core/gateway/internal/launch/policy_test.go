@@ -1,4 +1,4 @@
-package gateway
+package launch
 
 import (
 	"errors"
@@ -136,7 +136,7 @@ func TestPolicyFollowsWhatComesLater(t *testing.T) {
 	ca, link := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "tty")
 	c := parsed(t, `links: {a: {driver: serial, port: `+link+`, tls: {ca: `+ca+`}}}`)
 	of := &depot.Image{Manifest: &pack.Manifest{Wants: pack.Wants{Serial: true}}}
-	l := &launcher{configs: func() []*config.Config { return []*config.Config{c} }}
+	l := &Launcher{configs: func() []*config.Config { return []*config.Config{c} }}
 	look := func() confine.Policy {
 		t.Helper()
 		p, err := l.policyFor("serial", of)
@@ -166,7 +166,7 @@ func TestPolicyFollowsWhatComesLater(t *testing.T) {
 // New processes are given at once for a new reason, and more and more seldom for one that
 // they do not mend.
 func TestRenewalPauses(t *testing.T) {
-	var r renewer
+	var r Renewer
 	now := time.Now()
 	may := func(after time.Duration, why string, want bool) {
 		t.Helper()
