@@ -30,7 +30,7 @@ func (l *life) noteCondition(e control.Event) (foreign bool) {
 	if known {
 		return false
 	}
-	return l.m.life == l && l.applied != nil && l.applied == p.demand.desired.State && time.Since(l.appliedAt) > eventsEnd
+	return l.m.life == l && l.given.state != nil && l.given.state == p.demand.desired.State && time.Since(l.given.at) > eventsEnd
 }
 
 // disown takes the names of links and devices that the driver does not have.

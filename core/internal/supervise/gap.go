@@ -24,20 +24,6 @@ type loss struct {
 	pushes map[place]struct{} // devices that sent by themselves
 }
 
-// writeLoss writes the record of a loss that no process is to tell of.
-func (p *pool) writeLoss(l *loss, now time.Time) {
-	if p.in.spool == nil {
-		return
-	}
-	state := l.state
-	if state == nil {
-		p.mu.Lock()
-		state = p.demand.desired.State
-		p.mu.Unlock()
-	}
-	p.in.writeLoss(l, state, now, nil)
-}
-
 // joined is what is in one of two sets. It may be one of them.
 func joined(a, b map[place]struct{}) map[place]struct{} {
 	if len(a) == 0 || len(b) == 0 {

@@ -124,10 +124,10 @@ func (p *pool) found(image Image, err error, asked bool) {
 func (p *pool) followImage(image Image) {
 	for _, sh := range p.roster.shards {
 		m := sh.primary
-		if m == nil || m.life == nil || !m.life.adopted || m.life.hash == image.Hash() {
+		if m == nil || m.life == nil || m.life.adopted == nil || m.life.hash == image.Hash() {
 			continue
 		}
-		if !m.life.next {
+		if !m.life.adopted.next {
 			p.images.version = m.life.version // it is what runs, should the upgrade fail
 		}
 		what := "driver process from before the restart runs another version: it is upgraded"

@@ -41,8 +41,8 @@ func (c *counted) takeRing(r control.RingStatus) {
 
 // ask begins to ask for the status, unless a question is in hand, and returns what is
 // closed when that is over. The caller holds the pool's mu, and the pool has not ended.
-func (l *life) ask() <-chan struct{} {
-	p, c := l.m.pool, &l.intake.counters
+func (c *counted) ask(l *life) <-chan struct{} {
+	p := l.m.pool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.asking != nil {

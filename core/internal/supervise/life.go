@@ -2,104 +2,62 @@ package supervise
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
-	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/internal/host"
-)
-
-const (
-	creditFrames = 4096    // in flight and not stored
-	creditBytes  = 4 << 20 // the same in bytes: what one process can make the core hold
-
-	// heartbeatLimit is how long a process may be silent; its heartbeats come once
-	// a second. Its engine counts progress twice a second: stallBeats of them without
-	// any are ten seconds, and the engine itself gives a poll ten before it counts as
-	// left alone.
-	heartbeatLimit = 5 * time.Second
-	stallBeats     = 10
-
-	// A stream on a local socket does not break by itself. One that breaks whenever it
-	// was opened does so at the same frame, which nobody can take.
-	maxBreaks    = 5
-	breaksWithin = time.Minute
 )
 
 // abilityLinks is what a driver announces that takes its links one by one.
 const abilityLinks = "links"
 
-var (
-	errSilent  = fmt.Errorf("no heartbeat for %v: it hangs, and is killed", heartbeatLimit)
-	errStalled = fmt.Errorf("its engine has made no progress for %d s although its heartbeats go on: it hangs, and is killed; "+
-		"a driver that once told progress has to send a greater Heartbeat.progress every second, also on standby and when nothing is due", stallBeats)
-)
-
-// life is one process, from its launch to its end. Its pool's mu guards what is not
-// of the intake.
+// life is one process, from its launch to its end. Its pool's mu guards all but the intake.
 type life struct {
-	m       *member
+	m       *member // constant, as are those to the next blank line
 	proc    Process
-	epoch   uint64
 	version string
 	hash    string
 	whole   bool // it takes all of its links or none
 	started time.Time
+	gone    chan struct{} // closed with over
 
-	detached bool
-	adopted  bool
-	next     bool          // with adopted: its version was not in force yet
-	claimed  bool          // with adopted: it is known which links it has
-	recorded string        // the path of its record; "": none
-	written  chan struct{} // closed when the record is written; nil: it was by an earlier core
-	busy     bool          // an operation is in hand
+	adopted  *adoption // nil: this core has launched it
+	busy     bool      // an operation is in hand
 	killed   bool
-	retiring bool          // it is being drained to be stopped, or let go
-	over     bool          // the process is dead, or going
-	gone     chan struct{} // closed with over
-	cause    error         // why it was killed
+	cause    error // why it was killed
+	retiring bool  // it is being drained to be stopped, or let go
+	over     bool  // the process is dead, or going
+	holds    int   // links; see link.give
+	opening  int   // links of the activation in hand
+	pace     pace
 
-	recording bool // the first attempt to write the record is in hand
-
-	holds     int            // links; see link.give
-	applied   *control.State // what it was given last, wholly
-	appliedAt time.Time
-	parts     bool                     // its state may come in parts
-	unknown   bool                     // with parts: it has a state of an earlier core
-	taken     view                     // that it has been given all of
-	trimmed   view                     // the view by which it has nothing that others have
-	accepted  bool                     // a state
-	pace      int                      // links of a step
-	pending   int                      // links that it is still to be given
-	opening   int                      // links of the activation in hand
-	has       map[string]*control.Link // the links that it accepted last
-	refused   string                   // why it refused the state that it was given last
-
-	attachment Attachment  // nil: not attached
-	broken     Attachment  // to be closed before the next
-	attached   bool        // was, at least once
-	doubted    bool        // it was silent at the last look
-	brokeAt    time.Time   // since when it is not attached any more
-	breaks     []time.Time // of its streams, the latest
-
-	intake  intake
-	backlog uint64 // the sequence up to which it had frames when it was adopted
+	record lifeRecord
+	given  delivery
+	stream stream
+	intake intake
 }
 
+// adoption is what is known of a process that goes on from an earlier core.
+type adoption struct {
+	next    bool   // its version was not in force yet
+	claimed bool   // it is known which links it has
+	backlog uint64 // the sequence up to which it had frames
+}
+
+// newLife is the life of a process. image is nil where it was launched by an earlier core,
+// or without one.
 func newLife(m *member, proc Process, image Image) *life {
 	d := proc.Description()
-	l := &life{m: m, proc: proc, epoch: d.ProcessEpoch, version: d.Version, started: time.Now(),
-		whole: !slices.Contains(d.Abilities, abilityLinks), pace: firstPace,
-		gone: make(chan struct{}), brokeAt: time.Now()}
+	l := &life{m: m, proc: proc, version: d.Version, started: time.Now(), pace: firstPace,
+		whole: !slices.Contains(d.Abilities, abilityLinks), gone: make(chan struct{})}
 	if image != nil {
 		l.version, l.hash = image.Version(), image.Hash()
 	}
-	l.parts = !l.whole && slices.Contains(d.Abilities, abilityParts)
+	l.given = delivery{life: l, parts: !l.whole && slices.Contains(d.Abilities, abilityParts)}
+	l.stream = stream{life: l, brokeAt: time.Now()}
 	m.began = l.started
-	l.intake.open(m.pool.in, l, l.epoch)
+	l.intake.open(m.pool.in, l, d.ProcessEpoch)
 	return l
 }
 
@@ -121,186 +79,105 @@ func (l *life) operate(limit time.Duration, f func(ctx context.Context) error, a
 	})
 }
 
-// held is how many links the life holds.
-func (l *life) held() int { return l.holds }
-
-// setRefused notes that the process refused a state that it had found valid.
-func (l *life) setRefused(faults []*driver.ConfigError, want *control.State) {
-	f := faults[0]
-	l.refused = fmt.Sprintf("revision %d refused: %d faults, the first in %s/%s/%s: %s", want.Revision, len(faults), f.Link, f.Device, f.Point, f.Text)
-	l.m.log().Error("driver refused its configuration", "err", l.refused)
+// pacedOperate is operate for a call about n links. The next step is larger or smaller
+// by the time that this one took.
+func (l *life) pacedOperate(limit time.Duration, n int, f func(ctx context.Context) error, after func(error)) {
+	began := time.Now()
+	l.operate(allowance(limit, n), f, func(err error) {
+		l.pace.adapt(n, time.Since(began))
+		after(err)
+	})
 }
 
-// mayAttach tells that the stream is not open, and that it is time to open it.
-func (l *life) mayAttach() bool {
-	return l.attachment == nil && l.m.pool.s.o.Spool != nil && time.Until(l.m.reattachAt) <= 0
+// isReady reports whether the process can be given a link at once.
+func (l *life) isReady(name string) bool {
+	return !l.busy && !l.over && !l.killed && l.stream.attachment != nil && l.given.isCurrent() && l.given.has[name] != nil
 }
 
-// attach opens the stream. An attempt that failed is repeated, until the process is
-// given up.
-func (l *life) attach() {
-	m, p := l.m, l.m.pool
-	var a Attachment
-	broken := l.broken
-	hello := host.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.epoch, Frames: creditFrames, Bytes: creditBytes,
-		ResumeAfter: p.s.o.Spool.MarkOf(p.kind, l.epoch)}
-	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
-		if broken != nil {
-			_ = broken.Close() // it is over either way
+// isDrainable reports whether links can be taken from the process at once: not where it has
+// much to give before it can give anything else, what it had when it was adopted, or what a
+// full disk does not take.
+func (l *life) isDrainable() bool {
+	behind := l.intake.vitals.blocked() || l.adopted != nil && l.intake.frames.takenUpTo() < l.adopted.backlog
+	return !l.busy && !l.over && !l.killed && !behind
+}
+
+// claim gives the life the links that are open in its process, which was adopted.
+func (l *life) claim(s *control.Status) {
+	l.adopted.claimed, l.adopted.backlog = true, max(s.Ring.NextSequence, 1)-1
+	for i := range s.Links {
+		switch s.Links[i].Condition {
+		case control.NotStarted, control.Stopped:
+			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, attachLimit)
-		defer cancel()
-		l.intake.vitals.hear()
-		l.intake.frames.floor.Store(hello.ResumeAfter)
-		a, err = l.proc.Attach(ctx, hello, &l.intake)
-		return err
+		l.m.pool.links.claim(s.Links[i].Name, l)
+	}
+}
+
+// activate opens links in the process. It holds them from now on, whatever comes
+// of it.
+func (l *life) activate(links []*link, by *handOff) {
+	if l.holds == 0 {
+		l.intake.frames.startOver()
+	}
+	names := make([]string, len(links))
+	for i, ln := range links {
+		ln.give(l)
+		ln.handOff, names[i] = nil, ln.name
+	}
+	o := control.ActivateOptions{Since: l.m.pool.losses.give(l, names)}
+	if by != nil {
+		o.HandOff = by.data
+	}
+	if l.whole {
+		names = nil // all of them: it cannot do less
+	}
+	l.opening = len(links)
+	l.pacedOperate(activateLimit, len(links), func(ctx context.Context) error {
+		return l.proc.Activate(ctx, names, o)
 	}, func(err error) {
-		switch {
-		case err == nil:
-			l.broken = nil
-			l.opened(a)
-		case !l.attached, time.Since(l.brokeAt) >= reattachLimit:
-			l.kill(err)
-		default:
-			l.broken = nil
-			m.reattachAt = time.Now().Add(reattach)
+		l.opening = 0
+		if err != nil {
+			l.kill(fmt.Errorf("activate link %s: %w", links[0].name, err))
 		}
 	})
 }
 
-// opened takes a into use. Frames may have been stored before Attach returned:
-// they are acknowledged now.
-func (l *life) opened(a Attachment) {
-	p := l.m.pool
-	l.attachment, l.attached = a, true
-	l.m.reattachAt = time.Time{}
-	l.intake.frames.acknowledgeBy(a)
-	p.work.Go(func() {
-		<-a.Done()
-		p.do(func() { l.broke(a) })
-	})
-}
-
-// broke is the end of a stream.
-func (l *life) broke(a Attachment) {
-	if l.attachment != a || l.over || l.killed {
-		return
+// drain closes links in the process, waits until their last frames have been taken
+// in, so that no frame of the next holder comes before them, and frees them.
+func (l *life) drain(links []*link) {
+	names := make([]string, len(links))
+	for i, ln := range links {
+		ln.moving, names[i] = true, ln.name
 	}
-	if l.doubted && l.intake.vitals.silentFor(heartbeatLimit*3/4) { // the stream has ended for just that
-		l.kill(errSilent)
-		return
+	if l.whole {
+		names = nil
 	}
-	now := time.Now()
-	l.breaks = append(l.breaks[max(0, len(l.breaks)-maxBreaks+1):], now)
-	if len(l.breaks) == maxBreaks && now.Sub(l.breaks[0]) < breaksWithin {
-		l.kill(fmt.Errorf("its telemetry stream broke %d times within %v, and it is killed; the last time: %w", maxBreaks, breaksWithin, a.Err()))
-		return
+	h, limit := new(handOff), moveLimit
+	if l.m.candidate {
+		limit = backLimit // it is being taken back, and hangs perhaps
 	}
-	if !isDone(l.proc.Done()) {
-		l.m.log().Warn("the telemetry stream broke; attaching again", "err", a.Err())
-	}
-	l.intake.frames.acknowledgeBy(nil)
-	l.attachment, l.broken, l.brokeAt = nil, a, now
-}
-
-// judge kills a process that hangs. It believes a silence at the second look only: a core
-// that was stopped itself, and goes on, is to take in first what came meanwhile.
-func (l *life) judge() {
-	doubted := l.doubted
-	l.doubted = l.intake.vitals.silentFor(heartbeatLimit / 2)
-	switch {
-	case l.attachment == nil || l.over || l.killed:
-	case doubted && l.intake.vitals.silentFor(heartbeatLimit):
-		l.kill(errSilent)
-	case l.intake.vitals.isStalled():
-		l.kill(errStalled)
-	}
-}
-
-// kill ends a process that is of no use any more. What follows comes with its
-// death.
-func (l *life) kill(cause error) {
-	p := l.m.pool
-	if l.killed || l.over || p.demand.letsGo() && l.detached {
-		return // the last is let go as it is, and the next core judges it
-	}
-	l.killed, l.cause = true, cause
-	p.work.Go(func() {
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		if err := l.proc.Stop(now); err != nil {
-			l.m.pool.log.Error("kill a driver process", "err", err)
-			p.do(l.ended) // it cannot be waited for
-		}
-	})
-}
-
-// ended is the death of the process.
-func (l *life) ended() {
-	if l.over {
-		return
-	}
-	m, p := l.m, l.m.pool
-	l.over = true
-	close(l.gone)
-	cause := l.cause
-	exit := l.proc.Exit()
-	switch {
-	case cause == nil:
-		cause = fmt.Errorf("driver %s (pid %d): %s", p.kind, l.proc.PID(), exit)
-	case !errors.Is(cause, errUpgrade):
-		cause = fmt.Errorf("driver %s (pid %d): %w", p.kind, l.proc.PID(), cause)
-	}
-	m.tail = exit.Stderr
-	m.life = nil
-	wasActive := l.held() > 0
-	p.bury(l, false, func() {
-		switch {
-		case (l.attached || l.adopted) && l.held() > 0:
-			p.losses.bury(l, cause)
-		case l.adopted && !l.claimed:
-			p.losses.absent(p.s.o.LastRun, cause.Error())
-		}
-	})
-	m.fall(cause, true, wasActive)
-}
-
-// bury frees the links of a process that is dead, and waits until nothing is left of it;
-// one that is not dead is ended before. To wait first would cost every takeover
-// what the kernel takes to close an inotify: 12 ms, and now and then 300. With kill it is not
-// asked to end.
-func (p *pool) bury(l *life, kill bool, and func()) {
-	p.dying++
-	a, broken := l.attachment, l.broken
-	l.intake.frames.acknowledgeBy(nil)
-	free := func() {
-		and()
-		p.links.free(l)
-	}
-	p.work.Go(func() {
-		for _, stream := range []Attachment{a, broken} {
-			if stream != nil {
-				_ = stream.Close() // it is over either way; no frame comes after that
-			}
-		}
-		dead := isDone(l.proc.Done()) // its files are closed then, and its children killed
-		if dead {
-			p.do(free)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	limit = allowance(limit, len(links))
+	l.operate(switchLimit, func(ctx context.Context) error {
+		call, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		if kill {
-			cancel()
+		drained, err := l.proc.Drain(call, names)
+		if err != nil {
+			return err
 		}
-		if err := l.proc.Stop(ctx); err != nil {
-			p.log.Warn("stop a driver process", "err", err)
-		}
-		l.removeRecord()
-		p.do(func() {
-			p.dying--
-			if !dead {
-				free()
+		h.data = drained.HandOff
+		return l.await(ctx, limit, drained.LastSequence, l.intake.frames.takenUpTo)
+	}, func(err error) {
+		for _, ln := range links {
+			ln.moving = false
+			if err == nil {
+				ln.give(nil)
+				ln.handOff = h
 			}
-		})
+		}
+		l.m.pool.links.prune(nil)
+		if err != nil {
+			l.kill(fmt.Errorf("drain link %s: %w", links[0].name, err))
+		}
 	})
 }

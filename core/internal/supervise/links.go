@@ -2,12 +2,10 @@ package supervise
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
 )
@@ -150,20 +148,6 @@ func (t *linkTable) target(ln *link) *life {
 	return nil
 }
 
-// ready tells whether a process can be given a link at once.
-func (l *life) ready(name string) bool {
-	return !l.busy && !l.over && !l.killed && l.attachment != nil && l.current() && l.has[name] != nil
-}
-
-// drainable tells whether links can be taken from the process at once.
-func (l *life) drainable() bool { return !l.busy && !l.over && !l.killed && !l.behind() }
-
-// behind reports whether the process has much to give before it can give anything else: what
-// it had when it was adopted, or what a full disk does not take.
-func (l *life) behind() bool {
-	return l.intake.frames.takenUpTo() < l.backlog || l.intake.vitals.blocked()
-}
-
 // opening is links that one process can be given with one call.
 type opening struct {
 	to *life
@@ -179,11 +163,11 @@ func (t *linkTable) move() {
 	for _, ln := range astray {
 		to := t.target(ln)
 		switch {
-		case to == nil || ln.moving || !to.ready(ln.name):
+		case to == nil || ln.moving || !to.isReady(ln.name):
 		case ln.holder == nil:
 			key := opening{to, ln.handOff}
 			opens[key] = append(opens[key], ln)
-		case ln.holder.drainable() && (len(drains[ln.holder]) < group || ln.holder.whole || to.whole):
+		case ln.holder.isDrainable() && (len(drains[ln.holder]) < group || ln.holder.whole || to.whole):
 			drains[ln.holder] = append(drains[ln.holder], ln)
 		}
 	}
@@ -192,7 +176,7 @@ func (t *linkTable) move() {
 		if !key.to.busy && (!key.to.whole || t.allFree(key.to)) {
 			links := opens[key]
 			if !key.to.whole { // the others follow
-				links = links[:min(len(links), key.to.pace)]
+				links = links[:min(len(links), int(key.to.pace))]
 			}
 			key.to.activate(links, key.by)
 		}
@@ -207,7 +191,7 @@ func (t *linkTable) move() {
 	}
 	for _, m := range t.roster.members {
 		if m.life != nil {
-			m.life.trim()
+			m.life.given.trim()
 		}
 	}
 }
@@ -233,96 +217,6 @@ func (t *linkTable) allFree(to *life) bool {
 		}
 	}
 	return true
-}
-
-// settle names the state that the member is in by what it holds.
-func (m *member) settle() {
-	l := m.life
-	if l == nil || l.over || l.retiring || !l.accepted {
-		return
-	}
-	m.logUp(time.Now())
-	if m.state == Starting {
-		m.enter(Standby, "") // also one that was adopted with links, which it was at least
-	}
-	switch {
-	case l.held() == 0:
-		m.enter(Standby, "")
-	case m.pool.roster.isPrimary(m):
-		m.enter(Active, "")
-	default:
-		m.enter(Draining, "its links go to another process")
-	}
-}
-
-// activate opens links in the process. It holds them from now on, whatever comes
-// of it.
-func (l *life) activate(links []*link, by *handOff) {
-	p := l.m.pool
-	if l.held() == 0 {
-		l.intake.frames.startOver()
-	}
-	names := make([]string, len(links))
-	for i, ln := range links {
-		ln.give(l)
-		ln.handOff, names[i] = nil, ln.name
-	}
-	o := control.ActivateOptions{Since: p.losses.give(l, names)}
-	if by != nil {
-		o.HandOff = by.data
-	}
-	if l.whole {
-		names = nil // all of them: it cannot do less
-	}
-	l.opening = len(links)
-	l.pacedOperate(activateLimit, len(links), func(ctx context.Context) error {
-		return l.proc.Activate(ctx, names, o)
-	}, func(err error) {
-		l.opening = 0
-		if err != nil {
-			l.kill(fmt.Errorf("activate link %s: %w", links[0].name, err))
-		}
-	})
-}
-
-// drain closes links in the process, waits until their last frames have been taken
-// in, so that no frame of the next holder comes before them, and frees them.
-func (l *life) drain(links []*link) {
-	names := make([]string, len(links))
-	for i, ln := range links {
-		ln.moving, names[i] = true, ln.name
-	}
-	if l.whole {
-		names = nil
-	}
-	p, h := l.m.pool, new(handOff)
-	limit := moveLimit
-	if l.m.candidate {
-		limit = backLimit // it is being taken back, and hangs perhaps
-	}
-	limit = allowance(limit, len(links))
-	l.operate(switchLimit, func(ctx context.Context) error {
-		call, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		drained, err := l.proc.Drain(call, names)
-		if err != nil {
-			return err
-		}
-		h.data = drained.HandOff
-		return l.await(ctx, limit, drained.LastSequence, l.intake.frames.takenUpTo)
-	}, func(err error) {
-		for _, ln := range links {
-			ln.moving = false
-			if err == nil {
-				ln.give(nil)
-				ln.handOff = h
-			}
-		}
-		p.links.prune(nil)
-		if err != nil {
-			l.kill(fmt.Errorf("drain link %s: %w", links[0].name, err))
-		}
-	})
 }
 
 // free takes every link from a life that is over.

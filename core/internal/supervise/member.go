@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"syscall"
 	"time"
-
-	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const (
@@ -23,10 +20,6 @@ const (
 	activateLimit = 10 * time.Second
 	adoptLimit    = 10 * time.Second
 	stopLimit     = 5 * time.Second // for a process to exit when asked, before host's watchdog has certainly killed it
-	// reattach is the pause between attempts to attach, and reattachLimit how long
-	// they are made before the process is given up.
-	reattach      = 100 * time.Millisecond
-	reattachLimit = 5 * time.Second
 )
 
 // member is a place for one process. Its pool's mu guards all of it.
@@ -41,17 +34,16 @@ type member struct {
 	lost  time.Time // since when nothing is open, after a failure; zero: something is, or never was
 	tail  []string  // the last lines of the last process that died
 
-	life       *life // nil: no process
-	launching  context.CancelFunc
-	pid        int // of the present or last process; 0: none yet
-	starts     uint64
-	leaving    bool   // to be stopped for good
-	candidate  bool   // of the upgrade in hand: it is not restarted
-	image      Image  // what it is launched from; nil: the pool's
-	ran        string // the hash of the image that it ran last
-	reattachAt time.Time
-	taking     bool    // the process of a record is being adopted
-	record     *stored // adopt this instead of launching; nil: launch
+	life      *life // nil: no process
+	launching context.CancelFunc
+	pid       int // of the present or last process; 0: none yet
+	starts    uint64
+	leaving   bool    // to be stopped for good
+	candidate bool    // of the upgrade in hand: it is not restarted
+	image     Image   // what it is launched from; nil: the pool's
+	ran       string  // the hash of the image that it ran last
+	taking    bool    // the process of a record is being adopted
+	record    *stored // adopt this instead of launching; nil: launch
 	trouble
 }
 
@@ -111,16 +103,16 @@ func (m *member) step() {
 			m.launch()
 		}
 	case l.over || l.killed || isDone(l.proc.Done()):
-	case p.demand.letsGo() && l.detached:
-		m.release()
-	case l.adopted && !l.attached && l.mayAttach():
-		l.attach() // before all else: it has what it read without a gateway
-	case m.leaving && (!p.demand.runs() || l.held() == 0):
-		m.retire()
-	case l.recording: // a later core must be able to take over what has links
-	case p.demand.desired.State != nil && p.demand.runs() && !l.current() && l.apply():
-	case (l.applied != nil || l.adopted) && l.mayAttach():
-		l.attach()
+	case p.demand.letsGo() && l.record.detached:
+		l.release()
+	case l.adopted != nil && !l.stream.attached && l.stream.isDue():
+		l.stream.attach() // before all else: it has what it read without a gateway
+	case m.leaving && (!p.demand.runs() || l.holds == 0):
+		l.retire()
+	case l.record.writing: // a later core must be able to take over what has links
+	case p.demand.desired.State != nil && p.demand.runs() && !l.given.isCurrent() && l.given.apply():
+	case (l.given.state != nil || l.adopted != nil) && l.stream.isDue():
+		l.stream.attach()
 	}
 }
 
@@ -131,119 +123,6 @@ func (m *member) remove(cause string) {
 	if m.candidate && m.pool.upgrade != nil {
 		m.pool.upgrade.fail(errors.New("the driver is being stopped"))
 	}
-}
-
-// launch starts a process, or adopts the one of a record.
-func (m *member) launch() {
-	p := m.pool
-	ctx, cancel := context.WithCancel(p.ctx)
-	m.launching = cancel
-	adopt, version, image := m.record, p.images.version, m.image
-	m.record = nil
-	detach := p.detaches()
-	m.pid = 0
-	spec := LaunchSpec{Kind: p.kind, Member: m.number, Detach: detach, OnLine: p.lines.add}
-	if adopt != nil {
-		m.taking = true
-		m.enter(Starting, fmt.Sprintf("adopting version %s", adopt.Version))
-	}
-	p.work.Go(func() {
-		defer cancel()
-		if adopt != nil {
-			m.takeOver(ctx, adopt)
-			return
-		}
-		var err error
-		if image == nil {
-			image, err = p.images.pick(version)
-		}
-		if err != nil {
-			p.do(func() { m.launching = nil; m.failStart(err, false) })
-			return
-		}
-		spec.Image = image
-		p.do(func() { m.verified(image) })
-		proc, err := p.s.o.Launch(ctx, spec)
-		p.do(func() {
-			m.launching = nil
-			if err != nil {
-				m.failStart(err, ranAtAll(err))
-				return
-			}
-			l := m.begin(proc, image, detach)
-			if err := p.checkEpoch(l); err != nil {
-				l.kill(&offence{err})
-			}
-		})
-	})
-}
-
-// detaches tells whether a process that is launched now outlives the core.
-func (p *pool) detaches() bool {
-	if !p.demand.wanted && p.s.o.Detach != nil {
-		return p.s.o.Detach(p.kind)
-	}
-	return p.demand.desired.Detach
-}
-
-// verified notes that there is something to launch.
-func (m *member) verified(image Image) {
-	what := ""
-	if image != nil {
-		what = fmt.Sprintf("version %s, %.12s", image.Version(), image.Hash())
-		m.ran = image.Hash()
-		if !m.candidate {
-			m.pool.images.use(image)
-		}
-	}
-	if m.state == Verified {
-		m.pool.journal.record(m, Verified, what)
-	} else {
-		m.enter(Verified, what)
-	}
-	m.enter(Starting, "")
-}
-
-// begin is the begin of a life.
-func (m *member) begin(proc Process, image Image, detached bool) *life {
-	p := m.pool
-	l := newLife(m, proc, image)
-	l.detached = detached
-	m.life, m.pid = l, proc.PID()
-	m.starts++
-	m.reattachAt = time.Time{}
-	p.work.Go(func() {
-		select {
-		case <-proc.Done():
-			p.do(l.ended)
-		case <-l.gone:
-		}
-	})
-	if detached {
-		l.writeRecord()
-	}
-	return l
-}
-
-// failStart is a life that did not begin.
-func (m *member) failStart(err error, death bool) {
-	if !m.leaving || m.candidate {
-		m.fall(err, death, false)
-	}
-}
-
-// ranAtAll tells whether a start failed by the driver's fault. What was not
-// there, was not verified, or found the machine short of something, is no death.
-func ranAtAll(err error) bool {
-	if driver.CodeOf(err) == driver.InvalidConfig || errors.Is(err, context.Canceled) {
-		return false
-	}
-	for _, short := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC} {
-		if errors.Is(err, short) {
-			return false
-		}
-	}
-	return true
 }
 
 // fall decides what comes after a process that died or did not start.
@@ -309,4 +188,24 @@ func (m *member) forgive(why string) {
 	if m.state == Quarantined {
 		m.enter(Verified, why)
 	}
+}
+
+// logDown logs that a process died or did not start.
+func (m *member) logDown(cause error, now time.Time, pause time.Duration) {
+	level := slog.LevelDebug
+	if m.repeats.fails(cause, now) {
+		level = slog.LevelError
+	}
+	m.log().Log(m.pool.ctx, level, "driver is down", "err", cause, "retry", pause.Round(time.Millisecond),
+		"failures", m.repeats.n, "within", now.Sub(m.repeats.first).Round(time.Second))
+}
+
+// logUp logs that a process that had failed is up: after one failure at once, after more when
+// it has stayed up for a while.
+func (m *member) logUp(now time.Time) {
+	if m.repeats.n == 0 || m.repeats.n > 1 && now.Sub(m.life.started) < calm {
+		return
+	}
+	m.log().Info("driver is up again", "for", m.life.started.Sub(m.repeats.first).Round(time.Second), "failures", m.repeats.n)
+	m.repeats = repeats{}
 }

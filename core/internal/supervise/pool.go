@@ -61,6 +61,23 @@ func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
 	return p
 }
 
+// adoptAll makes members for the processes of an earlier core. Without any, the time
+// without a gateway is a loss.
+func (p *pool) adoptAll(records []stored) {
+	if len(records) == 0 || p.s.o.Adopt == nil {
+		if !p.s.begun {
+			p.losses.absent(p.s.o.LastRun, "the gateway was not running")
+		}
+		return
+	}
+	p.images.recheck = true
+	for i := range records {
+		m := p.roster.newMember()
+		m.index = records[i].Member
+		m.record = &records[i]
+	}
+}
+
 // run looks again when a time has come, until the pool has ended.
 func (p *pool) run() {
 	for {
@@ -139,10 +156,10 @@ func (p *pool) nextLook() (wait time.Duration, ok bool) {
 		case m.launching != nil:
 		case m.life == nil && (m.state == BackingOff || m.state == Quarantined):
 			due = time.Until(m.retry)
-		case m.life != nil && m.life.attachment != nil:
+		case m.life != nil && m.life.stream.attachment != nil:
 			due = watchEvery
-		case m.life != nil && !m.life.busy && !m.reattachAt.IsZero():
-			due = time.Until(m.reattachAt)
+		case m.life != nil && !m.life.busy && !m.life.stream.retryAt.IsZero():
+			due = time.Until(m.life.stream.retryAt)
 		}
 		wait = min(wait, due)
 	}
@@ -161,7 +178,7 @@ func (p *pool) watch() {
 	}
 	for _, m := range p.roster.members {
 		if m.life != nil {
-			m.life.judge()
+			m.life.stream.judge()
 		}
 	}
 }
@@ -195,6 +212,28 @@ func (p *pool) setLinks() {
 	for _, lost := range p.losses.takeUnconfigured() {
 		p.work.Go(func() { p.writeLoss(lost, now) })
 	}
+}
+
+// detaches tells whether a process that is launched now outlives the core.
+func (p *pool) detaches() bool {
+	if !p.demand.wanted && p.s.o.Detach != nil {
+		return p.s.o.Detach(p.kind)
+	}
+	return p.demand.desired.Detach
+}
+
+// writeLoss writes the record of a loss that no process is to tell of.
+func (p *pool) writeLoss(l *loss, now time.Time) {
+	if p.in.spool == nil {
+		return
+	}
+	state := l.state
+	if state == nil {
+		p.mu.Lock()
+		state = p.demand.desired.State
+		p.mu.Unlock()
+	}
+	p.in.writeLoss(l, state, now, nil)
 }
 
 // leave is want with nothing: no link uses the driver.

@@ -126,6 +126,14 @@ func parseRecord(data []byte) (r Record, err error) {
 // recordPause is the time between two attempts to write a record.
 const recordPause = 10 * time.Second
 
+// lifeRecord is the record of one process. The pool's mu guards it.
+type lifeRecord struct {
+	detached bool          // the process outlives the core
+	path     string        // "": there is none; constant once the life has begun, as is written
+	written  chan struct{} // closed when it is written; nil: it was by an earlier core
+	writing  bool          // the first attempt to write it is in hand
+}
+
 // writeRecord keeps what a later core needs to find the process, which gets no links
 // before that was tried. As long as there is none, on a full disk say, the process is not
 // let go: it would poll beside its successor.
@@ -136,15 +144,14 @@ func (l *life) writeRecord() {
 		return
 	}
 	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash, Next: m.candidate}
-	l.recorded = filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
-	path := l.recorded
+	path := filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
 	written := make(chan struct{})
-	l.written, l.recording = written, true
+	l.record.path, l.record.written, l.record.writing = path, written, true
 	p.work.Go(func() {
 		defer close(written)
 		for failed := false; ; failed = true {
 			err := r.write(path, l.proc)
-			p.do(func() { l.detached, l.recording = err == nil, false })
+			p.do(func() { l.record.detached, l.record.writing = err == nil, false })
 			switch {
 			case err != nil && !failed:
 				p.log.Error("record of a detached process is not written: until it is, the process does not outlive the gateway", "err", err)
@@ -212,15 +219,15 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// removeRecord forgets a process that is dead.
-func (l *life) removeRecord() {
-	if l.recorded == "" {
+// remove forgets a process that is dead.
+func (r *lifeRecord) remove(log *driverLog) {
+	if r.path == "" {
 		return
 	}
-	if l.written != nil {
-		<-l.written
+	if r.written != nil {
+		<-r.written
 	}
-	if err := os.Remove(l.recorded); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.m.pool.log.Warn("remove the record of a process that has ended", "err", err)
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("remove the record of a process that has ended", "err", err)
 	}
 }

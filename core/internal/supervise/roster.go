@@ -155,7 +155,7 @@ func (r *roster) worst() *member {
 // configured is the lives that have been given a state.
 func (r *roster) configured() (lives []*life) {
 	for _, m := range r.members {
-		if l := m.life; l != nil && !l.over && l.applied != nil {
+		if l := m.life; l != nil && !l.over && l.given.state != nil {
 			lives = append(lives, l)
 		}
 	}

@@ -76,3 +76,23 @@ func (m *member) enter(to State, cause string) {
 	m.pool.journal.record(m, from, cause)
 	m.log().Debug("driver process is "+to.String(), "restarts", m.restarts())
 }
+
+// settle names the state that the member is in by what it holds.
+func (m *member) settle() {
+	l := m.life
+	if l == nil || l.over || l.retiring || !l.given.accepted {
+		return
+	}
+	m.logUp(time.Now())
+	if m.state == Starting {
+		m.enter(Standby, "") // also one that was adopted with links, which it was at least
+	}
+	switch {
+	case l.holds == 0:
+		m.enter(Standby, "")
+	case m.pool.roster.isPrimary(m):
+		m.enter(Active, "")
+	default:
+		m.enter(Draining, "its links go to another process")
+	}
+}

@@ -85,7 +85,7 @@ func (p *pool) status(ctx context.Context) Status {
 	var questions []<-chan struct{}
 	if !p.ending {
 		for _, l := range lives {
-			questions = append(questions, l.ask())
+			questions = append(questions, l.intake.counters.ask(l))
 		}
 	}
 	p.mu.Unlock()
@@ -123,7 +123,7 @@ func (p *pool) known() Status {
 	for _, m := range p.roster.members {
 		ps := m.status()
 		if m.life != nil {
-			ps.Pending = max(m.life.pending, closed[m.life]+m.life.opening)
+			ps.Pending = max(m.life.given.pending, closed[m.life]+m.life.opening)
 		}
 		s.Processes = append(s.Processes, ps)
 		s.Restarts += m.restarts()
@@ -157,8 +157,8 @@ func (m *member) tell(s *Status) {
 	s.Over = m.isOver()
 	if l := m.life; l != nil {
 		s.PID, s.Version, s.Hash = l.proc.PID(), l.version, l.hash
-		if l.refused != "" {
-			s.Cause, s.Over = l.refused, false
+		if l.given.refused != "" {
+			s.Cause, s.Over = l.given.refused, false
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (s *Supervisor) Runs(kind string) (list []Run) {
 	defer p.mu.Unlock()
 	for _, m := range p.roster.members {
 		if l := m.life; l != nil && !l.over {
-			list = append(list, Run{l.version, l.hash, l.held()})
+			list = append(list, Run{l.version, l.hash, l.holds})
 		}
 	}
 	return list
@@ -281,8 +281,8 @@ func (m *member) status() ProcessStatus {
 		s.Shard = -1
 	}
 	if l := m.life; l != nil {
-		s.PID, s.Version, s.Hash, s.Started, s.Links = l.proc.PID(), l.version, l.hash, l.started, l.held()
-		s.Detached, s.Adopted = l.detached, l.adopted
+		s.PID, s.Version, s.Hash, s.Started, s.Links = l.proc.PID(), l.version, l.hash, l.started, l.holds
+		s.Detached, s.Adopted = l.record.detached, l.adopted != nil
 	}
 	return s
 }

@@ -269,10 +269,10 @@ func (u *upgrade) take(ctx context.Context, t *turn) error {
 	u.tell("", "starting process %d of the new version", t.next.number)
 	if err := u.wait(ctx, readyLimit, "be ready", func() bool {
 		l := t.next.life
-		if l != nil && l.refused != "" {
-			u.fail(fmt.Errorf("the new version: %s", l.refused))
+		if l != nil && l.given.refused != "" {
+			u.fail(fmt.Errorf("the new version: %s", l.given.refused))
 		}
-		return t.next.state == Standby && l.attachment != nil && !l.busy && l.current()
+		return t.next.state == Standby && l.stream.attachment != nil && !l.busy && l.given.isCurrent()
 	}); err != nil {
 		return err
 	}
