@@ -30,7 +30,8 @@ type Fault struct {
 	Code  byte
 }
 
-// check tells whether a device, or a whole server, of a protocol can have the fault, and fills in what was left out.
+// check returns an error where a device, or a whole server, of a protocol cannot have the
+// fault, and fills in what was left out.
 func (f *Fault) check(p Protocol, server bool) error {
 	able := map[Protocol][]FaultKind{
 		Modbus: {Silent, Slow, Drip, Garbage, Cut, Half, Exception, Unit, Transaction},
@@ -59,7 +60,7 @@ func (f *Fault) check(p Protocol, server bool) error {
 	return nil
 }
 
-// spoils tells whether an answer under the fault is none that a client may believe.
+// spoils reports whether an answer under the fault is none that a client may believe.
 func (f *Fault) spoils() bool {
 	return f != nil && f.Kind != Slow && f.Kind != Drip
 }

@@ -106,7 +106,7 @@ func (p *pseudo) makeLink() error {
 	return nil
 }
 
-// isOpen tells whether a client has the tty open.
+// isOpen reports whether a client has the tty open.
 func (p *pseudo) isOpen() bool {
 	raw, err := p.master.SyscallConn()
 	if err != nil {

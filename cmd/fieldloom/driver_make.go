@@ -63,7 +63,7 @@ func (w *driverPackWord) Run(ctx context.Context, s *screen) error {
 	return w.finish(s, to, fresh, w.JSON)
 }
 
-// sameContent tells whether two packages differ in their serials only.
+// sameContent reports whether two packages differ in their serials only.
 func sameContent(a, b *pack.Manifest) bool {
 	one, other := *a, *b
 	one.Serial, other.Serial = 0, 0

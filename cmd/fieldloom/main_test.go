@@ -57,7 +57,7 @@ func (c cleaned) Run() int {
 	return code
 }
 
-// made tells whether anything was signed.
+// made reports whether anything was signed.
 var made atomic.Bool
 
 func TestScripts(t *testing.T) {

@@ -10,13 +10,13 @@
 //   - An image is the executable as an open file: a sealed memfd, or a private copy.
 //   - A Report says what is in force for a process and what this machine could not do.
 //
-// Policy.Prepare rewrites an exec.Cmd so that the shim starts. Main is the shim; a
-// program that prepares commands calls it first thing in its main, where it returns
-// at once unless the process is a shim. The shim is told what it is by its argument
-// list, which the driver does not inherit, and never by the environment, which it does.
-// It executes the image only when Pending.Started was called: with Off too, where it
-// does nothing else. So whoever starts a process can write down that there is one before
-// there is anything that acts, and nothing acts of a start that its starter did not survive.
+// Policy.Prepare rewrites an exec.Cmd so that the shim starts. Main is the shim; a program that
+// prepares commands calls it first thing in its main, where it returns at once unless the
+// process is a shim. The shim knows what it is by its argument list, which the driver does not
+// inherit, and never by the environment, which it does. It executes the image only when
+// Pending.Started was called: with Off too, where it does nothing else. So whoever starts a
+// process can write down that there is one before there is anything that acts, and nothing acts
+// of a start that its starter did not survive.
 //
 // # Order
 //

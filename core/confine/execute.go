@@ -88,8 +88,8 @@ func (o *order) filterPlain(report *Report, assemble func(execRule) ([]bpf.RawIn
 	return nil
 }
 
-// canAnswer tells whether the kernel lets a question's answer be "go on", which came
-// one version before pidfd_getfd.
+// canAnswer reports whether the kernel lets a question's answer be "go on", which came one
+// version before pidfd_getfd.
 func canAnswer() bool {
 	_, _, errno := unix.Syscall(unix.SYS_PIDFD_GETFD, ^uintptr(0), 0, 0)
 	return errno != unix.ENOSYS

@@ -127,12 +127,12 @@ func (p Policy) check() error {
 	return nil
 }
 
-// tcp tells whether the process needs sockets for TCP, udp for UDP.
+// tcp reports whether the process needs sockets for TCP, udp for UDP.
 func (p *Policy) tcp() bool { return len(p.ConnectTCP)+len(p.BindTCP) > 0 }
 func (p *Policy) udp() bool { return p.UDP || len(p.ConnectUDP) > 0 }
 
-// connects tells whether the process has any reason to open a connection.
+// connects reports whether the process has any reason to open a connection.
 func (p *Policy) connects() bool { return len(p.ConnectTCP) > 0 || p.udp() || p.Unix }
 
-// executes tells whether the process may execute anything after its start.
+// executes reports whether the process may execute anything after its start.
 func (p *Policy) executes() bool { return len(p.Execute) > 0 }

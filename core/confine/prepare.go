@@ -30,7 +30,7 @@ const (
 	maxOrder = 1 << 20
 )
 
-// order is what the shim is told.
+// order is what the gateway sends to the shim.
 type order struct {
 	Policy Policy
 	Args   []string // of the image, with its name
@@ -164,7 +164,7 @@ func (p Policy) giveRunDir() error {
 	}
 }
 
-// searches tells whether the policy's user may pass through a directory.
+// searches reports whether the policy's user may pass through a directory.
 func (p Policy) searches(info os.FileInfo) bool {
 	mode := info.Mode().Perm()
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -28,7 +28,7 @@ type ApplyOptions struct {
 // ActivateOptions go with an Activate: what is known of who had the links before.
 type ActivateOptions struct {
 	HandOff []byte    // what that process's Drain answered; empty: nothing
-	Since   time.Time // it died, and of what it polled later nothing came; zero: it did not
+	Since   time.Time // when that process died, so that nothing polled later arrived; zero if it drained cleanly
 }
 
 // Drained is the answer to Drain.

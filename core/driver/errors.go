@@ -49,7 +49,7 @@ type Error struct {
 	Code  Code
 	Text  string
 	After time.Duration // with Busy: how long to wait; zero lets the engine choose
-	Err   error         // what caused it, already told by Text; for errors.Is; does not cross the wire
+	Err   error         // what caused it, for errors.Is; Text already says it; does not cross the wire
 }
 
 // Error and Unwrap also take a nil *Error, which a driver may return as an error

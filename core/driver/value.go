@@ -184,8 +184,8 @@ func (v Value) AsBool() (b, ok bool) {
 	return f == 1, isNumber && (f == 0 || f == 1)
 }
 
-// Equal tells whether both are of the same kind and hold the same. NaN equals
-// NaN, so that a deadband does not report it for ever.
+// Equal reports whether both are of the same kind and hold the same. NaN equals NaN, so that a
+// deadband does not report it for ever.
 func (v Value) Equal(w Value) bool {
 	k := v.Kind()
 	if k != w.Kind() {

@@ -299,7 +299,7 @@ func (u *unpacker) small(h *tar.Header, limit int64) ([]byte, error) {
 	return text, err
 }
 
-// expected tells whether a file is one that the manifest lists, or a small one before it.
+// expected reports whether a file is one that the manifest lists, or a small one before it.
 func (u *unpacker) expected(original, name string, size int64) error {
 	if u.fault != nil {
 		return u.fault

@@ -58,7 +58,7 @@ func plainKey(key minisign.PrivateKey) ([]byte, error) {
 	return fmt.Appendf(comment, "\n%s\n", base64.StdEncoding.EncodeToString(raw)), nil
 }
 
-// NeedsPassword tells whether a private key is locked with a password.
+// NeedsPassword reports whether a private key is locked with a password.
 func NeedsPassword(private []byte) bool { return minisign.IsEncrypted(bytes.TrimSpace(private)) }
 
 // PublicOf returns the public key of a private one.

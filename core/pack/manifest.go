@@ -163,8 +163,7 @@ func checkPath(path string) error {
 	return nil
 }
 
-// isWord tells whether text begins with a letter or digit and goes on with those and
-// others.
+// isWord reports whether text begins with a letter or digit and consists of those and others.
 func isWord(text string, longest int, others string) bool {
 	for i := range len(text) {
 		c := text[i]

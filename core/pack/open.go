@@ -302,7 +302,7 @@ func (c *checker) entry(dir *os.File, name, at string) error {
 	return c.directory(sub, at)
 }
 
-// holds tells whether a path below dir is listed.
+// holds reports whether a path below dir is listed.
 func holds(files map[string]File, dir string) bool {
 	for path := range files {
 		if len(path) > len(dir) && path[:len(dir)] == dir && path[len(dir)] == '/' {

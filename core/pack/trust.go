@@ -187,7 +187,7 @@ func (t *Trust) verify(manifest, signature []byte) (*trusted, *minisign.Signatur
 	return nil, nil, fmt.Errorf("the signature does not fit %s: one of the two was changed after key %s signed it", ManifestName, keyID(s.KeyID))
 }
 
-// permits tells whether the key may sign the driver.
+// permits reports whether the key may sign the driver.
 func (k *trusted) permits(driver string) error {
 	for _, pattern := range k.drivers {
 		if ok, err := path.Match(pattern, driver); ok && err == nil {

@@ -89,8 +89,8 @@ func (m *meter) report(prefix string, points int) {
 	m.b.ReportMetric(float64(points)/elapsed.Seconds(), prefix+"points/s")
 }
 
-// counter acknowledges every frame as it comes, as if it were stored, and tells
-// when it has seen enough.
+// counter acknowledges every frame as it comes, as if it were stored, and reports when it has
+// seen enough.
 type counter struct {
 	a    atomic.Pointer[host.Attachment]
 	seen uint64

@@ -13,9 +13,9 @@ import (
 
 const (
 	orphanEvery = 500 * time.Millisecond
-	// orphanLimit is how long a process goes on without a stream of a core that has
-	// none to wait for, or no link to keep; detachedLimit how long one that outlives its core;
-	// startLimit how long any waits for the first.
+	// orphanLimit is how long a process without a core waits for the next, where it is not
+	// detached or has no link; detachedLimit how long one that outlives its core; startLimit
+	// how long any waits for the first.
 	orphanLimit   = 3 * time.Second
 	detachedLimit = 5 * time.Minute
 	startLimit    = 20 * time.Second

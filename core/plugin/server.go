@@ -230,5 +230,5 @@ func (s *server) coreless() time.Duration {
 	return max(1, time.Since(s.created)-time.Duration(s.lastSeen.Load()))
 }
 
-// met tells whether a core has ever had a stream open.
+// met reports whether a core has ever had a stream open.
 func (s *server) met() bool { return s.streams.Load() > 0 || s.lastSeen.Load() > 0 }

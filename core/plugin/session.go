@@ -257,8 +257,8 @@ func (a *session) next(ctx context.Context) (frame.Frame, error) {
 	return a.server.ring.Next(ctx)
 }
 
-// covered tells whether the credit covers one more frame; under mu. A frame larger
-// than all the credit goes alone, since it could never go otherwise.
+// covered reports whether the credit covers one more frame; under mu. A frame larger than all
+// the credit goes alone, since it could never go otherwise.
 func (a *session) covered(f frame.Frame) bool {
 	if uint64(len(a.flight)) >= uint64(a.credit.frames) || a.bytes >= a.credit.bytes {
 		return false

@@ -22,7 +22,7 @@ var tableNames = [...]string{"coil", "discrete", "input", "holding"}
 
 func (t Table) String() string { return tableNames[t] }
 
-// bits tells whether the items of the table are single bits.
+// bits reports whether the items of the table are single bits.
 func (t Table) bits() bool { return t <= Discrete }
 
 func (t Table) writable() bool { return t == Coil || t == Holding }

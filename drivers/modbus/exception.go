@@ -56,6 +56,6 @@ func describe(code byte) (string, driver.Code) {
 	}
 }
 
-// refusesAddress tells whether an exception code may be due to some of the
-// addresses of a request: to one that there is not, or to too many of them.
+// refusesAddress reports whether an exception code may be due to some of the addresses of a
+// request: to one that there is not, or to too many of them.
 func refusesAddress(code byte) bool { return code == illegalDataAddress || code == illegalDataValue }

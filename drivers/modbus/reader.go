@@ -146,7 +146,7 @@ func (r *reader) compile(q *request, planned *planner.Request) error {
 	return nil
 }
 
-// continues tells whether g is the next of f's kind, in the answer and in the samples.
+// continues reports whether g is the next of f's kind, in the answer and in the samples.
 func (f *field) continues(g *field) bool {
 	a, b := &f.address, &g.address
 	return f.size > 0 && a.Type == b.Type && a.Order == b.Order && a.Bit == b.Bit && a.Size == b.Size &&

@@ -89,7 +89,7 @@ func (w *wire) pump(ctx context.Context, c *caller) error {
 	}
 }
 
-// handOut gives every answer that was read to its caller and tells whether c has any.
+// handOut gives every answer that was read to its caller and reports whether c has any.
 func (w *wire) handOut(c *caller) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -250,7 +250,7 @@ func (w *wire) givenUp(ctx context.Context, c *caller) error {
 	return err
 }
 
-// halfFor tells whether half an answer has been there for so long.
+// halfFor reports whether half an answer has been there for so long.
 func (w *wire) halfFor(long time.Duration) bool {
 	return w.tail > w.head && !w.halfAt.IsZero() && time.Since(w.halfAt) >= long
 }

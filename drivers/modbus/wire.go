@@ -255,7 +255,7 @@ func (w *wire) shut(operation string, err error) {
 	if w.broken == nil {
 		w.broken = driver.Errorf(driver.NotConnected, "%s: %w", operation, err)
 		close(w.done)
-		_ = w.conn.Close() // the reason is told already
+		_ = w.conn.Close() // the reason is known already
 	}
 }
 

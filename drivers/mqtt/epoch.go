@@ -34,8 +34,8 @@ func epoch(field any, unit time.Duration) (time.Time, bool) {
 	return time.Unix(0, int64(f)), true
 }
 
-// fitsNanos tells whether t can be told as nanoseconds since 1970 in an int64, as
-// samples are stored.
+// fitsNanos reports whether t can be written as nanoseconds since 1970 in an int64, as samples
+// are stored.
 func fitsNanos(t time.Time) bool {
 	return t.After(time.Unix(0, math.MinInt64)) && t.Before(time.Unix(0, math.MaxInt64))
 }

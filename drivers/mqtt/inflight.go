@@ -167,7 +167,7 @@ func (f *inflight) hold(d *message) {
 	poke(f.wake)
 }
 
-// holds tells whether there are messages that stay unacknowledged.
+// holds reports whether there are messages that stay unacknowledged.
 func (f *inflight) holds() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -202,7 +202,7 @@ func (f *inflight) blocked() *message {
 	return head
 }
 
-// settled tells whether nothing is owed: all that the gateway took is stored.
+// settled reports whether nothing is owed: all that the gateway took is stored.
 func (f *inflight) settled() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

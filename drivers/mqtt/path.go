@@ -140,7 +140,7 @@ func (p path) wrap(value []byte) []byte {
 	return b.Bytes()
 }
 
-// writable tells whether wrap can be used.
+// writable reports whether wrap can be used.
 func (p path) writable() bool {
 	for _, st := range p {
 		if st.index >= 0 {

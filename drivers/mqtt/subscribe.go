@@ -23,7 +23,7 @@ type filter struct {
 // (AWS IoT takes 8).
 const subscribeBatch = 8
 
-// enlist adds a subscription to the index and has the broker told of its filters.
+// enlist adds a subscription to the index and sends its filters to the broker.
 func (l *link) enlist(s *subscription) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,8 +75,8 @@ func (l *link) retire(s *subscription) {
 	l.forget(s)
 }
 
-// superseded tells whether another device has taken the name of the subscription's,
-// which happens when the configuration changes while the link is open.
+// superseded reports whether another device has taken the name of the subscription's, which
+// happens when the configuration changes while the link is open.
 func (l *link) superseded(s *subscription) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,12 +100,12 @@ func (l *link) forget(s *subscription) {
 	}
 }
 
-// subscribeAll tells the broker the filters, as subscriptions ask for them.
+// subscribeAll sends the filters to the broker, as subscriptions ask for them.
 func (l *link) subscribeAll(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-l.ready: // so that a filter that devices share is told once
+	case <-l.ready: // so that a filter that devices share is sent once
 	}
 	for {
 		batch := l.nextFilters()

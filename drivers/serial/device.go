@@ -124,7 +124,7 @@ func (d *device) compile(p driver.Point) (*compiled, error) {
 		return nil, fmt.Errorf("there is neither a request nor a line named %q", a.source)
 	}
 	if expect := point.source.answer.expect; expect != nil && expect.Regexp == nil {
-		return point, nil // it did not compile: that is told already
+		return point, nil // it did not compile: that error is reported already
 	}
 	point.field, err = point.source.answer.index(a.field)
 	return point, err

@@ -124,7 +124,7 @@ type request struct {
 	silent bool
 }
 
-// awaits tells whether there is an answer to wait for.
+// awaits reports whether there is an answer to wait for.
 func (r *request) awaits() bool { return r.answer.expect != nil || r.refuse != nil }
 
 // compiler compiles the settings of one device and gathers what is wrong.
@@ -134,8 +134,8 @@ type compiler struct {
 	errs   []error
 }
 
-// wrong takes down an error at a key such as requests.measure.send. The place of
-// the first word is where the configuration can be pointed at; the rest is told.
+// wrong takes down an error at a key such as requests.measure.send. The error points at the
+// place of the first word in the configuration, and names the rest.
 func (c *compiler) wrong(key string, err error) {
 	if err == nil {
 		return

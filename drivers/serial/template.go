@@ -72,7 +72,7 @@ func parseTemplate(s string, vars map[string]string) (template, error) {
 	return append(t, part{text: text.String()}), nil
 }
 
-// takesValue tells whether the template has a place for the written value.
+// takesValue reports whether the template has a place for the written value.
 func (t template) takesValue() bool {
 	for _, p := range t {
 		if p.value {
@@ -210,8 +210,8 @@ func anchoredPrefix(expr string) string {
 	return string(literal.Rune)
 }
 
-// apart tells whether no line can match both patterns, as far as their beginnings
-// say. A nil pattern matches every line.
+// apart reports whether no line can match both patterns, as far as their beginnings say. A nil
+// pattern matches every line.
 func apart(a, b *pattern) bool {
 	if a == nil || b == nil {
 		return false

@@ -89,7 +89,7 @@ type slot struct{}
 // serves it puts the number in, and At is 0.
 func Slot() Signal { return slot{} }
 
-// IsSlot tells whether s was made by Slot.
+// IsSlot reports whether s was made by Slot.
 func IsSlot(s Signal) bool { return s == Signal(slot{}) }
 
 func (slot) At(time.Duration, uint64) Value { return Uint(0) }

@@ -150,7 +150,7 @@ func (v Value) Float() float64 {
 	}
 }
 
-// Bool tells whether the value is true: a number other than 0, or a text that is not empty.
+// Bool reports whether the value is true: a number other than 0, or a text that is not empty.
 func (v Value) Bool() bool {
 	switch v.kind {
 	case kindFloat:
@@ -162,7 +162,7 @@ func (v Value) Bool() bool {
 	}
 }
 
-// IsText tells whether the value is a text.
+// IsText reports whether the value is a text.
 func (v Value) IsText() bool { return v.kind == kindText }
 
 // Append appends the value as people write it.

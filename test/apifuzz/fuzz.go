@@ -28,7 +28,7 @@ const (
 	patience = 20 * time.Second
 	moment   = 100 * time.Millisecond
 	start    = time.Minute // of the gateway
-	// most of what may go wrong is told.
+	// most is how many failures are printed.
 	most = 20
 )
 

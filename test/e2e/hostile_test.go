@@ -83,20 +83,20 @@ const victimTemplate = `templates:
   v: {points: {slot: {address: "holding:0:uint32"}, mark: {address: "holding:2"}}}
 `
 
-// hit tells whether a fault is put on the device, by its LINK/DEVICE.
+// hit reports whether a fault is put on the device, by its LINK/DEVICE.
 func hit(device string) bool {
 	return strings.HasPrefix(device, "own-") || strings.HasPrefix(device, "shared-") && strings.HasSuffix(device, "/u2")
 }
 
-// spoils tells whether a fault leaves a shared connection of no use: it is closed
-// and opened again, and what the neighbours are then told is a matter of the moment.
+// spoils reports whether a fault leaves a shared connection of no use: it is closed and opened
+// again, and what the neighbours are then told is a matter of the moment.
 func spoils(path string) bool {
 	link, _, _ := strings.Cut(path, "/")
 	return slices.Contains([]string{"shared-cut", "shared-garbage", "shared-half", "shared-drip"}, link)
 }
 
-// delays tells whether a fault holds up the answers of the neighbours on the same
-// connection, which the simulator gives in turn: they may be served too late.
+// delays reports whether a fault holds up the answers of the neighbours on the same connection,
+// which the simulator gives in turn: they may be served too late.
 func delays(path string) bool {
 	return strings.HasPrefix(path, "shared-slow/") || strings.HasPrefix(path, "shared-drip/")
 }

@@ -82,7 +82,7 @@ func (d Deed) Run(t testing.TB, program string, quiet time.Duration) (*Plant, To
 	return p, toll
 }
 
-// Quarantined tells whether a driver is quarantined after what the cause has in it.
+// Quarantined reports whether a driver is quarantined after what the cause has in it.
 func Quarantined(d client.Driver, cause string) error {
 	if err := Is(d, "quarantined"); err != nil {
 		return err
@@ -93,7 +93,7 @@ func Quarantined(d client.Driver, cause string) error {
 	return Caused(d, cause)
 }
 
-// Bounded tells whether the gateway logged more than is in order.
+// Bounded reports whether the gateway logged more than is in order.
 func (p *Plant) Bounded() error {
 	if n := len(p.Log()); n > 4<<20 {
 		return fmt.Errorf("the gateway logged %d bytes", n)

@@ -154,7 +154,7 @@ func (p *Plant) Until(within time.Duration, holds func(client.Driver) error) cli
 	return last
 }
 
-// Is tells whether a driver is in a state.
+// Is reports whether a driver is in a state.
 func Is(d client.Driver, state string) error {
 	if d.State != state {
 		return fmt.Errorf("driver %s is %s: %.300s", d.Name, d.State, d.Cause)
@@ -162,8 +162,8 @@ func Is(d client.Driver, state string) error {
 	return nil
 }
 
-// Restarted tells whether a driver runs again, with a process that is not pid, after what
-// the cause has in it.
+// Restarted reports whether a driver runs again, with a process that is not pid, after what the
+// cause has in it.
 func Restarted(d client.Driver, pid int, cause string) error {
 	if err := Is(d, "active"); err != nil {
 		return err
@@ -174,7 +174,7 @@ func Restarted(d client.Driver, pid int, cause string) error {
 	return Caused(d, cause)
 }
 
-// Caused tells whether the cause of a driver's last trouble has a text in it.
+// Caused reports whether the cause of a driver's last trouble has a text in it.
 func Caused(d client.Driver, cause string) error {
 	if !strings.Contains(d.Cause, cause) {
 		return fmt.Errorf("driver %s is %s, and the cause is %.300q, want %q", d.Name, d.State, d.Cause, cause)

@@ -26,7 +26,7 @@ type gap struct {
 	cause    string
 }
 
-// meets tells whether a span of time has a moment in the gap, which may be the shorter.
+// meets reports whether a span of time has a moment in the gap, which may be the shorter.
 func (g *gap) meets(from, to time.Time) bool { return !to.Before(g.from) && !from.After(g.to) }
 
 var gapSpan = regexp.MustCompile(`^(.*) \(from (\S+) to (\S+)\)$`)

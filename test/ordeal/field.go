@@ -1,10 +1,10 @@
 // Package ordeal breaks a running gateway in the ways in which a plant does, and holds
 // what it stored against what its devices served.
 //
-// A Field is the built gateway with signed drivers over simulated devices. An ordeal
-// (Kills, Upgrades, BadUpgrades, Restarts, Writes) does one thing to it many times. The
-// simulator's witness is the judge, and the spool the evidence: what must not depend on
-// the machine fails the test, what does is told as a figure, one line of JSON.
+// A Field is the built gateway with signed drivers over simulated devices. An ordeal (Kills,
+// Upgrades, BadUpgrades, Restarts, Writes) does one thing to it many times. The simulator's
+// witness is the judge, and the spool the evidence: what must not depend on the machine fails
+// the test, what does is printed as a figure, one line of JSON.
 //
 // The tests of e2e run each ordeal in short, those of chaos as long as it has to be.
 package ordeal

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// figure logs one line of JSON: what was measured, then pairs of a word and a value.
-// A duration is told in milliseconds.
+// figure logs one line of JSON: what was measured, then pairs of a word and a value. A duration
+// is printed in milliseconds.
 func figure(t testing.TB, name string, pairs ...any) {
 	t.Helper()
 	var line bytes.Buffer

@@ -24,7 +24,7 @@ type stall struct{ from, to time.Time }
 
 const (
 	pulseEvery = 5 * time.Millisecond
-	stallFrom  = 20 * time.Millisecond // as long as that is told
+	stallFrom  = 20 * time.Millisecond // one of this length is reported
 )
 
 // newPulse beats until the test ends.

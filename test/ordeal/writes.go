@@ -17,7 +17,7 @@ import (
 	"github.com/fieldloom/fieldloom/test/plant"
 )
 
-// told is what a caller was told of a write.
+// told is the answer that a caller got to a write.
 type told uint8
 
 const (
@@ -121,7 +121,7 @@ func (w *writing) call(ctx context.Context, device int) {
 	}
 }
 
-// note keeps what was told of a write.
+// note keeps the answer to a write.
 func (w *writing) note(device int, value uint32, err error) told {
 	outcome, reason := written, ""
 	var e *client.Error

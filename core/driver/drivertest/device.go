@@ -148,7 +148,7 @@ type handle struct {
 // polled is a device that is asked.
 type polled struct{ handle }
 
-// prepared is one that compiles what it is asked for.
+// prepared is a polled device whose points are compiled first.
 type prepared struct{ polled }
 
 // pushed is one that sends by itself.
@@ -225,7 +225,7 @@ type compiled struct {
 	points []driver.Point
 }
 
-// Read reads what was compiled, and fails when it is asked for something else.
+// Read reads the points that were compiled, and fails for any others.
 func (c compiled) Read(ctx context.Context, points []driver.Point, out []driver.Sample) error {
 	if !slices.Equal(points, c.points) {
 		return fmt.Errorf("fake: read of %v, prepared for %v", points, c.points)

@@ -191,7 +191,7 @@ func (l *FakeLink) MostOpen() int {
 	return l.most
 }
 
-// Connected tells whether the link is open.
+// Connected reports whether the link is open.
 func (l *FakeLink) Connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

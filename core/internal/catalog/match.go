@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// CheckPattern tells whether Match can use a pattern.
+// CheckPattern returns an error where Match cannot use a pattern.
 func CheckPattern(pattern string) error {
 	segments := strings.Split(pattern, "/")
 	if len(segments) > 3 {
@@ -22,11 +22,11 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// Match returns a function that tells whether a handle's point is among those
-// that patterns name: LINK, LINK/DEVICE or LINK/DEVICE/POINT, each part as
-// path.Match has it. A shorter one means all below it; no pattern at all means
-// everything. A pattern that CheckPattern refuses means nothing. The function
-// knows handles that are given out later, and may be called concurrently.
+// Match returns a function that reports whether a handle's point is among those that patterns
+// name: LINK, LINK/DEVICE or LINK/DEVICE/POINT, each part as path.Match has it. A shorter one
+// means all below it; no pattern at all means everything. A pattern that CheckPattern refuses
+// means nothing. The function knows handles that are given out later, and may be called
+// concurrently.
 func (c *Catalog) Match(patterns []string) func(handle uint32) bool {
 	if len(patterns) == 0 {
 		return func(handle uint32) bool { return c.view.Load().find(handle) != nil }

@@ -13,8 +13,8 @@ import (
 // A block has an owner: the driver whose link had its device in the newest configuration
 // that had it at all. Only the owner may send samples of its handles.
 
-// lastSamples is how long after a device has gone to another driver samples of the driver
-// that had it may be from: it goes on until it is told.
+// lastSamples bounds the time of the samples that a driver may still send of a device that has
+// gone to another driver: it polls on until it has the new configuration.
 const lastSamples = 10 * time.Second
 
 // Handles are the handles of which a driver may send samples: those of all devices that it

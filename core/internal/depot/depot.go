@@ -127,8 +127,8 @@ func (d *Depot) watch(w *fsnotify.Watcher) {
 	}
 }
 
-// concerns tells whether an event can have changed a package or the trust file. The
-// trust file's directory may be that of the configuration, where much else changes.
+// concerns reports whether an event can have changed a package or the trust file. The trust
+// file's directory may be that of the configuration, where much else changes.
 func (d *Depot) concerns(e fsnotify.Event) bool {
 	if filepath.Dir(e.Name) == filepath.Clean(d.o.Dir()) {
 		return !strings.HasPrefix(filepath.Base(e.Name), ".")
@@ -251,8 +251,8 @@ func (c *candidate) serial() uint64 {
 	return c.image.Serial
 }
 
-// take accepts or refuses what is fresh, forgets what went, and tells whether
-// anything changed.
+// take accepts or refuses what is fresh, forgets what went, and reports whether anything
+// changed.
 func (d *Depot) take(names []string, fresh []*candidate) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

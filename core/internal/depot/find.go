@@ -44,7 +44,7 @@ func fingerprintOf(path string) (mark fingerprint) {
 
 const devPrefix = "driver-"
 
-// isPackage tells whether a name of the directory is looked at.
+// isPackage reports whether a name of the directory is looked at.
 func isPackage(e fs.DirEntry) bool {
 	name := e.Name()
 	switch {

@@ -56,9 +56,9 @@ func same(a, b *Image) bool {
 	return a.pack.Hash == b.pack.Hash
 }
 
-// stillGood tells whether an image may go on although its package on the disk does
-// not hold any more: damage there changes nothing of what was verified. Only what the
-// operator took back ends it.
+// stillGood reports whether an image may be used further although its package on the disk does
+// not hold any more: damage there changes nothing of what was verified. Only what the operator
+// took back ends it.
 func (d *Depot) stillGood(i *Image) bool {
 	if i.Unsigned {
 		return d.policy == AllowDev

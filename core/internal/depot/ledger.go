@@ -122,8 +122,8 @@ func (h *history) copy() *history {
 
 func hashOf(p *pack.Package) string { return hex.EncodeToString(p.Hash[:]) }
 
-// permits tells whether a signed package may be accepted: it is the very one that
-// was accepted as this version, or it is newer than everything of its key.
+// permits reports whether a signed package may be accepted: it is the very one that was
+// accepted as this version, or it is newer than everything of its key.
 func (h *history) permits(p *pack.Package) error {
 	m := p.Manifest
 	if h.Accepted[m.Version].Hash == hashOf(p) {

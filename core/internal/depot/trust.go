@@ -28,9 +28,9 @@ func (t *trust) complaint(never bool) string {
 	return t.fault + ": the keys from before are in force until the gateway is restarted"
 }
 
-// readTrust reads the trust file when it changed, and tells whether the keys may have
-// changed. A file that cannot be read leaves those of before in force, as a wrong
-// configuration does: a slip of the pen must not stop a plant.
+// readTrust reads the trust file when it changed, and reports whether the keys may have
+// changed. A file that cannot be read leaves those of before in force, as a wrong configuration
+// does: a slip of the pen must not stop a plant.
 func (d *Depot) readTrust() bool {
 	path := ""
 	if d.o.Trust != nil {

@@ -287,7 +287,7 @@ func (a *Attachment) finish(ctx context.Context, err error) {
 	a.end(errClosed)
 }
 
-// noHeartbeat is the error of a stream on which nothing came.
+// noHeartbeat is the error of a stream that stayed silent.
 func (a *Attachment) noHeartbeat() error {
 	p := a.process
 	return &driver.Error{

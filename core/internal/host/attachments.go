@@ -7,7 +7,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
-// attachments are those of one process, of which there is one but for moments.
+// attachments are those of one process: normally one, briefly two during a reconnect.
 type attachments struct {
 	mu      sync.Mutex
 	open    map[*Attachment]struct{}

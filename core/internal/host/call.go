@@ -56,8 +56,8 @@ func (c *calls) dead(name string) *driver.Error {
 	}
 }
 
-// dies tells whether the end of a connection is that of the process: the kernel tells of
-// the former first.
+// dies reports whether the end of a connection is that of the process: the kernel tells of the
+// former first.
 func (c *calls) dies(ctx context.Context) bool {
 	grace := deathGrace
 	if c.stopping.Load() {

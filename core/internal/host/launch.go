@@ -64,8 +64,8 @@ type Command struct {
 	// Each file that it writes is bounded to 64 MiB beside its spill, because its lines
 	// go to files.
 	Detach bool
-	// Orphan is how long the process goes on without a core before it drains and
-	// exits; default 5 min detached, 3 s otherwise, or when it was given no links.
+	// Orphan is how long the process runs without a core before it drains and exits; default 5
+	// min detached, 3 s otherwise, or when it was given no links.
 	Orphan time.Duration
 	// Spill is how many bytes on disk its ring may take; 0: none.
 	Spill int64
@@ -91,7 +91,7 @@ type Line struct {
 	Attrs  []slog.Attr // of a structured line
 }
 
-// environment is what a driver is told beside go-plugin's variables.
+// environment returns the variables that a driver gets beside those of go-plugin.
 func (c Command) environment() []string {
 	env := []string{wire.EnvLogLevel + "=" + c.Level.String()}
 	if c.Owner != "" {

@@ -33,7 +33,7 @@ func (p *pidfd) wait() (dead bool) {
 	return err == nil
 }
 
-// dead tells whether the process is dead, reaped or not.
+// dead reports whether the process is dead, reaped or not.
 func (p *pidfd) dead() bool {
 	conn, err := p.file.SyscallConn()
 	if err != nil {

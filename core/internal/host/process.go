@@ -167,7 +167,7 @@ func (p *Process) letDeedsEnd(ctx context.Context) {
 	}
 }
 
-// askExit asks the process to exit and tells whether it is worth waiting.
+// askExit asks the process to exit and reports whether it is worth waiting.
 func (p *Process) askExit(ctx context.Context) bool {
 	select {
 	case <-p.life.done:

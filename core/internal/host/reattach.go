@@ -222,7 +222,7 @@ func Kill(ctx context.Context, r wire.Record) error {
 	return nil
 }
 
-// leadsSession tells whether the process leads a session of its own, as one that a core has
+// leadsSession reports whether the process leads a session of its own, as one that a core has
 // started. One that was started in a terminal is in the session of its shell.
 func leadsSession(r wire.Record) bool {
 	seen, err := wire.StatOf(r.PID)

@@ -38,7 +38,7 @@ type remover struct {
 	lifted int // names given
 }
 
-// names calls each for the next names of a directory, and tells whether there were any.
+// names calls each for the next names of a directory, and reports whether there were any.
 func (r *remover) names(of *os.File, each func(from *os.File, name string) error) (some bool, err error) {
 	const most = 1000
 	if _, err := of.Seek(0, io.SeekStart); err != nil {

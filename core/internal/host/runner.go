@@ -254,7 +254,7 @@ func (p *process) wait() {
 // clear removes what is left of the process.
 func (p *process) clear() error { return errors.Join(removeDir(p.dir), removeNote(p.note)) }
 
-// awaitEnd is not ok when the process goes on without this core.
+// awaitEnd waits for the end of the process; it is not ok when the process outlives this core.
 func (p *process) awaitEnd(pid int) (ok bool) {
 	if p.fd == nil {
 		ok = awaitDeath(pid)

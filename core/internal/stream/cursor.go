@@ -1,7 +1,7 @@
 // Package stream is the one reader of what is stored. A Cursor goes through the spool from a
-// position on and gives Entries: samples by name, or a Gap where a reader does not get what
-// was sent. Whoever is given every entry of a cursor knows of every sample that was stored
-// behind its position, or is told that some are missing.
+// position on and gives Entries: samples by name, or a Gap where a reader does not get what was
+// sent. The entries of a cursor contain every sample that was stored behind its position, or
+// say that some are missing.
 //
 // A place is a frame.Position; which points are wanted is a Pattern. A Decoder does the same
 // for frames that are not stored.

@@ -35,8 +35,8 @@ const (
 	Foreign                      // the position to begin with is of another spool
 )
 
-// spokenBy names the driver whose record is told of: what a driver says of its losses must not
-// pass for the gateway's words, or for another's.
+// spokenBy names the driver that a text is from: what a driver says of its losses must not pass
+// for the gateway's words, or for another's.
 func spokenBy(driver, text string) string {
 	who := "driver " + driver + ": "
 	if driver == "" || strings.HasPrefix(text, who) {
@@ -100,8 +100,8 @@ func pollsText(n uint64) string {
 	return fmt.Sprintf(" (%d polls due)", n)
 }
 
-// missing gathers what a reader on its way through the spool does not get, so that it is told
-// once where it ends and not before every record.
+// missing gathers what a reader on its way through the spool does not get, so that one gap at
+// the end of a stretch says it, not one before every record.
 type missing struct {
 	retired  map[string]*stretch // by driver
 	unnamed  uint64              // samples of points that nobody knows any more

@@ -28,8 +28,8 @@ const (
 	// EnvLogLevel tells a driver the lowest level that the core keeps, because
 	// a line costs as much as 200 samples and is best not written at all.
 	EnvLogLevel = "FIELDLOOM_LOG_LEVEL"
-	// envDetach, when it is 1, tells a driver that it outlives the process that
-	// started it, and envOrphan for how long it goes on without a core.
+	// EnvDetach, when it is 1, tells a driver that it outlives the process that started it, and
+	// EnvOrphan how long it runs without a core.
 	EnvDetach = "FIELDLOOM_DETACH"
 	EnvOrphan = "FIELDLOOM_ORPHAN"
 	// EnvOwner marks a process as one that a core of the same mark has started.

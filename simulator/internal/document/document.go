@@ -156,5 +156,5 @@ func (d *Document) Err() error {
 	return errors.Join(errs...)
 }
 
-// Failed tells whether there is a complaint.
+// Failed reports whether there is a complaint.
 func (d *Document) Failed() bool { return d.count > 0 }

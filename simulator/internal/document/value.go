@@ -47,7 +47,7 @@ func (v Value) child(key string, node ast.Node) Value {
 	return Value{doc: v.doc, node: node, path: path, n: v.n}
 }
 
-// IsMapping tells whether the value has keys.
+// IsMapping reports whether the value has keys.
 func (v Value) IsMapping() bool {
 	switch v.node.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
@@ -149,7 +149,7 @@ func (v Value) Text() string {
 	return ""
 }
 
-// Quoted tells whether the value is a text in quotes, and so meant as one.
+// Quoted reports whether the value is a text in quotes, and so meant as one.
 func (v Value) Quoted() bool {
 	s, ok := v.node.(*ast.StringNode)
 	return ok && strings.ContainsAny(s.Token.Origin, `"'`) && !strings.Contains(s.Value, "{")

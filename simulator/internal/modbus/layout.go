@@ -167,13 +167,14 @@ func join(ranges []Range) []Range {
 	return out
 }
 
-// covers tells whether every one of n addresses from start is in a range.
+// covers reports whether every one of n addresses from start is in a range.
 func (t *table) covers(start, n int) bool {
 	i := sort.Search(len(t.ranges), func(i int) bool { return int(t.ranges[i].Last) >= start })
 	return i < len(t.ranges) && int(t.ranges[i].First) <= start && start+n-1 <= int(t.ranges[i].Last)
 }
 
-// allows tells whether a block may be read or written at all: MAP 7.2, steps 3 of the state diagrams.
+// allows reports whether a block may be read or written at all: MAP 7.2, steps 3 of the state
+// diagrams.
 func (t *table) allows(start, n int) bool {
 	if !t.covers(start, n) {
 		return false

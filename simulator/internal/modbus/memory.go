@@ -88,7 +88,8 @@ func (m *Memory) bit(t Table, address, next int, at Instant) (bool, int) {
 	return words != nil && words[address-tb.base] != 0, next
 }
 
-// writable tells whether every point in the block may be written. Addresses without a point are plain memory.
+// writable reports whether every point in the block may be written. Addresses without a point
+// are plain memory.
 func (m *Memory) writable(t Table, start, n int) bool {
 	last := m.layout.tables[t].last
 	for i := m.layout.from(t, start); i < last && int(m.layout.points[i].Address) < start+n; i++ {
@@ -159,7 +160,7 @@ func (m *Memory) Get(point int, at Instant) signal.Value {
 	return decode(b, p)
 }
 
-// covers tells whether a block has the whole slot in it.
+// covers reports whether a block has the whole slot in it.
 func (l *Layout) coversSlot(t Table, start, n int) bool {
 	if l.slot < 0 {
 		return false

@@ -1,5 +1,5 @@
-// Command nasty is a driver that misbehaves when it is told to, for tests that look
-// at what becomes of the gateway around it. It has no hardware.
+// Command nasty is a driver that misbehaves on request, for tests that look at what becomes of
+// the gateway around it. It has no hardware.
 //
 // The name under which it is started says how it begins:
 //
