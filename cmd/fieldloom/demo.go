@@ -75,7 +75,7 @@ func (w *demoWord) Run(ctx context.Context, s *screen) (err error) {
 
 // alone refuses a directory in which another demo runs: its files are not to change.
 func (w *demoWord) alone(ctx context.Context) error {
-	c := client.New(filepath.Join(w.Data, "data", "fieldloom.sock"))
+	c := client.New(filepath.Join(w.Data, config.DefaultData, config.DefaultSocket))
 	defer c.Close()
 	h, err := c.Health(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func (w *demoWord) alone(ctx context.Context) error {
 
 // configure writes the gateway's configuration for the plant and loads it.
 func (w *demoWord) configure(sim *simulator.Simulator, p *plant) (*config.Config, error) {
-	links := filepath.Join(w.Data, "links")
+	links := filepath.Join(w.Data, config.LinksDir)
 	if err := os.RemoveAll(links); err != nil { // of an earlier demo, with other ports
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func (w *demoWord) configure(sim *simulator.Simulator, p *plant) (*config.Config
 		drivers = fmt.Sprintf("drivers: %q\n", drivers)
 	}
 	for path, text := range map[string]string{
-		filepath.Join(w.Data, "fieldloom.yaml"): fmt.Sprintf(demoMain, drivers),
-		filepath.Join(links, "demo.yaml"):       p.links(sim),
+		filepath.Join(w.Data, config.MainFile): fmt.Sprintf(demoMain, drivers),
+		filepath.Join(links, "demo.yaml"):      p.links(sim),
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, err

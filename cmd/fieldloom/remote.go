@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway"
 )
 
@@ -38,7 +39,7 @@ func (r *remote) find() (string, error) {
 	if keys.Socket != "" {
 		return below(r.Config, keys.Socket), nil
 	}
-	return filepath.Join(keys.Data, "fieldloom.sock"), nil
+	return filepath.Join(keys.Data, config.DefaultSocket), nil
 }
 
 // dataDir tells where the gateway's data are.
@@ -53,7 +54,7 @@ type places struct{ Data, Socket string }
 // read reads two keys only and leniently: a running gateway must be reached also while its
 // files are being changed.
 func (r *remote) read() (keys places, err error) {
-	path := filepath.Join(r.Config, "fieldloom.yaml")
+	path := filepath.Join(r.Config, config.MainFile)
 	text, err := os.ReadFile(path)
 	if good := gateway.LastGood(r.Config); good != nil && (err != nil || yaml.Unmarshal(text, &keys) != nil) {
 		if c, err := good.Config(r.Config); err == nil { // a gateway runs with that
@@ -67,7 +68,7 @@ func (r *remote) read() (keys places, err error) {
 		return keys, &usageError{fmt.Sprintf("%s cannot be read: mend it, or name the socket with --socket:\n%s", path, yaml.FormatError(err, false, true))}
 	}
 	if keys.Data == "" {
-		keys.Data = "data"
+		keys.Data = config.DefaultData
 	}
 	keys.Data = below(r.Config, keys.Data)
 	return keys, nil

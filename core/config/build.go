@@ -28,7 +28,7 @@ func parseWith(known sections, dir string, inputs []input, lim limits) (*Config,
 		switch {
 		case root == nil:
 			continue
-		case inputs[i].name == mainFile:
+		case inputs[i].name == MainFile:
 			r.read(root)
 		default:
 			r.linkFile(root)
@@ -121,7 +121,7 @@ func (r *treeReader) readOne(file uint16, in input) *node {
 }
 
 func whatBelongs(name string) string {
-	if name == mainFile {
+	if name == MainFile {
 		return "write at least `gateway: NAME`"
 	}
 	return "write `links:` and a link, or remove the file"

@@ -201,7 +201,7 @@ func (k *checker) address(s *schema, text string, src pointSource) {
 }
 
 // retype makes texts of the numbers that placeholders made where the schema
-// wants texts. It tells whether it changed anything.
+// wants texts. It reports whether it changed anything.
 func retype(value any, fields []field, err error) bool {
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {

@@ -143,11 +143,11 @@ func Parse(files map[string][]byte) (*Config, error) {
 // ParseFile is Parse of one file, which stands for fieldloom.yaml; errors name it by its
 // path.
 func ParseFile(path string, text []byte) (*Config, error) {
-	c, err := Parse(map[string][]byte{mainFile: text})
+	c, err := Parse(map[string][]byte{MainFile: text})
 	var all Errors
 	if errors.As(err, &all) {
 		for _, e := range all {
-			if e.File == mainFile {
+			if e.File == MainFile {
 				e.File = path
 			}
 		}

@@ -70,7 +70,7 @@ var hasTemplates = regexp.MustCompile(`(?m)(?:^|[{,])\s*["']?templates["']?\s*:`
 
 // mayGo reports whether a file concerns its own links only.
 func (d *Draft) mayGo(name string) bool {
-	if !strings.HasPrefix(name, linksPath+"/") || d.aside[name] || hasTemplates.Match(d.last[name]) {
+	if !strings.HasPrefix(name, LinksDir+"/") || d.aside[name] || hasTemplates.Match(d.last[name]) {
 		return false
 	}
 	i := slices.IndexFunc(d.inputs, func(in input) bool { return in.name == name })

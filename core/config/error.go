@@ -77,3 +77,78 @@ func (f *faults) err() error {
 	}
 	return f.list
 }
+
+// Locate returns a fault that a driver found, with the place where it lies. A fault of
+// something that is not in the configuration has none, and names nothing.
+func (c *Config) Locate(kind string, f *driver.ConfigError) *driver.ConfigError {
+	for _, l := range c.Links {
+		if l.Name == f.Link && f.Link != "" {
+			return c.locateInLink(l, *f)
+		}
+	}
+	return &driver.ConfigError{Text: "driver " + kind + ": " + f.Text}
+}
+
+// LinkFault returns an error of a link as a whole, at its place.
+func (c *Config) LinkFault(l *Link, text string) *driver.ConfigError {
+	return c.locateInLink(l, driver.ConfigError{Link: l.Name, Text: text})
+}
+
+func (c *Config) locateInLink(l *Link, f driver.ConfigError) *driver.ConfigError {
+	name := l.Name
+	if f.Device == "" {
+		return c.locateInSource(l.source, name, f)
+	}
+	for _, d := range l.Devices {
+		if d.Name != f.Device {
+			continue
+		}
+		name += "/" + d.Name
+		for i := range d.Table.Points {
+			if d.Table.Points[i].Name == f.Point {
+				return c.locatePoint(d.source.points[i], name+"/"+f.Point, f)
+			}
+		}
+		return c.locateInSource(d.source, name, f)
+	}
+	return c.locateInSource(l.source, name+"/"+f.Device, f)
+}
+
+func (c *Config) locatePoint(p pointSource, name string, f driver.ConfigError) *driver.ConfigError {
+	switch f.Key {
+	case "":
+		return c.locateAt(p.place, p.trail, name, f)
+	case "address":
+		return c.locateAt(p.address, p.trail.at(f.Key), name, f)
+	}
+	return c.locateAt(p.place, p.trail.at(f.Key), name, f)
+}
+
+func (c *Config) locateInSource(s *source, name string, f driver.ConfigError) *driver.ConfigError {
+	if f.Key == "" {
+		return c.locateAt(s.place, s.trail, name, f)
+	}
+	for _, one := range s.settings {
+		if one.key == f.Key {
+			return c.locateAt(one.value.place, one.value.trail, name, f)
+		}
+	}
+	return c.locateAt(s.place, s.trail.at(f.Key), name, f)
+}
+
+// locateAt gives f its place. Of a template or a range the place alone does not tell which
+// link, device or point is meant, so the text names it.
+func (c *Config) locateAt(at place, t *trail, name string, f driver.ConfigError) *driver.ConfigError {
+	f.Place = at.named(c.names, t.String())
+	literal := "links." + f.Link
+	if f.Device != "" {
+		literal += ".devices." + f.Device
+	}
+	if f.Point != "" {
+		literal += ".points." + f.Point
+	}
+	if f.Path != literal && f.Path != literal+"."+f.Key {
+		f.Text += " (" + name + ")"
+	}
+	return &f
+}

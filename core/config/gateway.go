@@ -6,10 +6,14 @@ import (
 	"time"
 )
 
+// Where a gateway is found of whose configuration no more can be read.
+const (
+	DefaultData   = "data"           // the directory of the data, in that of the configuration
+	DefaultSocket = "fieldloom.sock" // the API's socket, in the directory of the data
+)
+
 const (
 	defaultGateway  = "fieldloom"
-	defaultData     = "data"
-	defaultSocket   = "fieldloom.sock"
 	defaultMaxBytes = 1 << 30
 	defaultMaxAge   = 7 * 24 * time.Hour
 	leastSpool      = 1 << 20
@@ -40,13 +44,13 @@ var (
 	}
 	dataSection = &section{
 		key:      "data",
-		defaults: func(c *Config) { c.DataDir = filepath.Join(c.Dir, defaultData) },
+		defaults: func(c *Config) { c.DataDir = filepath.Join(c.Dir, DefaultData) },
 		read:     func(r *sectionReader, n *node) { r.cfg.DataDir = r.path(n) },
 		fixed:    func(old, next *Config) string { return differs("data", old.DataDir != next.DataDir) },
 	}
 	socketSection = &section{
 		key:      "socket",
-		defaults: func(c *Config) { c.Socket = filepath.Join(c.DataDir, defaultSocket) },
+		defaults: func(c *Config) { c.Socket = filepath.Join(c.DataDir, DefaultSocket) },
 		read:     func(r *sectionReader, n *node) { r.cfg.Socket = r.path(n) },
 		check:    checkSocket,
 		fixed: func(old, next *Config) string {

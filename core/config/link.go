@@ -24,7 +24,7 @@ const (
 	maxClasses     = 64
 )
 
-// The words of engine.Policy, in its order.
+// The words of control.Policy, in its order.
 var policies = []string{"drop_oldest", "slow", "latest"}
 
 // A linkDef is one link as it is written, which a range makes many of.

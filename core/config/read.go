@@ -8,15 +8,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // The names of what Load reads in the directory.
 const (
-	mainFile  = "fieldloom.yaml"
-	linksPath = "links"
+	MainFile  = "fieldloom.yaml"
+	LinksDir  = "links" // of files with links and templates
 	extension = ".yaml"
 )
 
@@ -29,13 +32,13 @@ type input struct {
 
 // readDir reads every file of the configuration in dir.
 func readDir(dir string, lim limits) []input {
-	sources := []input{readFile(dir, mainFile, lim)}
-	entries, err := os.ReadDir(filepath.Join(dir, linksPath))
+	sources := []input{readFile(dir, MainFile, lim)}
+	entries, err := os.ReadDir(filepath.Join(dir, LinksDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return append(sources, input{name: linksPath, err: explain(err)})
+		return append(sources, input{name: LinksDir, err: explain(err)})
 	}
 	for _, e := range entries {
-		name := linksPath + "/" + e.Name()
+		name := LinksDir + "/" + e.Name()
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case strings.HasSuffix(e.Name(), extension):
@@ -54,7 +57,7 @@ func readFile(dir, name string, lim limits) input {
 	switch {
 	case err != nil:
 		s.err = explain(err)
-		if name == mainFile && errors.Is(err, fs.ErrNotExist) {
+		if name == MainFile && errors.Is(err, fs.ErrNotExist) {
 			s.err = missingMain(dir)
 		}
 		return s
@@ -115,8 +118,8 @@ func fromMap(files map[string][]byte) []input {
 	for name, data := range files {
 		sources = append(sources, input{name: name, data: data})
 	}
-	if _, ok := files[mainFile]; !ok {
-		sources = append(sources, input{name: mainFile, err: errors.New("is missing: create it")})
+	if _, ok := files[MainFile]; !ok {
+		sources = append(sources, input{name: MainFile, err: errors.New("is missing: create it")})
 	}
 	slices.SortFunc(sources, func(a, b input) int { return strings.Compare(a.name, b.name) })
 	return sources
@@ -158,4 +161,78 @@ func wrongRune(text string, i int, r rune, indent bool) string {
 		return fmt.Sprintf("the control character U+%04X is not allowed here: remove it, or write it as an escape in double quotes", r)
 	}
 	return ""
+}
+
+const (
+	// What is looked through for files that were meant to be read.
+	maxLooked     = 1000 // entries of a directory
+	maxLookedInto = 64 << 10
+)
+
+// meant matches a file that was written to be read.
+var meant = regexp.MustCompile(`(?m)^(links|templates) *:`)
+
+// unread returns warnings of files that look like part of the configuration and are not
+// read: beside links/, in a directory whose name is nearly links, or below links/.
+func unread(c *Config) (list Errors) {
+	known := map[string]bool{c.DataDir: true, c.SecretsDir: true, c.DriversDir: true}
+	for _, name := range c.Files {
+		known[name] = true
+	}
+	for _, e := range someEntries(c.Dir) {
+		path := filepath.Join(c.Dir, e.Name())
+		switch {
+		case known[path] || strings.HasPrefix(e.Name(), "."):
+		case !e.IsDir():
+			list = append(list, unreadFile(path)...)
+		case e.Name() == LinksDir:
+			for _, below := range someEntries(path) {
+				if sub := filepath.Join(path, below.Name()); below.IsDir() && !strings.HasPrefix(below.Name(), ".") {
+					list = append(list, unreadIn(sub)...)
+				}
+			}
+		default:
+			list = append(list, unreadIn(path)...)
+		}
+	}
+	return list
+}
+
+// unreadIn looks into one directory.
+func unreadIn(dir string) (list Errors) {
+	for _, e := range someEntries(dir) {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			list = append(list, unreadFile(filepath.Join(dir, e.Name()))...)
+		}
+	}
+	return list
+}
+
+func unreadFile(path string) Errors {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case extension, ".yml":
+	default:
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close() // nothing was written
+	text, err := io.ReadAll(io.LimitReader(f, maxLookedInto))
+	if err != nil || !meant.Match(text) {
+		return nil
+	}
+	return Errors{{Place: driver.Place{File: path}, Text: "is not read: move it into " + LinksDir + "/ beside " + MainFile + ", as *" + extension}}
+}
+
+// someEntries returns the entries of a directory, as far as they are not too many.
+func someEntries(dir string) []os.DirEntry {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()                    // nothing was written
+	entries, _ := f.ReadDir(maxLooked) // what cannot be listed is not looked through
+	return entries
 }

@@ -97,7 +97,7 @@ func steps(tree *syntax.Regexp) int {
 	return min(n, maxPattern+1)
 }
 
-// nested tells whether a document is nested too deep.
+// nested reports whether a document is nested too deep.
 func nested(doc any, depth int) bool {
 	if depth > maxNested {
 		return true

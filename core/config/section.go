@@ -120,7 +120,7 @@ func (r *sectionReader) linkFile(root *node) {
 			r.faultAt(f, "seems to be a link: move it below `links:`, indented")
 		}
 	}
-	r.unknownKeys(root, here, r.sections.names(), "belongs in "+mainFile+": move it there")
+	r.unknownKeys(root, here, r.sections.names(), "belongs in "+MainFile+": move it there")
 }
 
 // check lets the sections look at the whole.

@@ -138,7 +138,7 @@ func (n *node) eval(s scope) (scalar, error) {
 	return scalar{kindText, text}, nil
 }
 
-// uses tells which of the variables n and its children depend on.
+// uses returns the variables that n and its children depend on.
 func (n *node) uses() variables {
 	if n == nil {
 		return 0

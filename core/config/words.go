@@ -109,7 +109,7 @@ func braces(text string) (inner string, size int, kind bracesKind) {
 	}
 }
 
-// namesVariable tells whether n, d or l is among the names before the format.
+// namesVariable reports whether n, d or l is among the names before the format.
 func namesVariable(inner string) bool {
 	inner, _, _ = strings.Cut(inner, ":")
 	for i := 0; i < len(inner); {

@@ -97,8 +97,8 @@ func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong
 	}
 	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, launch.LimitWarnings(c.Config, v.Packages))
 	if len(c.Config.Links) == 0 && !isWrong {
-		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, "links", "NAME.yaml"))
-		m.faults = append(m.faults, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, "fieldloom.yaml")}})
+		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, config.LinksDir, "NAME.yaml"))
+		m.faults = append(m.faults, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, config.MainFile)}})
 	}
 	return m.faults
 }

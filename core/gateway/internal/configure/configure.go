@@ -223,7 +223,7 @@ func fixed(old, next *config.Config, stranded string) error {
 	}
 	var faults []error
 	for _, key := range keys {
-		faults = append(faults, &driver.ConfigError{Place: driver.Place{File: "fieldloom.yaml", Path: key},
+		faults = append(faults, &driver.ConfigError{Place: driver.Place{File: config.MainFile, Path: key},
 			Text: "cannot change while the gateway runs: restart it, or put the old value back"})
 	}
 	return &RefusedError{Causes: faults}

@@ -61,14 +61,14 @@ var dataKey = regexp.MustCompile(`(?m)(?:^|[{,])\s*["']?data["']?\s*:\s*["']?([^
 
 // dataDirs are the directories where the data of dir's gateway may be.
 func dataDirs(dir string) []string {
-	list := []string{"data"}
-	if text, err := os.ReadFile(filepath.Join(dir, "fieldloom.yaml")); err == nil {
+	list := []string{config.DefaultData}
+	if text, err := os.ReadFile(filepath.Join(dir, config.MainFile)); err == nil {
 		for _, found := range dataKey.FindAllSubmatch(text, 10) {
 			list = append(list, strings.TrimSpace(string(found[1])))
 		}
 	}
 	if state := os.Getenv("STATE_DIRECTORY"); state != "" { // of the systemd unit
-		list = append(list, state, filepath.Join(state, "data"))
+		list = append(list, state, filepath.Join(state, config.DefaultData))
 	}
 	slices.Reverse(list) // what is the default last
 	for i, path := range list {
@@ -93,8 +93,8 @@ func readGood(data, dir string) (*Good, error) {
 	if g.Saved, err = time.Parse(time.RFC3339, at); err != nil {
 		return nil, err
 	}
-	names, err := filepath.Glob(filepath.Join(path, "links", "*.yaml"))
-	for _, name := range append(names, filepath.Join(path, "fieldloom.yaml")) {
+	names, err := filepath.Glob(filepath.Join(path, config.LinksDir, "*.yaml"))
+	for _, name := range append(names, filepath.Join(path, config.MainFile)) {
 		text, readErr := os.ReadFile(name)
 		err = errors.Join(err, readErr)
 		short, relErr := filepath.Rel(path, name)
