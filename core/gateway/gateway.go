@@ -18,12 +18,14 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/samples"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/audit"
@@ -31,6 +33,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/procs"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
 )
 
@@ -122,8 +125,7 @@ type gateway struct {
 	runDir    string // of the driver processes' sockets
 	forOthers bool   // runDir is where a driver with a user of its own gets to
 	drivers   *supervise.Supervisor
-	watchers  atomic.Int32 // streams of samples being sent
-	stored    storedValues
+	samples   *samples.Service
 
 	config  *configure.Service
 	outlook *outlook.Outlook
@@ -169,7 +171,8 @@ func open(o Options) (g *gateway, err error) {
 			return nil, err
 		}
 	}
-	g.stored.spool, g.stored.catalog = g.spool, g.catalog
+	g.samples = samples.New(g.inForce, stream.Store{Spool: g.spool, Catalog: g.catalog},
+		func(kind, link string) (control.Plane, error) { return g.drivers.Control(kind, link) })
 	if g.audit, err = audit.Open(AuditDir(o.Config.DataDir)); err != nil {
 		return nil, err
 	}
@@ -179,11 +182,11 @@ func open(o Options) (g *gateway, err error) {
 // watchedSpool is a spool in which nothing gathers while somebody watches.
 type watchedSpool struct {
 	*spool.Spool
-	watchers *atomic.Int32
+	watchers func() int
 }
 
 func (s watchedSpool) Gather() {
-	if s.watchers.Load() > 0 {
+	if s.watchers() > 0 {
 		s.Commit()
 	} else {
 		s.Spool.Gather()
@@ -262,7 +265,9 @@ func (g *gateway) close() error {
 	if g.drivers != nil {
 		endDrivers(func() { g.drivers.Close(!g.stopDrivers.Load()) }, g.spool, g.o.Log)
 	}
-	g.stored.close()
+	if g.samples != nil {
+		g.samples.Close()
+	}
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}

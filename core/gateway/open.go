@@ -62,7 +62,7 @@ func (g *gateway) openDrivers() (err error) {
 	})
 	g.launcher.TakeOver(supervise.Records(g.recordDir(), g.o.Log))
 	g.drivers = supervise.New(supervise.Options{
-		Log: g.o.Log, Spool: watchedSpool{g.spool, &g.watchers}, CoreEpoch: g.data.Epoch, LastRun: g.spool.Stats().Last,
+		Log: g.o.Log, Spool: watchedSpool{g.spool, g.samples.Watchers}, CoreEpoch: g.data.Epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.Launch, Image: g.launcher.Pinned, Adopt: g.launcher.Adopt, Records: g.recordDir(),
 		Detach:  g.inForce.Detaches,
 		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
@@ -81,11 +81,11 @@ func (g *gateway) openServices() {
 	g.serves = api.Services{
 		Gateway: g,
 		Status: &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
-			Health: g.Health, Warnings: func() []string { return append(g.warnings(), launch.LimitWarnings(g.inForce.Get().Config, g.depot)...) }, Watchers: func() int { return int(g.watchers.Load()) },
+			Health: g.Health, Warnings: func() []string { return append(g.warnings(), launch.LimitWarnings(g.inForce.Get().Config, g.depot)...) }, Watchers: g.samples.Watchers,
 			Process: g.launcher.Confined, LevelOf: g.wantLevel},
 		Config:   g.config,
-		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.readLast, Audit: g.audit, Log: g.o.Log},
-		Samples:  g,
+		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.samples.ReadLast, Audit: g.audit, Log: g.o.Log},
+		Samples:  g.samples,
 		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
 			RunsFrom: launch.RunsFrom},
 		Choices: &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,

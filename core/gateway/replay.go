@@ -9,6 +9,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/samples"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
@@ -32,20 +33,5 @@ func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Lo
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	stored := stream.Store{Spool: s, Catalog: points}
-	w := &watch{cursor: stored.Open(stored.Since(since), nil), to: callSink(each)}
-	w.cursor.LeaveOut(since)
-	return w.sendAll(ctx)
+	return samples.Replay(ctx, stream.Store{Spool: s, Catalog: points}, since, each)
 }
-
-// callSink is a sink that calls a function.
-type callSink func(*client.Sample) error
-
-// Begin has nothing to do.
-func (f callSink) Begin(client.Position) {}
-
-// Sample calls it.
-func (f callSink) Sample(s *client.Sample) error { return f(s) }
-
-// Flush has nothing to do.
-func (f callSink) Flush() error { return nil }

@@ -21,6 +21,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/samples"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
@@ -226,7 +227,7 @@ func (t *trial) apply(ctx context.Context) error {
 type trialHandler struct {
 	o       TryOptions
 	decoder *stream.Decoder
-	sender  sender
+	sender  samples.Sender
 	broken  chan error
 
 	mu   sync.Mutex
@@ -251,7 +252,7 @@ func (h *trialHandler) Frame(sequence uint64, frame []byte) {
 	if h.over.Load() {
 		return
 	}
-	if err := h.sender.send(h.decoder.Frame(frame), callSink(h.o.Sample)); err != nil {
+	if err := h.sender.Send(h.decoder.Frame(frame), samples.Call(h.o.Sample)); err != nil {
 		h.over.Store(true)
 		h.broken <- err
 		return

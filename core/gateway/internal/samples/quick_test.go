@@ -1,5 +1,5 @@
 //go:build !chaos
 
-package gateway
+package samples
 
 const chaos = false

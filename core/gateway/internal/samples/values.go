@@ -1,4 +1,4 @@
-package gateway
+package samples
 
 import (
 	"context"
@@ -26,17 +26,17 @@ const (
 	valuesLimit = 3 * time.Second
 )
 
-// Values implements api.Gateway. The driver knows best, for it knows what a deadband holds
+// Values implements api.Samples. The driver knows best, for it knows what a deadband holds
 // back; what it does not know is looked for in what is stored.
-func (g *gateway) Values(ctx context.Context, patterns []string, to api.Sink) error {
-	a := g.inForce.Get()
+func (s *Service) Values(ctx context.Context, patterns []string, to api.Sink) error {
+	a := s.inForce.Get()
 	for _, name := range patterns {
 		if err := hasValues(a, name); err != nil {
 			return err
 		}
 	}
 	to.Begin(client.Position{})
-	if err := g.sendValues(ctx, patterns, to); err != nil {
+	if err := s.sendValues(ctx, patterns, to); err != nil {
 		return err
 	}
 	return to.Flush()
@@ -55,8 +55,8 @@ func hasValues(a *inforce.Config, name string) error {
 }
 
 // sendValues sends the last values, in the order of the configuration.
-func (g *gateway) sendValues(ctx context.Context, patterns []string, to api.Sink) error {
-	q := g.newValuesQuery()
+func (s *Service) sendValues(ctx context.Context, patterns []string, to api.Sink) error {
+	q := s.newValuesQuery()
 	var parts []*lastPart
 	points := 0
 	send := func() error {
@@ -73,7 +73,7 @@ func (g *gateway) sendValues(ctx context.Context, patterns []string, to api.Sink
 		parts, points = nil, 0
 		return nil
 	}
-	for at := range g.inForce.Get().Selected(patterns) {
+	for at := range s.inForce.Get().Selected(patterns) {
 		if !at.Point.Readable {
 			continue
 		}
@@ -112,8 +112,8 @@ type valuesQuery struct {
 	silent map[control.Plane]error // drivers that do not answer, which are asked once
 }
 
-func (g *gateway) newValuesQuery() *valuesQuery {
-	return &valuesQuery{controlOf: g.drivers.Control, catalog: g.catalog, stored: &g.stored, deadline: time.Now().Add(searchLimit),
+func (s *Service) newValuesQuery() *valuesQuery {
+	return &valuesQuery{controlOf: s.controlOf, catalog: s.store.Catalog, stored: &s.stored, deadline: time.Now().Add(searchLimit),
 		silent: make(map[control.Plane]error)}
 }
 
@@ -248,16 +248,16 @@ func (p *lastPart) supplement(i int, v storedValue, ok, complete bool) {
 	}
 }
 
-// readLast answers a read of a device that only sends by itself: with what it sent last. It
+// ReadLast answers a read of a device that only sends by itself: with what it sent last. It
 // reports whether anything is known.
-func (g *gateway) readLast(ctx context.Context, p *commands.Part, samples []client.Sample) bool {
+func (s *Service) ReadLast(ctx context.Context, p *commands.Part, samples []client.Sample) bool {
 	last := &lastPart{link: p.Link, device: p.Device}
 	for _, place := range p.Places {
-		s := samples[place]
-		s.Last = &client.Last{}
-		last.samples = append(last.samples, s)
+		sample := samples[place]
+		sample.Last = &client.Last{}
+		last.samples = append(last.samples, sample)
 	}
-	q := g.newValuesQuery()
+	q := s.newValuesQuery()
 	if err := q.fill(ctx, []*lastPart{last}); err != nil {
 		return false
 	}

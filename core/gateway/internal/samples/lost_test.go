@@ -1,4 +1,4 @@
-package gateway
+package samples
 
 import (
 	"bytes"
@@ -19,7 +19,9 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
@@ -104,8 +106,8 @@ func (p *plantDir) run(devices ...string) (named, unnamed int) {
 		p.store(s, &dev)
 	}
 	sink := newSink(0)
-	g := &gateway{data: d, catalog: c, spool: s}
-	if err := g.Watch(p.t.Context(), client.WatchOptions{Replay: true}, sink); err != nil {
+	w := New(inforce.NewCurrent(cfg, time.Now()), stream.Store{Spool: s, Catalog: c}, nil)
+	if err := w.Watch(p.t.Context(), client.WatchOptions{Replay: true}, sink); err != nil {
 		p.t.Fatal(err)
 	}
 	for i := range sink.samples {

@@ -1,4 +1,4 @@
-package gateway
+package samples
 
 import (
 	"fmt"
@@ -10,8 +10,10 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
@@ -39,9 +41,9 @@ func BenchmarkWatch(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := &gateway{data: d}
-	defer func() { _ = g.close() }()
-	if g.catalog, err = catalog.Open(d.DB); err != nil {
+	defer func() { _ = d.Close() }()
+	points, err := catalog.Open(d.DB)
+	if err != nil {
 		b.Fatal(err)
 	}
 	const devices = 100
@@ -50,12 +52,14 @@ func BenchmarkWatch(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := g.catalog.States(cfg, 1); err != nil {
+	if _, err := points.States(cfg, 1); err != nil {
 		b.Fatal(err)
 	}
-	if g.spool, err = spool.Open(b.TempDir(), spool.Options{}); err != nil {
+	stored, err := spool.Open(b.TempDir(), spool.Options{})
+	if err != nil {
 		b.Fatal(err)
 	}
+	defer func() { _ = stored.Close() }()
 	const frames, samples = 300, 1000
 	for n := range frames {
 		batch := &frame.Batch{}
@@ -67,16 +71,17 @@ func BenchmarkWatch(b *testing.B) {
 			device := uint32((n*7 + poll) % devices)
 			batch.Blocks = append(batch.Blocks, frame.Block{Runs: []uint32{1 + device*100, 100}, Time: time.Now().UnixNano(), Kind: driver.KindFloat64, Floats: floats})
 		}
-		g.spool.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: uint64(n + 1), Stored: time.Now(), Data: wire.AppendFrame(nil, uint64(n+1), batch, nil)},
+		stored.Append(spool.Record{Driver: "modbus", Epoch: 1, Sequence: uint64(n + 1), Stored: time.Now(), Data: wire.AppendFrame(nil, uint64(n+1), batch, nil)},
 			func(error) {})
 	}
-	for g.spool.End() <= frames {
-		g.spool.Commit()
+	for stored.End() <= frames {
+		stored.Commit()
 	}
+	service := New(inforce.NewCurrent(cfg, time.Now()), stream.Store{Spool: stored, Catalog: points}, nil)
 	b.ReportAllocs()
 	sink := &encodeSink{}
 	for done := 0; done < b.N; done += frames * samples {
-		if err := g.Watch(b.Context(), client.WatchOptions{Replay: true}, sink); err != nil {
+		if err := service.Watch(b.Context(), client.WatchOptions{Replay: true}, sink); err != nil {
 			b.Fatal(err)
 		}
 	}

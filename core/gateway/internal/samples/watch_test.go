@@ -1,4 +1,4 @@
-package gateway
+package samples
 
 import (
 	"context"
@@ -14,18 +14,22 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/catalog"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // bench is a gateway without drivers: a spool, a catalog with the device line1/m1
 // and its points u and i, and the fan-out.
 type bench struct {
-	*gateway
-	t     *testing.T
-	first uint32 // handle of line1/m1/u
-	seq   uint64
+	*Service
+	spool   *spool.Spool
+	catalog *catalog.Catalog
+	t       *testing.T
+	first   uint32 // handle of line1/m1/u
+	seq     uint64
 }
 
 func newBench(t *testing.T) *bench {
@@ -34,13 +38,19 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{data: d}
+	b := &bench{t: t}
 	t.Cleanup(func() {
-		if err := g.close(); err != nil {
+		if b.Service != nil {
+			b.Close()
+		}
+		if b.spool != nil {
+			err = b.spool.Close()
+		}
+		if err := errors.Join(err, d.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	if g.catalog, err = catalog.Open(d.DB); err != nil {
+	if b.catalog, err = catalog.Open(d.DB); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Parse(map[string][]byte{"fieldloom.yaml": []byte(
@@ -48,14 +58,16 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	states, err := g.catalog.States(cfg, 1)
+	states, err := b.catalog.States(cfg, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.spool, err = spool.Open(t.TempDir(), spool.Options{CommitEvery: time.Microsecond}); err != nil {
+	if b.spool, err = spool.Open(t.TempDir(), spool.Options{CommitEvery: time.Microsecond}); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{gateway: g, t: t, first: states["modbus"].Links[0].Devices[0].FirstHandle}
+	b.Service = New(inforce.NewCurrent(cfg, time.Now()), stream.Store{Spool: b.spool, Catalog: b.catalog}, nil)
+	b.first = states["modbus"].Links[0].Devices[0].FirstHandle
+	return b
 }
 
 // store stores a batch of one sample of each point, with values n and n+0.5.

@@ -1,4 +1,4 @@
-package gateway
+package samples
 
 import (
 	"strings"
@@ -10,6 +10,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 	"github.com/fieldloom/fieldloom/core/frame"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
+	"github.com/fieldloom/fieldloom/core/internal/stream"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
@@ -87,6 +88,7 @@ func TestGoingOnTellsWhatWasRetired(t *testing.T) {
 	if b.spool, err = spool.Open(t.TempDir(), spool.Options{CommitEvery: 1, MaxBytes: 8 << 10, FileBytes: 1 << 10}); err != nil {
 		t.Fatal(err)
 	}
+	b.Service = New(b.inForce, stream.Store{Spool: b.spool, Catalog: b.catalog}, nil)
 	b.store(0)
 	first := b.replay(client.WatchOptions{}).samples[0].Position
 	for n := 1; b.spool.First() <= 2; n++ {

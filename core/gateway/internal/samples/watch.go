@@ -1,13 +1,19 @@
-package gateway
+// Package samples sends the samples of a gateway to who asks for them: as a stream of what is
+// stored and what comes (Watch), and the last value of each point (Values).
+package samples
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
@@ -16,29 +22,50 @@ import (
 // are left out.
 const watchDepth = 256
 
-// Watch implements api.Gateway. Every watcher reads the spool, from where it begins to its
+// A Service sends samples. Its methods may be called concurrently.
+type Service struct {
+	inForce   *inforce.Current
+	controlOf func(kind, link string) (control.Plane, error)
+	store     stream.Store
+	stored    storedValues // what was found of last values, with a lock of its own
+	watchers  atomic.Int32 // streams that are being sent
+}
+
+var _ api.Samples = (*Service)(nil)
+
+// New returns a service of what is stored. controlOf finds the process that has a link.
+func New(current *inforce.Current, store stream.Store, controlOf func(kind, link string) (control.Plane, error)) *Service {
+	return &Service{inForce: current, controlOf: controlOf, store: store, stored: storedValues{spool: store.Spool, catalog: store.Catalog}}
+}
+
+// Watchers is how many streams are being sent.
+func (s *Service) Watchers() int { return int(s.watchers.Load()) }
+
+// Close forgets what was found. The service may not be asked any more.
+func (s *Service) Close() { s.stored.close() }
+
+// Watch implements api.Samples. Every watcher reads the spool, from where it begins to its
 // end and then whenever something was stored. One that says where to begin misses nothing
 // and sees nothing twice. One from now on is to see what happens now: where it is too slow
 // for that, records are left out, and it is told.
-func (g *gateway) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) error {
-	g.watchers.Add(1)
-	defer g.watchers.Add(-1)
-	stored := stream.Store{Spool: g.spool, Catalog: g.catalog}
+func (s *Service) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) error {
+	s.watchers.Add(1)
+	defer s.watchers.Add(-1)
 	now := o.After.IsZero() && o.Since.IsZero() // it is to see what happens from now on
 	if o.After.IsZero() {
-		o.After = stored.End()
+		o.After = s.store.End()
 		if !now || o.Replay {
-			o.After = stored.Since(o.Since)
+			o.After = s.store.Since(o.Since)
 		}
 	}
-	c := stored.Open(o.After, o.Patterns)
+	c := s.store.Open(o.After, o.Patterns)
 	c.LeaveOut(o.Since)
 	w := &watch{cursor: c, to: to}
 	if err := w.begin(o.After); err != nil {
 		return err
 	}
 	if o.Last {
-		if err := g.sendValues(ctx, o.Patterns, to); err != nil {
+		if err := s.sendValues(ctx, o.Patterns, to); err != nil {
 			return err
 		}
 	}
@@ -49,7 +76,7 @@ func (g *gateway) Watch(ctx context.Context, o client.WatchOptions, to api.Sink)
 type watch struct {
 	cursor *stream.Cursor
 	to     api.Sink
-	sender
+	Sender
 }
 
 // begin tells the watcher where the stream begins, and, where that is not after the position
@@ -63,7 +90,7 @@ func (w *watch) begin(after client.Position) error {
 	if err != nil {
 		return err
 	}
-	return w.send(e, w.to)
+	return w.Send(e, w.to)
 }
 
 // follow sends what is stored, and what is stored later, until the stream has what was asked
@@ -104,21 +131,21 @@ func (w *watch) sendAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := w.send(e, w.to); err != nil {
+		if err := w.Send(e, w.to); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// sender makes lines of entries.
-type sender struct {
+// A Sender makes lines of entries.
+type Sender struct {
 	out client.Sample // what is given to the sink
 }
 
-// send sends the samples of an entry, or tells of its gap. Nobody knows whose samples a gap
+// Send sends the samples of an entry, or tells of its gap. Nobody knows whose samples a gap
 // is of, so every watcher is told.
-func (s *sender) send(e *stream.Entry, to api.Sink) error {
+func (s *Sender) Send(e *stream.Entry, to api.Sink) error {
 	if g := e.Gap; g != nil {
 		return to.Sample(lost(g, e.Position))
 	}
@@ -146,3 +173,22 @@ func lost(g *stream.Gap, at client.Position) *client.Sample {
 	}
 	return line
 }
+
+// Replay calls each with every sample that is stored since a time, in the order of storage.
+func Replay(ctx context.Context, store stream.Store, since time.Time, each func(*client.Sample) error) error {
+	w := &watch{cursor: store.Open(store.Since(since), nil), to: Call(each)}
+	w.cursor.LeaveOut(since)
+	return w.sendAll(ctx)
+}
+
+// Call is a sink that calls a function.
+type Call func(*client.Sample) error
+
+// Begin has nothing to do.
+func (f Call) Begin(client.Position) {}
+
+// Sample calls it.
+func (f Call) Sample(s *client.Sample) error { return f(s) }
+
+// Flush has nothing to do.
+func (f Call) Flush() error { return nil }
