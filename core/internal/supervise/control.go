@@ -65,19 +65,3 @@ func (p *pool) down(m *member) *driver.Error {
 	}
 	return &driver.Error{Code: driver.NotConnected, Text: text, Err: driver.ErrNotSent}
 }
-
-// Kill kills a process of a driver for a reason, which is the cause of its death; it counts
-// as any other.
-func (s *Supervisor) Kill(kind string, pid int, cause error) {
-	p := s.find(kind)
-	if p == nil {
-		return
-	}
-	p.do(func() {
-		for _, m := range p.roster.members {
-			if m.life != nil && m.life.proc.PID() == pid {
-				m.life.kill(cause)
-			}
-		}
-	})
-}

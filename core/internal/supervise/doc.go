@@ -12,7 +12,7 @@
 //     their names says so. A shard has one member, its primary.
 //   - A link has at most one holder: the life in which it is open, or may be.
 //
-// Everything that moves links is one rule, in links.go: a link goes to the
+// Everything that moves links is one rule, linkTable.moves: a link goes to the
 // primary of its shard. Where its holder is another life, that drains it, the
 // frames that it flushed are taken in, and the primary activates it with the
 // hand-off; where the holder died, the primary activates it as soon as nothing is
@@ -43,10 +43,33 @@
 // state or a changed image lifts. A spare that is warm takes the place of a
 // primary that died, with its record of deaths.
 //
-// A pool is a monitor: its lock guards all of it, and reconcile, called after every
-// change, starts what is to be done next. What takes time (a launch, a call, a stop)
-// runs in a goroutine, one for each member at most, takes no part of the lock, and
-// changes the pool when it has ended. So no process can hold up another one.
+// A pool is its parts, and what is done with them after every change (reconcile):
+//
+//	monitor     the pool's lock, which guards all of the pool but what is below; who waits for a change
+//	demand      what is wanted, and why nothing is to run where it is not
+//	images      what processes are launched from
+//	roster      the members, the shards and their primaries
+//	linkTable   who has which link, who is to have it, and what it was last told to be in
+//	lossBook    what was lost with the dead, until a process is given it to tell of
+//	tracker     the trouble of links and devices that has its lines in the log
+//	journal     the latest transitions
+//	upgrade     the one in hand
+//
+// A member has the policy of its restarts (trouble) and its present life. A life has the
+// state that it was given (delivery), its telemetry stream (stream) and the record by which
+// the next core finds it (lifeRecord), which the pool's lock guards too, and its intake.
+//
+// An intake takes what one process sends, in the goroutine of its stream, without the pool's
+// lock: it has the signs of life (vitals, atomic), the sequences and acks (ledger), the checks
+// (gate), what the next frame is to tell of (unreported) and the counters (counted), each
+// with a lock of its own, and gives frames to the inlet, which the processes of the driver
+// share. What it asks of the pool are the four methods of owner, which take the pool's lock for a
+// moment. So the pool's lock is taken before those of an intake, and never while one of them is
+// held.
+//
+// What takes time (a launch, a call, a stop) runs in a goroutine, one for each member at most,
+// takes no part of the lock, and changes the pool when it has ended. So no process can hold up
+// another one.
 //
 // With Desired.Detach the processes outlive the core. Each has a record in the run
 // directory, and the next core adopts it: the process has gone on with the links that

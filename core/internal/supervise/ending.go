@@ -126,7 +126,7 @@ func (l *life) retire() {
 	})
 }
 
-// drainAll finishes everything. Its error tells that not all has come.
+// drainAll finishes everything. It fails where not all has come.
 func (l *life) drainAll(attached bool, held int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()

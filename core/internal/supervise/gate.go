@@ -35,7 +35,7 @@ const (
 	offenceEvery = time.Minute
 )
 
-// Timely tells whether a sample may have a time and be Good.
+// Timely reports whether a sample may have a time and be Good.
 func Timely(t, now time.Time) bool {
 	return !t.Before(now.Add(-oldest)) && !t.After(now.Add(clockWidth))
 }
@@ -59,7 +59,7 @@ type offences struct {
 	convicted bool
 }
 
-// add counts one more, and tells whether it is one too many for the first time.
+// add counts one more, and reports whether it is one too many for the first time.
 func (o *offences) add(now time.Time) (count int, convicted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -108,7 +108,7 @@ func (m *member) failStart(err error, death bool) {
 	}
 }
 
-// ranAtAll tells whether a start failed by the driver's fault. What was not
+// ranAtAll reports whether a start failed by the driver's fault. What was not
 // there, was not verified, or found the machine short of something, is no death.
 func ranAtAll(err error) bool {
 	if driver.CodeOf(err) == driver.InvalidConfig || errors.Is(err, context.Canceled) {

@@ -150,14 +150,21 @@ func (t *linkTable) target(ln *link) *life {
 
 // opening is links that one process can be given with one call.
 type opening struct {
-	to *life
-	by *handOff
+	to    *life
+	by    *handOff
+	links []*link
 }
 
-// move is the rule by which links change hands: it starts what can be started.
-func (t *linkTable) move() {
-	opens := make(map[opening][]*link)
-	drains := make(map[*life][]*link)
+// moves is the rule by which links change hands: which are to be opened, in the order of their
+// names, and which are to be drained from whom. It is settled where every link is where it
+// should be.
+func (t *linkTable) moves() (opens []*opening, drains map[*life][]*link, settled bool) {
+	type key struct {
+		to *life
+		by *handOff
+	}
+	found := make(map[key]*opening)
+	drains = make(map[*life][]*link)
 	astray := t.astray()
 	group := max(groupSize, len(astray)/pacedSteps)
 	for _, ln := range astray {
@@ -165,35 +172,18 @@ func (t *linkTable) move() {
 		switch {
 		case to == nil || ln.moving || !to.isReady(ln.name):
 		case ln.holder == nil:
-			key := opening{to, ln.handOff}
-			opens[key] = append(opens[key], ln)
+			o := found[key{to, ln.handOff}]
+			if o == nil {
+				o = &opening{to: to, by: ln.handOff}
+				found[key{to, ln.handOff}] = o
+				opens = append(opens, o)
+			}
+			o.links = append(o.links, ln)
 		case ln.holder.isDrainable() && (len(drains[ln.holder]) < group || ln.holder.whole || to.whole):
 			drains[ln.holder] = append(drains[ln.holder], ln)
 		}
 	}
-	byName := func(a, b opening) int { return cmp.Compare(opens[a][0].name, opens[b][0].name) }
-	for _, key := range slices.SortedFunc(maps.Keys(opens), byName) {
-		if !key.to.busy && (!key.to.whole || t.allFree(key.to)) {
-			links := opens[key]
-			if !key.to.whole { // the others follow
-				links = links[:min(len(links), int(key.to.pace))]
-			}
-			key.to.activate(links, key.by)
-		}
-	}
-	for from, links := range drains {
-		if !from.busy {
-			from.drain(links)
-		}
-	}
-	if len(astray) > 0 {
-		return
-	}
-	for _, m := range t.roster.members {
-		if m.life != nil {
-			m.life.given.trim()
-		}
-	}
+	return opens, drains, len(astray) == 0
 }
 
 // astray is the links that are not where they should be, by name.
@@ -208,7 +198,7 @@ func (t *linkTable) astray() []*link {
 	return list
 }
 
-// allFree tells that no other process has a link, so that one which takes all of them
+// allFree reports whether no other process has a link, so that one which takes all of them
 // may.
 func (t *linkTable) allFree(to *life) bool {
 	for _, ln := range t.byName {

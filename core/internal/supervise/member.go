@@ -74,7 +74,7 @@ func (m *member) worth() int {
 	return 1
 }
 
-// stale tells that the member runs another image than the pool's.
+// stale reports whether the member runs another image than the pool's.
 func (m *member) stale() bool {
 	return m.life != nil && m.pool.images.isStale(m.life.hash)
 }

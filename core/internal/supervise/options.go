@@ -93,9 +93,9 @@ type Options struct {
 	// Records is the directory with the records of detached processes; "": none.
 	Records string
 	// Adopt reattaches to the process of a record. Nil: never. Its error has
-	// plugin.ErrGone or plugin.ErrNotTheSame in its tree where that is so.
+	// host.ErrGone or host.ErrNotTheSame in its tree where that is so.
 	Adopt func(ctx context.Context, r Record) (Process, error)
-	// Detach tells whether a process outlives the core that is started before its driver
+	// Detach reports whether a process outlives the core that is started before its driver
 	// has anything desired, for Prepare. Nil: it does not.
 	Detach func(kind string) bool
 	// LogLines is how many lines are kept of each driver; 0: 200.

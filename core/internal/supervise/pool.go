@@ -98,7 +98,7 @@ func (p *pool) reconcile() {
 		m.step()
 	}
 	if p.demand.runs() && p.demand.desired.State != nil && !p.roster.isAdopting() {
-		p.links.move()
+		p.moveLinks()
 	}
 	for _, m := range p.roster.members {
 		m.settle()
@@ -146,6 +146,34 @@ func (p *pool) plan() {
 	p.roster.staff(spares)
 }
 
+// moveLinks starts what is to be opened and drained. Once all links are where they should be,
+// processes forget what they have no more to do with.
+func (p *pool) moveLinks() {
+	opens, drains, settled := p.links.moves()
+	for _, o := range opens {
+		if o.to.busy || o.to.whole && !p.links.allFree(o.to) {
+			continue
+		}
+		if !o.to.whole { // the others follow
+			o.links = o.links[:min(len(o.links), int(o.to.pace))]
+		}
+		o.to.activate(o.links, o.by)
+	}
+	for from, links := range drains {
+		if !from.busy {
+			from.drain(links)
+		}
+	}
+	if !settled {
+		return
+	}
+	for _, m := range p.roster.members {
+		if m.life != nil {
+			m.life.given.trim()
+		}
+	}
+}
+
 // nextLook is how long until something has to be looked at by itself.
 func (p *pool) nextLook() (wait time.Duration, ok bool) {
 	const never = 24 * time.Hour // longer than anything that is waited for
@@ -191,6 +219,12 @@ func (p *pool) want(d Desired) {
 	}
 }
 
+// leave is want with nothing: no link uses the driver.
+func (p *pool) leave() {
+	p.demand.leave()
+	p.setLinks()
+}
+
 // prepare wants a process, whatever Set wants. The deaths of one in quarantine stay
 // counted, so that it goes back there with the next.
 func (p *pool) prepare() {
@@ -214,7 +248,7 @@ func (p *pool) setLinks() {
 	}
 }
 
-// detaches tells whether a process that is launched now outlives the core.
+// detaches reports whether a process that is launched now outlives the core.
 func (p *pool) detaches() bool {
 	if !p.demand.wanted && p.s.o.Detach != nil {
 		return p.s.o.Detach(p.kind)
@@ -234,12 +268,6 @@ func (p *pool) writeLoss(l *loss, now time.Time) {
 		p.mu.Unlock()
 	}
 	p.in.writeLoss(l, state, now, nil)
-}
-
-// leave is want with nothing: no link uses the driver.
-func (p *pool) leave() {
-	p.demand.leave()
-	p.setLinks()
 }
 
 // close ends the pool.

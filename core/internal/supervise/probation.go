@@ -99,7 +99,7 @@ func (u *upgrade) probation(ctx context.Context) error {
 	}
 }
 
-// unanswered tells that a new process has not answered the last look at it: it is not
+// unanswered reports whether a new process has not answered the last look at it: it is not
 // known to be well.
 func (u *upgrade) unanswered() bool {
 	return slices.ContainsFunc(u.turns, func(t *turn) bool { return t.mute > 0 })

@@ -165,7 +165,7 @@ func (l *life) writeRecord() {
 	})
 }
 
-// lives waits, and tells whether the life is not over by then.
+// lives waits, and reports whether the life is not over by then.
 func (l *life) lives(pause time.Duration) bool {
 	wait := time.NewTimer(pause)
 	defer wait.Stop()

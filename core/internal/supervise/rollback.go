@@ -35,7 +35,7 @@ func (u *upgrade) back(cause error) error {
 	return err
 }
 
-// hasNoLink tells that the new version holds no link, and none is on its way. The caller
+// hasNoLink reports whether the new version holds no link, and none is on its way. The caller
 // holds mu.
 func (u *upgrade) hasNoLink() bool {
 	for _, ln := range u.pool.links.byName {

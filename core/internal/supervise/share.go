@@ -79,7 +79,7 @@ type commits struct {
 	at    time.Time
 }
 
-// pass tells whether there may be one more at once.
+// pass reports whether there may be one more at once.
 func (c *commits) pass() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

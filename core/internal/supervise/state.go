@@ -50,7 +50,7 @@ func (s State) next() []State {
 	return nil // Stopped, and what is no state
 }
 
-// down tells that a member in this state has no process that could hold links.
+// down reports whether a member in this state has no process that could hold links.
 func (s State) down() bool { return s == BackingOff || s == Quarantined || s == Stopped }
 
 // enter moves the member to a state. Only the cause of trouble is kept when the

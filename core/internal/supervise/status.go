@@ -255,22 +255,6 @@ type Run struct {
 	Links   int // that it holds
 }
 
-// Runs returns the processes of a driver that live. It asks none of them.
-func (s *Supervisor) Runs(kind string) (list []Run) {
-	p := s.find(kind)
-	if p == nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.roster.members {
-		if l := m.life; l != nil && !l.over {
-			list = append(list, Run{l.version, l.hash, l.holds})
-		}
-	}
-	return list
-}
-
 func (m *member) status() ProcessStatus {
 	s := ProcessStatus{Member: m.number, Shard: m.index, Next: m.candidate, State: m.state, Since: m.since, Cause: m.cause, Over: m.isOver(),
 		Restarts: m.restarts(), Stderr: m.tail}
@@ -287,7 +271,7 @@ func (m *member) status() ProcessStatus {
 	return s
 }
 
-// isOver tells that the cause is that of the last time down.
+// isOver reports whether the cause is that of the last time down.
 func (m *member) isOver() bool { return m.state == Active || m.state == Standby || m.state == Draining }
 
 // sum is what the rings of two processes are together.

@@ -130,6 +130,38 @@ func (s *Supervisor) Status(ctx context.Context) []Status {
 	return list
 }
 
+// Kill kills a process of a driver for a reason, which is the cause of its death; it counts
+// as any other.
+func (s *Supervisor) Kill(kind string, pid int, cause error) {
+	p := s.find(kind)
+	if p == nil {
+		return
+	}
+	p.do(func() {
+		for _, m := range p.roster.members {
+			if m.life != nil && m.life.proc.PID() == pid {
+				m.life.kill(cause)
+			}
+		}
+	})
+}
+
+// Runs returns the processes of a driver that live. It asks none of them.
+func (s *Supervisor) Runs(kind string) (list []Run) {
+	p := s.find(kind)
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.roster.members {
+		if l := m.life; l != nil && !l.over {
+			list = append(list, Run{l.version, l.hash, l.holds})
+		}
+	}
+	return list
+}
+
 // Events returns what has happened after the event with the number since, oldest
 // first, and a channel that is closed once there is more. Only the latest events are
 // kept: a number that was left out is gone.

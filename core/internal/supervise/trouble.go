@@ -56,7 +56,7 @@ func (t *trouble) next(now time.Time, wasActive bool) time.Duration {
 	return t.pause.NextBackOff()
 }
 
-// offends counts a death for what the process sent and tells whether it was one too many.
+// offends counts a death for what the process sent and reports whether it was one too many.
 func (t *trouble) offends(now time.Time) bool {
 	t.offence = slices.DeleteFunc(append(t.offence, now), func(at time.Time) bool { return now.Sub(at) > offencesWithin })
 	return len(t.offence) >= maxDeaths

@@ -195,7 +195,7 @@ func (s *Supervisor) TakeBack(ctx context.Context, kind string, step func(Step))
 	return u.Version, nil
 }
 
-// needs tells that a member is one that the upgrade may have to go back to.
+// needs reports whether a member is one that the upgrade may have to go back to.
 func (u *upgrade) needs(m *member) bool {
 	return slices.ContainsFunc(u.turns, func(t *turn) bool { return t.old == m })
 }
