@@ -11,9 +11,7 @@ import (
 // program that starts it calls confine.Main first thing in its main.
 func Example() {
 	policy := confine.Policy{Mode: confine.BestEffort, RunDir: "/run/fieldloom/plugin1"}
-	if err := policy.AddURL("tcp://192.0.2.17:1502", 502); err != nil {
-		fmt.Println(err)
-	}
+	policy.AddHost("192.0.2.17", 1502)
 	fmt.Println(policy.ConnectTCP, policy.Read)
 
 	start := func(cmd *exec.Cmd) error {

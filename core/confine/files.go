@@ -56,10 +56,13 @@ func (p *Policy) restrictFiles(image *os.File, report *Report) error {
 	return nil
 }
 
-// handled is what the policy leaves to Landlock: any UDP, and any Unix socket, are said
-// by not handling them.
+// handled is what the policy leaves to Landlock: any TCP or UDP port, and any Unix socket,
+// are said by not handling them.
 func (p *Policy) handled(abi int) unix.LandlockRulesetAttr {
 	attributes := handled(abi)
+	if p.TCP {
+		attributes.Handled_access_net &^= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+	}
 	if p.UDP {
 		attributes.Handled_access_net &^= unix.LANDLOCK_ACCESS_NET_BIND_UDP | unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP
 	}
@@ -72,7 +75,7 @@ func (p *Policy) handled(abi int) unix.LandlockRulesetAttr {
 
 func (p *Policy) landlockWords(abi int) []string {
 	words := []string{"files"}
-	if abi >= abiTCP {
+	if abi >= abiTCP && !p.TCP {
 		words = append(words, "tcp")
 	}
 	if abi >= abiIoctl {
@@ -96,6 +99,7 @@ func (p *Policy) landlockWords(abi int) []string {
 // landlockGaps reports what this version cannot refuse, where the filter does not
 // refuse it either.
 func (p *Policy) landlockGaps(abi int, report *Report) {
+	p.openRights(report)
 	if abi < abiTCP && p.tcp() {
 		report.needs(fmt.Sprintf("tcp ports: landlock abi %d, needs %d: every tcp port can be reached", abi, abiTCP))
 	}
@@ -116,6 +120,22 @@ func (p *Policy) landlockGaps(abi int, report *Report) {
 	}
 	if abi < abiUDP && p.udp() && !p.UDP {
 		report.lacks(fmt.Sprintf("udp ports: landlock abi %d, needs %d: every udp port can be reached", abi, abiUDP))
+	}
+}
+
+// openRights reports what the policy allows without a bound: no kernel refuses it.
+func (p *Policy) openRights(report *Report) {
+	for _, open := range []struct {
+		is   bool
+		what string
+	}{
+		{p.TCP, "tcp ports: every one is allowed: a link names a host without a port, and the package does not say which it means"},
+		{p.UDP, "udp ports: every one is allowed: the package asks for all"},
+		{p.Unix, "unix sockets: every one is allowed: the package asks for all"},
+	} {
+		if open.is {
+			report.lacks(open.what)
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ type Policy struct {
 	RunDir  string   // the private socket directory of the process
 
 	ConnectTCP []uint16 // ports, on any host
+	TCP        bool     `json:",omitzero"` // connections to any port
 	BindTCP    []uint16 // local ports to listen on
 	ConnectUDP []uint16 // ports to send datagrams to
 	UDP        bool     // any UDP at all
@@ -128,11 +129,11 @@ func (p Policy) check() error {
 }
 
 // tcp reports whether the process needs sockets for TCP, udp for UDP.
-func (p *Policy) tcp() bool { return len(p.ConnectTCP)+len(p.BindTCP) > 0 }
+func (p *Policy) tcp() bool { return p.TCP || len(p.ConnectTCP)+len(p.BindTCP) > 0 }
 func (p *Policy) udp() bool { return p.UDP || len(p.ConnectUDP) > 0 }
 
 // connects reports whether the process has any reason to open a connection.
-func (p *Policy) connects() bool { return len(p.ConnectTCP) > 0 || p.udp() || p.Unix }
+func (p *Policy) connects() bool { return p.TCP || len(p.ConnectTCP) > 0 || p.udp() || p.Unix }
 
 // executes reports whether the process may execute anything after its start.
 func (p *Policy) executes() bool { return len(p.Execute) > 0 }

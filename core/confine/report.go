@@ -11,7 +11,7 @@ import (
 type Report struct {
 	Mode    Mode     `json:"mode"`
 	InForce []string `json:"in_force,omitempty"`
-	Missing []string `json:"missing,omitempty"` // what this machine could not do, and why
+	Missing []string `json:"missing,omitempty"` // what is not refused, and why: this machine cannot, or it is allowed as a whole
 
 	// Granted are the single files and devices that the process was given. Rights hang
 	// on the file that was there at the start, not on its name; see Stale.

@@ -1,72 +1,31 @@
 package confine
 
 import (
-	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // portDNS is where names are resolved.
 const portDNS = 53
 
-// scheme knows the URLs of links: the port that each stands for, 0 where it stands for
-// none, and whether TLS is spoken there.
-func scheme(name string) (port uint16, tls, ok bool) {
-	switch name {
-	case "tcp":
-		return 0, false, true
-	case "mqtt":
-		return 1883, false, true
-	case "mqtts", "ssl", "tls":
-		return 8883, true, true
-	case "http":
-		return 80, false, true
-	case "https":
-		return 443, true, true
-	}
-	return 0, false, false
-}
-
-// AddURL lets the process connect to what a URL names: its TCP port, on any host, and
-// what is needed to resolve the host where it is a name and to check certificates
-// where the scheme speaks TLS. defaultPort is for a URL without a port; 0: the scheme's.
-func (p *Policy) AddURL(text string, defaultPort uint16) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return fmt.Errorf("confine: %w", err)
-	}
-	port, tls, ok := scheme(u.Scheme)
-	if !ok || u.Hostname() == "" {
-		return fmt.Errorf("confine: %q names no host and port that a link could connect to", u.Redacted())
-	}
-	if defaultPort != 0 {
-		port = defaultPort
-	}
-	if u.Port() != "" {
-		n, err := strconv.ParseUint(u.Port(), 10, 16)
-		if err != nil {
-			return fmt.Errorf("confine: port of %q: %w", u.Redacted(), err)
-		}
-		port = uint16(n)
-	}
-	if port == 0 {
-		return fmt.Errorf("confine: %q has no port", u.Redacted())
-	}
-	if tls {
-		p.AddCertificates()
-	}
-	p.AddHost(u.Hostname(), port)
-	return nil
-}
-
 // AddHost lets the process connect to a TCP port, and resolve the host where it is a name.
 func (p *Policy) AddHost(host string, port uint16) {
 	p.ConnectTCP = with(p.ConnectTCP, port)
+	p.AddName(host)
+}
+
+// AddUDPHost lets the process send datagrams to a port, and resolve the host where it is a
+// name.
+func (p *Policy) AddUDPHost(host string, port uint16) {
+	p.ConnectUDP = with(p.ConnectUDP, port)
+	p.AddName(host)
+}
+
+// AddName lets the process resolve a host where it is a name and no address.
+func (p *Policy) AddName(host string) {
 	if _, err := netip.ParseAddr(host); err != nil {
 		p.AddNames()
 	}
@@ -95,21 +54,11 @@ func (p *Policy) AddCertificates() {
 // /dev/serial/by-id are, stands for what it leads to at the start.
 func (p *Policy) AddDevice(path string) { p.Devices = with(p.Devices, filepath.Clean(path)) }
 
-// AddValue gives the process what one text of a link's settings evidently names: the
-// host and port of a URL of a scheme that AddURL knows, a device file, or a file to
-// read. Any other text gives nothing, a directory neither. It is for drivers whose
-// manifest asks for what their links name.
-func (p *Policy) AddValue(text string, defaultPort uint16) {
-	if filepath.IsAbs(text) {
-		p.addFile(filepath.Clean(text))
-		return
-	}
-	if u, err := url.Parse(text); err == nil && u.Scheme != "" {
-		_ = p.AddURL(text, defaultPort) // an error says that it names nothing
-	}
-}
-
-func (p *Policy) addFile(path string) {
+// AddFile gives the process the file at an absolute path: a tty where it is one, or where
+// nothing is there yet and the path is below /dev; else a file to read. A directory gives
+// nothing.
+func (p *Policy) AddFile(path string) {
+	path = filepath.Clean(path)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && strings.HasPrefix(path, "/dev/"): // not plugged in yet

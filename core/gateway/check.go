@@ -84,15 +84,15 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 // look gathers warnings, and what a gateway takes and nobody means. Of a configuration in
 // which something is wrong not all links are there.
 func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong []error) {
-	m := &machine{config: c.Config, now: now, wants: func(kind string) *pack.Wants {
+	m := &machine{config: c.Config, now: now, manifest: func(kind string) *pack.Manifest {
 		of, err := v.Packages.Image(kind)
 		if err != nil {
 			return nil
 		}
-		return &of.Manifest.Wants
+		return of.Manifest
 	}}
 	m.look()
-	for _, w := range c.Config.Warnings() {
+	for _, w := range slices.Concat(c.Config.Warnings(), v.Doubts()) {
 		c.Warnings = append(c.Warnings, w.Error())
 	}
 	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, launch.LimitWarnings(c.Config, v.Packages))

@@ -24,7 +24,8 @@ func (g *gateway) warn() {
 	}
 }
 
-// warnings are what is loosened and should not stay so.
+// warnings are what is loosened and should not stay so, and what drivers may not reach though
+// their links name it.
 func (g *gateway) warnings() []string {
 	list := slices.Clone(g.data.Lost)
 	a := g.inForce.Get()
@@ -45,6 +46,7 @@ func (g *gateway) warnings() []string {
 		if a.Process(kind).Confine == config.ConfineOff {
 			list = append(list, fmt.Sprintf("confine: off: driver %s may reach whatever the gateway can", kind))
 		}
+		list = append(list, g.launcher.OutOfReach(kind)...)
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,16 +12,16 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/config"
-	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/reach"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
 
 // machine looks for what links name on this machine. It may not be the machine that the
 // configuration is for, so what is missing is a warning.
 type machine struct {
-	config *config.Config
-	wants  func(kind string) *pack.Wants // of a driver's package; nil: not known
-	now    time.Time
+	config   *config.Config
+	manifest func(kind string) *pack.Manifest // of a driver's package; nil: not known
+	now      time.Time
 
 	ports    map[string]*config.Link // that the first link with it has
 	faults   []error                 // wrong on every machine
@@ -33,9 +34,10 @@ func (m *machine) look() {
 	m.ports, m.told = make(map[string]*config.Link), make(map[string]bool)
 	for _, l := range m.config.Links {
 		files := &pemFiles{now: m.now}
-		launch.EachSetting(l, func(text string) {
-			if filepath.IsAbs(text) {
-				m.path(l, filepath.Clean(text), files)
+		manifest := cmp.Or(m.manifest(l.Driver), &pack.Manifest{Name: l.Driver})
+		reach.Endpoints(l, manifest, func(_ reach.Setting, e pack.Endpoint, _ error) {
+			if e.Path != "" {
+				m.path(l, e, e.Over == pack.OverSerial && manifest.Wants.Serial, files)
 			}
 		})
 		for _, text := range files.doubts() {
@@ -45,12 +47,12 @@ func (m *machine) look() {
 	m.warnings = append(m.warnings, certificates(m.config, m.now)...)
 }
 
-// path looks at what may be the path of a file.
-func (m *machine) path(l *config.Link, path string, files *pemFiles) {
+// path looks at what may be the path of a file, or of a serial port.
+func (m *machine) path(l *config.Link, e pack.Endpoint, isPort bool, files *pemFiles) {
+	path := e.Path
 	info, err := os.Stat(path)
-	wants := m.wants(l.Driver)
 	switch {
-	case wants != nil && wants.Serial && launch.IsDevice(path):
+	case isPort:
 		m.port(l, path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		if isPEM(path) || pathIsMeant(path) {

@@ -29,8 +29,11 @@ func looked(t *testing.T, now time.Time, links string) (faults, warnings string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{config: c, now: now, wants: func(kind string) *pack.Wants {
-		return map[string]*pack.Wants{"serial": {Serial: true}, "tls": {}}[kind]
+	m := &machine{config: c, now: now, manifest: func(kind string) *pack.Manifest {
+		return map[string]*pack.Manifest{
+			"serial": {Wants: pack.Wants{Serial: true}}, "tls": {},
+			"rtu": {Endpoints: pack.Endpoints{"rtu": {Over: pack.OverSerial}}, Wants: pack.Wants{Serial: true}},
+		}[kind]
 	}}
 	m.look()
 	for _, f := range m.faults {
@@ -51,13 +54,15 @@ func TestPortsOfTwoLinks(t *testing.T) {
   d: {driver: serial, port: /dev/no-such-tty}
   e: {driver: serial, port: /dev/../dev/no-such-tty}
   f: {driver: unknown, port: /dev/zero}
+  g: {driver: rtu, url: "rtu:///dev/zero?baud=9600"}
 `, byID))
-	for _, want := range []string{"links/a.yaml:3:3: links.b: the serial port /dev/null is that of link a already", "links.e: the serial port /dev/no-such-tty is that of link d already"} {
+	for _, want := range []string{"links/a.yaml:3:3: links.b: the serial port /dev/null is that of link a already", "links.e: the serial port /dev/no-such-tty is that of link d already",
+		"links/a.yaml:8:3: links.g: the serial port /dev/zero is that of link c already"} {
 		if strings.Count(faults, want) != 1 {
 			t.Errorf("%q is there %d times in\n%s", want, strings.Count(faults, want), faults)
 		}
 	}
-	if n := strings.Count(faults, "\n"); n != 2 {
+	if n := strings.Count(faults, "\n"); n != 3 {
 		t.Errorf("%d faults:\n%s", n, faults)
 	}
 	if !strings.Contains(warnings, "links/a.yaml:5:3: links.d: there is no serial port /dev/no-such-tty on this machine") {

@@ -8,6 +8,9 @@
 //     travels as an archive, a tar.gz of that directory.
 //   - The manifest names every other file with its SHA-256, and says what the driver
 //     wants to reach. So one signature covers every byte.
+//   - A scheme is that of the URLs by which a driver's links name what it reaches. The
+//     manifest says of each on which way and at which port that is; an Endpoint is what
+//     one text of a link's settings names by that.
 //   - A key pair is minisign's: Debian's minisign verifies what Sign made, and Open
 //     takes what minisign signed.
 //   - The trust file lists the public keys that an operator trusts, each with the
@@ -45,6 +48,7 @@ const (
 	maxFiles     = 1000
 	maxDepth     = 8 // of directories, and of what the manifest nests outside its schemas
 	maxPath      = 200
+	maxEndpoints = 100
 )
 
 // Platform is the platform of this process, as a manifest names it.

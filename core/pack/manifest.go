@@ -22,6 +22,7 @@ type Manifest struct {
 	Platforms map[string]string `json:"platforms"` // "linux/amd64" to the path of its executable
 	Files     map[string]File   `json:"files"`     // every file of the package but the manifest and its signature
 	Schemas   Schemas           `json:"schemas"`
+	Endpoints Endpoints         `json:"endpoints,omitzero"` // nil: the manifest does not say
 	Wants     Wants             `json:"wants"`
 }
 
@@ -56,32 +57,12 @@ func (f File) MarshalJSON() ([]byte, error) {
 type Wants struct {
 	Serial    bool     `json:"serial"`              // the serial ports that its links name
 	TCP       Ports    `json:"tcp"`                 // connections to these ports
-	UDP       bool     `json:"udp"`                 // UDP sockets
+	UDP       Ports    `json:"udp,omitzero"`        // datagrams to these ports
 	Unix      bool     `json:"unix"`                // Unix sockets by path
 	Files     []string `json:"files,omitempty"`     // absolute paths that it reads
 	Write     []string `json:"write,omitempty"`     // absolute paths that it writes
 	Memory    int64    `json:"memory,omitempty"`    // bytes; 0: the gateway's default
 	Processes int      `json:"processes,omitempty"` // threads and children; 0: the gateway's default
-}
-
-// Ports are TCP ports: those that the links' settings name, or a list.
-type Ports struct {
-	FromLinks bool
-	List      []uint16
-}
-
-// fromLinks is Ports.FromLinks as the manifest writes it.
-const fromLinks = "from-links"
-
-// MarshalJSON writes "from-links" or the list.
-func (p Ports) MarshalJSON() ([]byte, error) {
-	if p.FromLinks {
-		return json.Marshal(fromLinks)
-	}
-	if p.List == nil {
-		return []byte("[]"), nil
-	}
-	return json.Marshal(p.List)
 }
 
 // Encode writes the manifest as Sign does: the same manifest is the same bytes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,7 +46,7 @@ func (r *reader) root(v *value) *Manifest {
 	if r.draft {
 		needed = []string{"name", "version", "api"}
 	}
-	r.object(v, "the manifest", needed, "name", "version", "kind", "serial", "api", "platforms", "files", "schemas", "wants")
+	r.object(v, "the manifest", needed, "name", "version", "kind", "serial", "api", "platforms", "files", "schemas", "endpoints", "wants")
 	m := &Manifest{Kind: KindDriver, Platforms: map[string]string{}, Files: map[string]File{}}
 	m.Name = r.text(v.get("name"), CheckName)
 	m.Version = r.text(v.get("version"), CheckVersion)
@@ -61,6 +62,7 @@ func (r *reader) root(v *value) *Manifest {
 	r.files(m, v.get("files"))
 	r.platforms(m, v.get("platforms"))
 	r.schemas(&m.Schemas, v.get("schemas"))
+	m.Endpoints = r.endpoints(v.get("endpoints"))
 	r.wants(&m.Wants, v.get("wants"))
 	return m
 }
@@ -258,20 +260,76 @@ func (r *reader) wants(w *Wants, v *value) {
 	if v == nil || !r.object(v, "wants", nil, "serial", "tcp", "udp", "unix", "files", "write", "memory", "processes") {
 		return
 	}
-	w.Serial, w.UDP, w.Unix = r.truth(v.get("serial")), r.truth(v.get("udp")), r.truth(v.get("unix"))
+	w.Serial, w.Unix = r.truth(v.get("serial")), r.truth(v.get("unix"))
 	w.Files, w.Write = r.places(v.get("files")), r.places(v.get("write"))
 	w.Memory, w.Processes = r.number(v.get("memory"), 1<<20, 1<<50), int(r.number(v.get("processes"), 1, 1<<22))
-	switch tcp := v.get("tcp"); {
-	case tcp == nil:
-	case tcp.kind == '"' && tcp.text == fromLinks:
-		w.TCP.FromLinks = true
-	case tcp.kind == '[' && len(tcp.items) <= maxFiles:
-		for _, item := range tcp.items {
-			w.TCP.List = append(w.TCP.List, uint16(r.number(item, 1, 65535)))
+	w.TCP = r.ports(v.get("tcp"), fmt.Sprintf("wants.tcp must be %q or a list of ports", fromLinks))
+	switch udp := v.get("udp"); {
+	case udp != nil && udp.kind == 't':
+		w.UDP.Any = udp.text == "true"
+	default:
+		w.UDP = r.ports(udp, fmt.Sprintf("must be true or false, %q, or a list of ports", fromLinks))
+	}
+}
+
+// ports reads "from-links" or a list; fault is what is told of anything else.
+func (r *reader) ports(v *value, fault string) (p Ports) {
+	switch {
+	case v == nil:
+	case v.kind == '"' && v.text == fromLinks:
+		p.FromLinks = true
+	case v.kind == '[' && len(v.items) <= maxFiles:
+		for _, item := range v.items {
+			p.List = append(p.List, uint16(r.number(item, 1, 65535)))
 		}
 	default:
-		r.fail(tcp, "wants.tcp must be %q or a list of ports", fromLinks)
+		r.fail(v, "%s", fault)
 	}
+	return p
+}
+
+// endpoints reads what the texts of a driver's settings name.
+func (r *reader) endpoints(v *value) Endpoints {
+	if v == nil {
+		return nil
+	}
+	if v.kind != '{' || len(v.members) > maxEndpoints {
+		r.fail(v, "endpoints must be an object with at most %d schemes", maxEndpoints)
+		return nil
+	}
+	all := make(Endpoints, len(v.members))
+	for _, member := range v.members {
+		if !schemeForm.MatchString(member.key) && member.key != HostPort {
+			r.fail(&value{at: member.at}, "%s is no scheme of URLs: write it as tcp, without ://, in lower case, or as %q for texts without a scheme", quote(member.key), HostPort)
+		}
+		all[member.key] = r.scheme(member.key, member.value)
+	}
+	return all
+}
+
+func (r *reader) scheme(name string, v *value) (s Scheme) {
+	if !r.object(v, "a scheme", []string{"over"}, "over", "port", "tls") {
+		return s
+	}
+	s.Over = Over(r.text(v.get("over"), func(text string) error {
+		if !slices.Contains(ways, Over(text)) {
+			return fmt.Errorf("%s is no way to an endpoint: write tcp, udp, serial, file, unix or nothing", quote(text))
+		}
+		if name == HostPort && !Over(text).hasPort() && Over(text) != OverNothing {
+			return fmt.Errorf("%q goes over tcp or udp", HostPort)
+		}
+		return nil
+	}))
+	if port := v.get("port"); port != nil {
+		if !s.Over.hasPort() || name == HostPort {
+			r.fail(port, "only a scheme over tcp or udp has a default port")
+		}
+		s.Port = uint16(r.number(port, 1, 65535))
+	}
+	if s.TLS = r.truth(v.get("tls")); s.TLS && !s.Over.hasPort() {
+		r.fail(v.get("tls"), "only a scheme over tcp or udp speaks TLS")
+	}
+	return s
 }
 
 // places reads absolute paths of the machine.

@@ -25,7 +25,7 @@ func manifestOf(lines map[string]string) string {
 	var b strings.Builder
 	b.WriteString("{")
 	comma := "\n"
-	for _, key := range []string{"name", "version", "kind", "serial", "api", "files", "platforms", "schemas", "wants", "more"} {
+	for _, key := range []string{"name", "version", "kind", "serial", "api", "files", "platforms", "schemas", "endpoints", "wants", "more"} {
 		if v, ok := lines[key]; ok && v != "" {
 			b.WriteString(comma + `"` + key + `": ` + v)
 			comma = ",\n"
@@ -73,6 +73,21 @@ func TestManifestIsStrict(t *testing.T) {
 		{"wants", `{"tcp": [0]}`, `9:19: must be a whole number from 1 to 65535`},
 		{"wants", `{"files": ["etc"]}`, `9:21: "etc" is no plain absolute path`},
 		{"wants", `{"files": ["/etc/../root"]}`, `9:21: "/etc/../root" is no plain absolute path`},
+		{"endpoints", `[]`, `9:14: endpoints must be an object with at most 100 schemes`},
+		{"endpoints", `{"tcp": 502}`, `9:22: a scheme must be an object`},
+		{"endpoints", `{"tcp": {}}`, `9:22: a scheme has no key "over"`},
+		{"endpoints", `{"tcp": {"over": "ip"}}`, `9:31: "ip" is no way to an endpoint: write tcp, udp, serial, file, unix or nothing`},
+		{"endpoints", `{"tcp": {"over": "tcp", "port": 0}}`, `9:46: must be a whole number from 1 to 65535`},
+		{"endpoints", `{"tcp": {"over": "tcp", "host": 0}}`, `a scheme has no key "host": it may have over, port, tls`},
+		{"endpoints", `{"TCP": {"over": "tcp"}}`, `9:15: "TCP" is no scheme of URLs: write it as tcp, without ://`},
+		{"endpoints", `{"tcp://": {"over": "tcp"}}`, `9:15: "tcp://" is no scheme of URLs`},
+		{"endpoints", `{"": {"over": "tcp"}}`, `9:15: "" is no scheme of URLs`},
+		{"endpoints", `{"rtu": {"over": "serial", "port": 1}}`, `9:49: only a scheme over tcp or udp has a default port`},
+		{"endpoints", `{"rtu": {"over": "serial", "tls": true}}`, `only a scheme over tcp or udp speaks TLS`},
+		{"endpoints", `{"host:port": {"over": "tcp", "port": 1}}`, `only a scheme over tcp or udp has a default port`},
+		{"endpoints", `{"host:port": {"over": "serial"}}`, `"host:port" goes over tcp or udp`},
+		{"wants", `{"udp": "all"}`, `9:18: must be true or false, "from-links", or a list of ports`},
+		{"wants", `{"udp": [70000]}`, `9:19: must be a whole number from 1 to 65535`},
 		{"wants", `{"root": true}`, `9:11: wants has no key "root"`},
 		{"wants", `{"udp": 1}`, `9:18: must be true or false`},
 		{"wants", `{"memory": 1}`, `9:21: must be a whole number from 1048576`},

@@ -160,6 +160,6 @@ func (d *Depot) bare(path, driver string) (*Image, error) {
 func madeUp(driver string, api int) *pack.Manifest {
 	return &pack.Manifest{
 		Name: driver, Version: DevVersion, Kind: pack.KindDriver, API: pack.API{Min: api, Max: api},
-		Wants: pack.Wants{Serial: true, TCP: pack.Ports{FromLinks: true}, UDP: true, Unix: true},
+		Wants: pack.Wants{Serial: true, TCP: pack.Ports{FromLinks: true}, UDP: pack.Ports{Any: true}, Unix: true},
 	}
 }

@@ -206,7 +206,7 @@ var tamperings = []struct {
 	{"signed: a key twice in the manifest", func(y *yard) { y.replace(`"serial": 100,`, `"serial": 100, "serial": 1000000,`) },
 		`package d-1: manifest.json:5:18: the key "serial" stands here a second time`},
 	{"signed: a key in other letters", func(y *yard) { y.replace(`"serial": 100,`, `"serial": 100, "Serial": 1000000,`) },
-		`package d-1: manifest.json:5:18: the manifest has no key "Serial": it may have name, version, kind, serial, api, platforms, files, schemas, wants`},
+		`package d-1: manifest.json:5:18: the manifest has no key "Serial": it may have name, version, kind, serial, api, platforms, files, schemas, endpoints, wants`},
 	{"signed: a second manifest behind the first", func(y *yard) { y.resign(y.read(filepath.Join(y.dir, "d-1", pack.ManifestName)) + "{}") },
 		"package d-1: manifest.json:LINE:1: is not JSON: invalid character '{' after top-level value"},
 	{"signed: a path out of the package", func(y *yard) {

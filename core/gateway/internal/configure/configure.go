@@ -105,6 +105,7 @@ func (s *Service) vetDraft(ctx context.Context, draft *config.Draft, old *config
 			s.InForce.Vet(*c)
 		}
 		v := s.vetting(*c)
+		v.Before = old
 		change(v)
 		unready, err = v.Vet(ctx)
 		var refused *RefusedError

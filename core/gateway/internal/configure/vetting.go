@@ -15,6 +15,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/reach"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/secrets"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/supervise"
@@ -43,11 +44,13 @@ type Vetting struct {
 	Attached map[string]string      // drivers that were started by hand
 	Secrets  bool                   // one that cannot be had is a fault; else it stops the links that name it
 	Faults   []error                // what is known to be wrong already
+	Before   *config.Config         // of its links no fault is what a driver may not reach; nil: none
 
 	mu        sync.Mutex // guards what follows, and Faults, while drivers are asked
 	running   map[string]supervise.Process
 	described map[string]control.Description
 	unready   map[string]error
+	doubts    config.Errors
 }
 
 // Vet checks the configuration against its drivers' schemas, then lets each driver
@@ -66,6 +69,7 @@ func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error)
 	}
 	drafts := draft(v.Config) // after Check, which completes the settings
 	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
+	v.checkReach()
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, fmt.Errorf("check the configuration: %w", cause)
 	}
@@ -162,6 +166,26 @@ func (v *Vetting) validate(ctx context.Context, kind string, state *control.Stat
 		}
 	}
 }
+
+// checkReach finds what links name and their drivers may not reach, by their packages.
+func (v *Vetting) checkReach() {
+	for _, kind := range v.Config.Drivers() {
+		of, err := v.Packages.Image(kind)
+		if err != nil || v.Attached[kind] != "" {
+			continue
+		}
+		found := reach.Check(v.Config, kind, of.Manifest, v.Before)
+		for _, fault := range found.Faults {
+			if !v.isKnown(fault) {
+				v.Faults = append(v.Faults, fault)
+			}
+		}
+		v.doubts = append(v.doubts, found.Doubts...)
+	}
+}
+
+// Doubts are what drivers may not be able to reach, after Vet: their packages do not say.
+func (v *Vetting) Doubts() config.Errors { return v.doubts }
 
 // isKnown tells whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways. Of settings as a whole a fault of one of their keys

@@ -26,6 +26,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/reach"
 	"github.com/fieldloom/fieldloom/core/internal/caller"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
@@ -104,10 +105,10 @@ func (l *Launcher) Known() *caller.Drivers { return &l.known }
 
 // knownPolicy is a policy and what it was made of.
 type knownPolicy struct {
+	granted
 	config *config.Config
 	image  *depot.Image
-	policy confine.Policy
-	absent []string // paths that links name, and that were not there
+	told   []string // what links name and the driver may not reach, or not for sure
 	err    error
 }
 
@@ -134,20 +135,50 @@ func (l *Launcher) policy(kind string) (confine.Policy, error) {
 func (l *Launcher) policyFor(kind string, of *depot.Image) (confine.Policy, error) {
 	configs := l.configs()
 	if len(configs) > 1 {
-		return policyOf(kind, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(kind), configs...)
+		all, err := grant(kind, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(kind), configs...)
+		return all.policy, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.policies[kind]
 	if k.isOld(configs[0], of) {
 		k = knownPolicy{config: configs[0], image: of}
-		k.policy, k.absent, k.err = policyAndAbsent(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
+		k.granted, k.err = grant(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
+		k.told = inShort(reach.Check(configs[0], kind, of.Manifest, nil))
 		if l.policies == nil {
 			l.policies = make(map[string]knownPolicy)
 		}
 		l.policies[kind] = k
 	}
 	return k.policy, k.err
+}
+
+// OutOfReach is what the links of a driver name in the configuration in force and its
+// processes may not reach, or not for sure: its package says too little, or is another than
+// the one that the links were checked with.
+func (l *Launcher) OutOfReach(kind string) []string {
+	of, err := l.depot.Image(kind)
+	if err != nil {
+		return nil
+	}
+	_, _ = l.policyFor(kind, of) // has the links looked at where they have not been
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.policies[kind].told
+}
+
+// inShort is the first faults and doubts, and how many there are.
+func inShort(found reach.Look) (texts []string) {
+	const most = 3
+	for _, list := range []config.Errors{found.Faults, found.Doubts} {
+		for _, e := range list[:min(most, len(list))] {
+			texts = append(texts, e.Error())
+		}
+		if len(list) > most {
+			texts = append(texts, fmt.Sprintf("and %d more: see `fieldloom check`", len(list)-most))
+		}
+	}
+	return texts
 }
 
 // rights tells two policies apart, and two renewals of one.

@@ -1,18 +1,13 @@
 package launch
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/confine"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/reach"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
 
@@ -27,21 +22,23 @@ var systemDirs = []string{"/bin", "/lib", "/lib64", "/usr"}
 // bareProcesses is how many children a bare executable may have.
 const bareProcesses = 32
 
-// policyOf is what the processes of a driver may do: what its manifest asks for and its
+// granted is what the processes of a driver may do.
+type granted struct {
+	policy confine.Policy
+	// absent are paths that links name and that are not there: what they would give can be
+	// told when they are.
+	absent []string
+}
+
+// grant makes what the processes of a driver may do: what its manifest asks for and its
 // links name, as far as the manifest lets links name it. Several configurations are
 // given while one of them is only looked at. A bare executable, which has no manifest of
 // its own, may be a script or need libraries, and is given those of the system.
-func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
-	p, _, err := policyAndAbsent(kind, m, bare, how, configs...)
-	return p, err
-}
-
-// policyAndAbsent is policyOf, and which paths the links name that are not there: what
-// they would give can be told when they are.
-func policyAndAbsent(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (_ confine.Policy, absent []string, _ error) {
+func grant(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (granted, error) {
 	p := confine.Policy{
-		Mode: confineModes[how.Confine], UDP: m.Wants.UDP, Unix: m.Wants.Unix,
+		Mode: confineModes[how.Confine], UDP: m.Wants.UDP.Any, Unix: m.Wants.Unix,
 		Read: slices.Clone(m.Wants.Files), Write: slices.Clone(m.Wants.Write),
+		ConnectTCP: slices.Clone(m.Wants.TCP.List), ConnectUDP: slices.Clone(m.Wants.UDP.List),
 		Memory: m.Wants.Memory, Processes: m.Wants.Processes,
 	}
 	if bare {
@@ -52,27 +49,32 @@ func policyAndAbsent(kind string, m *pack.Manifest, bare bool, how config.Proces
 		p.Memory = how.Memory
 	}
 	if err := p.User(how.User); err != nil {
-		return p, nil, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
+		return granted{policy: p}, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
 	}
-	if len(m.Wants.TCP.List) > 0 {
-		p.ConnectTCP = slices.Clone(m.Wants.TCP.List)
+	if len(p.ConnectTCP)+len(p.ConnectUDP) > 0 {
 		p.AddNames()
 	}
-	w := wants{policy: &p, of: &m.Wants}
+	g := granted{policy: p}
 	for _, c := range configs {
-		w.gather(kind, c)
-		s := sizeOf(kind, c)
-		if files := s.files(); files > confine.DefaultFiles {
-			p.Files = max(p.Files, files)
-		}
-		if memory := s.memoryLimit(); how.Memory == 0 && m.Wants.Memory == 0 && memory > confine.DefaultMemory {
-			p.Memory = max(p.Memory, memory)
-		}
+		g.gather(kind, m, c)
+		g.size(kind, m, how, c)
 	}
 	if p.UID != 0 {
-		p.UserTasks = userTasks(kind, configs, fileLimit())
+		g.policy.UserTasks = userTasks(kind, configs, fileLimit())
 	}
-	return ordered(p), w.absent, nil
+	g.policy = ordered(g.policy)
+	return g, nil
+}
+
+// size allows the files and the memory that the links of a configuration need.
+func (g *granted) size(kind string, m *pack.Manifest, how config.Process, c *config.Config) {
+	s := sizeOf(kind, c)
+	if files := s.files(); files > confine.DefaultFiles {
+		g.policy.Files = max(g.policy.Files, files)
+	}
+	if memory := s.memoryLimit(); how.Memory == 0 && m.Wants.Memory == 0 && memory > confine.DefaultMemory {
+		g.policy.Memory = max(g.policy.Memory, memory)
+	}
 }
 
 // ordered is the policy with each list in order and without repetition: settings are
@@ -97,57 +99,50 @@ func inOrder[T cmp.Ordered](list []T) []T {
 	return slices.Compact(list)
 }
 
-// wants gathers what the settings of links name.
-type wants struct {
-	policy *confine.Policy
-	of     *pack.Wants
-	absent []string
-}
-
 // maxAbsent bounds how many paths are looked at again and again. Not every text that
 // begins with a slash is one.
 const maxAbsent = 100
 
-func (w *wants) gather(kind string, c *config.Config) {
+// gather grants what the links of a configuration name.
+func (g *granted) gather(kind string, m *pack.Manifest, c *config.Config) {
 	for _, l := range c.Links {
-		if l.Driver == kind {
-			EachSetting(l, w.text)
+		if l.Driver != kind {
+			continue
 		}
+		reach.Endpoints(l, m, func(_ reach.Setting, e pack.Endpoint, err error) {
+			if e.Path != "" && len(g.absent) < maxAbsent && !isThere(e.Path) && !slices.Contains(g.absent, e.Path) {
+				g.absent = append(g.absent, e.Path)
+			}
+			if err == nil && m.Wants.Allows(e) == nil {
+				g.add(e, &m.Wants)
+			}
+		})
 	}
 }
 
-// text gives what one setting names. A tty is given to who asks for serial ports, a
-// connection to who asks for those that links name, and a file to anybody: the
-// operator wrote its path there.
-func (w *wants) text(text string) {
+// add grants one endpoint, which the manifest allows.
+func (g *granted) add(e pack.Endpoint, wants *pack.Wants) {
+	p := &g.policy
+	if e.TLS {
+		p.AddCertificates()
+	}
 	switch {
-	case filepath.IsAbs(text):
-		if len(w.absent) < maxAbsent && !isThere(text) && !slices.Contains(w.absent, text) {
-			w.absent = append(w.absent, text)
-		}
-		if w.of.Serial || !IsDevice(text) {
-			w.policy.AddValue(text, 0)
-		}
-	case w.of.TCP.FromLinks:
-		w.url(text)
+	case e.Unsaid() && e.Over == pack.OverTCP:
+		p.TCP = p.TCP || p.Mode != confine.Required
+		p.AddName(e.Host)
+	case e.Over == pack.OverTCP:
+		p.AddHost(e.Host, e.Port)
+	case e.Over == pack.OverUDP && wants.UDP.Any:
+		p.AddName(e.Host)
+	case e.Over == pack.OverUDP:
+		p.AddUDPHost(e.Host, e.Port)
+	case e.Over == pack.OverSerial && isThere(e.Path):
+		p.AddFile(e.Path) // a device, or what stands for one
+	case e.Over == pack.OverSerial:
+		p.AddDevice(e.Path)
+	case e.Over == pack.OverFile:
+		p.AddFile(e.Path)
 	}
-}
-
-// portsOfTCP are what drivers mean by tcp:// without a port, as Modbus and MQTT do.
-var portsOfTCP = []uint16{502, 1883}
-
-func (w *wants) url(text string) {
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" {
-		return
-	}
-	if u.Scheme == "tcp" && u.Port() == "" {
-		for _, port := range portsOfTCP {
-			w.policy.AddHost(u.Hostname(), port)
-		}
-		return
-	}
-	w.policy.AddValue(text, 0)
 }
 
 // Env is the whole environment of a driver process: the garbage collector trades a
@@ -163,49 +158,4 @@ func Env(p *confine.Policy) []string {
 		memory = confine.DefaultMemory
 	}
 	return append(env, fmt.Sprintf("GOMEMLIMIT=%d", memory-memory/8))
-}
-
-// IsDevice reports whether a path is that of a device.
-func IsDevice(path string) bool {
-	if strings.HasPrefix(path, "/dev/") {
-		return true
-	}
-	info, err := os.Stat(path)
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// EachSetting calls f for every text in the settings of a link and its devices.
-func EachSetting(l *config.Link, f func(text string)) {
-	textsOf(l.Settings, f)
-	var before *byte // devices of one make share their settings
-	for _, d := range l.Devices {
-		if len(d.Settings) > 0 && &d.Settings[0] != before {
-			before = &d.Settings[0]
-			textsOf(d.Settings, f)
-		}
-	}
-}
-
-// textsOf looks only into settings with a slash: others have neither a URL nor a path.
-func textsOf(raw json.RawMessage, f func(text string)) {
-	var value any
-	if bytes.ContainsRune(raw, '/') && json.Unmarshal(raw, &value) == nil {
-		eachText(value, f)
-	}
-}
-
-// eachText calls f for every text of a JSON value.
-func eachText(value any, f func(text string)) {
-	switch v := value.(type) {
-	case string:
-		f(v)
-	case []any:
-		for _, item := range v {
-			eachText(item, f)
-		}
-	case map[string]any:
-		for _, item := range v {
-			eachText(item, f)
-		}
-	}
 }

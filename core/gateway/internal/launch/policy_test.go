@@ -2,6 +2,7 @@ package launch
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,12 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/pack"
 )
+
+// policyOf is what the processes of a driver may do.
+func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
+	g, err := grant(kind, m, bare, how, configs...)
+	return g.policy, err
+}
 
 func parsed(t *testing.T, text string) *config.Config {
 	t.Helper()
@@ -42,6 +49,11 @@ links:
   e: {driver: modbus, port: /dev/ttyUSB8}
 `)
 	links := pack.Ports{FromLinks: true}
+	endpoints := map[string]pack.Endpoints{
+		"modbus": {"tcp": {Over: pack.OverTCP, Port: 502}},
+		"mqtt":   {"tcp": {Over: pack.OverTCP, Port: 1883}, "mqtts": {Over: pack.OverTCP, Port: 8883, TLS: true}},
+		"serial": {},
+	}
 	for _, q := range []struct {
 		kind  string
 		wants pack.Wants
@@ -50,8 +62,8 @@ links:
 		ttys  []string
 		reads string
 	}{
-		{"modbus", pack.Wants{TCP: links}, []uint16{502, 1502, 1503, 1883}, nil, nil, ""},
-		{"modbus", pack.Wants{TCP: links, Serial: true}, []uint16{502, 1502, 1503, 1883}, nil, []string{"/dev/ttyUSB8"}, ""},
+		{"modbus", pack.Wants{TCP: links}, []uint16{502, 1502, 1503}, nil, nil, ""},
+		{"modbus", pack.Wants{TCP: links, Serial: true}, []uint16{502, 1502, 1503}, nil, []string{"/dev/ttyUSB8"}, ""},
 		{"modbus", pack.Wants{}, nil, nil, nil, ""},
 		{"modbus", pack.Wants{TCP: pack.Ports{List: []uint16{7}}}, []uint16{7, 53}, []uint16{53}, nil, ""},
 		{"mqtt", pack.Wants{TCP: links}, []uint16{1, 53, 8884}, []uint16{53}, nil, ca},
@@ -60,7 +72,7 @@ links:
 		{"serial", pack.Wants{TCP: links}, nil, nil, nil, ""},
 		{"nix", pack.Wants{TCP: links, Serial: true}, nil, nil, nil, ""},
 	} {
-		p, err := policyOf(q.kind, &pack.Manifest{Wants: q.wants}, false, config.Process{Confine: config.ConfineRequired}, c)
+		p, err := policyOf(q.kind, &pack.Manifest{Endpoints: endpoints[q.kind], Wants: q.wants}, false, config.Process{Confine: config.ConfineRequired}, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,6 +91,88 @@ links:
 		}
 		if len(p.Write) != 0 || len(p.Execute) != 0 || p.Mode != confine.Required {
 			t.Errorf("%s: %+v", q.kind, p)
+		}
+	}
+}
+
+// Each way to an endpoint has its right, where the manifest asks for it, and no other.
+func TestPolicyOfEachWay(t *testing.T) {
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "file"), filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := pack.Endpoints{
+		"tcp": {Over: pack.OverTCP, Port: 502}, "tls": {Over: pack.OverTCP, Port: 802, TLS: true}, "udp": {Over: pack.OverUDP, Port: 502},
+		"rfc2217": {Over: pack.OverTCP}, "rtu": {Over: pack.OverSerial}, "file": {Over: pack.OverFile}, "unix": {Over: pack.OverUnix},
+		"http": {Over: pack.OverNothing}, pack.HostPort: {Over: pack.OverTCP},
+	}
+	certificates := new(confine.Policy)
+	certificates.AddCertificates()
+	links, asked := pack.Ports{FromLinks: true}, pack.Wants{Serial: true, TCP: pack.Ports{FromLinks: true}, UDP: pack.Ports{FromLinks: true}, Unix: true}
+	for _, q := range []struct {
+		text  string
+		wants pack.Wants
+		want  confine.Policy
+	}{
+		{"tcp://192.0.2.1", asked, confine.Policy{ConnectTCP: []uint16{502}, Unix: true}},
+		{"tls://192.0.2.1", pack.Wants{TCP: links}, confine.Policy{ConnectTCP: []uint16{802}, Read: certificates.Read}},
+		{"udp://192.0.2.1", pack.Wants{UDP: links}, confine.Policy{ConnectUDP: []uint16{502}}},
+		{"udp://192.0.2.1", pack.Wants{UDP: pack.Ports{Any: true}}, confine.Policy{UDP: true}},
+		{"udp://192.0.2.1", pack.Wants{TCP: links}, confine.Policy{}},
+		{"tcp://192.0.2.1", pack.Wants{UDP: links}, confine.Policy{}},
+		{"rfc2217://192.0.2.1:2217", pack.Wants{TCP: links}, confine.Policy{ConnectTCP: []uint16{2217}}},
+		{"192.0.2.1:4001", pack.Wants{TCP: links}, confine.Policy{ConnectTCP: []uint16{4001}}},
+		{"rtu:///dev/ttyUSB9?baud=9600", pack.Wants{Serial: true}, confine.Policy{Devices: []string{"/dev/ttyUSB9"}}},
+		{"rtu:///dev/ttyUSB9", pack.Wants{TCP: links}, confine.Policy{}},
+		{"/dev/ttyUSB9", pack.Wants{Serial: true}, confine.Policy{Devices: []string{"/dev/ttyUSB9"}}},
+		{"/dev/ttyUSB9", pack.Wants{}, confine.Policy{}},
+		{"file://" + file, pack.Wants{}, confine.Policy{Read: []string{file}}},
+		{file, pack.Wants{}, confine.Policy{Read: []string{file}}},
+		{dir, pack.Wants{}, confine.Policy{}},
+		{"unix://" + socket, pack.Wants{Unix: true}, confine.Policy{Unix: true}},
+		{socket, pack.Wants{Unix: true}, confine.Policy{Unix: true}},
+		{socket, pack.Wants{}, confine.Policy{}},
+		{"http://acme.example:81/UA", asked, confine.Policy{Unix: true}},
+		{"mqtt://192.0.2.1", asked, confine.Policy{Unix: true}},
+	} {
+		c := parsed(t, "links: {a: {driver: acme, devices: {d: {deep: [{url: '"+q.text+"'}]}}}}")
+		m := &pack.Manifest{Name: "acme", Endpoints: all, Wants: q.wants}
+		p, err := policyOf("acme", m, false, config.Process{Confine: config.ConfineRequired}, c)
+		q.want.Mode = confine.Required
+		if diff := cmp.Diff(ordered(q.want), p, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Errorf("%s, %+v: %v, (-want +got)\n%s", q.text, q.wants, err, diff)
+		}
+	}
+}
+
+// A manifest that names no endpoints gives each port that a URL says. Where it says none,
+// every port is given, but not where confinement is required.
+func TestPolicyOfManifestsOfBefore(t *testing.T) {
+	links := pack.Wants{TCP: pack.Ports{FromLinks: true}}
+	for _, q := range []struct {
+		text  string
+		wants pack.Wants
+		mode  config.Confinement
+		tcp   []uint16
+		any   bool
+	}{
+		{"tcp://192.0.2.1:1502", links, config.ConfineRequired, []uint16{1502}, false},
+		{"opc.tcp://192.0.2.1:4840/x", links, config.ConfineBestEffort, []uint16{4840}, false},
+		{"tcp://192.0.2.1", links, config.ConfineBestEffort, nil, true},
+		{"tcp://192.0.2.1", links, config.ConfineRequired, nil, false},
+		{"tcp://192.0.2.1", pack.Wants{}, config.ConfineBestEffort, nil, false},
+		{"192.0.2.1:502", links, config.ConfineBestEffort, nil, false},
+	} {
+		c := parsed(t, "links: {a: {driver: acme, url: '"+q.text+"'}}")
+		p, err := policyOf("acme", &pack.Manifest{Wants: q.wants}, false, config.Process{Confine: q.mode}, c)
+		if diff := cmp.Diff(q.tcp, p.ConnectTCP, cmpopts.EquateEmpty()); diff != "" || p.TCP != q.any || err != nil {
+			t.Errorf("%s, %+v: %v, any %v, %s", q.text, q.wants, err, p.TCP, diff)
 		}
 	}
 }

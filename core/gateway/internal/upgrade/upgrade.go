@@ -11,6 +11,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/reach"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/tasks"
 	"github.com/fieldloom/fieldloom/core/internal/api"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
@@ -42,7 +43,30 @@ func (s *Service) Upgrade(_ context.Context, kind, version string, step func(cli
 		}
 		version = newest
 	}
+	if err := s.fits(kind, version); err != nil {
+		return err
+	}
 	return s.bring(kind, version, step)
+}
+
+// fits refuses a version that may not reach what links name, where the active one may: its
+// links would go down. What is wrong with the version itself is found later.
+func (s *Service) fits(kind, version string) error {
+	next, err := s.Depot.ImageOf(kind, version)
+	active, activeErr := s.Depot.Image(kind)
+	if err != nil || activeErr != nil || s.Attached[kind] != "" {
+		return nil
+	}
+	c := s.InForce.Get().Config
+	wrong := reach.Check(c, kind, next.Manifest, nil).Faults
+	if len(wrong) == 0 || len(reach.Check(c, kind, active.Manifest, nil).Faults) > 0 {
+		return nil
+	}
+	more := ""
+	if len(wrong) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(wrong)-1)
+	}
+	return driver.Errorf(driver.InvalidConfig, "driver %s %s may not reach what a link names: %w%s: change the link first, or take another version", kind, version, wrong[0], more)
 }
 
 // Rollback implements api.Upgrades. While an upgrade is in hand, also during its probation,
