@@ -14,6 +14,43 @@ import (
 	"github.com/fieldloom/fieldloom/drivers/serial"
 )
 
+// The endpoints of a draft are those that the examples of the driver's settings name.
+func TestDraftsNameTheEndpointsOfExamples(t *testing.T) {
+	for _, d := range []driver.Driver{modbus.New(), mqtt.New(), serial.New()} {
+		info := d.Info()
+		m, err := pack.Assemble(filepath.Join(t.TempDir(), "package"), pack.Assembly{
+			Draft: filepath.Join("../../drivers", info.Name, "driver.json"), Executables: map[string]string{pack.Platform(): os.Args[0]},
+		})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var schema struct {
+			Properties map[string]struct{ Examples []any }
+		}
+		if err := json.Unmarshal(info.LinkSchema, &schema); err != nil {
+			t.Error(err)
+		}
+		named := 0
+		for key, property := range schema.Properties {
+			for _, example := range property.Examples {
+				text, _ := example.(string)
+				e, err := m.Endpoint(text)
+				if err == nil && e.Over != "" {
+					named++
+					err = m.Wants.Allows(e)
+				}
+				if err != nil {
+					t.Errorf("driver %s: %s: %q: %v", info.Name, key, text, err)
+				}
+			}
+		}
+		if named == 0 {
+			t.Errorf("driver %s: no example of its link's settings names an endpoint", info.Name)
+		}
+	}
+}
+
 // What a package says of its driver, before it runs, is what the driver says.
 func TestDraftsSayWhatDriversSay(t *testing.T) {
 	for _, d := range []driver.Driver{modbus.New(), mqtt.New(), serial.New()} {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -128,6 +129,23 @@ func TestNoInit(t *testing.T) {
 			}
 			if strings.TrimSpace(strings.TrimPrefix(line, "import")) == `"C"` {
 				t.Errorf("%s:%d: no cgo", path, i+1)
+			}
+		}
+	})
+}
+
+// The core knows no protocol: what a driver's links name is in its manifest. A scheme or a
+// default port in the core would be right for the drivers of today alone.
+func TestCoreKnowsNoProtocol(t *testing.T) {
+	known := regexp.MustCompile(`"(modbus|mqtts?|opc\.tcp|ssl|rtu|sparkplug)"|\b(tcp|udp|mqtts?|opc\.tcp|ssl|tls|rtu)://|\b(502|802|1883|8883|4840)\b`)
+	forEachFile(t, func(path string, lines []string) {
+		if !strings.HasPrefix(path, "../../core/") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "test/") || strings.Contains(path, "/testdata/") {
+			return
+		}
+		for i, line := range lines {
+			code, _, _ := strings.Cut(line, "// ")
+			if found := known.FindString(code); found != "" {
+				t.Errorf("%s:%d: %s: a protocol's; the manifest of its driver says it", path, i+1, found)
 			}
 		}
 	})
