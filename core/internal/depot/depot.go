@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,27 +29,9 @@ type Depot struct {
 	o       Options
 	changed chan struct{}
 
-	scanning sync.Mutex // one scan at a time; guards trust and policy
-	trust    trust
-	policy   Policy
-
-	mu        sync.RWMutex // guards what the scans found
-	untrusted string       // what is wrong with the trust file; "": nothing
-	dir       string
-	fault     string // why the directory is not used; "": it is
-	seen      map[string]*found
-	ledger    *ledger
-	looked    bool // once, at the opening
-}
-
-// found is a package that was seen.
-type found struct {
-	print fingerprint
-	entry Entry
-	image *Image // nil: it is refused
-
-	remembered bool // it was accepted before
-	decided    bool // with a refusal: it is the operator's decision, and no trouble of the disk
+	scanning  sync.Mutex // one scan at a time; guards verifier, and is taken before inventory's lock
+	verifier  *verifier
+	inventory *inventory
 }
 
 // Open opens the depot and scans the directory once. What is wrong with a package is
@@ -69,12 +50,15 @@ func Open(o Options) (*Depot, error) {
 	for driver, version := range o.Chosen {
 		l.chose(driver, version)
 	}
-	d := &Depot{o: o, changed: make(chan struct{}, 1), seen: map[string]*found{}, ledger: l}
+	d := &Depot{
+		o: o, changed: make(chan struct{}, 1), verifier: &verifier{o: o},
+		inventory: &inventory{log: o.Log, seen: map[string]*found{}, ledger: l},
+	}
 	if o.DB != nil {
 		d.tidy()
 	}
 	d.Scan()
-	d.looked = true
+	d.inventory.opened()
 	select { // the caller looks for the first time anyway
 	case <-d.changed:
 	default:
@@ -151,49 +135,24 @@ func (d *Depot) signal() {
 func (d *Depot) Scan() {
 	d.scanning.Lock()
 	defer d.scanning.Unlock()
-	again := d.readTrust()
-	d.mu.Lock()
-	d.untrusted = d.trust.complaint(d.ledger.isEmpty())
-	d.mu.Unlock()
-	policy := Deny
-	if d.o.Policy != nil {
-		policy = d.o.Policy()
-	}
-	again = again || policy != d.policy
-	d.policy = policy
+	again := d.verifier.refresh()
+	d.inventory.noteTrust(&d.verifier.trust)
 	dir := d.o.Dir()
 	names, err := listDir(dir)
 	fault := ""
 	if err != nil {
 		fault = err.Error()
 	}
-	changed := d.moved(dir, fault)
+	changed := d.inventory.moved(dir, fault)
 	if fault != "" { // what is known stays: nobody removed it
-		if d.revoke() || changed {
+		if d.inventory.revoke(d.verifier) || changed {
 			d.signal()
 		}
 		return
 	}
-	if d.take(names, d.fresh(dir, names, again || changed)) || changed {
+	if d.inventory.take(names, d.fresh(dir, names, again || changed), d.verifier) || changed {
 		d.signal()
 	}
-}
-
-// moved notes directory and fault, and forgets all of another directory.
-func (d *Depot) moved(dir, fault string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dir == dir && d.fault == fault {
-		return false
-	}
-	if fault != "" {
-		d.o.Log.Warn("drivers directory", "err", fault)
-	}
-	if d.dir != dir {
-		d.seen = map[string]*found{}
-	}
-	d.dir, d.fault = dir, fault
-	return true
 }
 
 // listDir returns the names of the directory that are looked at.
@@ -233,96 +192,13 @@ const maxPackages = 1000
 func (d *Depot) fresh(dir string, names []string, all bool) (list []*candidate) {
 	for _, name := range names {
 		mark := fingerprintOf(filepath.Join(dir, name)) // before it is read, so a change meanwhile shows next time
-		d.mu.RLock()
-		old := d.seen[name]
-		d.mu.RUnlock()
-		if all || old == nil || old.print != mark {
-			list = append(list, d.read(dir, name, mark))
+		old, ok := d.inventory.printOf(name)
+		if all || !ok || old != mark {
+			list = append(list, d.verifier.read(dir, name, mark))
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(a.serial(), b.serial()) })
 	return list
-}
-
-func (c *candidate) serial() uint64 {
-	if c.image == nil {
-		return 0
-	}
-	return c.image.Serial
-}
-
-// take accepts or refuses what is fresh, forgets what went, and reports whether anything
-// changed.
-func (d *Depot) take(names []string, fresh []*candidate) (changed bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, f := range d.seen {
-		if !slices.Contains(names, name) {
-			delete(d.seen, name)
-			changed = true
-			d.o.Log.Info("package is gone", "driver", f.entry.Driver, "package", name)
-		}
-	}
-	for _, c := range fresh {
-		old := d.seen[c.name]
-		f := d.judge(c, old)
-		d.seen[c.name] = f
-		if c.image != f.image {
-			c.image.drop()
-		}
-		if old == nil || old.entry != f.entry || old.image != f.image {
-			changed = true
-			d.tell(f)
-		}
-	}
-	return d.supersede() || changed
-}
-
-// revoke refuses what the operator does not trust any more, while nothing can be read.
-func (d *Depot) revoke() (changed bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, f := range d.seen {
-		if f.image == nil || d.stillGood(f.image) {
-			continue
-		}
-		f.image, f.decided, changed = nil, true, true
-		f.print = fingerprint{} // so that it is read again
-		f.entry.State, f.entry.Refusal = Refused, "package "+f.entry.Name+": it is not trusted any more"
-		d.tell(f)
-	}
-	return changed
-}
-
-// supersede refuses what a newer package of the same version replaced under another
-// name: one version is one package.
-func (d *Depot) supersede() (changed bool) {
-	for _, f := range d.seen {
-		if f.image == nil || f.image.Unsigned || d.ledger.of(f.image.Driver).Accepted[f.image.Version].Hash == hashOf(f.image.pack) {
-			continue
-		}
-		f.image, changed = nil, true
-		f.entry.State, f.entry.Refusal = Refused, "package "+f.entry.Name+": a newer package of this version was accepted"
-		d.tell(f)
-	}
-	return changed
-}
-
-// oneLine is an error's text on one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-func (d *Depot) tell(f *found) {
-	e := &f.entry
-	switch {
-	case e.State != Accepted:
-		d.o.Log.Warn("package is "+e.State.String(), "driver", e.Driver, "package", e.Name, "err", e.Refusal)
-	case e.Unsigned:
-		d.o.Log.Warn("package is not signed: allow-dev takes it", "driver", e.Driver, "package", e.Name)
-	case f.remembered && !d.looked:
-		d.o.Log.Debug("package is there", "driver", e.Driver, "package", e.Name)
-	default:
-		d.o.Log.Info("package is accepted", "driver", e.Driver, "package", e.Name, "serial", e.Serial, "key", e.KeyID)
-	}
 }
 
 // tidy removes what an install that was cut off has left.
@@ -342,18 +218,33 @@ func (d *Depot) tidy() {
 }
 
 // List returns every package that was seen, by name.
-func (d *Depot) List() []Entry {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	list := make([]Entry, 0, len(d.seen))
-	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
-		e := d.seen[name].entry
-		if i := d.seen[name].image; i != nil {
-			active, err := d.image(e.Driver)
-			e.Active = err == nil && active == i
-			e.Chosen = d.ledger.of(e.Driver).Chosen == e.Version
-		}
-		list = append(list, e)
+func (d *Depot) List() []Entry { return d.inventory.list() }
+
+// Image returns the image of a driver's active version: the one that the operator
+// chose, else the one accepted last. When that is gone the answer is an error and not
+// an older version: going back is the operator's own step. An unsigned image is the
+// answer only where no signed package of the driver is there. While the directory is not used
+// there is no active version: nothing new is started.
+func (d *Depot) Image(driver string) (*Image, error) { return d.inventory.active(driver) }
+
+// ImageOf returns the image of a version that is accepted and there, or was before the
+// directory could not be used any more.
+func (d *Depot) ImageOf(driver, version string) (*Image, error) {
+	return d.inventory.version(driver, version)
+}
+
+// Fault is why the directory is not used; "": it is.
+func (d *Depot) Fault() string { return d.inventory.whyUnused() }
+
+// Faults is what is wrong with the directory and with the trust file.
+func (d *Depot) Faults() []string { return d.inventory.faults() }
+
+// SetActive makes a version the driver's, durably; "" takes the choice back. The
+// version must be there and accepted, now or before.
+func (d *Depot) SetActive(driver, version string) error {
+	changed, err := d.inventory.choose(driver, version)
+	if err == nil && changed {
+		d.signal()
 	}
-	return list
+	return err
 }

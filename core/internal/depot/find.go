@@ -64,58 +64,94 @@ type candidate struct {
 	err   error
 }
 
+func (c *candidate) serial() uint64 {
+	if c.image == nil {
+		return 0
+	}
+	return c.image.Serial
+}
+
+// verifier reads packages, and judges them by the trust file and the policy as they were
+// when refresh read them last. The depot's lock scanning guards it.
+type verifier struct {
+	o      Options
+	trust  trust
+	policy Policy
+}
+
+// refresh reads the trust file and the policy, and reports whether what was judged by those
+// of before has to be judged again.
+func (v *verifier) refresh() bool {
+	again := v.readTrust()
+	policy := Deny
+	if v.o.Policy != nil {
+		policy = v.o.Policy()
+	}
+	again = again || policy != v.policy
+	v.policy = policy
+	return again
+}
+
+// trusts reports whether the operator still lets an image be run that was accepted.
+func (v *verifier) trusts(i *Image) bool {
+	if i.Unsigned {
+		return v.policy == AllowDev
+	}
+	return i.pack.Trusted(v.trust.keys) == nil
+}
+
 // read reads and verifies what lies under a name.
-func (d *Depot) read(dir, name string, mark fingerprint) *candidate {
+func (v *verifier) read(dir, name string, mark fingerprint) *candidate {
 	c := &candidate{name: name, print: mark}
 	path := filepath.Join(dir, name)
 	if strings.HasPrefix(name, devPrefix) && !strings.HasSuffix(name, pack.ArchiveSuffix) {
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {
-			c.image, c.err = d.bare(path, strings.TrimPrefix(name, devPrefix))
+			c.image, c.err = v.bare(path, strings.TrimPrefix(name, devPrefix))
 			return c
 		}
 	}
 	var p *pack.Package
-	if p, c.err = d.openPackage(path); c.err == nil {
-		c.image, c.err = d.imageOf(name, p)
+	if p, c.err = v.openPackage(path); c.err == nil {
+		c.image, c.err = v.imageOf(name, p)
 	}
 	return c
 }
 
-func (d *Depot) openPackage(path string) (*pack.Package, error) {
-	o := d.opener()
+func (v *verifier) openPackage(path string) (*pack.Package, error) {
+	o := v.opener()
 	open := o.Open
 	if strings.HasSuffix(path, pack.ArchiveSuffix) {
 		open = o.OpenArchive
 	}
 	p, err := open(path)
-	if err != nil && d.policy != AllowDev && p == nil && errors.Is(err, pack.ErrUnsigned) {
+	if err != nil && v.policy != AllowDev && p == nil && errors.Is(err, pack.ErrUnsigned) {
 		err = fmt.Errorf("%w%w", err, silent{errPolicy})
 	}
-	return p, d.explain(err)
+	return p, v.explain(err)
 }
 
-// opener opens packages by the present trust and policy. The caller holds scanning.
-func (d *Depot) opener() pack.Opener {
-	return pack.Opener{Trust: d.trust.keys, Private: d.o.Private, Signed: d.policy != AllowDev}
+// opener opens packages by the present trust and policy.
+func (v *verifier) opener() pack.Opener {
+	return pack.Opener{Trust: v.trust.keys, Private: v.o.Private, Signed: v.policy != AllowDev}
 }
 
-// explain adds to the error of an opener that there is no trust file. The caller holds scanning.
-func (d *Depot) explain(err error) error {
-	if err != nil && d.trust.keys == nil && d.trust.fault != "" {
-		return fmt.Errorf("%w (%s)", err, d.trust.fault)
+// explain adds to the error of an opener that there is no trust file.
+func (v *verifier) explain(err error) error {
+	if err != nil && v.trust.keys == nil && v.trust.fault != "" {
+		return fmt.Errorf("%w (%s)", err, v.trust.fault)
 	}
 	return err
 }
 
 // imageOf makes an image of a verified package that fits this gateway.
-func (d *Depot) imageOf(name string, p *pack.Package) (*Image, error) {
+func (v *verifier) imageOf(name string, p *pack.Package) (*Image, error) {
 	m := p.Manifest
 	if strings.TrimSuffix(name, pack.ArchiveSuffix) != m.ID() {
 		return nil, fmt.Errorf("package %s: its name must be %s, as the manifest says: rename it", name, m.ID())
 	}
-	if m.API.Min > d.o.API || m.API.Max < d.o.API {
+	if m.API.Min > v.o.API || m.API.Max < v.o.API {
 		return nil, fmt.Errorf("package %s: speaks the driver protocol %d to %d, and this gateway %d: update the one that is older",
-			name, m.API.Min, m.API.Max, d.o.API)
+			name, m.API.Min, m.API.Max, v.o.API)
 	}
 	file, err := p.Executable()
 	if err != nil {
@@ -128,9 +164,9 @@ func (d *Depot) imageOf(name string, p *pack.Package) (*Image, error) {
 }
 
 // bare makes an image of an executable without a package.
-func (d *Depot) bare(path, driver string) (*Image, error) {
+func (v *verifier) bare(path, driver string) (*Image, error) {
 	name := filepath.Base(path)
-	if d.policy != AllowDev {
+	if v.policy != AllowDev {
 		return nil, fmt.Errorf("%s: is no signed package: `fieldloom driver pack` makes one of it, and `unsigned: allow-dev` takes it as it is%w", name, silent{errPolicy})
 	}
 	if err := pack.CheckName(driver); err != nil {
@@ -148,8 +184,8 @@ func (d *Depot) bare(path, driver string) (*Image, error) {
 	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return nil, fmt.Errorf("%s: is not an executable file: check its mode", name)
 	}
-	i := &Image{Driver: driver, Version: DevVersion, Manifest: madeUp(driver, d.o.API), Unsigned: true}
-	if i.file, i.Hash, err = pack.Seal(f, info.Size(), name, d.o.Private, false); err != nil {
+	i := &Image{Driver: driver, Version: DevVersion, Manifest: madeUp(driver, v.o.API), Unsigned: true}
+	if i.file, i.Hash, err = pack.Seal(f, info.Size(), name, v.o.Private, false); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return i, nil

@@ -5,69 +5,85 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/pack"
 )
 
-// Image returns the image of a driver's active version: the one that the operator
-// chose, else the one accepted last. When that is gone the answer is an error and not
-// an older version: going back is the operator's own step. An unsigned image is the
-// answer only where no signed package of the driver is there. While the directory is not used
-// there is no active version: nothing new is started.
-func (d *Depot) Image(driver string) (*Image, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.image(driver)
+// list is Depot.List.
+func (n *inventory) list() []Entry {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	list := make([]Entry, 0, len(n.seen))
+	for _, name := range slices.Sorted(maps.Keys(n.seen)) {
+		e := n.seen[name].entry
+		if i := n.seen[name].image; i != nil {
+			active, err := n.activeLocked(e.Driver)
+			e.Active = err == nil && active == i
+			e.Chosen = n.ledger.of(e.Driver).Chosen == e.Version
+		}
+		list = append(list, e)
+	}
+	return list
 }
 
-func (d *Depot) image(driver string) (*Image, error) {
-	if d.fault != "" {
-		return nil, d.missing(driver, "")
+// active is Depot.Image.
+func (n *inventory) active(driver string) (*Image, error) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.activeLocked(driver)
+}
+
+// version is Depot.ImageOf.
+func (n *inventory) version(driver, version string) (*Image, error) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.versionLocked(driver, version)
+}
+
+// activeLocked is active; mu is held.
+func (n *inventory) activeLocked(driver string) (*Image, error) {
+	if n.fault != "" {
+		return nil, n.missing(driver, "")
 	}
-	h := d.ledger.of(driver)
+	h := n.ledger.of(driver)
 	if h.Chosen != "" {
-		i, err := d.imageOfVersion(driver, h.Chosen)
+		i, err := n.versionLocked(driver, h.Chosen)
 		if err != nil {
 			return nil, fmt.Errorf("%w; you chose it, and `fieldloom driver upgrade %s` or `rollback` chooses another", err, driver)
 		}
 		return i, nil
 	}
-	others := d.versions(driver)
+	others := n.versions(driver)
 	if last := h.last(); last != "" && len(others) > 0 {
-		i, err := d.imageOfVersion(driver, last)
+		i, err := n.versionLocked(driver, last)
 		if err != nil {
 			return nil, fmt.Errorf("%w; it was accepted last, and `fieldloom driver rollback %s` goes back to %s", err, driver, strings.Join(others, " or "))
 		}
 		return i, nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
-		if f := d.seen[name]; f.image != nil && f.entry.Driver == driver {
+	for _, name := range slices.Sorted(maps.Keys(n.seen)) {
+		if f := n.seen[name]; f.image != nil && f.entry.Driver == driver {
 			return f.image, nil
 		}
 	}
-	return nil, d.missing(driver, "")
+	return nil, n.missing(driver, "")
 }
 
-// versions are the signed versions that are there.
-func (d *Depot) versions(driver string) (list []string) {
-	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
-		if f := d.seen[name]; f.image != nil && !f.image.Unsigned && f.entry.Driver == driver {
+// versions are the signed versions that are there; mu is held.
+func (n *inventory) versions(driver string) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(n.seen)) {
+		if f := n.seen[name]; f.image != nil && !f.image.Unsigned && f.entry.Driver == driver {
 			list = append(list, f.entry.Version)
 		}
 	}
 	return list
 }
 
-// ImageOf returns the image of a version that is accepted and there, or was before the
-// directory could not be used any more.
-func (d *Depot) ImageOf(driver, version string) (*Image, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.imageOfVersion(driver, version)
-}
-
-func (d *Depot) imageOfVersion(driver, version string) (*Image, error) {
+// versionLocked is version; mu is held.
+func (n *inventory) versionLocked(driver, version string) (*Image, error) {
 	var unsigned *Image
-	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
-		f := d.seen[name]
+	for _, name := range slices.Sorted(maps.Keys(n.seen)) {
+		f := n.seen[name]
 		if f.image == nil || f.entry.Driver != driver || f.entry.Version != version {
 			continue
 		}
@@ -79,17 +95,17 @@ func (d *Depot) imageOfVersion(driver, version string) (*Image, error) {
 	if unsigned != nil {
 		return unsigned, nil
 	}
-	return nil, d.missing(driver, version)
+	return nil, n.missing(driver, version)
 }
 
-// missing says why there is no image.
-func (d *Depot) missing(driver, version string) error {
-	if d.fault != "" {
-		return fmt.Errorf("driver %s: %s%w", driver, d.fault, silent{ErrUnclear})
+// missing says why there is no image; mu is held.
+func (n *inventory) missing(driver, version string) error {
+	if n.fault != "" {
+		return fmt.Errorf("driver %s: %s%w", driver, n.fault, silent{ErrUnclear})
 	}
 	prefix := driver + "-" + version
-	for _, name := range slices.Sorted(maps.Keys(d.seen)) {
-		f := d.seen[name]
+	for _, name := range slices.Sorted(maps.Keys(n.seen)) {
+		f := n.seen[name]
 		if f.entry.Refusal != "" && (strings.HasPrefix(name, prefix) || name == devPrefix+driver && version == "") {
 			err := fmt.Errorf("driver %s: refused: %s", driver, f.entry.Refusal)
 			if !f.decided {
@@ -99,48 +115,50 @@ func (d *Depot) missing(driver, version string) error {
 		}
 	}
 	if version != "" {
-		return fmt.Errorf("driver %s: version %s %w %s", driver, version, ErrNotThere, d.dir)
+		return fmt.Errorf("driver %s: version %s %w %s", driver, version, ErrNotThere, n.dir)
 	}
 	return fmt.Errorf("driver %s: there is no package of it in %s%w: install one with `fieldloom driver install`, or set `drivers` in fieldloom.yaml",
-		driver, d.dir, silent{ErrNotThere})
+		driver, n.dir, silent{ErrNotThere})
 }
 
-// Fault is why the directory is not used; "": it is.
-func (d *Depot) Fault() string {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.fault
+// whyUnused is Depot.Fault.
+func (n *inventory) whyUnused() string {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.fault
 }
 
-// Faults is what is wrong with the directory and with the trust file.
-func (d *Depot) Faults() (list []string) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.fault != "" {
-		list = append(list, d.fault+"; until that is mended what runs goes on, and nothing new is started")
+// faults is Depot.Faults.
+func (n *inventory) faults() (list []string) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.fault != "" {
+		list = append(list, n.fault+"; until that is mended what runs goes on, and nothing new is started")
 	}
-	if d.untrusted != "" {
-		list = append(list, d.untrusted)
+	if n.untrusted != "" {
+		list = append(list, n.untrusted)
 	}
 	return list
 }
 
-// SetActive makes a version the driver's, durably; "" takes the choice back. The
-// version must be there and accepted, now or before.
-func (d *Depot) SetActive(driver, version string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// permits reports, as an error, why a package may not be accepted.
+func (n *inventory) permits(p *pack.Package) error {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.ledger.of(p.Manifest.Name).permits(p)
+}
+
+// choose stores the operator's version, and reports whether it was another before.
+func (n *inventory) choose(driver, version string) (changed bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if version != "" {
-		if _, err := d.imageOfVersion(driver, version); err != nil {
-			return err
+		if _, err := n.versionLocked(driver, version); err != nil {
+			return false, err
 		}
 	}
-	if d.ledger.of(driver).Chosen == version {
-		return nil
+	if n.ledger.of(driver).Chosen == version {
+		return false, nil
 	}
-	if err := d.ledger.choose(driver, version); err != nil {
-		return err
-	}
-	d.signal()
-	return nil
+	return true, n.ledger.choose(driver, version)
 }

@@ -44,12 +44,12 @@ func (d *Depot) InstallArchive(r io.Reader) (Entry, error) {
 // unpack unpacks nothing large of what is refused by its signature.
 func (d *Depot) unpack(r io.Reader, into string) error {
 	d.scanning.Lock()
-	o := d.opener()
+	o := d.verifier.opener()
 	d.scanning.Unlock()
 	err := o.Unpack(r, into)
 	d.scanning.Lock()
 	defer d.scanning.Unlock()
-	return d.explain(err)
+	return d.verifier.explain(err)
 }
 
 // copyPackage copies what the manifest lists, with the care that is taken of archives.
@@ -100,12 +100,12 @@ func (d *Depot) install(name string, unpack func(into string) error) (Entry, err
 func (d *Depot) examine(staged string) (string, error) {
 	d.scanning.Lock()
 	defer d.scanning.Unlock()
-	p, err := d.openPackage(staged)
+	p, err := d.verifier.openPackage(staged)
 	if err != nil {
 		return "", err
 	}
 	id := p.Manifest.ID()
-	image, err := d.imageOf(id, p)
+	image, err := d.verifier.imageOf(id, p)
 	if err != nil {
 		return "", err
 	}
@@ -113,9 +113,7 @@ func (d *Depot) examine(staged string) (string, error) {
 	if p.Unsigned {
 		return id, nil
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.ledger.of(p.Manifest.Name).permits(p); err != nil {
+	if err := d.inventory.permits(p); err != nil {
 		return "", fmt.Errorf("package %s: %w", id, err)
 	}
 	return id, nil

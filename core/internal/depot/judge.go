@@ -8,7 +8,7 @@ import (
 )
 
 // judge decides about a package; old is what was seen under its name before.
-func (d *Depot) judge(c *candidate, old *found) *found {
+func (n *inventory) judge(c *candidate, old *found, v *verifier) *found {
 	f := &found{print: c.print, entry: Entry{Name: c.name, State: Refused}}
 	err := c.err
 	if err == nil {
@@ -18,8 +18,8 @@ func (d *Depot) judge(c *candidate, old *found) *found {
 			f.image = old.image // the same object for every start
 		}
 		if !c.image.Unsigned {
-			f.remembered = d.ledger.of(c.image.Driver).Accepted[c.image.Version].Hash == hashOf(c.image.pack)
-			f.entry.Accepted, err = d.ledger.accept(c.image.pack)
+			f.remembered = n.isAccepted(c.image)
+			f.entry.Accepted, err = n.ledger.accept(c.image.pack)
 			if err != nil {
 				err = fmt.Errorf("package %s: %w", c.name, err)
 			}
@@ -29,8 +29,8 @@ func (d *Depot) judge(c *candidate, old *found) *found {
 		return f
 	}
 	f.entry.State, f.entry.Refusal, f.image = Refused, oneLine(err), nil
-	f.decided = errors.Is(err, errPolicy) || errors.Is(err, pack.ErrNotTrusted) && d.trust.fault == ""
-	if old != nil && old.image != nil && d.stillGood(old.image) {
+	f.decided = errors.Is(err, errPolicy) || errors.Is(err, pack.ErrNotTrusted) && v.trust.fault == ""
+	if old != nil && old.image != nil && n.stillGood(old.image, v) {
 		kept := old.entry
 		kept.State, kept.Refusal = Damaged, f.entry.Refusal
 		f.entry, f.image = kept, old.image
@@ -59,9 +59,12 @@ func same(a, b *Image) bool {
 // stillGood reports whether an image may be used further although its package on the disk does
 // not hold any more: damage there changes nothing of what was verified. Only what the operator
 // took back ends it.
-func (d *Depot) stillGood(i *Image) bool {
-	if i.Unsigned {
-		return d.policy == AllowDev
-	}
-	return i.pack.Trusted(d.trust.keys) == nil && d.ledger.of(i.Driver).Accepted[i.Version].Hash == hashOf(i.pack)
+func (n *inventory) stillGood(i *Image, v *verifier) bool {
+	return v.trusts(i) && (i.Unsigned || n.isAccepted(i))
+}
+
+// isAccepted reports whether a signed image is of the package that is accepted as its
+// version.
+func (n *inventory) isAccepted(i *Image) bool {
+	return n.ledger.of(i.Driver).Accepted[i.Version].Hash == hashOf(i.pack)
 }

@@ -31,16 +31,16 @@ func (t *trust) complaint(never bool) string {
 // readTrust reads the trust file when it changed, and reports whether the keys may have
 // changed. A file that cannot be read leaves those of before in force, as a wrong configuration
 // does: a slip of the pen must not stop a plant.
-func (d *Depot) readTrust() bool {
+func (v *verifier) readTrust() bool {
 	path := ""
-	if d.o.Trust != nil {
-		path = d.o.Trust()
+	if v.o.Trust != nil {
+		path = v.o.Trust()
 	}
 	next := trust{path: path}
 	if path != "" {
 		next.print = fingerprintOf(path)
 	}
-	if next.path == d.trust.path && next.print == d.trust.print {
+	if next.path == v.trust.path && next.print == v.trust.print {
 		return false
 	}
 	var err error
@@ -48,23 +48,23 @@ func (d *Depot) readTrust() bool {
 		next.keys, err = pack.ReadTrust(path)
 	}
 	if err == nil {
-		d.trust = next
+		v.trust = next
 		return true
 	}
 	next.fault = err.Error()
-	first := d.trust.path != path
+	first := v.trust.path != path
 	if !first {
-		next.keys = d.trust.keys
+		next.keys = v.trust.keys
 	}
 	next.none = errors.Is(err, fs.ErrNotExist) && next.keys == nil
-	d.trust = next
+	v.trust = next
 	switch {
 	case next.none:
-		d.o.Log.Info("there is no trust file", "err", err)
+		v.o.Log.Info("there is no trust file", "err", err)
 	case next.keys == nil:
-		d.o.Log.Warn("trust file: no key is trusted", "err", err)
+		v.o.Log.Warn("trust file: no key is trusted", "err", err)
 	default:
-		d.o.Log.Warn("trust file: the keys from before stay in force", "err", err)
+		v.o.Log.Warn("trust file: the keys from before stay in force", "err", err)
 	}
 	return first
 }
