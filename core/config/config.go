@@ -177,3 +177,14 @@ func (c *Config) Drivers() []string {
 	slices.Sort(kinds)
 	return slices.Compact(kinds)
 }
+
+// Process returns how the processes of a driver are run.
+func (c *Config) Process(driver string) Process {
+	if p, ok := c.processes[driver]; ok {
+		return p
+	}
+	return c.process
+}
+
+// Secrets returns every secret that links name, each once, in the order of the files.
+func (c *Config) Secrets() []Secret { return slices.Clone(c.secrets) }

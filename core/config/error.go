@@ -94,6 +94,11 @@ func (c *Config) LinkFault(l *Link, text string) *driver.ConfigError {
 	return c.locateInLink(l, driver.ConfigError{Link: l.Name, Text: text})
 }
 
+// SecretFault returns an error at the place where s is named.
+func (c *Config) SecretFault(s Secret, text string) *driver.ConfigError {
+	return &driver.ConfigError{Text: text, Place: s.place.named(c.names, s.trail.String())}
+}
+
 func (c *Config) locateInLink(l *Link, f driver.ConfigError) *driver.ConfigError {
 	name := l.Name
 	if f.Device == "" {

@@ -167,14 +167,6 @@ func checkProcesses(r *sectionReader, n *node) {
 	}
 }
 
-// Process returns how the processes of a driver are run.
-func (c *Config) Process(driver string) Process {
-	if p, ok := c.processes[driver]; ok {
-		return p
-	}
-	return c.process
-}
-
 // findTrust is where the keys are looked for by default: in the configuration's
 // directory, else beside the executable, as the demo's are.
 func findTrust(dir string) string {

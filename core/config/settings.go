@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 // A settingsEncoder makes JSON of the keys that are a driver's, and notes the secrets that
@@ -109,14 +107,6 @@ func (e *settingsEncoder) secret(n *node, text string) {
 		return
 	}
 	e.secrets = append(e.secrets, Secret{Name: name, place: n.place, trail: n.trail})
-}
-
-// Secrets returns every secret that links name, each once, in the order of the files.
-func (c *Config) Secrets() []Secret { return slices.Clone(c.secrets) }
-
-// SecretFault returns an error at the place where s is named.
-func (c *Config) SecretFault(s Secret, text string) *driver.ConfigError {
-	return &driver.ConfigError{Text: text, Place: s.place.named(c.names, s.trail.String())}
 }
 
 // SecretNames returns the names of the secrets that the settings of the link or of
