@@ -168,7 +168,7 @@ func (l *link) reconfigure(specs []control.Device, tables *tableCache) {
 	l.devices = next
 	if changed {
 		l.stopped = nil
-		l.signal()
+		l.crew.signal()
 	}
 }
 
@@ -181,7 +181,7 @@ func (l *link) replace(was *device, spec control.Device, t *table) *device {
 		d.status.Condition, d.status.Cause = condition.Condition, condition.Cause
 		d.after, d.afterBy = was.sub, l.e.clock.now()+int64(grace)
 	}
-	d.status.Since = l.state.Since
+	d.status.Since = l.conditions.link.Since
 	if d.spec.Offline {
 		d.status.Condition, d.status.Cause = control.Stopped, errOffline
 	} else if s := l.session; s != nil && !s.broken {

@@ -108,9 +108,9 @@ func (l *link) trySubscription(ctx context.Context, q *request) error {
 		defer l.mu.Unlock()
 		q.session.subs--
 		if l.session != q.session { // it had been given up
-			l.abandoned--
+			l.crew.abandoned--
 		}
-		l.signal()
+		l.crew.signal()
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -169,8 +169,8 @@ func (l *link) beginTrial(ctx context.Context) (*trial, error) {
 		return nil, driver.Errorf(driver.Busy, "link %s is being checked already", l.name)
 	case l.removed, !l.spec.Offline:
 		return nil, errChanged
-	case l.abandoned >= maxAbandoned:
-		return nil, driver.Errorf(driver.Internal, "%d calls for link %s have not returned: restart the driver", l.abandoned, l.name)
+	case l.crew.abandoned >= maxAbandoned:
+		return nil, driver.Errorf(driver.Internal, "%d calls for link %s have not returned: restart the driver", l.crew.abandoned, l.name)
 	}
 	l.trial = &trial{kept: l.kept}
 	return l.trial, nil
@@ -180,12 +180,12 @@ func (l *link) endTrial(t *trial) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.left {
-		l.abandoned--
+		l.crew.abandoned--
 	} else {
 		l.trial, l.kept = nil, t.kept
 		l.rest()
 	}
-	l.signal()
+	l.crew.signal()
 }
 
 // leaveTrial gives a trial up whose driver call does not return.
@@ -197,9 +197,9 @@ func (l *link) leaveTrial(t *trial) {
 	}
 	t.left = true
 	l.trial = nil
-	l.abandoned++
+	l.crew.abandoned++
 	l.rest()
-	l.signal()
+	l.crew.signal()
 }
 
 // run makes the driver calls of a trial.

@@ -59,7 +59,7 @@ type Engine struct {
 	order   []string
 	closed  bool
 
-	answers  answerPool
+	outlet   outlet
 	meters   meters
 	ringSeen ringSighting
 	progress atomic.Uint64
@@ -86,6 +86,7 @@ func New(d driver.Driver, o Options) *Engine {
 	e.checker, _ = d.(driver.Checker)
 	e.batcher = newBatcher(o.RingBytes, o.Encode, e.clock)
 	e.ring = e.batcher.ring
+	e.outlet = outlet{ring: e.ring, batcher: e.batcher, clock: e.clock}
 	e.losses = newLosses(e.ring)
 	e.ring.SpillTo(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
 	e.watchdog.Go(e.watch)

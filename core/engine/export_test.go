@@ -20,5 +20,5 @@ func LoseTimer(e *Engine, name string) {
 	l, _ := e.link(name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.timer.Stop()
+	l.crew.timer.Stop()
 }

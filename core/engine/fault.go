@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"time"
-
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -15,17 +13,17 @@ func (l *link) answered(d *device, cause *driver.Error) {
 	if d.health.answered() {
 		l.promote(d)
 	}
-	if l.backoff.failures != 0 || l.silent || l.state.Condition != control.Up {
+	if l.backoff.failures != 0 || l.silent || l.conditions.link.Condition != control.Up {
 		l.backoff.failures, l.silent = 0, false
-		l.setCondition(control.Up, nil)
+		l.conditions.set(control.Up, nil)
 	}
 	if cause == nil {
 		cause = d.refusal()
 	}
 	if cause != nil {
-		l.setDevice(d, control.Degraded, cause)
+		l.conditions.setDevice(d, control.Degraded, cause)
 	} else if d.status.Condition != control.Up {
-		l.setDevice(d, control.Up, nil)
+		l.conditions.setDevice(d, control.Up, nil)
 	}
 }
 
@@ -99,8 +97,8 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 	}
 	switch d.health.unanswered(at, d.period(), r.session.suspect != d, d.probed()) {
 	case blowLasts:
-		l.tellBad(d, fault, nil)
-		l.setDevice(d, control.Down, fault)
+		l.e.outlet.bad(d, fault, nil)
+		l.conditions.setDevice(d, control.Down, fault)
 		d.health.since, d.health.cause = d.status.Since, fault
 	case blowDemotes:
 		if d.handle.probe != nil {
@@ -108,11 +106,11 @@ func (l *link) unanswered(r *runner, fault *driver.Error, at int64) {
 		}
 		l.log.Debug("device does not answer: it is probed from now on", "device", d.spec.Name,
 			"code", fault.Code.String(), "err", fault)
-		l.setDevice(d, control.Down, fault)
+		l.conditions.setDevice(d, control.Down, fault)
 		d.health.since, d.health.cause = d.status.Since, fault
-		l.tellBad(d, fault, r.job.group)
+		l.e.outlet.bad(d, fault, r.job.group)
 	default:
-		l.setDevice(d, control.Degraded, fault)
+		l.conditions.setDevice(d, control.Degraded, fault)
 	}
 }
 
@@ -133,7 +131,7 @@ func (l *link) checkSilent(fault *driver.Error) {
 		return
 	}
 	l.silent = true
-	l.tries.failed++
+	l.conditions.tries.failed++
 	l.breakSession(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault))
 }
 
@@ -146,28 +144,7 @@ func (l *link) stopDevice(r *runner, fault *driver.Error) {
 	d.stopped = true
 	l.log.Debug("device is stopped until the configuration changes", "device", d.spec.Name,
 		"code", fault.Code.String(), "err", fault)
-	l.setDevice(d, control.Stopped, fault)
-	l.tellBad(d, fault, r.job.group)
+	l.conditions.setDevice(d, control.Stopped, fault)
+	l.e.outlet.bad(d, fault, r.job.group)
 	l.agenda.refuse(fault, d)
-}
-
-// tellBad gives every readable point of a device a Bad sample, except those of a
-// group that has theirs. It does so at most once a minute while nothing answers.
-func (l *link) tellBad(d *device, fault *driver.Error, except *group) {
-	at := l.e.clock.now()
-	if !d.health.becomesBad(at) {
-		return
-	}
-	now := time.Now().UnixNano()
-	for _, g := range d.groups {
-		if g == except {
-			continue
-		}
-		a := l.e.answers.get(len(g.set.points))
-		d.count(d.values.shape(g.set, a.samples, fault, now, l.e.ring.Gaps()))
-		l.e.batcher.add(&lot{
-			first: d.spec.FirstHandle, index: g.set.index, samples: a.samples, at: now, policy: g.class.Policy,
-		}, at)
-		l.e.answers.put(d.values.keepLast(g, g.set, a, now, true))
-	}
 }

@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -24,7 +21,7 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) (at int64) 
 		d.busy = false
 		l.agenda.release(d)
 	}
-	fault := l.faultOf(r, err)
+	fault := l.panics.fault(err, r.deviceName())
 	switch r.job.kind {
 	case jobOpen:
 		l.finishOpen(r, fault)
@@ -46,45 +43,12 @@ func (l *link) finish(r *runner, samples []driver.Sample, err error) (at int64) 
 		l.finishRequest(r, samples, fault, now, at)
 	}
 	if !r.abandoned {
-		l.e.answers.put(r.answer)
+		l.e.outlet.answers.put(r.answer)
 	}
 	if d := r.job.d; d != nil && d.spec.Offline {
 		l.tellOut()
 	}
 	return at
-}
-
-// faultOf turns a call's error into a fault, and logs the stack of a panic.
-func (l *link) faultOf(r *runner, err error) *driver.Error {
-	if err == nil {
-		return nil
-	}
-	var p *panicError
-	if errors.As(err, &p) {
-		l.logPanic(r, p)
-		return p.fault
-	}
-	return driver.AsError(err)
-}
-
-// stackEvery is how often the stack of a panic that comes again is logged.
-const stackEvery = time.Hour
-
-// logPanic logs the stack of a panic, of the same one only now and then: each of them is
-// the cause of a condition besides.
-func (l *link) logPanic(r *runner, p *panicError) {
-	level := slog.LevelError
-	if now := l.e.clock.now(); l.panicked == p.fault.Text && now-l.panickedAt < int64(stackEvery) {
-		level = slog.LevelDebug
-		l.panics++
-	} else {
-		l.panicked, l.panickedAt = p.fault.Text, now
-	}
-	l.log.Log(context.Background(), level, "driver panicked", "device", r.deviceName(), "err", p.fault,
-		"before", l.panics, "stack", string(p.stack))
-	if level == slog.LevelError {
-		l.panics = 0
-	}
 }
 
 // current tells whether the outcome of a call still says something of the
@@ -97,7 +61,7 @@ func (l *link) current(r *runner) bool {
 
 func (l *link) finishOpen(r *runner, fault *driver.Error) {
 	l.opening = false
-	l.state.Opens++
+	l.conditions.link.Opens++
 	if fault == nil && r.opened == nil {
 		fault = driver.Errorf(driver.Internal, "the driver opened nothing and gave no error")
 	}
@@ -118,17 +82,17 @@ func (l *link) finishOpen(r *runner, fault *driver.Error) {
 		return
 	}
 	for range s.window - 1 {
-		l.spawn()
+		l.crew.start(&runner{l: l})
 	}
 	l.agenda.open(l.devices)
 	if !l.silent {
-		l.setCondition(control.Up, nil)
+		l.conditions.set(control.Up, nil)
 	}
 }
 
 func (l *link) openFailed(fault *driver.Error) {
-	l.state.OpenFailures++
-	l.tries.failed++
+	l.conditions.link.OpenFailures++
+	l.conditions.tries.failed++
 	if !l.active {
 		l.stoppedNow()
 		return
@@ -142,11 +106,11 @@ func (l *link) openFailed(fault *driver.Error) {
 		l.backoff.fail(l.e.clock.now())
 	}
 	l.silent = false
-	l.setCondition(condition, fault)
+	l.conditions.set(condition, fault)
 	for _, d := range l.devices {
 		if !d.out() {
-			l.setDevice(d, condition, fault)
-			l.tellBad(d, fault, nil)
+			l.conditions.setDevice(d, condition, fault)
+			l.e.outlet.bad(d, fault, nil)
 		}
 	}
 	l.agenda.refuse(l.notConnected(fault), nil)
@@ -165,12 +129,8 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 		return
 	}
 	g.refusal = allBad(samples)
-	found := d.count(d.values.shape(g.set, samples, fault, now.UnixNano(), l.e.ring.Gaps()))
-	l.e.batcher.add(&lot{
-		first: d.spec.FirstHandle, index: g.set.index, samples: samples,
-		at: now.UnixNano(), policy: g.class.Policy,
-	}, at)
-	l.keepAnswer(r, samples, now, found.bad)
+	var found outcome
+	r.answer, found = l.e.outlet.polled(g, r.answer, samples, !r.abandoned, fault, now)
 	l.e.batcher.end(at)
 	if !l.current(r) {
 		g.queued = g.queued && !d.spec.Offline
@@ -192,16 +152,6 @@ func (l *link) finishPoll(r *runner, samples []driver.Sample, fault *driver.Erro
 	default:
 		g.queued = false
 	}
-}
-
-// keepAnswer keeps the answer of a poll as the group's last, in exchange for the one before.
-func (l *link) keepAnswer(r *runner, samples []driver.Sample, now time.Time, bad bool) {
-	g, d := r.job.group, r.job.d
-	if r.abandoned { // its own answer may still be written to
-		l.e.answers.put(d.values.keepLast(g, g.set, &answer{samples: samples}, now.UnixNano(), bad))
-		return
-	}
-	r.answer = d.values.keepLast(g, g.set, r.answer, now.UnixNano(), bad)
 }
 
 // allBad returns the fault of the first sample where none is better than Bad.
@@ -293,9 +243,9 @@ func (l *link) finishPrepare(r *runner, fault *driver.Error, at int64) {
 // scan puts a device's groups on the schedule.
 func (l *link) scan(d *device, at int64) {
 	d.handle.subscriber = nil
-	l.setPushes(d, false)
+	l.conditions.setPushes(d, false)
 	if len(d.groups) == 0 {
-		l.setDevice(d, control.Up, nil)
+		l.conditions.setDevice(d, control.Up, nil)
 	}
 	for _, g := range d.groups {
 		if g.queued || g.off {
@@ -305,7 +255,7 @@ func (l *link) scan(d *device, at int64) {
 		l.agenda.due.push(g)
 	}
 	if c := d.status.Condition; c == control.NotStarted || c == control.Stopped {
-		l.setDevice(d, control.Connecting, nil)
+		l.conditions.setDevice(d, control.Connecting, nil)
 	}
 }
 
@@ -315,17 +265,17 @@ func (l *link) prepareFailed(d *device, fault *driver.Error, at int64) {
 	d.tries.failed++
 	l.log.Debug("device is not ready", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
 	l.agenda.refuse(fault, d)
-	l.tellBad(d, fault, nil)
+	l.e.outlet.bad(d, fault, nil)
 	switch fault.Code {
 	case driver.InvalidConfig, driver.Unsupported:
 		d.stopped = true
-		l.setDevice(d, control.Stopped, fault)
+		l.conditions.setDevice(d, control.Stopped, fault)
 		return
 	case driver.NotConnected:
 		l.breakSession(fault)
 		return
 	}
-	l.setDevice(d, control.Down, fault)
+	l.conditions.setDevice(d, control.Down, fault)
 	d.health.unprepared(at)
 	l.agenda.unready = append(l.agenda.unready, d)
 }

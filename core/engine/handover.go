@@ -185,7 +185,7 @@ func (l *link) pickClose(now int64) (job, int64) {
 	if s.keeping {
 		return job{}, never // its end signals, or the watchdog's
 	}
-	if s.keeper != nil && !s.asked && !s.broken && !l.removed && l.calls(nil) == 0 {
+	if s.keeper != nil && !s.asked && !s.broken && !l.removed && l.crew.calls() == 0 {
 		s.cancel()
 		if until := l.stopBy + int64(grace); s.subs > 0 && now < until {
 			return job{}, until
@@ -296,7 +296,7 @@ func (l *link) restore() {
 		case h == nil:
 		case h.own:
 			clear(d.values.last) // another process may have sent since
-			l.setDemoted(d)
+			l.conditions.demoted(d)
 		default:
 			l.restoreDevice(d, h.device(d.spec.Name), fresh)
 		}
@@ -326,16 +326,7 @@ func (l *link) restoreDevice(d *device, h *handDevice, fresh bool) {
 	} else {
 		d.health.badAt = 0 // those were other points
 	}
-	l.setDemoted(d)
-}
-
-// setDemoted sets the condition of a device that is demoted as it was before its
-// link was drained.
-func (l *link) setDemoted(d *device) {
-	if d.health.demoted && !d.out() {
-		l.setDevice(d, control.Down, d.health.cause)
-		d.status.Since = d.health.since
-	}
+	l.conditions.demoted(d)
 }
 
 // dueFirst is when a group is polled first: on its grid, or at the time that passed,

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -42,28 +41,17 @@ type link struct {
 	opening bool
 	stopped *driver.Error // InvalidConfig: not opened again until the configuration changes
 	backoff backoff
-	silent  bool  // closed because no device answered: up only with an answer
-	tries   tries // to have it up
+	silent  bool // closed because no device answered: up only with an answer
 
-	panicked   string // the panic that was logged last, ...
-	panickedAt int64  // ... and when, on the grid
-	panics     uint64 // how many have not been logged since
-	abandoned  int    // calls that never returned
-
-	runners  []*runner
-	idle     int
-	wake     chan struct{}
-	timer    *time.Timer
-	timed    bool  // a runner waits on the timer ...
-	timedFor int64 // ... for this
-	quiet    []chan struct{}
+	panics panics
+	crew   crew
+	quiet  []chan struct{}
 
 	agenda agenda
 	stopBy int64 // when a stop no longer waits for the calls in flight
 
-	state control.LinkStatus
-	turns atomic.Uint64 // calls begun
-	seen  linkSighting  // the watchdog's
+	conditions conditions
+	seen       linkSighting // the watchdog's
 }
 
 // A session is the time between an open and a close.
@@ -88,14 +76,17 @@ func newLink(e *Engine, spec control.Link, after <-chan struct{}) *link {
 	l := &link{
 		e: e, name: spec.Name, log: e.log.With("driver", e.info.Name, "link", spec.Name),
 		after: after, done: make(chan struct{}), spec: spec,
-		wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), held: true,
+		held: true,
 	}
-	l.timer.Stop()
+	l.crew.init(&l.mu)
+	l.panics = panics{clock: e.clock, log: l.log}
+	l.conditions = conditions{
+		clock: e.clock, onEvent: e.o.OnEvent, link: control.LinkStatus{Name: spec.Name, Since: time.Now()},
+	}
 	l.spec.Devices = nil
 	if l.spec.Timeout <= 0 {
 		l.spec.Timeout = defaultTimeout
 	}
-	l.state = control.LinkStatus{Name: spec.Name, Since: time.Now()}
 	return l
 }
 
@@ -107,7 +98,7 @@ func (l *link) start() {
 	l.e.running.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.spawn()
+	l.crew.start(&runner{l: l})
 }
 
 // setActive lets the link open, or has it closed. It is called by settleState.
@@ -124,7 +115,7 @@ func (l *link) setActive(active bool) {
 			l.stoppedNow()
 		}
 	}
-	l.signal()
+	l.crew.signal()
 }
 
 // remove stops the link for good. done is closed when it has ended.
@@ -156,7 +147,7 @@ func (l *link) drained() <-chan struct{} {
 }
 
 func (l *link) atRest() bool {
-	return l.session == nil && !l.opening && l.trial == nil && l.calls(nil) == 0
+	return l.session == nil && !l.opening && l.trial == nil && l.crew.calls() == 0
 }
 
 func (l *link) rest() {
@@ -166,25 +157,6 @@ func (l *link) rest() {
 		}
 		l.quiet = nil
 	}
-}
-
-// signal wakes one runner to look again.
-func (l *link) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// calls counts the driver calls in flight, except's own left out.
-func (l *link) calls(except *runner) int {
-	n := 0
-	for _, r := range l.runners {
-		if r.running && r != except {
-			n++
-		}
-	}
-	return n
 }
 
 // breakSession has the session closed and opened again with backoff.
@@ -197,11 +169,11 @@ func (l *link) breakSession(cause *driver.Error) {
 	s.cancel()
 	l.agenda.refuse(cause, nil)
 	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
-	l.setCondition(control.Down, cause)
+	l.conditions.set(control.Down, cause)
 	for _, d := range l.devices {
 		if !d.out() {
-			l.setDevice(d, control.Down, cause)
-			l.tellBad(d, cause, nil)
+			l.conditions.setDevice(d, control.Down, cause)
+			l.e.outlet.bad(d, cause, nil)
 		}
 	}
 	l.backoff.fail(l.e.clock.now())
@@ -221,86 +193,10 @@ func (l *link) endSession() {
 	}
 }
 
-func (l *link) setStopped(cause *driver.Error) {
-	l.setCondition(control.Stopped, cause)
-	for _, d := range l.devices {
-		if d.spec.Offline {
-			l.setDevice(d, control.Stopped, errOffline)
-		} else {
-			l.setDevice(d, control.Stopped, cause)
-		}
-	}
-}
-
-func (l *link) setCondition(c control.Condition, cause *driver.Error) {
-	same := l.state.Condition == c && sameFault(l.state.Cause, cause)
-	if same && !l.tries.due(l.e.clock.now()) {
-		return
-	}
-	if !same {
-		l.state.Condition, l.state.Cause, l.state.Since = c, cause, time.Now()
-	}
-	l.event(control.Event{Time: l.state.Since, Condition: c, Cause: l.state.Cause, Failures: l.tries.failed})
-	l.tries.told, l.tries.toldAt = l.tries.failed, l.e.clock.now()
-	if c == control.Up {
-		l.tries = tries{}
-	}
-}
-
-// tellEvery is how often a condition that lasts is told again while attempts fail.
-const tellEvery = 30 * time.Second
-
-// tries counts attempts that failed in a row.
-type tries struct {
-	failed uint64
-	told   uint64 // of them
-	toldAt int64  // on the grid
-}
-
-// due reports whether more have failed than was told, and that some time ago.
-func (t *tries) due(now int64) bool { return t.failed != t.told && now-t.toldAt >= int64(tellEvery) }
-
-func (l *link) setDevice(d *device, c control.Condition, cause *driver.Error) {
-	if d.status.Condition == c && (d.status.Cause == cause || sameFault(d.status.Cause, cause)) {
-		if !d.gone && d.tries.due(l.e.clock.now()) {
-			l.tell(d)
-		}
-		return
-	}
-	d.status.Condition, d.status.Cause, d.status.Since = c, cause, time.Now()
-	if !d.gone {
-		l.tell(d)
-	}
-}
-
-func (l *link) event(e control.Event) {
-	if l.e.o.OnEvent != nil {
-		e.Link = l.name
-		l.e.o.OnEvent(e)
-	}
-}
-
-// tell sends the present condition of a device.
-func (l *link) tell(d *device) {
-	s := &d.status
-	l.event(control.Event{Time: s.Since, Device: s.Name, Condition: s.Condition, Cause: s.Cause, Pushes: s.Pushes, Failures: d.tries.failed})
-	d.tries.told, d.tries.toldAt = d.tries.failed, l.e.clock.now()
-	if s.Condition == control.Up {
-		d.tries = tries{}
-	}
-}
-
-func sameFault(a, b *driver.Error) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Code == b.Code && a.Text == b.Text
-}
-
 func (l *link) status() control.LinkStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.state
+	s := l.conditions.link
 	s.Devices = make([]control.DeviceStatus, len(l.devices))
 	for i, d := range l.devices {
 		s.Devices[i] = d.status

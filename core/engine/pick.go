@@ -14,7 +14,7 @@ const (
 
 // pick tells what to do next, or how long there is nothing. It is called under mu.
 func (l *link) pick(now int64) (j job, until int64) {
-	if l.surplus() {
+	if l.crew.surplus(l.wanted()) {
 		return job{kind: jobExit}, 0
 	}
 	s := l.session
@@ -26,13 +26,13 @@ func (l *link) pick(now int64) (j job, until int64) {
 			return job{}, s.closeBy
 		}
 		l.endSession()
-		l.signal()
+		l.crew.signal()
 		return l.pick(now)
 	case s.closing:
 		return job{}, never
 	case l.agenda.ahead != nil && !s.broken:
 		return l.agenda.takeAhead(now, l.spec.Timeout), 0
-	case s.broken, !l.active && (l.calls(nil) == 0 || now >= l.stopBy):
+	case s.broken, !l.active && (l.crew.calls() == 0 || now >= l.stopBy):
 		return l.pickClose(now)
 	case !l.active:
 		return job{}, l.stopBy
@@ -40,13 +40,6 @@ func (l *link) pick(now int64) (j job, until int64) {
 		return job{}, l.agenda.notBefore
 	}
 	return l.pickCall(now)
-}
-
-// surplus tells whether a runner without a call should end: another that has none
-// is there, because one in a call may be held in it until the link is closed.
-func (l *link) surplus() bool {
-	wanted := l.wanted()
-	return wanted == 0 || len(l.runners) > wanted && len(l.runners)-l.calls(nil) > 1
 }
 
 // wanted is how many runners there should be.
@@ -64,14 +57,14 @@ func (l *link) wanted() int {
 // orphaned tells whether nothing of a closed session runs any more, or has been
 // given up.
 func (l *link) orphaned(s *session, now int64) bool {
-	if s.subs == 0 && l.calls(nil) == 0 {
+	if s.subs == 0 && l.crew.calls() == 0 {
 		return true
 	}
 	if now < s.closeBy {
 		return false
 	}
 	if s.subs > 0 {
-		l.abandoned += s.subs
+		l.crew.abandoned += s.subs
 		l.log.Error("subscriptions abandoned", "err", "they did not end when the link was closed")
 	}
 	return true
@@ -79,7 +72,7 @@ func (l *link) orphaned(s *session, now int64) bool {
 
 // mayOpen tells whether nothing but time keeps the link from being opened.
 func (l *link) mayOpen() bool {
-	return l.active && !l.opening && l.trial == nil && l.stopped == nil && l.abandoned < maxAbandoned
+	return l.active && !l.opening && l.trial == nil && l.stopped == nil && l.crew.abandoned < maxAbandoned
 }
 
 func (l *link) pickOpen(now int64) (job, int64) {
@@ -90,8 +83,8 @@ func (l *link) pickOpen(now int64) (job, int64) {
 		return job{}, l.backoff.until
 	}
 	l.opening = true
-	if c := l.state.Condition; c == control.NotStarted || c == control.Stopped {
-		l.setCondition(control.Connecting, nil)
+	if c := l.conditions.link.Condition; c == control.NotStarted || c == control.Stopped {
+		l.conditions.set(control.Connecting, nil)
 	}
 	return job{kind: jobOpen, limit: max(minOpen, 3*l.spec.Timeout)}, 0
 }
@@ -100,7 +93,7 @@ func (l *link) pickOpen(now int64) (job, int64) {
 func (l *link) pickCall(now int64) (job, int64) {
 	l.e.ring.Slow(l.agenda.sortOut(now, l.e.ring.Full()))
 	j, until := l.agenda.choose(now, terms{
-		timeout: l.spec.Timeout, gap: l.spec.Gap, beside: l.calls(nil)+1 < l.session.window,
+		timeout: l.spec.Timeout, gap: l.spec.Gap, beside: l.crew.calls()+1 < l.session.window,
 	})
 	if j.kind == jobBreak {
 		l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", j.d.spec.Name))

@@ -159,13 +159,13 @@ func (l *link) enqueue(q *request) error {
 	if l.away() {
 		l.backoff.hasten(q.at)
 	}
-	l.signal()
+	l.crew.signal()
 	return nil
 }
 
 // away reports whether the link is not open, and was.
 func (l *link) away() bool {
-	return l.session == nil && l.state.Condition == control.Down || l.session != nil && l.session.broken
+	return l.session == nil && l.conditions.link.Condition == control.Down || l.session != nil && l.session.broken
 }
 
 // refuses is why a request cannot wait for its turn; nil: it can.
@@ -175,8 +175,8 @@ func (l *link) refuses(q *request) *driver.Error {
 		return errOffline
 	case !l.active:
 		return l.whyStopped()
-	case l.session == nil && l.stopped != nil, l.away() && l.abandoned >= maxAbandoned:
-		return l.notConnected(l.state.Cause)
+	case l.session == nil && l.stopped != nil, l.away() && l.crew.abandoned >= maxAbandoned:
+		return l.notConnected(l.conditions.link.Cause)
 	case q.d.gone:
 		return errChanged
 	case q.kind == askTrial && q.d.spec.Offline:

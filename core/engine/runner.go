@@ -66,24 +66,6 @@ type runner struct {
 	source   driver.Subscriber
 }
 
-// spawn adds a runner. It is called under mu.
-func (l *link) spawn() {
-	r := &runner{l: l}
-	r.next = r.goesOn
-	l.runners = append(l.runners, r)
-	go r.run()
-}
-
-// drop takes a runner off the list.
-func (l *link) drop(r *runner) {
-	for i, other := range l.runners {
-		if other == r {
-			l.runners = append(l.runners[:i:i], l.runners[i+1:]...)
-			return
-		}
-	}
-}
-
 // run is the life of a runner. The link waits for it, unless it was abandoned.
 func (r *runner) run() {
 	l := r.l
@@ -96,10 +78,10 @@ func (r *runner) run() {
 		j, until := l.pick(now)
 		switch j.kind {
 		case jobExit:
-			l.drop(r)
+			l.crew.drop(r)
 			l.rest()
-			last := len(l.runners) == 0
-			l.signal()
+			last := len(l.crew.runners) == 0
+			l.crew.signal()
 			l.mu.Unlock()
 			if last {
 				l.end()
@@ -107,12 +89,12 @@ func (r *runner) run() {
 			return
 		case jobNone:
 			l.rest()
-			l.wait(now, until)
+			l.crew.wait(now, until)
 			now = l.e.clock.now()
 		default:
 			l.begin(r, j, now)
-			if l.idle > 0 {
-				l.signal() // another takes the timer, or the next job
+			if l.crew.idle > 0 {
+				l.crew.signal() // another takes the timer, or the next job
 			}
 			l.mu.Unlock()
 			err := r.do()
@@ -132,7 +114,7 @@ func (r *runner) run() {
 
 // late clears up after an abandoned call that did return.
 func (l *link) late(r *runner) {
-	l.abandoned--
+	l.crew.abandoned--
 	if opened := r.opened; opened != nil {
 		l.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
@@ -140,7 +122,7 @@ func (l *link) late(r *runner) {
 		cancel()
 		l.mu.Lock()
 	}
-	l.signal()
+	l.crew.signal()
 }
 
 func (l *link) end() {
@@ -151,36 +133,10 @@ func (l *link) end() {
 	l.e.running.Done()
 }
 
-// wait lets the lock go until the time on the grid, or until something changed.
-// Only one runner at a time waits on the timer.
-func (l *link) wait(now, until int64) {
-	l.idle++
-	leads := !l.timed && until != never
-	if leads || l.timed && until < l.timedFor {
-		l.timed, l.timedFor = true, until
-		l.timer.Reset(time.Duration(until - now))
-	}
-	l.mu.Unlock()
-	if leads {
-		select {
-		case <-l.timer.C:
-		case <-l.wake:
-			l.timer.Stop()
-		}
-	} else {
-		<-l.wake
-	}
-	l.mu.Lock()
-	if leads {
-		l.timed = false
-	}
-	l.idle--
-}
-
 // begin registers the call that r is about to make.
 func (l *link) begin(r *runner, j job, now int64) {
 	r.job, r.session, r.running = j, l.session, true
-	l.turns.Add(1)
+	l.crew.turns.Add(1)
 	r.began = now
 	r.hangAt = now + int64(j.limit) + int64(grace)
 	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil
@@ -203,7 +159,7 @@ func (l *link) begin(r *runner, j job, now int64) {
 		}
 	}
 	if r.points != nil {
-		r.answer = l.e.answers.get(len(r.points))
+		r.answer = l.e.outlet.answers.get(len(r.points))
 		r.samples = r.answer.samples
 	}
 }

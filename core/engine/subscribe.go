@@ -27,18 +27,9 @@ func (l *link) subscribe(d *device) {
 	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
 	d.sub = sub
 	l.session.subs++
-	l.setPushes(d, true)
-	l.setDevice(d, control.Connecting, nil)
+	l.conditions.setPushes(d, true)
+	l.conditions.setDevice(d, control.Connecting, nil)
 	go sub.run()
-}
-
-// setPushes notes whether a device sends by itself, and tells the core, which cannot
-// count what it loses of such a device.
-func (l *link) setPushes(d *device, pushes bool) {
-	if d.status.Pushes != pushes {
-		d.status.Pushes = pushes
-		l.tell(d)
-	}
 }
 
 func (sub *subscription) run() {
@@ -81,9 +72,9 @@ func (sub *subscription) end() {
 	sub.ended = true
 	sub.session.subs--
 	if l.session != sub.session { // it had been given up
-		l.abandoned--
+		l.crew.abandoned--
 	}
-	l.signal()
+	l.crew.signal()
 }
 
 // settle does what the code of an ended subscription says, and tells whether
@@ -95,7 +86,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	if sub.ctx.Err() != nil || d.gone || l.session != sub.session || sub.session.broken || !l.active {
 		return 0, false
 	}
-	fault := l.faultOf(&runner{job: job{d: d}}, err)
+	fault := l.panics.fault(err, d.spec.Name)
 	if fault == nil {
 		fault = driver.Errorf(driver.Protocol, "the subscription ended without a reason")
 	}
@@ -111,8 +102,8 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 		fallthrough
 	case driver.InvalidConfig:
 		d.stopped = true
-		l.setDevice(d, control.Stopped, fault)
-		l.tellBad(d, fault, nil)
+		l.conditions.setDevice(d, control.Stopped, fault)
+		l.e.outlet.bad(d, fault, nil)
 		return 0, false
 	case driver.Busy:
 		if wait = min(fault.After, maxBusy); wait <= 0 {
@@ -123,8 +114,8 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	}
 	d.tries.failed++
 	l.log.Debug("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
-	l.setDevice(d, control.Down, fault)
-	l.tellBad(d, fault, nil)
+	l.conditions.setDevice(d, control.Down, fault)
+	l.e.outlet.bad(d, fault, nil)
 	return wait, true
 }
 
@@ -164,12 +155,7 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 	if err := sub.ctx.Err(); err != nil || d.gone || l.session != sub.session {
 		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
 	}
-	now := time.Now().UnixNano()
-	d.count(d.values.shape(points, values, nil, now, l.e.ring.Gaps()))
-	d.health.badAt = 0
 	l.answered(d, nil)
-	pushed := &lot{first: d.spec.FirstHandle, index: points.index, samples: values, at: now, policy: policy, pushed: true}
-	d.values.keepPushed(pushed)
-	l.e.batcher.emit(pushed, stored)
+	l.e.outlet.pushed(d, points, values, policy, stored)
 	return nil
 }

@@ -101,24 +101,19 @@ func (l *link) sweep(now int64) bool {
 		return true
 	}
 	if !l.mu.TryLock() {
-		return !l.seen.stuck(l.turns.Load(), true)
+		return !l.seen.stuck(l.crew.turns.Load(), true)
 	}
 	defer l.mu.Unlock()
-	l.seen.alone = len(l.runners) == 1
+	l.seen.alone = len(l.crew.runners) == 1
 	l.seen.wanted = l.active
-	l.seen.spent = l.active && l.session == nil && l.abandoned >= maxAbandoned
-	for i := 0; i < len(l.runners); i++ {
-		r := l.runners[i]
-		if !r.running || now < r.hangAt {
-			continue
-		}
+	l.seen.spent = l.active && l.session == nil && l.crew.abandoned >= maxAbandoned
+	for r := l.crew.hanging(now); r != nil; r = l.crew.hanging(now) {
 		l.abandon(r)
-		i = -1 // the list has changed
 	}
 	if l.session != nil && !l.active && now >= l.stopBy {
 		l.session.cancel() // a stop waits for the calls in flight, but not for ever
 	}
-	return !l.seen.stuck(l.turns.Load(), l.neglects(now))
+	return !l.seen.stuck(l.crew.turns.Load(), l.neglects(now))
 }
 
 // passOver tells whether a look at a link can wait for the next: its only runner
@@ -126,15 +121,15 @@ func (l *link) sweep(now int64) bool {
 // looks would cost a few hundredths of what the polls do.
 func (l *link) passOver() bool {
 	s := &l.seen
-	if s.passed = !s.passed && s.alone && l.turns.Load() != s.turns; s.passed {
-		s.turns, s.sweeps = l.turns.Load(), 0
+	if s.passed = !s.passed && s.alone && l.crew.turns.Load() != s.turns; s.passed {
+		s.turns, s.sweeps = l.crew.turns.Load(), 0
 	}
 	return s.passed
 }
 
 // neglects tells whether there is something to do and nobody does it.
 func (l *link) neglects(now int64) bool {
-	if l.calls(nil) > 0 || l.waitsForOld() {
+	if l.crew.calls() > 0 || l.waitsForOld() {
 		return false
 	}
 	s := l.session
@@ -195,14 +190,14 @@ func (s *ringSighting) alive(r *replay.Ring, turns uint64) bool {
 // another takes its place. What the call answers later is dropped.
 func (l *link) abandon(r *runner) {
 	r.abandoned = true
-	l.abandoned++
+	l.crew.abandoned++
 	err := driver.Errorf(driver.Internal, "%s did not return within %v after its deadline: the driver ignores its context",
 		r.job.name(), grace)
 	l.log.Error("driver call abandoned", "device", r.deviceName(), "err", err)
-	l.drop(r)
+	l.crew.drop(r)
 	l.finish(r, make([]driver.Sample, len(r.points)), err) // the call may still write to its own
 	if r.session != nil && r.session == l.session {
 		l.breakSession(err) // the call still holds the link
 	}
-	l.spawn()
+	l.crew.start(&runner{l: l})
 }
