@@ -3,8 +3,9 @@ package engine
 import (
 	"bytes"
 	"context"
-	"maps"
+	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -19,7 +20,7 @@ var errClosed = &driver.Error{Code: driver.NotConnected, Text: "the engine is cl
 func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOptions) ([]*driver.ConfigError, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
-	if e.isClosed() {
+	if e.links.isClosed() {
 		return nil, errClosed
 	}
 	if faults, err := e.Validate(ctx, s); len(faults) > 0 || err != nil {
@@ -27,11 +28,11 @@ func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOpt
 	}
 	handed := e.readHandOff(o.HandOff)
 	tables := newTableCache(e.tables)
-	next, order, fresh := make(map[string]*link, len(s.Links)), []string(nil), []*link(nil)
+	old, fresh := e.links.byName, []*link(nil) // only this goroutine changes it
+	next, order := make(map[string]*link, len(s.Links)), []string(nil)
 	if o.Part {
-		next, order = e.without(o.Remove)
+		next, order = e.links.without(o.Remove)
 	}
-	old := e.links // only this goroutine changes it
 	for i := range s.Links {
 		l, isNew := e.linkFor(&s.Links[i], tables)
 		if isNew {
@@ -42,9 +43,7 @@ func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOpt
 		}
 		next[l.name] = l
 	}
-	e.mu.Lock()
-	e.links, e.order = next, order
-	e.mu.Unlock()
+	e.links.set(next, order)
 	for name, l := range old {
 		if next[name] != l {
 			l.remove()
@@ -56,20 +55,13 @@ func (e *Engine) Apply(ctx context.Context, s *control.State, o control.ApplyOpt
 	held := setOf(o.Hold)
 	for i := range s.Links {
 		spec := &s.Links[i]
-		next[spec.Name].want(o.Standby || held[spec.Name], spec.Offline, handed[spec.Name])
+		next[spec.Name].want(wish{
+			held: o.Standby || held[spec.Name], handed: handed[spec.Name], since: never, offline: &spec.Offline,
+		})
 	}
 	e.meters.keep(next)
 	e.keepTables()
 	return nil, nil
-}
-
-// without copies the links but for some.
-func (e *Engine) without(names []string) (map[string]*link, []string) {
-	left, gone := maps.Clone(e.links), setOf(names)
-	for name := range gone {
-		delete(left, name)
-	}
-	return left, slices.DeleteFunc(slices.Clone(e.order), func(name string) bool { return gone[name] })
 }
 
 func setOf(names []string) map[string]bool {
@@ -83,8 +75,8 @@ func setOf(names []string) map[string]bool {
 // linkFor is the link of a spec: the one that there is, where nothing of the link itself
 // has changed, else a new one.
 func (e *Engine) linkFor(spec *control.Link, tables *tableCache) (l *link, isNew bool) {
-	l = e.links[spec.Name]
-	if l != nil && l.same(spec) {
+	l = e.links.byName[spec.Name]
+	if l != nil && sameLink(&l.spec, spec) {
 		l.reconfigure(spec.Devices, tables)
 		return l, false
 	}
@@ -97,28 +89,13 @@ func (e *Engine) linkFor(spec *control.Link, tables *tableCache) (l *link, isNew
 	return l, true
 }
 
-// want holds the link, or not, and takes it off line, or not.
-func (l *link) want(held, offline bool, handed *handLink) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.setHeld(held, handed)
-	l.spec.Offline = offline
-	l.settleState()
-}
-
-func (e *Engine) isClosed() bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.closed
-}
-
 // keepTables remembers the compiled tables in use for the next state.
 func (e *Engine) keepTables() {
 	used := map[*table]bool{}
 	e.tables = e.tables[:0]
-	for _, l := range e.links {
+	for _, l := range e.links.byName {
 		l.mu.Lock()
-		for _, d := range l.devices {
+		for _, d := range l.roster.devices {
 			if !used[d.table] {
 				used[d.table] = true
 				e.tables = append(e.tables, d.table)
@@ -128,74 +105,140 @@ func (e *Engine) keepTables() {
 	}
 }
 
-// same tells whether nothing of the link itself has changed.
-func (l *link) same(spec *control.Link) bool {
+// sameLink reports whether nothing of a link itself differs from another specification.
+func sameLink(l, spec *control.Link) bool {
 	timeout := spec.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	return bytes.Equal(l.spec.Settings, spec.Settings) && l.spec.Timeout == timeout && l.spec.Gap == spec.Gap &&
-		slices.Equal(l.spec.Classes, spec.Classes)
+	return bytes.Equal(l.Settings, spec.Settings) && l.Timeout == timeout && l.Gap == spec.Gap &&
+		slices.Equal(l.Classes, spec.Classes)
 }
 
-// reconfigure makes these the link's devices.
-func (l *link) reconfigure(specs []control.Device, tables *tableCache) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	old := make(map[string]*device, len(l.devices))
-	for _, d := range l.devices {
-		old[d.spec.Name] = d
+// Drain finishes the polls in flight of the links, closes them and flushes the last
+// batch; the others go on. Without names it is all links. They stay closed until
+// Activate, or until an Apply that neither holds them nor is Standby. Links that are
+// closed already answer what they answered before. After an error some may be closed.
+func (e *Engine) Drain(ctx context.Context, names []string) (control.Drained, error) {
+	links, removed, err := e.hold(names)
+	if err != nil {
+		return control.Drained{}, err
 	}
-	next := make([]*device, 0, len(specs))
-	changed := false
-	for i := range specs {
-		spec := &specs[i]
-		t := tables.get(spec.Table)
-		was := old[spec.Name]
-		if was != nil && was.table == t && was.spec.FirstHandle == spec.FirstHandle && bytes.Equal(was.spec.Settings, spec.Settings) {
-			delete(old, spec.Name)
-			next = append(next, was)
-			l.takeOffline(was, spec.Offline)
+	for _, l := range append(removed, links...) {
+		if err := l.awaitRest(ctx); err != nil {
+			return control.Drained{}, driver.Errorf(driver.CodeOf(err), "drain link %s: %w", l.name, err)
+		}
+	}
+	e.losses.flush()
+	e.batcher.flushAll(links)
+	handed, err := e.handOver(links)
+	if err != nil {
+		return control.Drained{}, err
+	}
+	return control.Drained{LastSequence: e.ring.Status().NextSequence - 1, HandOff: handed}, nil
+}
+
+// hold has links closed. Without names it is all, and those removed lately too.
+func (e *Engine) hold(names []string) (links, removed []*link, err error) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	if e.links.isClosed() {
+		return nil, nil, errClosed
+	}
+	if links, err = e.links.named(names); err != nil {
+		return nil, nil, err
+	}
+	for _, l := range links {
+		l.want(wish{held: true, since: never})
+	}
+	if len(names) == 0 {
+		here := make(map[*link]bool, len(links))
+		for _, l := range links {
+			here[l] = true
+		}
+		removed = slices.DeleteFunc(e.links.all(), func(l *link) bool { return here[l] })
+	}
+	return links, removed, nil
+}
+
+// Activate opens links that were applied in standby, held or drained; those that
+// are open already go on. It returns before they are connected.
+func (e *Engine) Activate(ctx context.Context, names []string, o control.ActivateOptions) error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	if e.links.isClosed() {
+		return errClosed
+	}
+	links, err := e.links.named(names)
+	if err != nil {
+		return err
+	}
+	handed := e.readHandOff(o.HandOff)
+	since := int64(never)
+	if !o.Since.IsZero() && time.Since(o.Since) <= maxMakeUp {
+		since = o.Since.UnixNano() + e.clock.skew()
+	}
+	for _, l := range links {
+		if l.isHeld() {
+			if err := l.awaitRest(ctx); err != nil {
+				return driver.Errorf(driver.CodeOf(err), "activate link %s: %w", l.name, err)
+			}
+		}
+		l.want(wish{handed: handed[l.name], since: since})
+	}
+	return nil
+}
+
+// readHandOff reads a hand-off and puts its times on this engine's grid. One that
+// cannot be read costs what it is for and no more, so it is only logged.
+func (e *Engine) readHandOff(data []byte) map[string]*handLink {
+	if len(data) == 0 {
+		return nil
+	}
+	h := &handOff{}
+	if err := json.Unmarshal(data, h); err != nil {
+		e.log.Warn("the hand-off cannot be read and is left out", "driver", e.info.Name, "err", err)
+		return nil
+	}
+	delta := e.clock.skew() - h.Skew
+	links := make(map[string]*handLink, len(h.Links))
+	for i := range h.Links {
+		l := &h.Links[i]
+		if time.Duration(delta).Abs() >= maxSkew || time.Duration(l.Shift).Abs() >= maxSkew {
+			l = &handLink{Name: l.Name, Kept: l.Kept}
+		}
+		l.move(delta)
+		links[l.Name] = l
+	}
+	return links
+}
+
+// handOver writes what the links at rest hand over.
+func (e *Engine) handOver(links []*link) ([]byte, error) {
+	h := handOff{Skew: e.clock.skew(), Links: make([]handLink, 0, len(links))}
+	whole := !e.ring.OwesGap()
+	size, left := 0, 0
+	for _, l := range links {
+		part, err := l.handOver()
+		if err != nil {
+			return nil, err
+		}
+		out := *part
+		if !whole {
+			out = out.without()
+		}
+		if size += out.size(); size > maxHandOff {
+			left++
 			continue
 		}
-		changed = true
-		next = append(next, l.replace(was, *spec, t))
+		h.Links = append(h.Links, out)
 	}
-	for _, d := range old {
-		changed = true
-		l.forget(d)
+	if left > 0 {
+		e.log.Warn("the hand-off is too long: what is kept of some links is left out", "driver", e.info.Name, "links", left)
 	}
-	l.devices = next
-	if changed {
-		l.stopped = nil
-		l.crew.signal()
+	data, err := json.Marshal(&h)
+	if err != nil {
+		return nil, driver.Errorf(driver.Internal, "write the hand-off: %w", err)
 	}
-}
-
-// replace makes a device, in the place of was, which may be nil.
-func (l *link) replace(was *device, spec control.Device, t *table) *device {
-	d := newDevice(l, spec, t)
-	if was != nil {
-		condition := d.status
-		d.status = was.status
-		d.status.Condition, d.status.Cause = condition.Condition, condition.Cause
-		d.after, d.afterBy = was.sub, l.e.clock.now()+int64(grace)
-	}
-	d.status.Since = l.conditions.link.Since
-	if d.spec.Offline {
-		d.status.Condition, d.status.Cause = control.Stopped, errOffline
-	} else if s := l.session; s != nil && !s.broken {
-		l.agenda.unready = append(l.agenda.unready, d)
-	}
-	return d
-}
-
-// forget takes a device out that is no longer configured as it was.
-func (l *link) forget(d *device) {
-	d.gone = true
-	if d.sub != nil {
-		d.sub.cancel()
-	}
-	l.agenda.refuse(errChanged, d)
-	l.agenda.leave(d)
+	return data, nil
 }

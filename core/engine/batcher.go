@@ -354,7 +354,7 @@ func handlesOf(links []*link) func(handle uint32) bool {
 	var blocks []block
 	for _, l := range links {
 		l.mu.Lock()
-		for _, d := range l.devices {
+		for _, d := range l.roster.devices {
 			blocks = append(blocks, block{d.spec.FirstHandle, d.spec.FirstHandle + uint32(len(d.table.points))})
 		}
 		l.mu.Unlock()

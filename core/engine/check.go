@@ -10,61 +10,43 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// Check proves that a link, or a device of it, works: an off-line link is opened for the
-// length of the call, an off-line device is asked beside its neighbours, and what is
-// on line is read as Read does. Without a device it is enough that any answers.
-func (e *Engine) Check(ctx context.Context, link, device string) error {
-	l, err := e.link(link)
-	if err != nil {
-		return err
-	}
-	devices, err := l.toTry(device)
-	if err != nil {
-		return err
-	}
-	if l.isOffline() {
-		return l.try(ctx, devices)
-	}
-	err = l.askAny(ctx, devices)
-	if err != nil && len(devices) > 1 {
-		return driver.Errorf(driver.CodeOf(err), "no device of link %s answers; the last one: %w", link, err)
-	}
-	return err
+// A checkup is one call of Check. It is a client of its link: it asks what is on line as
+// anybody does, and has the wire of a link that is off line for a while.
+type checkup struct {
+	l    *link
+	kept []byte // the driver's own, of an off-line link
+	left bool   // its driver call does not return
 }
 
-func (l *link) isOffline() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.spec.Offline
-}
-
-// toTry lists the devices to ask: that of the name, or those on line, or all.
-func (l *link) toTry(name string) ([]*device, error) {
+// devices lists the devices to ask, that of the name, or those on line, or all, and reports
+// whether the link is off line.
+func (c *checkup) devices(name string) (list []*device, offline bool, err error) {
+	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if name != "" {
-		if d := l.device(name); d != nil {
-			return []*device{d}, nil
+		if d := l.roster.find(name); d != nil {
+			return []*device{d}, l.spec.Offline, nil
 		}
-		return nil, driver.Errorf(driver.NotFound, "link %s has no device %q", l.name, name)
+		return nil, false, driver.Errorf(driver.NotFound, "link %s has no device %q", l.name, name)
 	}
 	var online []*device
-	for _, d := range l.devices {
+	for _, d := range l.roster.devices {
 		if !d.spec.Offline {
 			online = append(online, d)
 		}
 	}
 	if len(online) == 0 {
-		online = append(online, l.devices...)
+		online = append(online, l.roster.devices...)
 	}
-	return online, nil
+	return online, l.spec.Offline, nil
 }
 
 // askAny asks devices of a link that is on line, one after the other, until one
 // answers.
-func (l *link) askAny(ctx context.Context, devices []*device) (err error) {
+func (c *checkup) askAny(ctx context.Context, devices []*device) (err error) {
 	for _, d := range devices {
-		if err = l.askOne(ctx, d); err == nil || ctx.Err() != nil {
+		if err = c.askOne(ctx, d); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -74,8 +56,8 @@ func (l *link) askAny(ctx context.Context, devices []*device) (err error) {
 // askOne reads a device that is on line as ever, and goes by its condition where it
 // pushes: subscribed to twice, it might end the first. One that is off line is prepared
 // for itself.
-func (l *link) askOne(ctx context.Context, d *device) error {
-	points := firstOf(d)
+func (c *checkup) askOne(ctx context.Context, d *device) error {
+	l, points := c.l, firstOf(d)
 	l.mu.Lock()
 	offline, pushes, status := d.spec.Offline, d.handle.subscriber != nil, d.status
 	l.mu.Unlock()
@@ -84,7 +66,7 @@ func (l *link) askOne(ctx context.Context, d *device) error {
 		q := &request{kind: askTrial, d: d, points: points}
 		err := l.ask(ctx, q)
 		if err == nil && q.source != nil {
-			err = l.trySubscription(ctx, q)
+			err = c.trySubscription(ctx, q)
 		}
 		return err
 	case pushes && status.Condition != control.Up:
@@ -102,12 +84,13 @@ func (l *link) askOne(ctx context.Context, d *device) error {
 func firstOf(d *device) []driver.Point { return d.table.all.points[:min(1, len(d.table.all.points))] }
 
 // trySubscription subscribes on the open link, beside everything else.
-func (l *link) trySubscription(ctx context.Context, q *request) error {
+func (c *checkup) trySubscription(ctx context.Context, q *request) error {
+	l := c.l
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		q.session.subs--
-		if l.session != q.session { // it had been given up
+		if l.conn.session != q.session { // it had been given up
 			l.crew.abandoned--
 		}
 		l.crew.signal()
@@ -118,23 +101,16 @@ func (l *link) trySubscription(ctx context.Context, q *request) error {
 	return trySubscribe(ctx, q.source, q.d.table.all.points, l.spec.Timeout)
 }
 
-// A trial has an off-line link open for a while.
-type trial struct {
-	kept []byte
-	left bool // its driver call does not return
-}
-
 // try opens an off-line link, asks devices until one answers, and closes it. Nothing
 // else opens it meanwhile. A driver that ignores its context is left behind.
-func (l *link) try(ctx context.Context, devices []*device) error {
-	t, err := l.beginTrial(ctx)
-	if err != nil {
+func (c *checkup) try(ctx context.Context, devices []*device) error {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() {
-		err := l.run(ctx, t, devices)
-		l.endTrial(t)
+		err := c.run(ctx, devices)
+		c.end()
 		ended <- err
 	}()
 	select {
@@ -148,65 +124,70 @@ func (l *link) try(ctx context.Context, devices []*device) error {
 	case err := <-ended:
 		return err
 	case <-timer.C:
-		l.leaveTrial(t)
-		return driver.Errorf(driver.Internal, "check link %s: the driver ignores its context", l.name)
+		c.leave()
+		return driver.Errorf(driver.Internal, "check link %s: the driver ignores its context", c.l.name)
 	}
 }
 
-func (l *link) beginTrial(ctx context.Context) (*trial, error) {
+// begin takes the wire, as soon as nothing is open.
+func (c *checkup) begin(ctx context.Context) error {
+	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.trial == nil && !l.atRest() {
+	for l.conn.checkup == nil && !l.conn.atRest(l.crew.calls()) {
 		l.mu.Unlock()
 		err := l.awaitRest(ctx)
 		l.mu.Lock()
 		if err != nil {
-			return nil, driver.Errorf(driver.CodeOf(err), "check link %s: it is still being closed: %w", l.name, err)
+			return driver.Errorf(driver.CodeOf(err), "check link %s: it is still being closed: %w", l.name, err)
 		}
 	}
 	switch {
-	case l.trial != nil:
-		return nil, driver.Errorf(driver.Busy, "link %s is being checked already", l.name)
-	case l.removed, !l.spec.Offline:
-		return nil, errChanged
+	case l.conn.checkup != nil:
+		return driver.Errorf(driver.Busy, "link %s is being checked already", l.name)
+	case l.conn.removed, !l.spec.Offline:
+		return errChanged
 	case l.crew.abandoned >= maxAbandoned:
-		return nil, driver.Errorf(driver.Internal, "%d calls for link %s have not returned: restart the driver", l.crew.abandoned, l.name)
+		return driver.Errorf(driver.Internal, "%d calls for link %s have not returned: restart the driver", l.crew.abandoned, l.name)
 	}
-	l.trial = &trial{kept: l.kept}
-	return l.trial, nil
+	l.conn.checkup, c.kept = c, l.custody.kept
+	return nil
 }
 
-func (l *link) endTrial(t *trial) {
+// end gives the wire back.
+func (c *checkup) end() {
+	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.left {
+	if c.left {
 		l.crew.abandoned--
 	} else {
-		l.trial, l.kept = nil, t.kept
-		l.rest()
+		l.conn.checkup, l.custody.kept = nil, c.kept
+		l.conn.rest(l.crew.calls())
 	}
 	l.crew.signal()
 }
 
-// leaveTrial gives a trial up whose driver call does not return.
-func (l *link) leaveTrial(t *trial) {
+// leave gives the wire back although a driver call does not return.
+func (c *checkup) leave() {
+	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.trial != t {
+	if l.conn.checkup != c {
 		return
 	}
-	t.left = true
-	l.trial = nil
+	c.left = true
+	l.conn.checkup = nil
 	l.crew.abandoned++
-	l.rest()
+	l.conn.rest(l.crew.calls())
 	l.crew.signal()
 }
 
-// run makes the driver calls of a trial.
-func (l *link) run(ctx context.Context, t *trial, devices []*device) error {
+// run makes the driver calls on an off-line link.
+func (c *checkup) run(ctx context.Context, devices []*device) error {
 	var opened driver.Link
-	err := l.bounded(ctx, max(minOpen, 3*l.spec.Timeout), func(ctx context.Context) (err error) {
-		opened, err = l.dial(ctx, t.kept)
+	err := c.bounded(ctx, max(minOpen, 3*c.l.spec.Timeout), func(ctx context.Context) (err error) {
+		opened, err = c.l.dialer.open(ctx, c.kept)
 		return err
 	})
 	if err == nil && opened == nil {
@@ -216,45 +197,45 @@ func (l *link) run(ctx context.Context, t *trial, devices []*device) error {
 		return err
 	}
 	for _, d := range devices {
-		if err = l.tryDevice(ctx, opened, d); err == nil || ctx.Err() != nil {
+		if err = c.tryDevice(ctx, opened, d); err == nil || ctx.Err() != nil {
 			break
 		}
 	}
 	background := context.WithoutCancel(ctx)
 	if k, ok := opened.(driver.Keeper); ok {
-		t.kept = nil
-		_ = l.bounded(background, keepLimit, func(ctx context.Context) error { // it only costs what it would keep
+		c.kept = nil
+		_ = c.bounded(background, keepLimit, func(ctx context.Context) error { // it only costs what it would keep
 			state, err := k.Keep(ctx)
 			if err == nil && len(state) <= driver.MaxKept {
-				t.kept = state
+				c.kept = state
 			}
 			return err
 		})
 	}
-	_ = l.bounded(background, closeLimit, opened.Close) // nothing more can be done
+	_ = c.bounded(background, closeLimit, opened.Close) // nothing more can be done
 	return err
 }
 
-func (l *link) tryDevice(ctx context.Context, opened driver.Link, d *device) error {
+func (c *checkup) tryDevice(ctx context.Context, opened driver.Link, d *device) error {
 	var source driver.Subscriber
-	err := l.bounded(ctx, 2*l.spec.Timeout, func(ctx context.Context) (err error) {
+	err := c.bounded(ctx, 2*c.l.spec.Timeout, func(ctx context.Context) (err error) {
 		source, err = tryOne(ctx, opened, d)
 		return err
 	})
 	if err == nil && source != nil {
-		err = trySubscribe(ctx, source, d.table.all.points, l.spec.Timeout)
+		err = trySubscribe(ctx, source, d.table.all.points, c.l.spec.Timeout)
 	}
 	return err
 }
 
 // bounded makes a driver call. A panic in it is an Internal error.
-func (l *link) bounded(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+func (c *checkup) bounded(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := guard(func() error { return call(ctx) })
 	var p *panicError
 	if errors.As(err, &p) {
-		l.log.Error("driver panicked", "err", p.fault, "stack", string(p.stack))
+		c.l.log.Error("driver panicked", "err", p.fault, "stack", string(p.stack))
 		return p.fault
 	}
 	if err == nil {

@@ -9,13 +9,13 @@ import (
 
 // find looks up a device and points of it.
 func (e *Engine) find(link, device string, points ...string) (*link, *device, []driver.Point, error) {
-	l, err := e.link(link)
+	l, err := e.links.find(link)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d := l.device(device)
+	d := l.roster.find(device)
 	if d == nil {
 		return nil, nil, nil, driver.Errorf(driver.NotFound, "link %s has no device %q", link, device)
 	}
@@ -111,4 +111,27 @@ func (e *Engine) Values(_ context.Context, link, device string, first int) (valu
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return d.values.lastOf(d.groups, first, end), next, nil
+}
+
+// Check proves that a link, or a device of it, works: an off-line link is opened for the
+// length of the call, an off-line device is asked beside its neighbours, and what is
+// on line is read as Read does. Without a device it is enough that any answers.
+func (e *Engine) Check(ctx context.Context, link, device string) error {
+	l, err := e.links.find(link)
+	if err != nil {
+		return err
+	}
+	c := &checkup{l: l}
+	devices, offline, err := c.devices(device)
+	if err != nil {
+		return err
+	}
+	if offline {
+		return c.try(ctx, devices)
+	}
+	err = c.askAny(ctx, devices)
+	if err != nil && len(devices) > 1 {
+		return driver.Errorf(driver.CodeOf(err), "no device of link %s answers; the last one: %w", link, err)
+	}
+	return err
 }

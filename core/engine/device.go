@@ -3,6 +3,7 @@ package engine
 import (
 	"hash/maphash"
 	"reflect"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -156,14 +157,9 @@ func newDevice(l *link, spec control.Device, t *table) *device {
 	d.status.Name = spec.Name
 	for _, s := range t.sets {
 		class := &l.spec.Classes[s.class]
-		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: l.gridOf(spec.Name, class)})
+		d.groups = append(d.groups, &group{d: d, set: s, class: class, grid: l.custody.gridOf(l.name, spec.Name, class)})
 	}
 	return d
-}
-
-// gridOf is the grid of a scan class of a device.
-func (l *link) gridOf(device string, class *control.Class) control.Grid {
-	return control.NewGrid(class.Period, l.name, device, class.Name).Shifted(l.shift)
 }
 
 // out tells whether the device is left alone, until the configuration changes or
@@ -175,6 +171,28 @@ func (d *device) count(o outcome) outcome {
 	d.status.Samples += uint64(o.sent)
 	d.status.BadSamples += uint64(o.badSent)
 	return o
+}
+
+// polled counts a poll.
+func (d *device) polled(began, due, at int64, fault *driver.Error) {
+	s := &d.status
+	s.Polls++
+	s.LastPoll = time.Duration(at - began)
+	s.LastLate = time.Duration(began - due)
+	s.MaxLate = max(s.MaxLate, s.LastLate)
+	if fault != nil {
+		s.Failures++
+	}
+}
+
+// requested counts a write.
+func (d *device) requested(q *request, fault *driver.Error) {
+	if q.kind == askWrite {
+		d.status.Writes++
+		if fault != nil {
+			d.status.WriteFailures++
+		}
+	}
 }
 
 // detach forgets what belongs to a session.
@@ -215,6 +233,63 @@ func (d *device) refusal() *driver.Error {
 		}
 	}
 	return nil
+}
+
+// advance sets the poll after this one: on the grid, so that a late poll does
+// not shift it. Due times that passed meanwhile are counted and left out.
+func (g *group) advance(fault *driver.Error, at int64) {
+	was := g.due
+	g.due = g.grid.After(at)
+	if p := g.grid.Period; p > 0 {
+		if missed := (g.due-was)/p - 1; missed > 0 {
+			g.d.status.Overruns += uint64(missed)
+		}
+	} else if fault != nil {
+		g.due = at + int64(minBackoff)
+	}
+}
+
+// leaveOut takes the points that the driver called unsupported out. A
+// driver that prepares its reads leaves them out itself.
+func (g *group) leaveOut(samples []driver.Sample) {
+	if g.d.handle.preparer != nil {
+		return
+	}
+	kept := &set{class: g.set.class}
+	for i, p := range g.set.points {
+		if f := samples[i].Fault; f == nil || f.Code != driver.Unsupported {
+			kept.add(p)
+		}
+	}
+	g.set = kept
+	g.off = len(kept.points) == 0
+}
+
+// allBad returns the fault of the first sample where none is better than Bad.
+func allBad(samples []driver.Sample) *driver.Error {
+	for i := range samples {
+		if samples[i].Quality != driver.Bad {
+			return nil
+		}
+	}
+	if len(samples) == 0 {
+		return nil
+	}
+	return samples[0].Fault
+}
+
+// silence reports whether a code means that the device gave no sensible answer.
+func silence(c driver.Code) bool { return c == driver.Timeout || c == driver.Protocol }
+
+// silenceOf is the fault of a probe: that of the call, or of a sample that says that the
+// device gave no answer.
+func silenceOf(samples []driver.Sample, fault *driver.Error) *driver.Error {
+	if fault == nil && samples[0].Quality == driver.Bad {
+		if f := samples[0].Fault; f != nil && silence(f.Code) {
+			return f
+		}
+	}
+	return fault
 }
 
 // dueHeap is groups by due time.

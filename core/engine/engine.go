@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 
 	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -53,19 +52,10 @@ type Engine struct {
 	applying sync.Mutex // one Apply, Activate, Close or begin of a Drain at a time
 	tables   []*table
 
-	mu      sync.RWMutex
-	links   map[string]*link
-	watched map[*link]struct{} // also those removed and not done yet
-	order   []string
-	closed  bool
-
+	links    links
 	outlet   outlet
 	meters   meters
-	ringSeen ringSighting
-	progress atomic.Uint64
-	running  sync.WaitGroup // links, until they are done
-	watchdog sync.WaitGroup
-	stop     chan struct{} // the watchdog, after the links
+	watchdog watchdog
 }
 
 var _ control.Plane = (*Engine)(nil)
@@ -74,8 +64,7 @@ var _ control.Plane = (*Engine)(nil)
 func New(d driver.Driver, o Options) *Engine {
 	e := &Engine{
 		driver: d, info: d.Info(), o: o, log: o.Log, clock: newClock(),
-		links:   map[string]*link{},
-		watched: map[*link]struct{}{}, stop: make(chan struct{}),
+		links: newLinks(),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -89,7 +78,7 @@ func New(d driver.Driver, o Options) *Engine {
 	e.outlet = outlet{ring: e.ring, batcher: e.batcher, clock: e.clock}
 	e.losses = newLosses(e.ring)
 	e.ring.SpillTo(o.Spill, o.SpillBytes, e.epoch, e.log.With("driver", e.info.Name))
-	e.watchdog.Go(e.watch)
+	e.watchdog.start(e.links.all, e.batcher)
 	return e
 }
 
@@ -106,7 +95,7 @@ func (e *Engine) Epoch() uint64 { return e.epoch }
 // lock is held for ever, no link has left alone what is due, samples go on to the
 // ring, and no stored callback or OnEvent hangs. A driver call that hangs does not
 // stop it, since that is abandoned.
-func (e *Engine) Progress() uint64 { return e.progress.Load() }
+func (e *Engine) Progress() uint64 { return e.watchdog.progress.Load() }
 
 // Describe tells what the driver is.
 func (e *Engine) Describe(context.Context) (control.Description, error) {
@@ -123,23 +112,17 @@ func (e *Engine) Describe(context.Context) (control.Description, error) {
 func (e *Engine) Close(ctx context.Context) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
-	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
+	links, open := e.links.close()
+	if !open {
 		return nil
 	}
-	e.closed = true
-	links := e.links
-	e.links, e.order = map[string]*link{}, nil
-	e.mu.Unlock()
 	for _, l := range links {
 		l.remove()
 	}
 	ended := make(chan struct{})
 	go func() { // it ends in bounded time, because the watchdog abandons what hangs
-		e.running.Wait()
-		close(e.stop)
-		e.watchdog.Wait()
+		e.links.ended.Wait()
+		e.watchdog.end()
 		close(ended)
 	}()
 	var err error
@@ -154,27 +137,6 @@ func (e *Engine) Close(ctx context.Context) error {
 	return err
 }
 
-// link finds a link by its name.
-func (e *Engine) link(name string) (*link, error) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if l := e.links[name]; l != nil {
-		return l, nil
-	}
-	return nil, driver.Errorf(driver.NotFound, "there is no link %q", name)
-}
-
-// snapshot lists the links in the order of the state.
-func (e *Engine) snapshot() []*link {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	links := make([]*link, 0, len(e.order))
-	for _, name := range e.order {
-		links = append(links, e.links[name])
-	}
-	return links
-}
-
 // Status is the state and the counters of everything.
 func (e *Engine) Status(context.Context) (*control.Status, error) {
 	s, _ := e.StatusPage(0, 0)
@@ -184,7 +146,7 @@ func (e *Engine) Status(context.Context) (*control.Status, error) {
 // StatusPage is the part of Status with the links from the index first on, at most limit
 // of them and 0 for all, and how many links there are. Meters of no link are in the first.
 func (e *Engine) StatusPage(first, limit int) (s *control.Status, total int) {
-	links := e.snapshot()
+	links := e.links.inState()
 	total = len(links)
 	links = links[min(first, total):]
 	if limit > 0 {
@@ -210,7 +172,7 @@ func (e *Engine) StatusPage(first, limit int) (s *control.Status, total int) {
 // Conditions is the present condition of every link and device, as events.
 func (e *Engine) Conditions() []control.Event {
 	var events []control.Event
-	for _, l := range e.snapshot() {
+	for _, l := range e.links.inState() {
 		s := l.status()
 		events = append(events, control.Event{Time: s.Since, Link: s.Name, Condition: s.Condition, Cause: s.Cause})
 		for _, d := range s.Devices {

@@ -17,7 +17,7 @@ func DueSlot(at time.Time, link, device, class string, period time.Duration) int
 
 // LoseTimer has a link's scheduler wait for ever for its next due time.
 func LoseTimer(e *Engine, name string) {
-	l, _ := e.link(name)
+	l, _ := e.links.find(name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.crew.timer.Stop()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"math"
 	"time"
 
@@ -70,30 +69,6 @@ type handProbe struct {
 	Text  string      `json:"text"`
 }
 
-// readHandOff reads a hand-off and puts its times on this engine's grid. One that
-// cannot be read costs what it is for and no more, so it is only logged.
-func (e *Engine) readHandOff(data []byte) map[string]*handLink {
-	if len(data) == 0 {
-		return nil
-	}
-	h := &handOff{}
-	if err := json.Unmarshal(data, h); err != nil {
-		e.log.Warn("the hand-off cannot be read and is left out", "driver", e.info.Name, "err", err)
-		return nil
-	}
-	delta := e.clock.skew() - h.Skew
-	links := make(map[string]*handLink, len(h.Links))
-	for i := range h.Links {
-		l := &h.Links[i]
-		if time.Duration(delta).Abs() >= maxSkew || time.Duration(l.Shift).Abs() >= maxSkew {
-			l = &handLink{Name: l.Name, Kept: l.Kept}
-		}
-		l.move(delta)
-		links[l.Name] = l
-	}
-	return links
-}
-
 // move puts all times on another grid. Two processes measure the distance of their
 // grids from the wall clock not to the microsecond, and a link may go back and forth
 // many times: so it counts in whole milliseconds, and one of them is none.
@@ -131,36 +106,6 @@ func (l *handLink) device(name string) *handDevice {
 		}
 	}
 	return nil
-}
-
-// handOver writes what the links at rest hand over.
-func (e *Engine) handOver(links []*link) ([]byte, error) {
-	h := handOff{Skew: e.clock.skew(), Links: make([]handLink, 0, len(links))}
-	whole := !e.ring.OwesGap()
-	size, left := 0, 0
-	for _, l := range links {
-		part, err := l.handOver()
-		if err != nil {
-			return nil, err
-		}
-		out := *part
-		if !whole {
-			out = out.without()
-		}
-		if size += out.size(); size > maxHandOff {
-			left++
-			continue
-		}
-		h.Links = append(h.Links, out)
-	}
-	if left > 0 {
-		e.log.Warn("the hand-off is too long: what is kept of some links is left out", "driver", e.info.Name, "links", left)
-	}
-	data, err := json.Marshal(&h)
-	if err != nil {
-		return nil, driver.Errorf(driver.Internal, "write the hand-off: %w", err)
-	}
-	return data, nil
 }
 
 // without leaves the deadbands out: every point is sent once more.

@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,11 +13,15 @@ import (
 
 const defaultTimeout = time.Second
 
-// A link is the scheduler of one wire. Its runners are goroutines that take turns:
-// with the lock, a runner picks what is to be done; without it, it makes the
-// driver call itself; with it again, it settles the outcome. One runner serves a link
-// that takes one call at a time, Window of them one that pipelines. mu is
-// never held during a driver call.
+var (
+	errStopped  = &driver.Error{Code: driver.NotConnected, Text: "the link is stopped"}
+	errOffline  = &driver.Error{Code: driver.Denied, Text: control.OfflineText}
+	errReopened = errors.New("it was activated again meanwhile")
+)
+
+// A link is the scheduler of one wire: it joins the pieces below, each of which owns its part
+// and knows none of the others, and lends them its lock. What the engine wants of a link is
+// here; what its runners do by turns is in turn.go. mu is never held during a driver call.
 type link struct {
 	e     *Engine
 	name  string
@@ -26,188 +30,203 @@ type link struct {
 	done  chan struct{}   // closed when removed and finished
 
 	mu      sync.Mutex
-	spec    control.Link // without devices
-	devices []*device
-	active  bool // wanted open: not removed, not held, not off line
-	held    bool // closed until Activate: another process may have it
-	removed bool
-	trial   *trial // has the wire
-	shift   int64  // of the grids, see grid.shifted
-	kept    []byte
-	handed  *handLink // what to begin with when it is no longer held
-	restAt  int64     // when it was stopped, on the grid
-
-	session *session
-	opening bool
-	stopped *driver.Error // InvalidConfig: not opened again until the configuration changes
-	backoff backoff
-	silent  bool // closed because no device answered: up only with an answer
-
-	panics panics
-	crew   crew
-	quiet  []chan struct{}
-
-	agenda agenda
-	stopBy int64 // when a stop no longer waits for the calls in flight
-
-	conditions conditions
-	seen       linkSighting // the watchdog's
-}
-
-// A session is the time between an open and a close.
-type session struct {
-	link    driver.Link
-	ctx     context.Context
-	cancel  context.CancelFunc
-	window  int
-	broken  bool // to be closed
-	closing bool // the close was begun
-	closed  bool // the close has returned
-	keeper  driver.Keeper
-	asked   bool // what to keep
-	keeping bool // the answer has not come
-	closeBy int64
-	subs    int
-	began   int64
-	suspect *device // the first whose answer did not come or was wrong since the last that did
+	spec    control.Link // without devices; only Offline changes
+	crew    crew         // who makes the calls
+	conn    connection   // whether it is open
+	custody custody      // who has it
+	roster  roster       // its devices, and what waits for them
+	panics  panics       // of its driver
+	seen    linkSighting // the watchdog's
+	dialer  dialer       // opens it; needs no lock
 }
 
 func newLink(e *Engine, spec control.Link, after <-chan struct{}) *link {
 	l := &link{
 		e: e, name: spec.Name, log: e.log.With("driver", e.info.Name, "link", spec.Name),
-		after: after, done: make(chan struct{}), spec: spec,
-		held: true,
-	}
-	l.crew.init(&l.mu)
-	l.panics = panics{clock: e.clock, log: l.log}
-	l.conditions = conditions{
-		clock: e.clock, onEvent: e.o.OnEvent, link: control.LinkStatus{Name: spec.Name, Since: time.Now()},
+		after: after, done: make(chan struct{}), spec: spec, custody: custody{held: true},
 	}
 	l.spec.Devices = nil
 	if l.spec.Timeout <= 0 {
 		l.spec.Timeout = defaultTimeout
 	}
+	l.dialer = dialer{e: e, spec: &l.spec, log: l.log, losses: linkLosses{e.losses, l}}
+	l.crew.init(&l.mu)
+	l.panics = panics{clock: e.clock, log: l.log}
+	l.roster = roster{outlet: &e.outlet, clock: e.clock, log: l.log, conditions: conditions{
+		clock: e.clock, onEvent: e.o.OnEvent, link: control.LinkStatus{Name: spec.Name, Since: time.Now()},
+	}}
 	return l
 }
 
 // start begins with the runner that opens the link. The link must be removed.
 func (l *link) start() {
-	l.e.mu.Lock()
-	l.e.watched[l] = struct{}{}
-	l.e.mu.Unlock()
-	l.e.running.Add(1)
+	l.e.links.begin(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.crew.start(&runner{l: l})
-}
-
-// setActive lets the link open, or has it closed. It is called by settleState.
-func (l *link) setActive(active bool) {
-	l.active = active
-	now := l.e.clock.now()
-	if active {
-		l.backoff.until, l.backoff.failures = 0, 0
-	} else {
-		l.restAt = now
-		l.stopBy = now + int64(grace)
-		l.agenda.refuse(l.whyStopped(), nil)
-		if l.session == nil {
-			l.stoppedNow()
-		}
-	}
-	l.crew.signal()
 }
 
 // remove stops the link for good. done is closed when it has ended.
 func (l *link) remove() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.removed = true
-	l.setActive(false)
+	l.conn.removed = true
+	l.settle()
 }
 
-func (l *link) whyStopped() *driver.Error {
-	if l.spec.Offline {
+// reconfigure makes these the link's devices.
+func (l *link) reconfigure(specs []control.Device, tables *tableCache) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fresh := func(spec control.Device, t *table) *device { return newDevice(l, spec, t) }
+	if l.roster.replace(specs, tables, fresh, l.conn.usable()) {
+		l.conn.stopped = nil
+	}
+	l.crew.signal()
+}
+
+// A wish is what the engine wants of a link.
+type wish struct {
+	held    bool      // another process has it
+	handed  *handLink // what that one handed over; may be nil
+	since   int64     // polls that fell due since are made up for when the link comes back; never: none
+	offline *bool     // nil: as it is
+}
+
+// want holds the link, or takes it back, and takes it off line, or not.
+func (l *link) want(w wish) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.e.clock.now()
+	if h, taken, fresh := l.custody.hold(w.held, w.handed, now); taken {
+		l.roster.restore(h, fresh, func(device string, class *control.Class) control.Grid {
+			return l.custody.gridOf(l.name, device, class)
+		})
+		for _, d := range l.roster.devices {
+			d.makeUp(w.since, now)
+		}
+	}
+	if w.offline != nil {
+		l.spec.Offline = *w.offline
+	}
+	l.settle()
+}
+
+// settle opens or closes the link as it is wanted now.
+func (l *link) settle() {
+	active := !l.conn.removed && !l.custody.held && !l.spec.Offline
+	changed := active != l.conn.active
+	if changed {
+		now := l.e.clock.now()
+		l.conn.setActive(active, now)
+		if !active {
+			l.custody.restAt = now
+			l.roster.agenda.refuse(whyStopped(l.spec.Offline), nil)
+		}
+	}
+	if !active && l.conn.session == nil && (changed || !l.conn.opening) {
+		l.roster.stopped(l.spec.Offline)
+	}
+	l.sendOffline()
+	if changed || l.conn.removed {
+		l.crew.signal()
+	}
+}
+
+// sendOffline has what was taken off line say so. What another process has says it there.
+func (l *link) sendOffline() {
+	if !l.custody.held && !l.conn.removed {
+		l.roster.sendOffline(l.spec.Offline, l.conn.session == nil)
+	}
+}
+
+func whyStopped(offline bool) *driver.Error {
+	if offline {
 		return errOffline
 	}
 	return errStopped
 }
 
-// drained is closed as soon as an inactive link has nothing open.
-func (l *link) drained() <-chan struct{} {
+// awaitRest waits until an inactive link has nothing open.
+func (l *link) awaitRest(ctx context.Context) error {
+	l.mu.Lock()
+	resting := l.conn.resting(l.crew.calls())
+	l.mu.Unlock()
+	select {
+	case <-resting:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *link) isHeld() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := make(chan struct{})
-	if l.atRest() {
-		close(c)
-	} else {
-		l.quiet = append(l.quiet, c)
-	}
-	return c
+	return l.custody.held
 }
 
-func (l *link) atRest() bool {
-	return l.session == nil && !l.opening && l.trial == nil && l.crew.calls() == 0
-}
-
-func (l *link) rest() {
-	if l.atRest() {
-		for _, c := range l.quiet {
-			close(c)
-		}
-		l.quiet = nil
+// handOver writes what the link hands over.
+func (l *link) handOver() (*handLink, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.custody.held {
+		return nil, driver.Errorf(driver.Busy, "drain link %s: %w", l.name, errReopened)
 	}
-}
-
-// breakSession has the session closed and opened again with backoff.
-func (l *link) breakSession(cause *driver.Error) {
-	s := l.session
-	if s == nil || s.broken {
-		return
-	}
-	s.broken = true
-	s.cancel()
-	l.agenda.refuse(cause, nil)
-	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
-	l.conditions.set(control.Down, cause)
-	for _, d := range l.devices {
-		if !d.out() {
-			l.conditions.setDevice(d, control.Down, cause)
-			l.e.outlet.bad(d, cause, nil)
-		}
-	}
-	l.backoff.fail(l.e.clock.now())
-}
-
-// endSession forgets a session that was closed and has no call left.
-func (l *link) endSession() {
-	l.session.cancel()
-	l.keepDue()
-	l.session = nil
-	l.agenda.close()
-	for _, d := range l.devices {
-		d.detach()
-	}
-	if !l.active {
-		l.stoppedNow()
-	}
+	return l.custody.handOver(l.name, l.roster.handOver), nil
 }
 
 func (l *link) status() control.LinkStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.conditions.link
-	s.Devices = make([]control.DeviceStatus, len(l.devices))
-	for i, d := range l.devices {
-		s.Devices[i] = d.status
-	}
-	return s
+	return l.roster.status()
 }
 
-func (l *link) device(name string) *device {
-	i := slices.IndexFunc(l.devices, func(d *device) bool { return d.spec.Name == name })
-	if i < 0 {
-		return nil
+// ask queues a request and waits for its answer. A link that is away is opened for it.
+func (l *link) ask(ctx context.Context, q *request) error {
+	q.done = make(chan struct{})
+	l.mu.Lock()
+	s, condition := l.conn.session, l.roster.conditions.link.Condition
+	away := s == nil && condition == control.Down || s != nil && s.broken
+	why := l.refuses(q, away)
+	if q.at = l.e.clock.now(); why == nil && !l.roster.agenda.ask(q) {
+		why = driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name)
 	}
-	return l.devices[i]
+	if why != nil {
+		l.mu.Unlock()
+		return unsent(why)
+	}
+	if away {
+		l.conn.backoff.hasten(q.at)
+	}
+	l.crew.signal()
+	l.mu.Unlock()
+	return q.await(ctx, l.name, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.roster.agenda.withdraw(q)
+	})
+}
+
+// refuses is why a request cannot wait for its turn; nil: it can. away: the link is not open,
+// and was.
+func (l *link) refuses(q *request, away bool) *driver.Error {
+	switch {
+	case q.d.spec.Offline && q.kind != askTrial:
+		return errOffline
+	case !l.conn.active:
+		return whyStopped(l.spec.Offline)
+	case l.conn.session == nil && l.conn.stopped != nil, away && l.crew.abandoned >= maxAbandoned:
+		return notConnected(l.name, l.roster.conditions.link.Cause)
+	case q.d.gone:
+		return errChanged
+	case q.kind == askTrial && q.d.spec.Offline:
+	case q.d.stopped || q.d.health.retries > 0 && !q.d.prepared:
+		return orUnknown(q.d.status.Cause)
+	}
+	return nil
+}
+
+func notConnected(link string, cause *driver.Error) *driver.Error {
+	return driver.Errorf(driver.NotConnected, "link %s is not connected: %w", link, orUnknown(cause))
 }

@@ -49,7 +49,7 @@ var _ driver.Losses = linkLosses{}
 func (l linkLosses) Lost(loss driver.Loss) {
 	at := replay.Place{Link: l.link.name, Device: loss.Device}
 	l.link.mu.Lock()
-	if l.link.device(loss.Device) == nil {
+	if l.link.roster.find(loss.Device) == nil {
 		at.Device = ""
 	}
 	l.link.mu.Unlock()

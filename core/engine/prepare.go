@@ -2,12 +2,11 @@ package engine
 
 import (
 	"context"
+	"log/slog"
 
+	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
-
-// maxWindow bounds the concurrent calls of a link that pipelines.
-const maxWindow = 64
 
 // A handle is what a driver made of a device, by its abilities.
 type handle struct {
@@ -34,25 +33,28 @@ func handleOf(d driver.Device) (h handle) {
 	return h
 }
 
-func newSessionContext() (context.Context, context.CancelFunc) {
-	return context.WithCancel(context.Background())
-}
-
 func (r *runner) open(ctx context.Context) (err error) {
-	r.opened, err = r.l.dial(ctx, r.kept)
+	r.opened, err = r.l.dialer.open(ctx, r.kept)
 	return err
 }
 
-// dial has the driver open the link. It takes no lock.
-func (l *link) dial(ctx context.Context, kept []byte) (driver.Link, error) {
-	e := l.e
-	cfg := driver.LinkConfig{Name: l.name, Timeout: l.spec.Timeout, Settings: l.spec.Settings, Kept: kept}
-	env := driver.Env{Log: l.log, Gateway: e.o.Gateway, Meter: e.meters.of(l.name), Losses: linkLosses{e.losses, l}}
+// A dialer has the driver open one link. It takes no lock.
+type dialer struct {
+	e      *Engine
+	spec   *control.Link
+	log    *slog.Logger
+	losses driver.Losses
+}
+
+func (d *dialer) open(ctx context.Context, kept []byte) (driver.Link, error) {
+	e, name := d.e, d.spec.Name
+	cfg := driver.LinkConfig{Name: name, Timeout: d.spec.Timeout, Settings: d.spec.Settings, Kept: kept}
+	env := driver.Env{Log: d.log, Gateway: e.o.Gateway, Meter: e.meters.of(name), Losses: d.losses}
 	if e.o.Store != nil {
-		env.Store = e.o.Store(l.name)
+		env.Store = e.o.Store(name)
 	}
 	if e.o.Secrets != nil {
-		env.Secrets = e.o.Secrets(l.name)
+		env.Secrets = e.o.Secrets(name)
 	}
 	return e.driver.Open(ctx, cfg, env)
 }
@@ -92,20 +94,4 @@ func (h *handle) compile(points []driver.Point) (driver.Reader, error) {
 		err = driver.Errorf(driver.Internal, "the driver prepared nothing and gave no error")
 	}
 	return compiled, err
-}
-
-// leaveOut takes the points that the driver called unsupported out of a group. A
-// driver that prepares its reads leaves them out itself.
-func (l *link) leaveOut(g *group, samples []driver.Sample) {
-	if g.d.handle.preparer != nil {
-		return
-	}
-	kept := &set{class: g.set.class}
-	for i, p := range g.set.points {
-		if f := samples[i].Fault; f == nil || f.Code != driver.Unsupported {
-			kept.add(p)
-		}
-	}
-	g.set = kept
-	g.off = len(kept.points) == 0
 }

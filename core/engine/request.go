@@ -5,13 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/fieldloom/fieldloom/core/control"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
 const maxBrowse = 10_000
-
-var errStopped = &driver.Error{Code: driver.NotConnected, Text: "the link is stopped"}
 
 type askKind uint8
 
@@ -99,22 +96,17 @@ func (q *request) run(ctx context.Context, r *runner) (err error) {
 	return compiled.Read(ctx, q.points, r.samples)
 }
 
-// ask queues a request and waits for its answer. A call that has begun goes on
-// when ctx ends: a write that is on the wire cannot be taken back.
-func (l *link) ask(ctx context.Context, q *request) error {
-	q.done = make(chan struct{})
-	if err := l.enqueue(q); err != nil {
-		return err
-	}
+// await waits for the answer. A call that has begun goes on when ctx ends: a write that is
+// on the wire cannot be taken back. withdraw takes the request off, if it has not begun.
+func (q *request) await(ctx context.Context, link string, withdraw func() bool) error {
 	select {
 	case <-q.done:
 		return q.err
 	case <-ctx.Done():
 	}
-	begun := l.withdraw(q)
-	switch {
-	case !begun:
-		return driver.Errorf(driver.CodeOf(ctx.Err()), "%w: link %s had no time for it: %w", driver.ErrNotSent, l.name, ctx.Err())
+	switch waited := withdraw(); {
+	case waited:
+		return driver.Errorf(driver.CodeOf(ctx.Err()), "%w: link %s had no time for it: %w", driver.ErrNotSent, link, ctx.Err())
 	case q.kind == askTrial:
 		<-q.done // it may have a subscription to give back
 		return q.err
@@ -146,50 +138,6 @@ func unsent(fault *driver.Error) *driver.Error {
 	return err
 }
 
-func (l *link) enqueue(q *request) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if why := l.refuses(q); why != nil {
-		return unsent(why)
-	}
-	q.at = l.e.clock.now()
-	if !l.agenda.ask(q) {
-		return unsent(driver.Errorf(driver.Busy, "%d requests wait for link %s already", maxRequests, l.name))
-	}
-	if l.away() {
-		l.backoff.hasten(q.at)
-	}
-	l.crew.signal()
-	return nil
-}
-
-// away reports whether the link is not open, and was.
-func (l *link) away() bool {
-	return l.session == nil && l.conditions.link.Condition == control.Down || l.session != nil && l.session.broken
-}
-
-// refuses is why a request cannot wait for its turn; nil: it can.
-func (l *link) refuses(q *request) *driver.Error {
-	switch {
-	case q.d.spec.Offline && q.kind != askTrial:
-		return errOffline
-	case !l.active:
-		return l.whyStopped()
-	case l.session == nil && l.stopped != nil, l.away() && l.crew.abandoned >= maxAbandoned:
-		return l.notConnected(l.conditions.link.Cause)
-	case q.d.gone:
-		return errChanged
-	case q.kind == askTrial && q.d.spec.Offline:
-	case q.d.stopped || q.d.health.retries > 0 && !q.d.prepared:
-		return orUnknown(q.d.status.Cause)
-	}
-	return nil
-}
-
-func (l *link) notConnected(cause *driver.Error) *driver.Error {
-	return driver.Errorf(driver.NotConnected, "link %s is not connected: %w", l.name, orUnknown(cause))
-}
-
 var errChanged = &driver.Error{Code: driver.NotConnected, Text: "the configuration has just changed: ask again"}
 
 func orUnknown(cause *driver.Error) *driver.Error {
@@ -199,78 +147,42 @@ func orUnknown(cause *driver.Error) *driver.Error {
 	return cause
 }
 
-// withdraw takes a request off the agenda, and reports whether its call had begun.
-func (l *link) withdraw(q *request) (begun bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.agenda.withdraw(q)
-}
-
-// finishRequest answers the caller and draws the same conclusions as from a poll.
-func (l *link) finishRequest(r *runner, samples []driver.Sample, fault *driver.Error, now time.Time, at int64) {
-	q, d := r.job.req, r.job.d
-	if q.kind == askWrite {
-		d.status.Writes++
-		if fault != nil {
-			d.status.WriteFailures++
-		}
-	}
-	if q.kind == askTrial {
-		l.finishTrial(r, fault)
-		return
-	}
+// answer answers the caller. samples are the raw ones of a read.
+func (q *request) answer(samples []driver.Sample, entries []driver.Entry, fault *driver.Error, now time.Time) {
 	if fault != nil {
 		q.err = fault
 	} else {
-		q.samples = d.fresh(q, samples, now)
-		q.entries = r.entries
+		q.samples, q.entries = q.fresh(samples, now), entries
 	}
 	close(q.done)
-	if d.gone || !l.current(r) {
-		return
-	}
-	if fault == nil {
-		if d.health.demoted || d.health.failures > 0 {
-			l.answered(d, nil)
-		}
-		return
-	}
-	switch fault.Code {
-	case driver.NotFound, driver.BadValue, driver.Denied, driver.Unsupported, driver.InvalidConfig:
-		if d.health.demoted {
-			l.answered(d, nil) // it refuses, so it lives
-		}
-	default:
-		l.failed(r, fault, at)
-	}
 }
 
-// finishTrial answers the caller and draws no conclusions.
-func (l *link) finishTrial(r *runner, fault *driver.Error) {
-	q := r.job.req
-	if fault != nil {
+// tried answers the caller of a trial. What is to be subscribed to belongs to the session
+// of the call, if that goes on.
+func (q *request) tried(r *runner, fault *driver.Error, present bool) {
+	switch {
+	case fault != nil:
 		q.err = fault
-	} else if r.source != nil {
-		if r.session == l.session && !r.session.broken && !r.session.closing {
-			q.source, q.session = r.source, r.session
-			r.session.subs++
-		} else {
-			q.err = errStopped
-		}
+	case r.source == nil:
+	case present && !r.session.broken && !r.session.closing:
+		q.source, q.session = r.source, r.session
+		r.session.subs++
+	default:
+		q.err = errStopped
 	}
 	close(q.done)
 }
 
 // fresh makes the caller's samples of a read's raw ones.
-func (d *device) fresh(q *request, samples []driver.Sample, now time.Time) []driver.Sample {
+func (q *request) fresh(samples []driver.Sample, now time.Time) []driver.Sample {
 	out := make([]driver.Sample, len(samples))
 	for i, s := range samples {
 		mend(&s, nil)
 		if s.Time.IsZero() {
 			s.Time = now
 		}
-		if d.table.shapes != nil {
-			s.Value = d.table.shapes[q.points[i].Index].toUser(s.Value)
+		if shapes := q.d.table.shapes; shapes != nil {
+			s.Value = shapes[q.points[i].Index].toUser(s.Value)
 		}
 		out[i] = s
 	}

@@ -22,6 +22,7 @@ const (
 	jobProbe
 	jobRequest
 	jobBreak // no call: the session is to be closed
+	jobEnd   // no call: the session was closed
 )
 
 var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Keep", "Device", "Read", "Read of a probe", "a request"}
@@ -79,16 +80,16 @@ func (r *runner) run() {
 		switch j.kind {
 		case jobExit:
 			l.crew.drop(r)
-			l.rest()
+			l.conn.rest(l.crew.calls())
 			last := len(l.crew.runners) == 0
 			l.crew.signal()
 			l.mu.Unlock()
 			if last {
-				l.end()
+				l.e.links.end(l)
 			}
 			return
 		case jobNone:
-			l.rest()
+			l.conn.rest(l.crew.calls())
 			l.crew.wait(now, until)
 			now = l.e.clock.now()
 		default:
@@ -103,7 +104,7 @@ func (r *runner) run() {
 			}
 			l.mu.Lock()
 			if r.abandoned {
-				l.late(r)
+				r.late()
 				l.mu.Unlock()
 				return
 			}
@@ -112,55 +113,25 @@ func (r *runner) run() {
 	}
 }
 
-// late clears up after an abandoned call that did return.
-func (l *link) late(r *runner) {
-	l.crew.abandoned--
+// late clears up after an abandoned call that did return, under the link's lock.
+func (r *runner) late() {
+	crew := &r.l.crew
+	crew.abandoned--
 	if opened := r.opened; opened != nil {
-		l.mu.Unlock()
+		crew.lock.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		_ = guard(func() error { return opened.Close(ctx) }) // nobody is left to tell
 		cancel()
-		l.mu.Lock()
+		crew.lock.Lock()
 	}
-	l.crew.signal()
+	crew.signal()
 }
 
-func (l *link) end() {
-	l.e.mu.Lock()
-	delete(l.e.watched, l)
-	l.e.mu.Unlock()
-	close(l.done)
-	l.e.running.Done()
-}
-
-// begin registers the call that r is about to make.
-func (l *link) begin(r *runner, j job, now int64) {
-	r.job, r.session, r.running = j, l.session, true
-	l.crew.turns.Add(1)
-	r.began = now
-	r.hangAt = now + int64(j.limit) + int64(grace)
-	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil
-	if j.d != nil {
-		j.d.busy = true
-	}
-	r.kept, r.source = nil, nil
-	switch j.kind {
-	case jobOpen:
-		r.kept = l.kept
-	case jobPoll:
-		r.reader, r.points = j.group.reader, j.group.set.points
-		l.e.batcher.begin()
-	case jobProbe:
-		r.reader, r.points = j.d.handle.probe, j.d.table.all.points[:1]
-	case jobRequest:
-		r.handle = j.d.handle
-		if j.req.kind == askRead {
-			r.points = j.req.points
-		}
-	}
-	if r.points != nil {
-		r.answer = l.e.outlet.answers.get(len(r.points))
-		r.samples = r.answer.samples
+// reset makes the runner ready for a call.
+func (r *runner) reset(j job, s *session, now int64) {
+	*r = runner{
+		l: r.l, next: r.next, job: j, session: s, running: true,
+		began: now, hangAt: now + int64(j.limit) + int64(grace),
 	}
 }
 
@@ -206,7 +177,7 @@ func (r *runner) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !r.abandoned && l.current(r) && r.session.window == 1 && l.spec.Gap == 0 &&
-		l.agenda.promise(g, l.e.clock.now(), l.e.ring.Full())
+		l.roster.agenda.promise(g, l.e.clock.now(), l.e.ring.Full())
 }
 
 // guard makes a driver call that may panic.

@@ -21,14 +21,15 @@ type subscription struct {
 	ended   bool
 }
 
-// subscribe starts a subscription, under mu.
-func (l *link) subscribe(d *device) {
-	sub := &subscription{l: l, d: d, session: l.session, source: d.handle.subscriber}
-	sub.ctx, sub.cancel = context.WithCancel(l.session.ctx)
+// subscribe starts a subscription in the present session, under the link's lock.
+func subscribe(l *link, d *device) {
+	s := l.conn.session
+	sub := &subscription{l: l, d: d, session: s, source: d.handle.subscriber}
+	sub.ctx, sub.cancel = context.WithCancel(s.ctx)
 	d.sub = sub
-	l.session.subs++
-	l.conditions.setPushes(d, true)
-	l.conditions.setDevice(d, control.Connecting, nil)
+	s.subs++
+	l.roster.conditions.setPushes(d, true)
+	l.roster.conditions.setDevice(d, control.Connecting, nil)
 	go sub.run()
 }
 
@@ -71,7 +72,7 @@ func (sub *subscription) end() {
 	defer l.mu.Unlock()
 	sub.ended = true
 	sub.session.subs--
-	if l.session != sub.session { // it had been given up
+	if l.conn.session != sub.session { // it had been given up
 		l.crew.abandoned--
 	}
 	l.crew.signal()
@@ -83,7 +84,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	l, d := sub.l, sub.d
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if sub.ctx.Err() != nil || d.gone || l.session != sub.session || sub.session.broken || !l.active {
+	if sub.ctx.Err() != nil || d.gone || l.conn.session != sub.session || sub.session.broken || !l.conn.active {
 		return 0, false
 	}
 	fault := l.panics.fault(err, d.spec.Name)
@@ -96,13 +97,13 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 		return 0, false
 	case driver.Unsupported:
 		if d.handle.reader != nil || d.handle.preparer != nil {
-			l.scan(d, l.e.clock.now())
+			l.roster.scan(d, l.e.clock.now())
 			return 0, false
 		}
 		fallthrough
 	case driver.InvalidConfig:
 		d.stopped = true
-		l.conditions.setDevice(d, control.Stopped, fault)
+		l.roster.conditions.setDevice(d, control.Stopped, fault)
 		l.e.outlet.bad(d, fault, nil)
 		return 0, false
 	case driver.Busy:
@@ -114,7 +115,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	}
 	d.tries.failed++
 	l.log.Debug("subscription ended", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
-	l.conditions.setDevice(d, control.Down, fault)
+	l.roster.conditions.setDevice(d, control.Down, fault)
 	l.e.outlet.bad(d, fault, nil)
 	return wait, true
 }
@@ -124,7 +125,7 @@ func (sub *subscription) settled(over *atomic.Bool) {
 	l := sub.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !over.Load() && sub.ctx.Err() == nil && !sub.d.gone && l.session == sub.session {
+	if !over.Load() && sub.ctx.Err() == nil && !sub.d.gone && l.conn.session == sub.session {
 		l.answered(sub.d, nil)
 	}
 }
@@ -152,7 +153,7 @@ func (sub *subscription) emit(ctx context.Context, samples []driver.PointSample,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := sub.ctx.Err(); err != nil || d.gone || l.session != sub.session {
+	if err := sub.ctx.Err(); err != nil || d.gone || l.conn.session != sub.session {
 		return driver.Errorf(driver.NotConnected, "the subscription of device %s has ended: %w", d.spec.Name, context.Canceled)
 	}
 	l.answered(d, nil)

@@ -1,10 +1,11 @@
 package engine
 
 import (
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
-	"github.com/fieldloom/fieldloom/core/engine/internal/replay"
 )
 
 const (
@@ -21,17 +22,39 @@ const (
 	maxAbandoned = 8
 )
 
-// watch abandons driver calls that do not return, and counts progress.
-func (e *Engine) watch() {
+// A watchdog abandons driver calls that do not return, and counts progress. It owns what it
+// saw of the ring; what it saw of a link is the link's, of the batcher the batcher's.
+type watchdog struct {
+	links    func() []*link
+	batcher  *batcher
+	lock     sighting // of the ring's lock
+	release  sighting // of its stored callbacks
+	progress atomic.Uint64
+	stop     chan struct{}
+	ended    sync.WaitGroup
+}
+
+// start begins to watch; end must follow.
+func (w *watchdog) start(links func() []*link, b *batcher) {
+	w.links, w.batcher, w.stop = links, b, make(chan struct{})
+	w.ended.Go(w.run)
+}
+
+func (w *watchdog) end() {
+	close(w.stop)
+	w.ended.Wait()
+}
+
+func (w *watchdog) run() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if e.sweep() {
-				e.progress.Add(1)
+			if w.sweep() {
+				w.progress.Add(1)
 			}
-		case <-e.stop:
+		case <-w.stop:
 			return
 		}
 	}
@@ -52,7 +75,7 @@ type linkSighting struct {
 	spent  bool // ... and is not opened again, because so many calls never returned
 }
 
-// stuck tells whether a thing stands still: it is idle although there is something
+// stuck reports whether a thing stands still: it is idle although there is something
 // to do, or its lock is held, look after look, and has taken no turn between.
 func (s *sighting) stuck(turns uint64, idle bool) bool {
 	if !idle || turns != s.turns {
@@ -63,15 +86,15 @@ func (s *sighting) stuck(turns uint64, idle bool) bool {
 	return s.sweeps >= stuckSweeps
 }
 
-// sweep looks at everything and tells whether all goes on. A driver whose calls return
+// sweep looks at everything and reports whether all goes on. A driver whose calls return
 // on no link any more, because all wait for one lock perhaps, does not: only another
 // process helps. While one link works, the others wait for what a person does.
-func (e *Engine) sweep() bool {
-	now := e.clock.now()
-	alive := e.batcher.alive(now)
-	alive = e.ringSeen.alive(e.ring, e.batcher.flushes.Load()) && alive
+func (w *watchdog) sweep() bool {
+	now := w.batcher.clock.now()
+	alive := w.batcher.alive(now)
+	alive = w.ringAlive() && alive
 	wanted, spent := 0, 0
-	for _, l := range e.all() {
+	for _, l := range w.links() {
 		alive = l.sweep(now) && alive
 		if l.seen.wanted {
 			wanted++
@@ -83,83 +106,66 @@ func (e *Engine) sweep() bool {
 	return alive && (wanted == 0 || spent < wanted)
 }
 
-// all gives every link, also those removed and not done yet.
-func (e *Engine) all() []*link {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	links := make([]*link, 0, len(e.watched))
-	for l := range e.watched {
-		links = append(links, l)
-	}
-	return links
+// ringAlive reports whether the ring can be used, and no stored callback holds up the
+// acknowledgements.
+func (w *watchdog) ringAlive() bool {
+	locked, acks, releasing := w.batcher.ring.Activity()
+	locked = w.lock.stuck(w.batcher.flushes.Load(), locked)
+	return !w.release.stuck(acks, releasing) && !locked
 }
 
-// sweep abandons the calls of one link that should have returned, and tells
+// sweep abandons the calls of one link that should have returned, and reports
 // whether the link goes on.
 func (l *link) sweep(now int64) bool {
-	if l.passOver() {
+	turns := l.crew.turns.Load()
+	if l.seen.passOver(turns) {
 		return true
 	}
 	if !l.mu.TryLock() {
-		return !l.seen.stuck(l.crew.turns.Load(), true)
+		return !l.seen.stuck(turns, true)
 	}
 	defer l.mu.Unlock()
+	s := l.conn.session
 	l.seen.alone = len(l.crew.runners) == 1
-	l.seen.wanted = l.active
-	l.seen.spent = l.active && l.session == nil && l.crew.abandoned >= maxAbandoned
+	l.seen.wanted = l.conn.active
+	l.seen.spent = l.conn.active && s == nil && l.crew.abandoned >= maxAbandoned
 	for r := l.crew.hanging(now); r != nil; r = l.crew.hanging(now) {
 		l.abandon(r)
 	}
-	if l.session != nil && !l.active && now >= l.stopBy {
-		l.session.cancel() // a stop waits for the calls in flight, but not for ever
+	if s != nil && !l.conn.active && now >= l.conn.stopBy {
+		s.cancel() // a stop waits for the calls in flight, but not for ever
 	}
-	return !l.seen.stuck(l.crew.turns.Load(), l.neglects(now))
+	if l.crew.calls() > 0 || !isClosed(l.after) {
+		return !l.seen.stuck(l.crew.turns.Load(), false)
+	}
+	neglected, ready := l.conn.overdue(now, l.crew.abandoned)
+	return !l.seen.stuck(l.crew.turns.Load(), neglected || ready && l.roster.agenda.overdue(now))
 }
 
-// passOver tells whether a look at a link can wait for the next: its only runner
+// passOver reports whether a look at a link can wait for the next: its only runner
 // has begun something since the last, and so hangs in nothing. With 1,000 links, the
 // looks would cost a few hundredths of what the polls do.
-func (l *link) passOver() bool {
-	s := &l.seen
-	if s.passed = !s.passed && s.alone && l.crew.turns.Load() != s.turns; s.passed {
-		s.turns, s.sweeps = l.crew.turns.Load(), 0
+func (s *linkSighting) passOver(turns uint64) bool {
+	if s.passed = !s.passed && s.alone && turns != s.turns; s.passed {
+		s.turns, s.sweeps = turns, 0
 	}
 	return s.passed
 }
 
-// neglects tells whether there is something to do and nobody does it.
-func (l *link) neglects(now int64) bool {
-	if l.crew.calls() > 0 || l.waitsForOld() {
-		return false
-	}
-	s := l.session
-	switch {
-	case s == nil:
-		return l.mayOpen() && now >= l.backoff.until
-	case s.closed:
-		return now >= s.closeBy
-	case !s.broken && !s.closing && !l.active && now < l.stopBy:
-		return false
-	case s.broken, s.closing, !l.active:
+// isClosed reports whether a channel is closed, or nil.
+func isClosed(c <-chan struct{}) bool {
+	if c == nil {
 		return true
-	}
-	return l.agenda.overdue(now)
-}
-
-// waitsForOld tells whether the link of this name before is not done.
-func (l *link) waitsForOld() bool {
-	if l.after == nil {
-		return false
 	}
 	select {
-	case <-l.after:
-		return false
-	default:
+	case <-c:
 		return true
+	default:
+		return false
 	}
 }
 
-// alive tells whether samples go on to the ring.
+// alive reports whether samples go on to the ring.
 func (b *batcher) alive(now int64) bool {
 	if !b.mu.TryLock() {
 		return !b.seen.stuck(b.flushes.Load(), true)
@@ -175,17 +181,6 @@ func (b *batcher) alive(now int64) bool {
 	return !b.seen.stuck(b.flushes.Load(), left)
 }
 
-// A ringSighting is what the watchdog saw of the ring.
-type ringSighting struct{ lock, release sighting }
-
-// alive reports whether the ring can be used, and no stored callback holds up the
-// acknowledgements. turns are the frames that were made.
-func (s *ringSighting) alive(r *replay.Ring, turns uint64) bool {
-	locked, acks, releasing := r.Activity()
-	locked = s.lock.stuck(turns, locked)
-	return !s.release.stuck(acks, releasing) && !locked
-}
-
 // abandon gives a call up: the goroutine in it ends when the driver lets it, and
 // another takes its place. What the call answers later is dropped.
 func (l *link) abandon(r *runner) {
@@ -196,7 +191,7 @@ func (l *link) abandon(r *runner) {
 	l.log.Error("driver call abandoned", "device", r.deviceName(), "err", err)
 	l.crew.drop(r)
 	l.finish(r, make([]driver.Sample, len(r.points)), err) // the call may still write to its own
-	if r.session != nil && r.session == l.session {
+	if r.session != nil && r.session == l.conn.session {
 		l.breakSession(err) // the call still holds the link
 	}
 	l.crew.start(&runner{l: l})
