@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 )
 
 // Where a gateway is found of whose configuration no more can be read.
@@ -18,9 +20,6 @@ const (
 	defaultMaxAge   = 7 * 24 * time.Hour
 	leastSpool      = 1 << 20
 	mostAge         = 100 * 365 * 24 * time.Hour
-	// A Unix socket's path has this much room in the kernel (sun_path, less the
-	// zero at its end).
-	maxSocketPath = 107
 )
 
 var (
@@ -84,7 +83,7 @@ func (vs values) logLevel(n *node) slog.Level {
 
 // checkSocket refuses a path that is too long, also one that follows from where the data are.
 func checkSocket(r *sectionReader, n *node) {
-	if len(r.cfg.Socket) <= maxSocketPath {
+	if len(r.cfg.Socket) <= socket.MaxPath {
 		return
 	}
 	if n == nil {
@@ -94,5 +93,5 @@ func checkSocket(r *sectionReader, n *node) {
 		n = r.root
 	}
 	r.fault(n, "the socket's path %s is longer than the %d bytes that the system allows: set `socket:` to a shorter one",
-		shorten(r.cfg.Socket), maxSocketPath)
+		shorten(r.cfg.Socket), socket.MaxPath)
 }

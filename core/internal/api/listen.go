@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fieldloom/fieldloom/core/client"
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 )
 
 // Listen opens a Unix socket that is reached at path, of mode 0600, and lets a stale one of
@@ -89,15 +90,14 @@ func probe(ctx context.Context, path string) (client.Health, error) {
 // socketName is the name of a socket in its private directory.
 const socketName = "s"
 
-// bind opens a socket in dir, by a descriptor of dir: a path of any length
-// fits into the 108 bytes of an address that way.
+// bind opens a socket in dir, whose path may be of any length.
 func bind(dir string) (*net.UnixListener, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = d.Close() }()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketName), Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket.In(d, socketName), Net: "unix"})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // The file of names lies beside what was stored and says whose handles are in it, so that
@@ -225,7 +227,7 @@ func (f *nameFile) append(w *nameLines) error {
 			err = e
 		}
 		if err == nil && f.size == 0 {
-			err = syncDir(filepath.Dir(f.path))
+			err = durable.SyncDir(filepath.Dir(f.path))
 		}
 	}
 	if err != nil {
@@ -252,18 +254,9 @@ func (b *nameBook) heal() (aside string, err error) {
 	if err := fresh.append(&w); err != nil {
 		return "", err
 	}
-	if err := errors.Join(os.Rename(b.path, aside), os.Rename(fresh.path, b.path), syncDir(filepath.Dir(b.path))); err != nil {
+	if err := errors.Join(os.Rename(b.path, aside), os.Rename(fresh.path, b.path), durable.SyncDir(filepath.Dir(b.path))); err != nil {
 		return "", fmt.Errorf("keep the names of what is stored: %w", err)
 	}
 	b.size = fresh.size
 	return filepath.Base(aside), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
 }

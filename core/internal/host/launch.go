@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
@@ -151,10 +152,9 @@ func launch(ctx context.Context, c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// go-plugin makes plugin-dirN in it and a Go driver pluginN in that, with ten digits at most.
-	if longest := len(dir) + len("/plugin-dir0123456789/plugin0123456789"); longest > wire.MaxSocketPath {
+	if len(dir) > socket.MaxRunDir {
 		return nil, fmt.Errorf("run directory %s: its sockets' paths would take %d bytes, %d are possible: choose a shorter directory",
-			dir, longest, wire.MaxSocketPath)
+			dir, len(dir)+socket.MaxPath-socket.MaxRunDir, socket.MaxPath)
 	}
 	id, err := wire.NewIdentity()
 	if err != nil {

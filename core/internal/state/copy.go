@@ -3,10 +3,11 @@ package state
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // copyLoop makes a copy after changes, and at the end. Its first is made at once, where
@@ -52,37 +53,9 @@ func (d *DB) copy() {
 		}
 	}
 	if err == nil {
-		err = writeFile(d.path+copySuffix, b.Bytes())
+		err = durable.Replace(d.path+copySuffix, b.Bytes())
 	}
 	if err != nil {
 		d.log.Load().Error("the copy of the state is not made", "file", d.path+copySuffix, "err", err)
 	}
-}
-
-// writeFile puts content in the place of a file, durably and at once.
-func writeFile(path string, content []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // a rest of it would only take room
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // Store is what users of a database need of it. *DB is one, and so is *bbolt.DB.
@@ -213,7 +215,7 @@ func (d *DB) replace(main *finding, text string) error {
 	}
 	b, err := os.ReadFile(d.path + copySuffix)
 	if err == nil {
-		err = writeFile(d.path, b)
+		err = durable.Replace(d.path, b)
 	}
 	d.note("%s", text)
 	return err

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
@@ -115,7 +116,7 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add([]byte(`{"driver":"x","pid":7,"start":1,"boot":"b","dir":"/run/x","identity":{"network":"unix","address":"/run/x/s","pid":7}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := wire.ParseRecord(data)
-		if err == nil && (r.PID <= 1 || r.Driver == "" || len(r.Identity.Address) > 107) {
+		if err == nil && (r.PID <= 1 || r.Driver == "" || len(r.Identity.Address) > socket.MaxPath) {
 			t.Errorf("%+v", r)
 		}
 	})

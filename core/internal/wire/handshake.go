@@ -10,6 +10,7 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
@@ -84,8 +85,8 @@ func (s *service) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 func CheckAddress(network, address string) error {
 	switch network {
 	case "unix":
-		if address == "" || len(address) > MaxSocketPath {
-			return fmt.Errorf("it listens on a socket path of %d bytes: 1 to %d are possible", len(address), MaxSocketPath)
+		if address == "" || len(address) > socket.MaxPath {
+			return fmt.Errorf("it listens on a socket path of %d bytes: 1 to %d are possible", len(address), socket.MaxPath)
 		}
 		return nil
 	case "tcp":
@@ -98,9 +99,6 @@ func CheckAddress(network, address string) error {
 		return fmt.Errorf("it listens on a network %s: only unix and tcp are known", Quoted(network))
 	}
 }
-
-// MaxSocketPath is what fits into sockaddr_un with its final zero; see unix(7).
-const MaxSocketPath = 107
 
 // Quoted returns s quoted, cut to what fits into an error.
 func Quoted(s string) string {

@@ -156,13 +156,10 @@ func (c *Choices) OfflineList() []client.LineResult {
 	return list
 }
 
-// offlineCause is what the points of a line say that was taken off line.
-const offlineCause = "taken off line by the operator"
-
 // Show tells of a link and its devices that they are off line, and since when, also where
 // no process does.
 func (c *Choices) Show(l *client.Link) {
-	cause := &client.Fault{Code: driver.Denied.String(), Text: offlineCause}
+	cause := &client.Fault{Code: driver.Denied.String(), Text: control.OfflineText}
 	if at := c.Since(l.Driver, inforce.Line{Link: l.Name}); !at.IsZero() {
 		l.State, l.Since, l.Cause = "offline", at, cause
 	}

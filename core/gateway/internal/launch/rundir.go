@@ -11,14 +11,10 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 )
 
-const (
-	// maxRunDir is how long the run directory's path may be: go-plugin and the driver
-	// make "/plugin-dirN/pluginN" below it, and a Unix socket's path has 107 bytes.
-	maxRunDir = 107 - len("/plugin-dir0123456789/plugin0123456789")
-	runDirFor = "fieldloom-"
-)
+const runDirFor = "fieldloom-"
 
 // OpenRunDir finds the directory of the driver processes' sockets and output, and makes
 // it where it is not there. It stays the same across restarts: detached drivers live in
@@ -39,7 +35,7 @@ func OpenRunDir(c *config.Config, book *choices.Book) (dir string, others bool, 
 	if before != "" && !others && isPrivate(before, mode) == nil {
 		return before, others, nil
 	}
-	if len(dir) > maxRunDir || others { // nobody else passes through the data directory
+	if len(dir) > socket.MaxRunDir || others { // nobody else passes through the data directory
 		name := sha256.Sum256([]byte(dataDir))
 		parent, shared := runtimeDir()
 		if shared {
@@ -77,7 +73,7 @@ func runtimeDir() (dir string, shared bool) {
 		return "/run", false
 	}
 	dir = os.Getenv("XDG_RUNTIME_DIR")
-	if filepath.IsAbs(dir) && len(dir) < maxRunDir-len(runDirFor)-16 && isPrivate(dir, 0o700) == nil {
+	if filepath.IsAbs(dir) && len(dir) < socket.MaxRunDir-len(runDirFor)-16 && isPrivate(dir, 0o700) == nil {
 		return dir, false
 	}
 	return os.TempDir(), true

@@ -9,6 +9,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/choices"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
+	"github.com/fieldloom/fieldloom/core/internal/socket"
 )
 
 // runDirOf opens the run directory of a gateway with a data directory.
@@ -45,7 +46,7 @@ func TestRunDirIsPrivateAndTheSameAgain(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(first) })
 		info, err := os.Lstat(first)
-		if err != nil || info.Mode() != os.ModeDir|0o700 || len(first) > maxRunDir {
+		if err != nil || info.Mode() != os.ModeDir|0o700 || len(first) > socket.MaxRunDir {
 			t.Errorf("%s: %v, %v", first, info.Mode(), err)
 		}
 		if again, err := runDirOf(t, dataDir, "socket: s\n"); err != nil || again != first {
