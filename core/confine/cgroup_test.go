@@ -81,13 +81,16 @@ func TestDivide(t *testing.T) {
 }
 
 func TestGroupLimits(t *testing.T) {
-	dir := cgroupfs(t, "", "memory.max", "pids.max")
-	if err := (confine.Policy{Memory: 1 << 20, Tasks: 40}).LimitGroup(dir); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{"memory.max": "1048576", "pids.max": "40"} {
-		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+	for _, names := range [][]string{{"memory.max", "pids.max"}, {"memory.max", "pids.max", "memory.swap.max"}} { // without swap, and with it
+		dir := cgroupfs(t, "", names...)
+		if err := (confine.Policy{Memory: 1 << 20, Tasks: 40}).LimitGroup(dir); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"memory.max": "1048576", "pids.max": "40", "memory.swap.max": "0"}
+		for _, name := range names {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want[name] {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
 		}
 	}
 }
