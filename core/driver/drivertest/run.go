@@ -3,7 +3,6 @@ package drivertest
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"reflect"
 	"runtime"
 	"testing"
@@ -12,15 +11,12 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// patience is how much longer than its deadline a call may take on a busy machine.
-const patience = 5 * time.Second
-
 // Run runs the conformance scenarios as subtests of t. A scenario of an ability
 // that the Setup declares to be lacking is reported as skipped with that reason.
 func Run(t *testing.T, s Setup) {
 	s.complete(t)
 	s.index()
-	k := &kit{Setup: s}
+	k := &kit{rig{s}}
 	for _, scenario := range []struct {
 		name  string
 		needs Ability
@@ -55,66 +51,8 @@ func Run(t *testing.T, s Setup) {
 	}
 }
 
-type kit struct{ Setup }
-
-// within runs a call and fails when it does not return in time.
-func within(t *testing.T, limit time.Duration, what string, call func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		call()
-	}()
-	select {
-	case <-done:
-	case <-time.After(limit):
-		t.Fatalf("%s did not return within %v", what, limit)
-	}
-}
-
-func (k *kit) bounded(t *testing.T, timeout time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*timeout)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func (k *kit) env() driver.Env { return driver.Env{Log: slog.New(slog.DiscardHandler)} }
-
-// open opens a link, which is closed with the test.
-func (k *kit) open(t *testing.T, cfg driver.LinkConfig) driver.Link {
-	t.Helper()
-	var l driver.Link
-	var err error
-	within(t, 8*cfg.Timeout+patience, "Open", func() {
-		l, err = k.Driver.Open(k.bounded(t, cfg.Timeout), cfg, k.env())
-	})
-	if err != nil {
-		t.Fatalf("open: %v", err)
-	}
-	t.Cleanup(func() { k.close(t, l) })
-	return l
-}
-
-func (k *kit) close(t *testing.T, l driver.Link) {
-	t.Helper()
-	within(t, 2*patience, "Close", func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := l.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-}
-
-func (k *kit) device(t *testing.T, l driver.Link, cfg driver.DeviceConfig) driver.Device {
-	t.Helper()
-	d, err := l.Device(k.bounded(t, k.Link.Timeout), cfg)
-	if err != nil {
-		t.Fatalf("device: %v", err)
-	}
-	return d
-}
+// kit has a method for each scenario.
+type kit struct{ rig }
 
 func (k *kit) info(t *testing.T) {
 	info := k.Driver.Info()

@@ -12,33 +12,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// reading opens the link and the device, and reads points of it.
-func (k *kit) reading(t *testing.T) (driver.Device, driver.Reader) {
-	t.Helper()
-	d := k.device(t, k.open(t, k.Link), k.Device)
-	r, ok := d.(driver.Reader)
-	if !ok {
-		t.Fatal("the device is no Reader")
-	}
-	return d, r
-}
-
-func (k *kit) readAll(t *testing.T, r driver.Reader, points []driver.Point) []driver.Sample {
-	t.Helper()
-	out := make([]driver.Sample, len(points))
-	within(t, 8*k.Link.Timeout+patience, "Read", func() {
-		if err := r.Read(k.bounded(t, k.Link.Timeout), points, out); err != nil {
-			t.Errorf("read: %v", err)
-		}
-	})
-	for i, s := range out {
-		if s.Quality != driver.Good || s.Fault != nil || s.Value.Kind() == driver.KindNull {
-			t.Errorf("point %s is %v %v: %v", points[i].Name, s.Quality, s.Value, s.Fault)
-		}
-	}
-	return out
-}
-
 func (k *kit) read(t *testing.T) {
 	_, r := k.reading(t)
 	all := k.readAll(t, r, k.Device.Points)
@@ -94,27 +67,6 @@ func (k *kit) missing(t *testing.T) {
 	if s := out[gone.Index]; s.Quality != driver.Bad || s.Fault == nil {
 		t.Errorf("the missing point is %v %v with fault %v", s.Quality, s.Value, s.Fault)
 	}
-}
-
-func (k *kit) point(t *testing.T, name string) driver.Point {
-	t.Helper()
-	for _, p := range k.Device.Points {
-		if p.Name == name {
-			return p
-		}
-	}
-	t.Fatalf("Setup.Device has no point %q", name)
-	return driver.Point{}
-}
-
-func (k *kit) writer(t *testing.T) (driver.Device, driver.Writer) {
-	t.Helper()
-	d := k.device(t, k.open(t, k.Link), k.Device)
-	w, ok := d.(driver.Writer)
-	if !ok {
-		t.Fatal("the device is no Writer")
-	}
-	return d, w
 }
 
 func (k *kit) write(t *testing.T) {
@@ -258,17 +210,6 @@ func (k *kit) pipeline(t *testing.T) {
 		})
 	}
 	running.Wait()
-}
-
-// silentReader gives a Reader of the silent device.
-func (k *kit) silentReader(t *testing.T) (driver.Link, driver.Reader) {
-	t.Helper()
-	l := k.open(t, k.SilentLink)
-	r, ok := k.device(t, l, k.Silent).(driver.Reader)
-	if !ok {
-		t.Fatal("the silent device is no Reader: declare the ability silence as lacking")
-	}
-	return l, r
 }
 
 func (k *kit) silent(t *testing.T) {
