@@ -64,9 +64,9 @@ func refuse(name string, conditions ...condition) call {
 }
 
 // refusedCalls are exceptions from what allowedCalls allows.
-func (p *Policy) refusedCalls() []call {
+func (f *filter) refusedCalls() []call {
 	var refused []call
-	if p.Processes == 0 {
+	if f.Processes == 0 {
 		// Nobody to share it with, and no resource limit would count it.
 		refused = append(refused, refuse("mmap", has(3, unix.MAP_SHARED), has(3, unix.MAP_ANONYMOUS)))
 	}
@@ -91,8 +91,8 @@ const (
 
 // allowedCalls are what the policy allows with some arguments only. pid is the
 // process's, which the exec does not change.
-func (p *Policy) allowedCalls(pid uint64) []call {
-	calls := slices.Concat(p.taskCalls(pid), p.socketCalls())
+func (f *filter) allowedCalls(pid uint64) []call {
+	calls := slices.Concat(f.taskCalls(pid), f.socketCalls())
 	calls = append(calls, allow("mmap"), allow("ioctl"), allow("prlimit64", is(0, 0)), allow("prlimit64", is(0, pid)))
 	// All operations but those that make a descriptor signal another process.
 	for _, operation := range []uint64{
@@ -114,8 +114,8 @@ func (p *Policy) allowedCalls(pid uint64) []call {
 }
 
 // taskCalls are about threads, processes and signals.
-func (p *Policy) taskCalls(pid uint64) []call {
-	if p.Processes > 0 {
+func (f *filter) taskCalls(pid uint64) []call {
+	if f.Processes > 0 {
 		// Its children have numbers of their own; Landlock keeps signals among them.
 		return []call{allow("clone", hasNone(0, otherNamespaces)), allow("fork"), allow("vfork"), allow("kill"), allow("tgkill")}
 	}
@@ -125,9 +125,23 @@ func (p *Policy) taskCalls(pid uint64) []call {
 	}
 }
 
+// network is what a process may reach and offer beyond its files; see Policy.
+type network struct {
+	TCP                             bool
+	ConnectTCP, BindTCP, ConnectUDP []uint16
+	UDP, Unix                       bool
+}
+
+// tcp reports whether the process needs sockets for TCP, udp for UDP.
+func (n *network) tcp() bool { return n.TCP || len(n.ConnectTCP)+len(n.BindTCP) > 0 }
+func (n *network) udp() bool { return n.UDP || len(n.ConnectUDP) > 0 }
+
+// connects reports whether the process has any reason to open a connection.
+func (n *network) connects() bool { return n.TCP || len(n.ConnectTCP) > 0 || n.udp() || n.Unix }
+
 // socketCalls are about making sockets and reaching others. MSG_FASTOPEN connects
 // where only a send is seen, so that Landlock does not see it.
-func (p *Policy) socketCalls() []call {
+func (n *network) socketCalls() []call {
 	calls := []call{
 		allow("sendto", hasNone(3, unix.MSG_FASTOPEN)),
 		allow("sendmsg", hasNone(2, unix.MSG_FASTOPEN)),
@@ -135,19 +149,19 @@ func (p *Policy) socketCalls() []call {
 		sockets("socket", unix.AF_UNIX, unix.SOCK_STREAM, 0),
 		sockets("socketpair", unix.AF_UNIX, unix.SOCK_STREAM, 0),
 	}
-	if p.connects() {
+	if n.connects() {
 		calls = append(calls, allow("connect"))
 	}
-	if p.Unix {
+	if n.Unix {
 		calls = append(calls, sockets("socket", unix.AF_UNIX, unix.SOCK_DGRAM, 0),
 			sockets("socket", unix.AF_UNIX, unix.SOCK_SEQPACKET, 0))
 	}
 	for _, family := range []uint64{unix.AF_INET, unix.AF_INET6} {
-		if p.tcp() {
+		if n.tcp() {
 			calls = append(calls, sockets("socket", family, unix.SOCK_STREAM, 0),
 				sockets("socket", family, unix.SOCK_STREAM, unix.IPPROTO_TCP))
 		}
-		if p.udp() {
+		if n.udp() {
 			calls = append(calls, sockets("socket", family, unix.SOCK_DGRAM, 0),
 				sockets("socket", family, unix.SOCK_DGRAM, unix.IPPROTO_UDP))
 		}

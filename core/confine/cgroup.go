@@ -108,21 +108,27 @@ func writeControl(dir, name, value string) error {
 // groupPrefix begins the name of a driver's group.
 const groupPrefix = "driver-"
 
-// joinCgroup makes a group with the policy's limits for the process to be born in. It
+// cgroup is where the groups of drivers are made: below Dir, or nowhere, and Why.
+type cgroup struct {
+	Dir, Why string
+	limits   *limits
+}
+
+// join makes a group with the limits for the process to be born in. It
 // returns what to close after the start, or nil where there is no group.
-func (p *Policy) joinCgroup(attributes *syscall.SysProcAttr, report *Report) io.Closer {
-	if p.Cgroup == "" {
-		why := p.NoCgroup
+func (c *cgroup) join(attributes *syscall.SysProcAttr, report *Report) io.Closer {
+	if c.Dir == "" {
+		why := c.Why
 		if why == "" {
 			why = "cgroup: none was given"
 		}
 		report.lacks(why)
 		return nil
 	}
-	sweep(p.Cgroup)
-	dir, err := os.MkdirTemp(p.Cgroup, groupPrefix)
+	sweep(c.Dir)
+	dir, err := os.MkdirTemp(c.Dir, groupPrefix)
 	if err == nil {
-		err = p.limitGroup(dir)
+		err = c.limits.limitGroup(dir)
 	} else {
 		err = fmt.Errorf("cgroup: %w", err)
 	}
@@ -138,19 +144,6 @@ func (p *Policy) joinCgroup(attributes *syscall.SysProcAttr, report *Report) io.
 	attributes.UseCgroupFD, attributes.CgroupFD = true, int(group.Fd())
 	report.has("cgroup: memory, pids")
 	return group
-}
-
-func (p *Policy) limitGroup(dir string) error {
-	if p.Memory != Unlimited {
-		if err := writeControl(dir, "memory.max", strconv.FormatInt(p.Memory, 10)); err != nil {
-			return err
-		}
-		// Without swap, or without a limit on it, there is nothing to write.
-		if err := writeControl(dir, "memory.swap.max", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return writeControl(dir, "pids.max", strconv.Itoa(p.Tasks))
 }
 
 // sweep removes the groups of processes that are gone. The kernel keeps those that

@@ -56,7 +56,7 @@ func (o *order) filter(report *Report) error {
 		report.needs(fmt.Sprintf("seccomp: %v", err))
 		return nil
 	}
-	assemble := func(e execRule) ([]bpf.RawInstruction, error) { return o.Policy.assemble(info, o.Image, e) }
+	assemble := func(e execRule) ([]bpf.RawInstruction, error) { return o.Policy.filter().assemble(info, o.Image, e) }
 	if o.Policy.executes() {
 		return o.filterPlain(report, assemble, execFiles)
 	}

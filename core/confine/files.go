@@ -29,9 +29,17 @@ const (
 		unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
-// restrictFiles applies Landlock: files, TCP ports, and the scopes that keep signals
+// landlock is what Landlock grants a process: paths and ports, and what it cannot refuse.
+type landlock struct {
+	network
+	Read, Write, Execute, Devices []string
+	RunDir                        string
+	Processes                     int
+}
+
+// apply applies Landlock: files, TCP ports, and the scopes that keep signals
 // and abstract sockets within the process.
-func (p *Policy) restrictFiles(image *os.File, report *Report) error {
+func (l *landlock) apply(image *os.File, report *Report) error {
 	loaders, err := loaders(image)
 	if err != nil {
 		return err
@@ -41,9 +49,9 @@ func (p *Policy) restrictFiles(image *os.File, report *Report) error {
 		report.needs(fmt.Sprintf("landlock: %v", err))
 		return nil
 	}
-	rules, err := newRuleset(p.handled(abi))
+	rules, err := newRuleset(l.handled(abi))
 	if err == nil {
-		err = errors.Join(p.addPaths(rules, report), addImage(rules, image, loaders), p.addPorts(rules))
+		err = errors.Join(l.addPaths(rules, report), addImage(rules, image, loaders), l.addPorts(rules))
 	}
 	if err == nil {
 		err = rules.restrict()
@@ -51,31 +59,31 @@ func (p *Policy) restrictFiles(image *os.File, report *Report) error {
 	if err != nil {
 		return fmt.Errorf("confine: landlock: %w", err)
 	}
-	report.has(fmt.Sprintf("landlock abi %d: %s", abi, strings.Join(p.landlockWords(abi), ", ")))
-	p.landlockGaps(abi, report)
+	report.has(fmt.Sprintf("landlock abi %d: %s", abi, strings.Join(l.words(abi), ", ")))
+	l.gaps(abi, report)
 	return nil
 }
 
 // handled is what the policy leaves to Landlock: any TCP or UDP port, and any Unix socket,
 // are said by not handling them.
-func (p *Policy) handled(abi int) unix.LandlockRulesetAttr {
+func (l *landlock) handled(abi int) unix.LandlockRulesetAttr {
 	attributes := handled(abi)
-	if p.TCP {
+	if l.TCP {
 		attributes.Handled_access_net &^= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 	}
-	if p.UDP {
+	if l.UDP {
 		attributes.Handled_access_net &^= unix.LANDLOCK_ACCESS_NET_BIND_UDP | unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP
 	}
-	if p.Unix {
+	if l.Unix {
 		attributes.Handled_access_fs &^= unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX
 		attributes.Scoped &^= unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 	}
 	return attributes
 }
 
-func (p *Policy) landlockWords(abi int) []string {
+func (l *landlock) words(abi int) []string {
 	words := []string{"files"}
-	if abi >= abiTCP && !p.TCP {
+	if abi >= abiTCP && !l.TCP {
 		words = append(words, "tcp")
 	}
 	if abi >= abiIoctl {
@@ -83,33 +91,33 @@ func (p *Policy) landlockWords(abi int) []string {
 	}
 	if abi >= abiScopes {
 		words = append(words, "signals")
-		if !p.Unix {
+		if !l.Unix {
 			words = append(words, "abstract sockets")
 		}
 	}
-	if abi >= abiUnix && !p.Unix {
+	if abi >= abiUnix && !l.Unix {
 		words = append(words, "unix sockets")
 	}
-	if abi >= abiUDP && !p.UDP {
+	if abi >= abiUDP && !l.UDP {
 		words = append(words, "udp")
 	}
 	return words
 }
 
-// landlockGaps reports what this version cannot refuse, where the filter does not
+// gaps reports what this version cannot refuse, where the filter does not
 // refuse it either.
-func (p *Policy) landlockGaps(abi int, report *Report) {
-	p.openRights(report)
-	if abi < abiTCP && p.tcp() {
+func (l *landlock) gaps(abi int, report *Report) {
+	l.openRights(report)
+	if abi < abiTCP && l.tcp() {
 		report.needs(fmt.Sprintf("tcp ports: landlock abi %d, needs %d: every tcp port can be reached", abi, abiTCP))
 	}
-	if abi < abiTrunc && len(p.Read) > 0 {
+	if abi < abiTrunc && len(l.Read) > 0 {
 		report.lacks(fmt.Sprintf("truncation: landlock abi %d, needs %d: a file that may be read may be emptied", abi, abiTrunc))
 	}
-	if abi < abiScopes && p.Processes > 0 {
+	if abi < abiScopes && l.Processes > 0 {
 		report.lacks(fmt.Sprintf("signals: landlock abi %d, needs %d", abi, abiScopes))
 	}
-	if p.Unix || !p.connects() {
+	if l.Unix || !l.connects() {
 		return
 	}
 	if abi < abiScopes {
@@ -118,20 +126,20 @@ func (p *Policy) landlockGaps(abi int, report *Report) {
 	if abi < abiUnix {
 		report.lacks(fmt.Sprintf("unix sockets by path: landlock abi %d, needs %d: only the modes of their files protect them", abi, abiUnix))
 	}
-	if abi < abiUDP && p.udp() && !p.UDP {
+	if abi < abiUDP && l.udp() && !l.UDP {
 		report.lacks(fmt.Sprintf("udp ports: landlock abi %d, needs %d: every udp port can be reached", abi, abiUDP))
 	}
 }
 
 // openRights reports what the policy allows without a bound: no kernel refuses it.
-func (p *Policy) openRights(report *Report) {
+func (l *landlock) openRights(report *Report) {
 	for _, open := range []struct {
 		is   bool
 		what string
 	}{
-		{p.TCP, "tcp ports: every one is allowed: a link names a host without a port, and the package does not say which it means"},
-		{p.UDP, "udp ports: every one is allowed: the package asks for all"},
-		{p.Unix, "unix sockets: every one is allowed: the package asks for all"},
+		{l.TCP, "tcp ports: every one is allowed: a link names a host without a port, and the package does not say which it means"},
+		{l.UDP, "udp ports: every one is allowed: the package asks for all"},
+		{l.Unix, "unix sockets: every one is allowed: the package asks for all"},
 	} {
 		if open.is {
 			report.lacks(open.what)
@@ -139,13 +147,13 @@ func (p *Policy) openRights(report *Report) {
 	}
 }
 
-// addPaths grants the policy's paths, and notes for the report which files the rights
+// addPaths grants the paths, and notes for the report which files the rights
 // are on. What is not there is reported, and not granted.
-func (p *Policy) addPaths(rules *ruleset, report *Report) error {
+func (l *landlock) addPaths(rules *ruleset, report *Report) error {
 	for _, kind := range []struct {
 		rights uint64
 		paths  []string
-	}{{readRights, p.Read}, {writeRights, p.Write}, {executeRights, p.Execute}, {deviceRights, p.Devices}} {
+	}{{readRights, l.Read}, {writeRights, l.Write}, {executeRights, l.Execute}, {deviceRights, l.Devices}} {
 		for _, path := range kind.paths {
 			info, err := os.Stat(path)
 			if err != nil {
@@ -166,10 +174,10 @@ func (p *Policy) addPaths(rules *ruleset, report *Report) error {
 	if err := rules.path(nullRights, os.DevNull); err != nil { // every runtime opens it
 		return err
 	}
-	if p.RunDir == "" {
+	if l.RunDir == "" {
 		return nil
 	}
-	return rules.path(socketRights, p.RunDir)
+	return rules.path(socketRights, l.RunDir)
 }
 
 // addImage grants what the exec itself needs. The image needs a right only where it is
@@ -187,14 +195,14 @@ func addImage(rules *ruleset, image *os.File, loaders []string) error {
 	return nil
 }
 
-func (p *Policy) addPorts(rules *ruleset) error {
+func (l *landlock) addPorts(rules *ruleset) error {
 	for _, kind := range []struct {
 		rights uint64
 		ports  []uint16
 	}{
-		{unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, p.ConnectTCP},
-		{unix.LANDLOCK_ACCESS_NET_BIND_TCP, p.BindTCP},
-		{unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP, p.ConnectUDP},
+		{unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, l.ConnectTCP},
+		{unix.LANDLOCK_ACCESS_NET_BIND_TCP, l.BindTCP},
+		{unix.LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP, l.ConnectUDP},
 	} {
 		for _, port := range kind.ports {
 			if err := rules.port(kind.rights, port); err != nil {
@@ -202,7 +210,7 @@ func (p *Policy) addPorts(rules *ruleset) error {
 			}
 		}
 	}
-	if len(p.ConnectUDP) == 0 {
+	if len(l.ConnectUDP) == 0 {
 		return nil
 	}
 	return rules.port(unix.LANDLOCK_ACCESS_NET_BIND_UDP, 0) // any free port, to send from

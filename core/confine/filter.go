@@ -27,15 +27,21 @@ const (
 	execFiles                 // what Landlock allows
 )
 
+// filter is what seccomp lets a process do.
+type filter struct {
+	network
+	Processes int
+}
+
 // rules are all of a process's filter, in order: the first that applies to a call
 // counts. pid is the process's, which an exec does not change.
-func (p *Policy) rules(pid, image int, e execRule) []call {
+func (f *filter) rules(pid, image int, e execRule) []call {
 	var rules []call
 	for _, name := range strings.Fields(plainCalls) {
 		rules = append(rules, allow(name))
 	}
-	rules = append(rules, p.refusedCalls()...)
-	rules = append(rules, p.allowedCalls(uint64(pid))...)
+	rules = append(rules, f.refusedCalls()...)
+	rules = append(rules, f.allowedCalls(uint64(pid))...)
 	exec := allow("execveat", is(0, uint64(image)), is(4, unix.AT_EMPTY_PATH))
 	switch e {
 	case execAsks:
@@ -55,10 +61,10 @@ func (p *Policy) rules(pid, image int, e execRule) []call {
 
 // assemble makes the filter for an architecture. A name that the architecture does not
 // have is left out.
-func (p *Policy) assemble(info *arch.Info, image int, e execRule) ([]bpf.RawInstruction, error) {
+func (f *filter) assemble(info *arch.Info, image int, e execRule) ([]bpf.RawInstruction, error) {
 	last := slices.Max(slices.Collect(maps.Keys(info.SyscallNumbers)))
 	program := guard(uint32(info.ID), uint32(last))
-	for _, rule := range p.rules(os.Getpid(), image, e) {
+	for _, rule := range f.rules(os.Getpid(), image, e) {
 		if number, ok := info.SyscallNames[rule.name]; ok {
 			program = append(program, rule.instructions(uint32(number))...)
 		}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,77 +13,77 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User sets whom the process runs as: a name, or "UID:GID". An empty name is nobody
-// else than the gateway.
-func (p *Policy) User(name string) error {
-	if name == "" {
-		return nil
-	}
-	var uid, gid int
-	if n, err := fmt.Sscanf(name, "%d:%d", &uid, &gid); err != nil || n != 2 {
-		found, err := user.Lookup(name)
-		if err != nil {
-			return fmt.Errorf("confine: user %q: %w", name, err)
-		}
-		uid, err = strconv.Atoi(found.Uid)
-		if err != nil {
-			return fmt.Errorf("confine: user %q: %w", name, err)
-		}
-		if gid, err = strconv.Atoi(found.Gid); err != nil {
-			return fmt.Errorf("confine: user %q: %w", name, err)
-		}
-	}
-	if uid <= 0 || gid <= 0 {
-		return fmt.Errorf("confine: user %q is root, or in root's group: choose another", name)
-	}
-	p.UID, p.GID = uid, gid
-	return nil
+// identity is whom a process runs as, where UID is not 0; otherwise it stays the gateway's
+// user.
+type identity struct {
+	UID, GID int
+	groups   []int // with GID
 }
 
-// changeIdentity gives up the gateway's user and groups where another is asked for.
-func (p *Policy) changeIdentity(report *Report) error {
-	if p.UID == 0 {
+// giveRunDir makes the socket directory the other user's, and proves that it can be
+// reached: a shim that has changed its user could only say "permission denied".
+func (i *identity) giveRunDir(run string) error {
+	if run == "" || i.UID == 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	if err := os.Chown(run, i.UID, i.GID); err != nil {
+		return fmt.Errorf("confine: give the socket directory to user %d: %w", i.UID, err)
+	}
+	for dir := filepath.Dir(run); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("confine: socket directory: %w", err)
+		}
+		if !i.searches(info) {
+			return fmt.Errorf("confine: directory %s cannot be entered by user %d, whose socket is to be below it: "+
+				"choose another run directory, or give it the mode 0711", dir, i.UID)
+		}
+		if dir == "/" || dir == "." {
+			return nil
+		}
+	}
+}
+
+// searches reports whether the user may pass through a directory.
+func (i *identity) searches(info os.FileInfo) bool {
+	mode := info.Mode().Perm()
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		switch {
+		case int(s.Uid) == i.UID:
+			return mode&0o100 != 0
+		case int(s.Gid) == i.GID:
+			return mode&0o010 != 0
+		}
+	}
+	return mode&0o001 != 0
+}
+
+// become gives up the gateway's user and groups where another is asked for.
+func (i *identity) become(report *Report) error {
+	if i.UID == 0 {
 		return nil
 	}
 	// By system calls, because Go's functions change every thread, by signals.
 	var groups []uint32
-	for _, group := range p.AllGroups() {
+	for _, group := range i.groups {
 		groups = append(groups, uint32(group))
 	}
 	_, _, errno := unix.Syscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
 	if errno == unix.EPERM {
-		report.needs(fmt.Sprintf("uid %d: the gateway is not root", p.UID))
+		report.needs(fmt.Sprintf("uid %d: the gateway is not root", i.UID))
 		return nil
 	}
 	if errno != 0 {
 		return fmt.Errorf("confine: drop groups: %w", errno)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_SETRESGID, uintptr(p.GID), uintptr(p.GID), uintptr(p.GID)); errno != 0 {
-		return fmt.Errorf("confine: become group %d: %w", p.GID, errno)
+	if _, _, errno := unix.Syscall(unix.SYS_SETRESGID, uintptr(i.GID), uintptr(i.GID), uintptr(i.GID)); errno != 0 {
+		return fmt.Errorf("confine: become group %d: %w", i.GID, errno)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_SETRESUID, uintptr(p.UID), uintptr(p.UID), uintptr(p.UID)); errno != 0 {
-		return fmt.Errorf("confine: become user %d: %w", p.UID, errno)
+	if _, _, errno := unix.Syscall(unix.SYS_SETRESUID, uintptr(i.UID), uintptr(i.UID), uintptr(i.UID)); errno != 0 {
+		return fmt.Errorf("confine: become user %d: %w", i.UID, errno)
 	}
-	report.has(fmt.Sprintf("uid %d", p.UID))
+	report.has(fmt.Sprintf("uid %d", i.UID))
 	return nil
-}
-
-// AllGroups are the groups of a process that is started now and has a user of its own: the
-// user's, those asked for, and of each device the group that it is shared with (dialout, in
-// most places), except root's.
-func (p *Policy) AllGroups() []int {
-	groups := append([]int{p.GID}, p.Groups...)
-	for _, path := range p.Devices {
-		info, err := os.Stat(path)
-		if err != nil {
-			continue
-		}
-		s, ok := info.Sys().(*syscall.Stat_t)
-		if ok && s.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
-			groups = append(groups, int(s.Gid))
-		}
-	}
-	return groups
 }
 
 // GroupsOf are the groups that a process is in; see proc(5).

@@ -3,7 +3,11 @@ package confine
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // A Mode says what happens where the machine cannot do all of it.
@@ -128,12 +132,83 @@ func (p Policy) check() error {
 	return nil
 }
 
-// tcp reports whether the process needs sockets for TCP, udp for UDP.
-func (p *Policy) tcp() bool { return p.TCP || len(p.ConnectTCP)+len(p.BindTCP) > 0 }
-func (p *Policy) udp() bool { return p.UDP || len(p.ConnectUDP) > 0 }
-
-// connects reports whether the process has any reason to open a connection.
-func (p *Policy) connects() bool { return p.TCP || len(p.ConnectTCP) > 0 || p.udp() || p.Unix }
-
 // executes reports whether the process may execute anything after its start.
 func (p *Policy) executes() bool { return len(p.Execute) > 0 }
+
+// User sets whom the process runs as: a name, or "UID:GID". An empty name is nobody
+// else than the gateway.
+func (p *Policy) User(name string) error {
+	if name == "" {
+		return nil
+	}
+	var uid, gid int
+	if n, err := fmt.Sscanf(name, "%d:%d", &uid, &gid); err != nil || n != 2 {
+		found, err := user.Lookup(name)
+		if err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+		uid, err = strconv.Atoi(found.Uid)
+		if err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+		if gid, err = strconv.Atoi(found.Gid); err != nil {
+			return fmt.Errorf("confine: user %q: %w", name, err)
+		}
+	}
+	if uid <= 0 || gid <= 0 {
+		return fmt.Errorf("confine: user %q is root, or in root's group: choose another", name)
+	}
+	p.UID, p.GID = uid, gid
+	return nil
+}
+
+// AllGroups are the groups of a process that is started now and has a user of its own: the
+// user's, those asked for, and of each device the group that it is shared with (dialout, in
+// most places), except root's.
+func (p *Policy) AllGroups() []int {
+	groups := append([]int{p.GID}, p.Groups...)
+	for _, path := range p.Devices {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		s, ok := info.Sys().(*syscall.Stat_t)
+		if ok && s.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
+			groups = append(groups, int(s.Gid))
+		}
+	}
+	return groups
+}
+
+// What is applied to a process has types of its own, each with the part of a policy that it
+// depends on.
+
+func (p *Policy) network() network {
+	return network{TCP: p.TCP, ConnectTCP: p.ConnectTCP, BindTCP: p.BindTCP, ConnectUDP: p.ConnectUDP, UDP: p.UDP, Unix: p.Unix}
+}
+
+func (p *Policy) filter() *filter {
+	return &filter{network: p.network(), Processes: p.Processes}
+}
+
+func (p *Policy) landlock() *landlock {
+	return &landlock{
+		network: p.network(), Read: p.Read, Write: p.Write, Execute: p.Execute, Devices: p.Devices,
+		RunDir: p.RunDir, Processes: p.Processes,
+	}
+}
+
+func (p *Policy) limits() *limits {
+	return &limits{
+		Memory: p.Memory, FileSize: p.FileSize, Files: p.Files, Tasks: p.Tasks, UserTasks: p.UserTasks,
+		ownUser: p.UID != 0,
+	}
+}
+
+func (p *Policy) identity() *identity {
+	i := &identity{UID: p.UID, GID: p.GID}
+	if i.UID != 0 {
+		i.groups = p.AllGroups()
+	}
+	return i
+}

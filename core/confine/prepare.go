@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -80,13 +79,13 @@ func (p Policy) prepareShim(cmd *exec.Cmd, image *os.File, pending *Pending) err
 	o := order{Policy: p, Args: cmd.Args, Image: firstExtra + len(cmd.ExtraFiles), Found: Report{Mode: p.Mode}}
 	o.Report, o.Gate = o.Image+1, o.Image+2
 	if p.Mode != Off {
-		if err := p.giveRunDir(); err != nil {
+		if err := p.identity().giveRunDir(p.RunDir); err != nil {
 			return err
 		}
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{}
 		}
-		if group := p.joinCgroup(cmd.SysProcAttr, &o.Found); group != nil {
+		if group := (&cgroup{Dir: p.Cgroup, Why: p.NoCgroup, limits: p.limits()}).join(cmd.SysProcAttr, &o.Found); group != nil {
 			pending.closed = append(pending.closed, group)
 		}
 	}
@@ -138,44 +137,6 @@ func (s *Pending) open() (report, gate *os.File, err error) {
 	}
 	s.closed = append(s.closed, gate)
 	return report, gate, nil
-}
-
-// giveRunDir makes the socket directory the other user's, and proves that it can be
-// reached: a shim that has changed its user could only say "permission denied".
-func (p Policy) giveRunDir() error {
-	if p.RunDir == "" || p.UID == 0 || os.Geteuid() != 0 {
-		return nil
-	}
-	if err := os.Chown(p.RunDir, p.UID, p.GID); err != nil {
-		return fmt.Errorf("confine: give the socket directory to user %d: %w", p.UID, err)
-	}
-	for dir := filepath.Dir(p.RunDir); ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
-		if err != nil {
-			return fmt.Errorf("confine: socket directory: %w", err)
-		}
-		if !p.searches(info) {
-			return fmt.Errorf("confine: directory %s cannot be entered by user %d, whose socket is to be below it: "+
-				"choose another run directory, or give it the mode 0711", dir, p.UID)
-		}
-		if dir == "/" || dir == "." {
-			return nil
-		}
-	}
-}
-
-// searches reports whether the policy's user may pass through a directory.
-func (p Policy) searches(info os.FileInfo) bool {
-	mode := info.Mode().Perm()
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		switch {
-		case int(s.Uid) == p.UID:
-			return mode&0o100 != 0
-		case int(s.Gid) == p.GID:
-			return mode&0o010 != 0
-		}
-	}
-	return mode&0o001 != 0
 }
 
 // Started lets the image run, where err is nil: whoever started the process knows it

@@ -127,7 +127,7 @@ func (o *order) confine(image *os.File, report *Report) error {
 	} else {
 		report.has("no-new-privs")
 	}
-	if err := o.Policy.restrictFiles(image, report); err != nil {
+	if err := o.Policy.landlock().apply(image, report); err != nil {
 		return err
 	}
 	bounding := dropBounding()
@@ -139,7 +139,7 @@ func (o *order) confine(image *os.File, report *Report) error {
 	} else {
 		report.has("capabilities dropped")
 	}
-	return o.Policy.limitResources(report)
+	return o.Policy.limits().apply(report)
 }
 
 // changeIdentity keeps, over the change of the user which clears it, the signal that the
@@ -150,7 +150,7 @@ func (o *order) changeIdentity(report *Report) error {
 	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil {
 		return fmt.Errorf("confine: signal of the gateway's death: %w", err)
 	}
-	if err := o.Policy.changeIdentity(report); err != nil {
+	if err := o.Policy.identity().become(report); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(signal), 0, 0, 0); err != nil {
