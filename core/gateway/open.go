@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -155,4 +156,10 @@ func (g *gateway) takePackages(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// DriversByHand returns the drivers which somebody started by hand and which FIELDLOOM_ATTACH
+// in the environment names: the paths of their records by their names, for Options.Attach.
+func DriversByHand() (map[string]string, error) {
+	return wire.ParseAttach(os.Getenv(wire.EnvAttach))
 }

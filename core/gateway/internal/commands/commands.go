@@ -91,7 +91,7 @@ func (s *Service) readDevice(ctx context.Context, p *Part) ([]control.NamedSampl
 	return read, nil
 }
 
-// checkAnswer tells whether an answer is of the points that were asked for, in their order.
+// checkAnswer reports whether an answer is of the points that were asked for, in their order.
 // What has a time that cannot be is not Good.
 func checkAnswer(read []control.NamedSample, p *Part) error {
 	if len(read) != len(p.Points) {

@@ -330,7 +330,7 @@ func (s *Service) RetryUnready(ctx context.Context) bool {
 	return true
 }
 
-// unreadyRuns tells whether a driver runs now that could not check its part before.
+// unreadyRuns reports whether a driver runs now that could not check its part before.
 func (s *Service) unreadyRuns() bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(s.InForce.Get().Unready)), func(kind string) bool {
 		_, err := s.Drivers.Control(kind, "")

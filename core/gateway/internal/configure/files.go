@@ -69,7 +69,7 @@ func (s *Service) watchDirs(w *fsnotify.Watcher) {
 	}
 }
 
-// concerns tells whether an event can have changed the configuration: one of a
+// concerns reports whether an event can have changed the configuration: one of a
 // YAML file, or of the links directory itself.
 func (s *Service) concerns(e fsnotify.Event) bool {
 	if e.Op == fsnotify.Chmod {

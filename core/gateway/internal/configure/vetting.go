@@ -134,7 +134,7 @@ func (v *Vetting) installed() (names []string) {
 	return names
 }
 
-// find tells why there is nothing to start.
+// find returns why there is nothing to start.
 func (v *Vetting) find(kind string) error {
 	if v.Attached[kind] != "" {
 		return nil
@@ -187,7 +187,7 @@ func (v *Vetting) checkReach() {
 // Doubts are what drivers may not be able to reach, after Vet: their packages do not say.
 func (v *Vetting) Doubts() config.Errors { return v.doubts }
 
-// isKnown tells whether a fault at the same place was found before: a schema and its
+// isKnown reports whether a fault at the same place was found before: a schema and its
 // driver say the same in two ways. Of settings as a whole a fault of one of their keys
 // says enough: a driver does not decode what the schema refuses.
 func (v *Vetting) isKnown(e *driver.ConfigError) bool {

@@ -13,8 +13,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
-// shipped is what is known of a process since its start.
-type shipped struct {
+// launchInfo is how a process was started.
+type launchInfo struct {
 	Confinement confine.Report `json:"confinement"`
 	Policy      confine.Policy `json:"policy"`
 	Unsigned    bool           `json:"unsigned,omitempty"`
@@ -25,11 +25,11 @@ type shipped struct {
 // keptRecord is what the gateway that comes after needs of a detached process.
 type keptRecord struct {
 	Process json.RawMessage `json:"process"` // a wire.Record
-	Shipped *shipped        `json:"shipped"`
+	Shipped *launchInfo     `json:"shipped"`
 }
 
 // processOf reads what a record keeps of a process.
-func processOf(r supervise.Record) (wire.Record, *shipped, error) {
+func processOf(r supervise.Record) (wire.Record, *launchInfo, error) {
 	var kept keptRecord
 	if err := json.Unmarshal(r.Process, &kept); err != nil {
 		return wire.Record{}, nil, err
@@ -59,24 +59,24 @@ type process struct {
 	*host.Process
 	kind    string
 	adopted bool // an earlier gateway has started it
-	*shipped
+	*launchInfo
 }
 
 var _ supervise.Process = (*process)(nil)
 
 // add takes a process into the fleet, and adopt one that an earlier gateway has started.
-func (f *fleet) add(kind string, p *host.Process, s *shipped) *process {
-	return f.insert(&process{Process: p, kind: kind, shipped: s})
+func (f *fleet) add(kind string, p *host.Process, s *launchInfo) *process {
+	return f.insert(&process{Process: p, kind: kind, launchInfo: s})
 }
 
-func (f *fleet) adopt(kind string, p *host.Process, s *shipped) *process {
-	return f.insert(&process{Process: p, kind: kind, shipped: s, adopted: true})
+func (f *fleet) adopt(kind string, p *host.Process, s *launchInfo) *process {
+	return f.insert(&process{Process: p, kind: kind, launchInfo: s, adopted: true})
 }
 
 // insert makes a process known. The dead leave the fleet by that.
 func (f *fleet) insert(added *process) *process {
-	if added.shipped == nil {
-		added.shipped = new(shipped)
+	if added.launchInfo == nil {
+		added.launchInfo = new(launchInfo)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,7 +140,7 @@ func (p *process) Record() (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(keptRecord{record, p.shipped})
+	return json.Marshal(keptRecord{record, p.launchInfo})
 }
 
 // driverLogs gives each driver a logger with a level of its own.

@@ -281,7 +281,7 @@ func (l *Launcher) Launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	if err := sameName(ctx, spec.Kind, p); err != nil {
 		return nil, err
 	}
-	return l.fleet.add(spec.Kind, p, &shipped{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned, Spill: how.Spill}), nil
+	return l.fleet.add(spec.Kind, p, &launchInfo{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned, Spill: how.Spill}), nil
 }
 
 // tailLines is how many of the last lines of a process that died are shown.
@@ -325,7 +325,7 @@ const killLimit = 5 * time.Second
 // answer or not as the record says, is killed: it may have links open, and is what an
 // earlier gateway has started, for its number and the time of its start say so.
 func (l *Launcher) Adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
-	record, shipped, err := processOf(r)
+	record, info, err := processOf(r)
 	if err != nil {
 		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, host.ErrGone, err)
 	}
@@ -335,7 +335,7 @@ func (l *Launcher) Adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 	p, err := host.Reattach(ctx, record, command)
 	if err == nil {
 		l.renewed(r.Kind, r.Hash)
-		return l.fleet.adopt(r.Kind, p, shipped), nil
+		return l.fleet.adopt(r.Kind, p, info), nil
 	}
 	if record.Hand || errors.Is(err, host.ErrGone) {
 		return nil, err
@@ -361,7 +361,7 @@ func (l *Launcher) attachByHand(ctx context.Context, kind, path string, onLine f
 	if err != nil {
 		return nil, byHandError(kind, err)
 	}
-	return l.fleet.add(kind, p, &shipped{Unsigned: true, ByHand: true}), nil
+	return l.fleet.add(kind, p, &launchInfo{Unsigned: true, ByHand: true}), nil
 }
 
 // byHandError is why a driver that somebody is to start is not there. It is no death of it:

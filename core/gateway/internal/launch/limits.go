@@ -108,7 +108,7 @@ func fileLimit() uint64 {
 	return limit.Max
 }
 
-// limitWarnings tells which limits the configuration reaches on a machine whose processes
+// limitWarnings says which limits the configuration reaches on a machine whose processes
 // may open so many files, and what to set. memory is what a driver's package asks for; 0:
 // nothing.
 func limitWarnings(c *config.Config, files uint64, memory func(kind string) int64) (list []string) {

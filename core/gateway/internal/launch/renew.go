@@ -101,7 +101,7 @@ func (r *Renewer) forget(kind string) {
 	delete(r.last, kind)
 }
 
-// lacks tells why the processes of a driver cannot do what they have to, so that no two
+// lacks says why the processes of a driver cannot do what they have to, so that no two
 // reasons read the same; empty: they can.
 func (r *Renewer) lacks(kind string) string {
 	for _, p := range r.Launcher.fleet.of(kind) {

@@ -104,7 +104,7 @@ func makePrivate(dir string, mode fs.FileMode) error {
 	return isPrivate(dir, mode)
 }
 
-// isPrivate tells why a directory cannot be trusted with sockets.
+// isPrivate returns why a directory cannot be trusted with sockets.
 func isPrivate(dir string, mode fs.FileMode) error {
 	info, err := os.Lstat(dir)
 	switch {

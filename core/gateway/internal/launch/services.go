@@ -78,12 +78,12 @@ func (s *Services) StorePut(_ context.Context, link, key string, value []byte) e
 	return nil
 }
 
-// serves tells whether the driver has a link of this name.
+// serves reports whether the driver has a link of this name.
 func (s *Services) serves(link string) bool {
 	return slices.ContainsFunc(s.InForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.Kind })
 }
 
-// roomFor tells whether a value fits in beside what its link keeps already.
+// roomFor reports whether a value fits in beside what its link keeps already.
 func roomFor(b *bbolt.Bucket, key string, value []byte) error {
 	keys, size := 1, len(key)+len(value)
 	at := b.Cursor()

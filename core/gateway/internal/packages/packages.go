@@ -19,7 +19,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/pack"
 )
 
-// Usable tells why the drivers directory is not used at all.
+// Usable returns why the drivers directory is not used at all.
 func Usable(d *depot.Depot) error {
 	if fault := d.Fault(); fault != "" {
 		return driver.Errorf(driver.NotConnected, "%s", fault)

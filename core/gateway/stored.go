@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/samples"
+	"github.com/fieldloom/fieldloom/core/internal/audit"
 	"github.com/fieldloom/fieldloom/core/internal/spool"
 	"github.com/fieldloom/fieldloom/core/internal/stream"
 )
@@ -34,4 +36,16 @@ func Replay(ctx context.Context, c *config.Config, since time.Time, log *slog.Lo
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return samples.Replay(ctx, stream.Store{Spool: s, Catalog: points}, since, each)
+}
+
+// AuditDir is where a gateway with this data directory keeps who wrote what.
+func AuditDir(data string) string { return filepath.Join(data, audit.DirName) }
+
+// An AuditEntry is one line of the audit log.
+type AuditEntry = audit.Entry
+
+// Audit calls each for every line of the audit log in a data directory, and checks the
+// chain of their hashes. No gateway need run.
+func Audit(data string, each func(*AuditEntry) error) (*audit.Report, error) {
+	return audit.Read(AuditDir(data), each)
 }
