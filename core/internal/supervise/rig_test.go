@@ -1,7 +1,6 @@
 package supervise_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,7 +33,7 @@ type rig struct {
 	adopting chan struct{} // not nil: adopting its processes waits for it to be closed
 	mu       sync.Mutex
 	times    []time.Time
-	log      bytes.Buffer
+	log      syncBuffer
 }
 
 func newRig(t *testing.T, change func(*supervise.Options)) *rig {

@@ -1,7 +1,6 @@
 package supervise_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -24,7 +23,7 @@ type teller struct {
 	t   *testing.T
 	r   *rig
 	to  host.Handler
-	log bytes.Buffer
+	log syncBuffer
 }
 
 // newTeller has links l0, l1 and so on, with devices m00, m01 and so on each.
@@ -231,7 +230,7 @@ func TestShortTroubleHasItsLines(t *testing.T) {
 // A process that cannot be started is told at growing intervals, and once when it is up.
 func TestProcessThatDoesNotStartIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log syncBuffer
 		r := newRig(t, func(o *supervise.Options) {
 			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 		})
