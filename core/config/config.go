@@ -23,7 +23,7 @@ type Config struct {
 	TrustFile  string // of the keys that may sign drivers; empty only from Parse
 	SecretsDir string
 	AllowDev   bool          // drivers that nobody signed may run
-	Orphan     time.Duration // how long a detached driver goes on without a gateway
+	Orphan     time.Duration // how long a detached driver runs without a gateway
 	Spool      Spool
 	Log        Log
 	Links      []*Link  // in the order of the files

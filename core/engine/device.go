@@ -162,8 +162,8 @@ func newDevice(l *link, spec control.Device, t *table) *device {
 	return d
 }
 
-// out tells whether the device is left alone, until the configuration changes or
-// until the operator takes it on line.
+// out reports whether the device is left alone, until the configuration changes or until the
+// operator takes it on line.
 func (d *device) out() bool { return d.stopped || d.spec.Offline }
 
 // count counts samples that were shaped, and returns what was found among them.

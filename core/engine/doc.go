@@ -27,25 +27,24 @@
 //
 // # Faults
 //
-// A device whose third answer in a row does not come (Timeout, Protocol) is demoted:
-// it leaves the scan, all its points are told to be Bad, and it is asked for
-// a single point from time to time, first after a second, then after twice as long
-// up to the longer of 10 s and its period. Before that, it waits until no neighbour
-// is due, so each of its time-outs delays a neighbour at most once. A
-// probe gets only the time until the next poll of a neighbour is due, so it
-// moves none; it waits for a slack of a whole time-out at first, and for each second
-// in vain it is content with half, down to 10 ms. On a link that pipelines,
-// it runs beside the polls. When every device of a link is demoted and has failed
-// since the link was opened, the link is opened again.
+// A device whose third answer in a row does not come (Timeout, Protocol) is demoted: it leaves
+// the scan, all its points become Bad, and one of its points is polled from time to time, first
+// after a second, then after twice as long up to the longer of 10 s and its period. Before
+// that, it waits until no neighbour is due, so each of its time-outs delays a neighbour at most
+// once. A probe gets only the time until the next poll of a neighbour is due, so it moves none;
+// it waits for a slack of a whole time-out at first, and for each second in vain half of that
+// is enough, down to 10 ms. On a link that pipelines, it runs beside the polls. When every
+// device of a link is demoted and has failed since the link was opened, the link is opened
+// again.
 //
 // One whose every failure came after another device's, with no answer from any
 // between, is demoted at the sixth: it may be well, behind a gateway that is busy with
 // that one.
 //
-// A link is opened again after 100 ms, doubled with every failure up to 60 s, of
-// which a random half is taken off; an answer resets it. A read or write in between
-// opens it at once, at most once a second, and tells what came of it. While a link or device
-// stays away, its points are told to be Bad once a minute.
+// A link is opened again after 100 ms, doubled with every failure up to 60 s, of which a random
+// half is taken off; an answer resets it. A read or write in between opens it at once, at most
+// once a second, and reports what came of it. While a link or device stays away, its points are
+// sent as Bad once a minute.
 //
 // # Changing hands
 //
@@ -61,16 +60,16 @@
 // Where that process has died and Activate comes within a second, each scan class whose
 // due time has passed since is polled at once, too.
 //
-// What the operator took off line is closed, and its points are told to be Bad once, by
-// whichever process has the link.
+// What the operator took off line is closed, and its points are sent as Bad once, by whichever
+// process has the link.
 //
 // # What waits
 //
-// A batch is closed at 1,000 samples, 16 KiB, after 20 ms, or when no poll is in
-// flight and it is 5 ms old. When the ring is full, the class's policy decides:
-// see DropOldest, Slow and Latest. What a Subscriber pushes waits for room
-// whatever its policy is, except Latest, because its sender can hold it. With
-// Options.Spill, the oldest frames move to disk before the ring is full, and the policy
-// decides when that is full too. Everything lost, also what a driver says that it has
-// lost itself (driver.Env.Lost), is told by a Gap, and after one the deadbands send every point again.
+// A batch is closed at 1,000 samples, 16 KiB, after 20 ms, or when no poll is in flight and it
+// is 5 ms old. When the ring is full, the class's policy decides: see DropOldest, Slow and
+// Latest. What a Subscriber pushes waits for room whatever its policy is, except Latest,
+// because its sender can hold it. With Options.Spill, the oldest frames move to disk before the
+// ring is full, and the policy decides when that is full too. Everything lost, also what a
+// driver says that it has lost itself (driver.Env.Lost), is reported in a Gap, and after one
+// the deadbands send every point again.
 package engine

@@ -133,7 +133,7 @@ func (m *meter) number(name string, counter bool) *number {
 	return n
 }
 
-// isMeterName tells whether a name may be shown, and sent, as it is.
+// isMeterName reports whether a name may be shown, and sent, as it is.
 func isMeterName(name string) bool {
 	for _, c := range []byte(name) {
 		switch {

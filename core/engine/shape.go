@@ -111,8 +111,8 @@ func (s *shape) toDevice(v driver.Value) (driver.Value, error) {
 	return driver.Float64Value(raw), nil
 }
 
-// hold tells whether the deadband holds a sample back, and otherwise remembers it; at is
-// the time of one without a time.
+// hold reports whether the deadband holds a sample back, and otherwise remembers it; at is the
+// time of one without a time.
 func (s *shape) hold(last *sent, now *driver.Sample, at int64) bool {
 	if last.valid && last.quality == now.Quality && s.near(last, now) {
 		return true

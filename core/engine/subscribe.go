@@ -78,8 +78,8 @@ func (sub *subscription) end() {
 	l.crew.signal()
 }
 
-// settle does what the code of an ended subscription says, and tells whether
-// and when to subscribe again.
+// settle does what the code of an ended subscription says, and reports whether and when to
+// subscribe again.
 func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	l, d := sub.l, sub.d
 	l.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/config"
 )
 
-// certificateNotice is how long before its end a certificate is told.
+// certificateNotice is how long before a certificate ends its end is a warning.
 const certificateNotice = 30 * 24 * time.Hour
 
 // certificates says which certificates that links use are at their end, or near it: what

@@ -32,9 +32,9 @@ type Checked struct {
 	Warnings []string
 }
 
-// Check loads the configuration in dir, starts the drivers that it uses, lets them
-// validate it, and stops them. It connects to nothing and touches no data. An
-// error is a *RefusedError that lists everything found; what was checked is told beside it.
+// Check loads the configuration in dir, starts the drivers that it uses, lets them validate it,
+// and stops them. It connects to nothing and touches no data. An error is a *RefusedError that
+// lists everything found, and comes with what was checked.
 func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) {
 	c, err := config.LoadAll(dir)
 	var wrong []error

@@ -130,7 +130,7 @@ type gateway struct {
 	config  *configure.Service
 	outlook *outlook.Outlook
 	renewer *launch.Renewer
-	tasks   tasks.Group // what goes on without its caller
+	tasks   tasks.Group // what runs on after its caller has returned
 	serves  api.Services
 
 	stop        context.CancelFunc // ends Run; set by it

@@ -129,7 +129,7 @@ func (g *gateway) wantLevel(kind string) slog.Level {
 }
 
 const (
-	// lookOften is how often it is looked whether drivers fit what they have to do.
+	// lookOften is the time between two checks that drivers fit what they have to do.
 	lookOften = 2 * time.Second
 	// vetPause is the time between two attempts to have drivers check their part that
 	// could not before.

@@ -272,7 +272,7 @@ func (r *reader) wants(w *Wants, v *value) {
 	}
 }
 
-// ports reads "from-links" or a list; fault is what is told of anything else.
+// ports reads "from-links" or a list; fault is the error for anything else.
 func (r *reader) ports(v *value, fault string) (p Ports) {
 	switch {
 	case v == nil:

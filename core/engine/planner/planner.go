@@ -257,8 +257,8 @@ func (p *Planner) pointsOf(i int) []int32 {
 	return p.order[u.first:u.end:u.end]
 }
 
-// joins tells whether unit i may go into r, the request of the units before it,
-// when refused units reach up to avoid.
+// joins reports whether unit i may go into r, the request of the units before it, when refused
+// units reach up to avoid.
 func (p *Planner) joins(r *Request, i int, avoid uint32) bool {
 	u, limits := &p.units[i], p.options.Limits[r.Table]
 	if u.Table != r.Table || p.cutIn(r.end, i) || max(r.End(), u.End())-r.Start > limits.Max {
@@ -270,7 +270,7 @@ func (p *Planner) joins(r *Request, i int, avoid uint32) bool {
 	return u.Start-r.End() <= limits.Gap && avoid <= r.End()
 }
 
-// cutIn tells whether there is a cut at a unit in [from, to].
+// cutIn reports whether there is a cut at a unit in [from, to].
 func (p *Planner) cutIn(from, to int) bool {
 	for i := from; i <= to && len(p.hard)+len(p.soft) > 0; i++ {
 		if p.hard[i] || p.soft[i] {

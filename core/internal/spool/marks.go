@@ -18,7 +18,7 @@ type mark struct{ epoch, sequence uint64 }
 // most recently used epoch last.
 type marks map[string][]mark
 
-// has tells whether the record is at or below its mark.
+// has reports whether the record is at or below its mark.
 func (m marks) has(driver string, epoch, sequence uint64) bool {
 	if sequence == 0 {
 		return false

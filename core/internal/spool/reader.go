@@ -14,7 +14,7 @@ type Reader struct {
 	next   Position
 	file   *file // that scan reads; nil before the first record
 	scan   *scanner
-	held   *entry // read ahead of a loss that is told first
+	held   *entry // read already, while a loss before it is returned first
 	names  names
 }
 
@@ -111,9 +111,9 @@ func (r *Reader) entry() (*entry, error) {
 	}
 }
 
-// atEnd tells whether the end of the files is the end of the log, or whether what
-// was stored last is lost. end is that of the moment at which the files ended: what was
-// stored since then is not lost, but not read yet.
+// atEnd reports whether the end of the files is the end of the log, or whether what was stored
+// last is lost. end is that of the moment at which the files ended: what was stored since then
+// is not lost, but not read yet.
 func (r *Reader) atEnd(end Position) error {
 	switch {
 	case r.index.isClosed():

@@ -173,7 +173,7 @@ func (r *recovery) resume(f *file, unsynced, sound bool) error {
 		err = h.Sync()
 	}
 	if err != nil || !sound {
-		_ = h.Close() // it was synced, or its failure is told
+		_ = h.Close() // it was synced, or its failure is returned
 	}
 	if err != nil {
 		return fmt.Errorf("spool: recover %s: %w", f.path, err)

@@ -222,7 +222,7 @@ func (w *thinner) record(sc *scanner, e *entry) error {
 func (w *thinner) retired(e *entry) error {
 	r, ok := decodeRetired(e.data)
 	if !ok {
-		return nil // it is told as a loss
+		return nil // the readers report it as a loss
 	}
 	if err := w.reach(e.position); err != nil {
 		return err

@@ -12,10 +12,10 @@ const clockSteady = time.Hour
 // clockWidth is how much a clock may be corrected and is still the same.
 const clockWidth = time.Minute
 
-// uptime is how long the spool has run, in this process and before, by a clock that
-// nobody can set. What is old is told by it: a wall clock that jumps ahead makes nothing
-// old. The time between two processes is only known from the wall clock; it counts once
-// that has kept its time for an hour.
+// uptime is how long the spool has run, in this process and before, by a clock that nobody can
+// set. Age is measured by it: a wall clock that jumps ahead makes nothing old. The time between
+// two processes is only known from the wall clock; it counts once that has kept its time for an
+// hour.
 //
 // mu guards all of it; now may be called concurrently.
 type uptime struct {

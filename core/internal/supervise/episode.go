@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// gatherFor is how long trouble is gathered before it is told, so that what fails
-	// together is one line, and a link that is being lost has a cause that says why it
-	// cannot be had again: as long as openWithin where no attempt to open it has failed yet.
+	// gatherFor is how long trouble is gathered before it is logged, so that what fails
+	// together is one line, and a link that is being lost has a cause that says why it cannot
+	// be had again: as long as openWithin where no attempt to open it has failed yet.
 	gatherFor  = 3 * time.Second
 	openWithin = 10 * time.Second
 	// gatherMost is how far gathering of devices grows while there is always more.
@@ -21,13 +21,13 @@ const (
 	silentFor = 30 * time.Second
 	// calm is how long it is well before trouble that came again is over.
 	calm = time.Minute
-	// manyFalls is how many falls in a row are told one by one.
+	// manyFalls is how many falls in a row are logged one by one.
 	manyFalls = 2
 	// maxCauses is how many causes of one episode have a line of their own.
 	maxCauses = 8
 )
 
-// stillAfter is how long after the last line that which lasts is told again; then hourly.
+// stillAfter is how long after the last line trouble that lasts is logged again; then hourly.
 var stillAfter = []time.Duration{time.Minute, 10 * time.Minute, time.Hour}
 
 // episode is trouble of one link or device, from its first fall until it is well and, where
@@ -41,7 +41,7 @@ type episode struct {
 	fell      time.Time // the last time
 	began     time.Time // of the first fall
 	falls     int
-	attempts  uint64 // that failed since the last fall, as far as was told
+	attempts  uint64 // that failed since the last fall, as far as the driver has reported
 	before    uint64 // in earlier falls
 	told      bool   // the last fall has its line
 	lines     bool   // any fall has one
@@ -51,7 +51,7 @@ type episode struct {
 	again     schedule
 }
 
-// schedule says when that which lasts is told again.
+// schedule says when trouble that lasts is logged again.
 type schedule struct {
 	step int
 	due  time.Time

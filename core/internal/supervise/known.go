@@ -21,12 +21,12 @@ const (
 // allowance is how long a call about n links may take.
 func allowance(limit time.Duration, n int) time.Duration { return limit + time.Duration(n)*linkLimit }
 
-// counted is what a process has told of its counters. One that is busy tells its ring's
+// counted is what a process has reported of its counters. A busy one reports those of its ring
 // with its heartbeats, and answers a question for the rest late.
 type counted struct {
 	mu        sync.Mutex
 	ring      control.RingStatus // of the latest heartbeat or answer
-	knowsRing bool               // ring was told
+	knowsRing bool               // ring was reported
 	last      *control.Status    // the latest answer; nil: there was none
 	lastAt    time.Time          // when it came
 	asking    chan struct{}      // closed when the question in hand is answered, or given up; nil: there is none
@@ -143,8 +143,8 @@ func (ln *link) want(spec *control.Link) {
 	}
 }
 
-// give makes l the holder; nil: the link is closed everywhere. What another has told of
-// it says nothing any more.
+// give makes l the holder; nil: the link is closed everywhere. What another has reported of it
+// is void.
 func (ln *link) give(l *life) {
 	if ln.holder == l {
 		return

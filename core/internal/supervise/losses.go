@@ -70,8 +70,8 @@ func (b *lossBook) takeUnconfigured() (lost []*loss) {
 	return lost
 }
 
-// takeAll returns everything, as there is nobody left to tell of it. A driver that never was
-// there, of which nothing came, leaves what the next gateway tells of.
+// takeAll returns everything, as nobody is left to report it. Where the driver has sent no
+// frame, losses of no known link are left out: the next gateway reports them.
 func (b *lossBook) takeAll() (lost []*loss) {
 	lost, b.list = b.list, nil
 	if b.in.counts.frames.Load() == 0 {

@@ -115,7 +115,7 @@ func (p *pool) reconcile() {
 	}
 }
 
-// end is the end of the pool. What was lost and found no successor is told now.
+// end is the end of the pool. What was lost and found no successor is reported now.
 func (p *pool) end() {
 	p.ending = true
 	lost := p.losses.takeAll()

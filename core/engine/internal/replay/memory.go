@@ -212,8 +212,8 @@ func (m *memory) drop(n *node) {
 	n.size, n.samples, n.droppable = nodeBytes, 0, false
 }
 
-// grows tells whether n is a gap that a dropped frame after it can join. A gap
-// that was told stays as it was told.
+// grows reports whether n is a gap that a dropped frame after it can join. A gap that was told
+// stays as it was told.
 func (n *node) grows() bool {
 	return n.gap != nil && n.gap.FirstSeq != 0 && !n.told && !n.moving
 }

@@ -112,7 +112,7 @@ func (s *spill) nudge() {
 	}
 }
 
-// able tells whether the disk can take more. It is called under mu.
+// able reports whether the disk can take more. It is called under mu.
 func (s *spill) able() bool {
 	return s != nil && s.held < maxSpillReceipts && !s.filled && !time.Now().Before(s.retryAt)
 }
@@ -150,8 +150,8 @@ func (r *Ring) awaitSpill(size int) {
 	}
 }
 
-// moveSome moves a chunk of the oldest frames to disk, and tells whether it
-// should be called again.
+// moveSome moves a chunk of the oldest frames to disk, and reports whether it should be called
+// again.
 func (r *Ring) moveSome() (again bool) {
 	s := r.spill
 	r.mu.Lock()

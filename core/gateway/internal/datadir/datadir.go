@@ -78,7 +78,7 @@ func Open(dir string) (*Dir, error) {
 	return d, nil
 }
 
-// lostFor is how long it is told what was lost.
+// lostFor is how long a loss stays among the warnings.
 const lostFor = 7 * 24 * time.Hour
 
 // lossNote is what is kept of a finding: whoever opens the directory next may be a command,

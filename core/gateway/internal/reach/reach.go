@@ -1,6 +1,6 @@
-// Package reach finds what the links of a configuration name: the endpoints that their
-// drivers have to reach, as the drivers' manifests read them. The rights of a driver's
-// processes are made of that, and what a driver may not reach is told with its place.
+// Package reach finds what the links of a configuration name: the endpoints that their drivers
+// have to reach, as the drivers' manifests read them. The rights of a driver's processes are
+// made of that, and what a driver may not reach is reported with its place.
 package reach
 
 import (
@@ -93,7 +93,7 @@ func overOf(path string) pack.Over {
 	return pack.OverFile
 }
 
-// maxFaults bounds what is told of a configuration that is wrong throughout.
+// maxFaults bounds the faults of a configuration that is wrong throughout.
 const maxFaults = 500
 
 // A Look is what is wrong with what the links of one driver name, at its places.

@@ -156,8 +156,8 @@ func (v *storedValues) settled(wanted map[uint32]bool, front spool.Position) boo
 	return true
 }
 
-// read takes the samples of a part of the spool; not ok: the time was over before its end.
-// What is missing there is told to whoever watches.
+// read takes the samples of a part of the spool; not ok: the time was over before its end. What
+// is missing there is only for those who watch.
 func (v *storedValues) read(ctx context.Context, from, to spool.Position, deadline time.Time) (ok bool, err error) {
 	stored := stream.Store{Spool: v.spool, Catalog: v.catalog}
 	cursor := stored.Open(stream.Before(from), nil)

@@ -44,10 +44,10 @@ func (s *Service) Watchers() int { return int(s.watchers.Load()) }
 // Close forgets what was found. The service may not be asked any more.
 func (s *Service) Close() { s.stored.close() }
 
-// Watch implements api.Samples. Every watcher reads the spool, from where it begins to its
-// end and then whenever something was stored. One that says where to begin misses nothing
-// and sees nothing twice. One from now on is to see what happens now: where it is too slow
-// for that, records are left out, and it is told.
+// Watch implements api.Samples. Every watcher reads the spool, from where it begins to its end
+// and then whenever something was stored. One that says where to begin misses nothing and sees
+// nothing twice. One from now on is to see what happens now: where it is too slow for that,
+// records are left out, and a line says how many.
 func (s *Service) Watch(ctx context.Context, o client.WatchOptions, to api.Sink) error {
 	s.watchers.Add(1)
 	defer s.watchers.Add(-1)
@@ -143,8 +143,8 @@ type Sender struct {
 	out client.Sample // what is given to the sink
 }
 
-// Send sends the samples of an entry, or tells of its gap. Nobody knows whose samples a gap
-// is of, so every watcher is told.
+// Send sends the samples of an entry, or tells of its gap. Nobody knows whose samples a gap is
+// of, so every watcher gets it.
 func (s *Sender) Send(e *stream.Entry, to api.Sink) error {
 	if g := e.Gap; g != nil {
 		return to.Sample(lost(g, e.Position))
