@@ -16,6 +16,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/datadir"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/machine"
 	"github.com/fieldloom/fieldloom/core/internal/depot"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/state"
@@ -84,23 +85,22 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 // look gathers warnings, and what a gateway takes and nobody means. Of a configuration in
 // which something is wrong not all links are there.
 func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong []error) {
-	m := &machine{config: c.Config, now: now, manifest: func(kind string) *pack.Manifest {
+	wrong, warnings := machine.Look(c.Config, func(kind string) *pack.Manifest {
 		of, err := v.Packages.Image(kind)
 		if err != nil {
 			return nil
 		}
 		return of.Manifest
-	}}
-	m.look()
+	}, now)
 	for _, w := range slices.Concat(c.Config.Warnings(), v.Doubts()) {
 		c.Warnings = append(c.Warnings, w.Error())
 	}
-	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), m.warnings, launch.LimitWarnings(c.Config, v.Packages))
+	c.Warnings = slices.Concat(c.Warnings, packageWarnings(v), warnings, launch.LimitWarnings(c.Config, v.Packages))
 	if len(c.Config.Links) == 0 && !isWrong {
 		text := fmt.Sprintf("there is no link, and nothing to poll: write `links:` into %s", filepath.Join(c.Config.Dir, config.LinksDir, "NAME.yaml"))
-		m.faults = append(m.faults, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, config.MainFile)}})
+		wrong = append(wrong, &driver.ConfigError{Text: text, Place: driver.Place{File: filepath.Join(c.Config.Dir, config.MainFile)}})
 	}
-	return m.faults
+	return wrong
 }
 
 // packageWarnings compares what packages say of their drivers with what those say

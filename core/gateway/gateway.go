@@ -114,18 +114,17 @@ type gateway struct {
 	started time.Time
 
 	// What the services stand on.
-	inForce   *inforce.Current
-	data      *datadir.Dir
-	catalog   *catalog.Catalog
-	spool     *spool.Spool
-	choices   *choices.Book
-	audit     *audit.Log
-	depot     *depot.Depot
-	launcher  *launch.Launcher
-	runDir    string // of the driver processes' sockets
-	forOthers bool   // runDir is where a driver with a user of its own gets to
-	drivers   *supervise.Supervisor
-	samples   *samples.Service
+	inForce  *inforce.Current
+	data     *datadir.Dir
+	catalog  *catalog.Catalog
+	spool    *spool.Spool
+	choices  *choices.Book
+	audit    *audit.Log
+	depot    *depot.Depot
+	launcher *launch.Launcher
+	runDir   launch.RunDir
+	drivers  *supervise.Supervisor
+	samples  *samples.Service
 
 	config  *configure.Service
 	outlook *outlook.Outlook
@@ -271,8 +270,8 @@ func (g *gateway) close() error {
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}
-	if g.runDir != "" {
-		_ = os.Remove(g.runDir) // where it is empty: detached drivers live in it
+	if g.runDir.Path != "" {
+		_ = os.Remove(g.runDir.Path) // where it is empty: detached drivers live in it
 	}
 	if g.audit != nil {
 		errs = append(errs, g.audit.Close())
@@ -289,4 +288,11 @@ func (g *gateway) close() error {
 // Health implements api.Gateway.
 func (g *gateway) Health() client.Health {
 	return client.Health{Gateway: g.inForce.Get().Gateway, Version: g.o.Version, PID: os.Getpid(), Since: g.started}
+}
+
+// Stop implements api.Gateway.
+func (g *gateway) Stop(drivers bool) {
+	g.stopDrivers.Store(drivers)
+	g.o.Log.Info("stopped by the operator", "drivers", drivers)
+	g.stop()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/configure"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/inforce"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
+	"github.com/fieldloom/fieldloom/core/gateway/internal/machine"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/operator"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/outlook"
 	"github.com/fieldloom/fieldloom/core/gateway/internal/packages"
@@ -51,7 +52,7 @@ func (g *gateway) openDrivers() (err error) {
 	if g.depot, err = openDepot(func() *config.Config { return g.inForce.Get().Config }, g.data.DB, nil, g.o.Log); err != nil {
 		return err
 	}
-	if g.runDir, g.forOthers, err = launch.OpenRunDir(g.inForce.Get().Config, g.choices); err != nil {
+	if g.runDir, err = launch.OpenRunDir(g.inForce.Get().Config, g.choices); err != nil {
 		return err
 	}
 	g.launcher = launch.New(launch.Options{
@@ -59,7 +60,7 @@ func (g *gateway) openDrivers() (err error) {
 		Services: func(kind string) host.Services {
 			return &launch.Services{DB: g.data.DB, InForce: g.inForce, Kind: kind}
 		},
-		RunDir: g.runDir, Notes: g.recordDir(), Owner: g.data.Owner, Attach: g.o.Attach,
+		RunDir: g.runDir.Path, Notes: g.recordDir(), Owner: g.data.Owner, Attach: g.o.Attach,
 	})
 	g.launcher.TakeOver(supervise.Records(g.recordDir(), g.o.Log))
 	g.drivers = supervise.New(supervise.Options{
@@ -75,8 +76,8 @@ func (g *gateway) openDrivers() (err error) {
 // openServices makes what the API serves, and what goes on beside it.
 func (g *gateway) openServices() {
 	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
-		Attached: g.o.Attach, Stranded: g.stranded, Instances: launch.Instances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
-	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return certificates(g.inForce.Get().Config, now) }, g.o.Log)
+		Attached: g.o.Attach, Stranded: g.runDir.Stranded, Instances: launch.Instances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
+	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return machine.Certificates(g.inForce.Get().Config, now) }, g.o.Log)
 	upgrades := &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
 	g.renewer = &launch.Renewer{Launcher: g.launcher, Running: upgrades.Running, Upgrade: g.drivers.Upgrade, Tasks: &g.tasks, Log: g.o.Log}
 	g.serves = api.Services{
@@ -94,15 +95,6 @@ func (g *gateway) openServices() {
 		Upgrades: upgrades,
 		History:  &status.History{InForce: g.inForce, Drivers: g.drivers},
 	}
-}
-
-// stranded is a driver of c whose user does not get to the directory of the processes'
-// sockets, which has its place since the start; empty: there is none.
-func (g *gateway) stranded(c *config.Config) string {
-	if g.forOthers {
-		return ""
-	}
-	return launch.OtherUser(c)
 }
 
 // changed follows a change of the configuration in force.

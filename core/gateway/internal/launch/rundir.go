@@ -16,24 +16,38 @@ import (
 
 const runDirFor = "fieldloom-"
 
+// A RunDir is the directory of the driver processes' sockets and output. It keeps its place
+// while the gateway runs.
+type RunDir struct {
+	Path   string
+	others bool // a driver with a user of its own gets to it
+}
+
+// Stranded is a driver of c whose user does not get to the directory; empty: there is none.
+func (d RunDir) Stranded(c *config.Config) string {
+	if d.others {
+		return ""
+	}
+	return otherUser(c)
+}
+
 // OpenRunDir finds the directory of the driver processes' sockets and output, and makes
 // it where it is not there. It stays the same across restarts: detached drivers live in
-// it, and the book remembers which one it is. others: a driver with a user of its own gets
-// to it.
-func OpenRunDir(c *config.Config, book *choices.Book) (dir string, others bool, err error) {
+// it, and the book remembers which one it is.
+func OpenRunDir(c *config.Config, book *choices.Book) (RunDir, error) {
 	dataDir, err := filepath.Abs(c.DataDir)
 	if err != nil {
-		return "", false, fmt.Errorf("run directory: %w", err)
+		return RunDir{}, fmt.Errorf("run directory: %w", err)
 	}
 	mode := fs.FileMode(0o700)
-	dir = filepath.Join(dataDir, "run")
-	others = OtherUser(c) != ""
+	dir := filepath.Join(dataDir, "run")
+	others := otherUser(c) != ""
 	if others {
 		mode = 0o711 // so that they get to their own sockets
 	}
 	before := book.Get().RunDir
 	if before != "" && !others && isPrivate(before, mode) == nil {
-		return before, others, nil
+		return RunDir{before, others}, nil
 	}
 	if len(dir) > socket.MaxRunDir || others { // nobody else passes through the data directory
 		name := sha256.Sum256([]byte(dataDir))
@@ -48,16 +62,16 @@ func OpenRunDir(c *config.Config, book *choices.Book) (dir string, others bool, 
 		err = makePrivate(dir, mode)
 	}
 	if err != nil {
-		return "", others, err
+		return RunDir{}, err
 	}
 	if before != dir {
 		err = book.Change(func(c *choices.Choices) { c.RunDir = dir })
 	}
-	return dir, others, err
+	return RunDir{dir, others}, err
 }
 
-// OtherUser is a driver that runs as another user than the gateway; "": none does.
-func OtherUser(c *config.Config) string {
+// otherUser is a driver that runs as another user than the gateway; "": none does.
+func otherUser(c *config.Config) string {
 	for _, kind := range c.Drivers() {
 		if c.Process(kind).User != "" && os.Geteuid() == 0 {
 			return kind

@@ -28,8 +28,8 @@ func runDirOf(t *testing.T, dataDir, main string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, _, err := OpenRunDir(c, book)
-	return dir, err
+	dir, err := OpenRunDir(c, book)
+	return dir.Path, err
 }
 
 func TestRunDirIsPrivateAndTheSameAgain(t *testing.T) {

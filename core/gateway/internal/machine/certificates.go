@@ -1,4 +1,4 @@
-package gateway
+package machine
 
 import (
 	"crypto/x509"
@@ -15,10 +15,10 @@ import (
 // certificateNotice is how long before a certificate ends its end is a warning.
 const certificateNotice = 30 * 24 * time.Hour
 
-// certificates says which certificates that links use are at their end, or near it: what
+// Certificates says which certificates that links use are at their end, or near it: what
 // their settings name and what is a file of certificates. The machine's own bundles are
 // left out: they hold old ones, and nobody here renews them.
-func certificates(c *config.Config, now time.Time) []string {
+func Certificates(c *config.Config, now time.Time) []string {
 	links := make(map[string][]string) // by path
 	for _, l := range c.Links {
 		var settings any

@@ -10,13 +10,6 @@ import (
 	"github.com/fieldloom/fieldloom/core/gateway/internal/launch"
 )
 
-// Stop implements api.Gateway.
-func (g *gateway) Stop(drivers bool) {
-	g.stopDrivers.Store(drivers)
-	g.o.Log.Info("stopped by the operator", "drivers", drivers)
-	g.stop()
-}
-
 // warn says loudly what is loosened.
 func (g *gateway) warn() {
 	for _, text := range g.warnings() {

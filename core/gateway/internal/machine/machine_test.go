@@ -1,4 +1,4 @@
-package gateway
+package machine
 
 import (
 	"crypto"
@@ -29,17 +29,16 @@ func looked(t *testing.T, now time.Time, links string) (faults, warnings string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{config: c, now: now, manifest: func(kind string) *pack.Manifest {
+	wrong, list := Look(c, func(kind string) *pack.Manifest {
 		return map[string]*pack.Manifest{
 			"serial": {Wants: pack.Wants{Serial: true}}, "tls": {},
 			"rtu": {Endpoints: pack.Endpoints{"rtu": {Over: pack.OverSerial}}, Wants: pack.Wants{Serial: true}},
 		}[kind]
-	}}
-	m.look()
-	for _, f := range m.faults {
+	}, now)
+	for _, f := range wrong {
 		faults += f.Error() + "\n"
 	}
-	return faults, strings.Join(m.warnings, "\n")
+	return faults, strings.Join(list, "\n")
 }
 
 func TestPortsOfTwoLinks(t *testing.T) {

@@ -1,4 +1,4 @@
-package gateway
+package machine
 
 import (
 	"crypto/ecdsa"
@@ -48,7 +48,7 @@ func TestCertificatesNearTheirEndAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Dir = dir
-	got := certificates(c, now)
+	got := Certificates(c, now)
 	if len(got) != 2 || !strings.Contains(got[0], "ended.pem, which link b uses, ended at") ||
 		!strings.Contains(got[1], "near.crt, which link a and 1 more uses, ends at") {
 		t.Errorf("told %q", got)
