@@ -66,11 +66,13 @@ func (a *agenda) close() { *a = agenda{requests: a.requests} }
 // the first that is due, if any, can be. full says that classes that can wait must; slowed
 // is how many of their polls were left out.
 func (a *agenda) sortOut(now int64, full bool) (slowed int) {
-	a.suspects = slices.DeleteFunc(a.suspects, func(g *group) bool {
-		gone := !g.d.busy && (g.off || !g.d.polls())
-		g.queued = g.queued && !gone
-		return gone
-	})
+	if len(a.suspects) > 0 {
+		a.suspects = slices.DeleteFunc(a.suspects, func(g *group) bool {
+			gone := !g.d.busy && (g.off || !g.d.polls())
+			g.queued = g.queued && !gone
+			return gone
+		})
+	}
 	for len(a.due) > 0 && a.due[0].due <= now {
 		g := a.due[0]
 		switch d := g.d; {
@@ -123,12 +125,14 @@ func (a *agenda) choose(now int64, t terms) (job, int64) {
 	}
 	g := a.nextPoll(now)
 	if g == nil || g.grid.Period == 0 {
-		for _, next := range [...]func(int64, terms) (job, int64){a.nextTrial, a.nextProbe} {
-			j, at := next(now, t)
-			if j.kind != jobNone {
-				return j, 0
-			}
+		j, at := a.nextTrial(now, t)
+		until = min(until, at)
+		if j.kind == jobNone {
+			j, at = a.nextProbe(now, t)
 			until = min(until, at)
+		}
+		if j.kind != jobNone {
+			return j, 0
 		}
 	}
 	if g != nil {

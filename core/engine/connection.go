@@ -83,7 +83,7 @@ func (c *connection) usable() bool { return c.session != nil && !c.session.broke
 // current reports whether the outcome of a call in a session still says something of the
 // link: not when the session is being closed.
 func (c *connection) current(s *session) bool {
-	return s == c.session && !s.broken && !s.closing && c.active
+	return s == c.session && c.ready()
 }
 
 // cutShort reports whether a call failed because the link was stopped.
@@ -109,31 +109,34 @@ func (c *connection) mayOpen(abandoned int) bool {
 	return c.active && !c.opening && c.checkup == nil && c.stopped == nil && abandoned < maxAbandoned
 }
 
-// next says what the connection itself has to do next, or until when there is nothing.
-// ready: the session can be used meanwhile.
-func (c *connection) next(now int64, calls, abandoned int, timeout time.Duration) (j job, until int64, ready bool) {
+// ready reports whether there is a session to be used, so that next has nothing to do.
+func (c *connection) ready() bool {
+	s := c.session
+	return s != nil && c.active && !s.broken && !s.closing
+}
+
+// next says how the link is opened or closed, or until when there is nothing to do, while it
+// is not ready. calls are those in flight, abandoned those that never returned.
+func (c *connection) next(now int64, calls, abandoned int, timeout time.Duration) (job, int64) {
 	s := c.session
 	switch {
 	case s == nil && !c.mayOpen(abandoned):
-		return job{}, never, false
+		return job{}, never
 	case s == nil && now < c.backoff.until:
-		return job{}, c.backoff.until, false
+		return job{}, c.backoff.until
 	case s == nil:
 		c.opening = true
-		return job{kind: jobOpen, limit: max(minOpen, 3*timeout)}, 0, false
+		return job{kind: jobOpen, limit: max(minOpen, 3*timeout)}, 0
 	case s.closed && (s.subs > 0 || calls > 0) && now < s.closeBy:
-		return job{}, s.closeBy, false
+		return job{}, s.closeBy
 	case s.closed:
-		return job{kind: jobEnd}, 0, false
+		return job{kind: jobEnd}, 0
 	case s.closing:
-		return job{}, never, false
-	case s.broken, !c.active && (calls == 0 || now >= c.stopBy):
-		j, until = c.nextClose(now, calls)
-		return j, until, false
-	case !c.active:
-		return job{}, c.stopBy, false
+		return job{}, never
+	case s.broken, calls == 0, now >= c.stopBy:
+		return c.nextClose(now, calls)
 	}
-	return job{}, never, true
+	return job{}, c.stopBy
 }
 
 // nextClose closes a session. One that ends in order ends its subscriptions, and
@@ -159,21 +162,17 @@ func (c *connection) nextClose(now int64, calls int) (job, int64) {
 // closedAt notes that the close has returned.
 func (s *session) closedAt(at int64) { s.closed, s.closeBy = true, at+int64(grace) }
 
-// overdue reports whether the connection should have done something before now. ready: the
-// session can be used.
-func (c *connection) overdue(now int64, abandoned int) (overdue, ready bool) {
+// overdue reports whether the link should have been opened or closed before now, while it is
+// not ready.
+func (c *connection) overdue(now int64, abandoned int) bool {
 	s := c.session
 	switch {
 	case s == nil:
-		return c.mayOpen(abandoned) && now >= c.backoff.until, false
+		return c.mayOpen(abandoned) && now >= c.backoff.until
 	case s.closed:
-		return now >= s.closeBy, false
-	case !s.broken && !s.closing && !c.active && now < c.stopBy:
-		return false, false
-	case s.broken, s.closing, !c.active:
-		return true, false
+		return now >= s.closeBy
 	}
-	return false, true
+	return s.broken || s.closing || now >= c.stopBy
 }
 
 // breaks has the session closed and opened again with backoff, and reports whether there was

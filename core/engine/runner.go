@@ -127,12 +127,13 @@ func (r *runner) late() {
 	crew.signal()
 }
 
-// reset makes the runner ready for a call.
+// reset makes the runner ready for a call. A reader and a handle that it had are not used.
 func (r *runner) reset(j job, s *session, now int64) {
-	*r = runner{
-		l: r.l, next: r.next, job: j, session: s, running: true,
-		began: now, hangAt: now + int64(j.limit) + int64(grace),
-	}
+	r.job, r.session, r.running = j, s, true
+	r.began = now
+	r.hangAt = now + int64(j.limit) + int64(grace)
+	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil
+	r.kept, r.source = nil, nil
 }
 
 // do makes the driver call, without the lock. A panic in it is an Internal error.

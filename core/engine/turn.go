@@ -16,28 +16,37 @@ func (l *link) pick(now int64) (j job, until int64) {
 	if s := l.conn.session; agenda.ahead != nil && s != nil && !s.broken && !s.closing {
 		return agenda.takeAhead(now, l.spec.Timeout), 0
 	}
-	j, until, ready := l.conn.next(now, l.crew.calls(), l.crew.abandoned, l.spec.Timeout)
-	switch {
-	case j.kind == jobOpen:
-		if c := l.roster.conditions.link.Condition; c == control.NotStarted || c == control.Stopped {
-			l.roster.conditions.set(control.Connecting, nil)
-		}
-	case j.kind == jobEnd:
-		l.endSession()
-		l.crew.signal()
-		return l.pick(now)
-	case ready && now < agenda.notBefore:
-		return job{}, agenda.notBefore
-	case ready:
-		l.e.ring.Slow(agenda.sortOut(now, l.e.ring.Full()))
-		j, until = agenda.choose(now, terms{
-			timeout: l.spec.Timeout, gap: l.spec.Gap, beside: l.crew.calls()+1 < l.conn.session.window,
-		})
-		agenda.take(j)
+	if !l.conn.ready() {
+		return l.pickForConnection(now)
 	}
+	if now < agenda.notBefore {
+		return job{}, agenda.notBefore
+	}
+	l.e.ring.Slow(agenda.sortOut(now, l.e.ring.Full()))
+	window := l.conn.session.window
+	j, until = agenda.choose(now, terms{
+		timeout: l.spec.Timeout, gap: l.spec.Gap, beside: window > 1 && l.crew.calls()+1 < window,
+	})
 	if j.kind == jobBreak {
 		l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", j.d.spec.Name))
 		return job{}, now // look again
+	}
+	agenda.take(j)
+	return j, until
+}
+
+// pickForConnection opens or closes the link.
+func (l *link) pickForConnection(now int64) (job, int64) {
+	j, until := l.conn.next(now, l.crew.calls(), l.crew.abandoned, l.spec.Timeout)
+	switch j.kind {
+	case jobOpen:
+		if c := l.roster.conditions.link.Condition; c == control.NotStarted || c == control.Stopped {
+			l.roster.conditions.set(control.Connecting, nil)
+		}
+	case jobEnd:
+		l.endSession()
+		l.crew.signal()
+		return l.pick(now)
 	}
 	return j, until
 }

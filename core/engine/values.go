@@ -61,14 +61,14 @@ func (v *values) shape(s *set, samples []driver.Sample, fault *driver.Error, at 
 		v.forget(gaps)
 	}
 	shapes := v.table.shapes
-	held := 0
+	bad, held := 0, 0
 	for i := range samples {
 		sample := &samples[i]
 		if sample.Quality != driver.Good || sample.Fault != nil || sample.Value.Kind() >= driver.KindString {
 			mend(sample, fault)
 		}
 		if sample.Quality == driver.Bad {
-			o.badSent++
+			bad++
 			o.bad = true
 			o.unsupported = o.unsupported || sample.Fault.Code == driver.Unsupported
 		}
@@ -80,13 +80,13 @@ func (v *values) shape(s *set, samples []driver.Sample, fault *driver.Error, at 
 		sample.Value = sh.toUser(sample.Value)
 		if sh.banded && sh.hold(&v.last[point], sample, at) {
 			if sample.Quality == driver.Bad {
-				o.badSent--
+				bad--
 			}
 			sample.Quality = suppressed
 			held++
 		}
 	}
-	o.sent = len(samples) - held
+	o.sent, o.badSent = len(samples)-held, bad
 	return o
 }
 

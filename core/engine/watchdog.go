@@ -135,11 +135,15 @@ func (l *link) sweep(now int64) bool {
 	if s != nil && !l.conn.active && now >= l.conn.stopBy {
 		s.cancel() // a stop waits for the calls in flight, but not for ever
 	}
-	if l.crew.calls() > 0 || !isClosed(l.after) {
-		return !l.seen.stuck(l.crew.turns.Load(), false)
+	var neglected bool
+	switch {
+	case l.crew.calls() > 0, !isClosed(l.after):
+	case l.conn.ready():
+		neglected = l.roster.agenda.overdue(now)
+	default:
+		neglected = l.conn.overdue(now, l.crew.abandoned)
 	}
-	neglected, ready := l.conn.overdue(now, l.crew.abandoned)
-	return !l.seen.stuck(l.crew.turns.Load(), neglected || ready && l.roster.agenda.overdue(now))
+	return !l.seen.stuck(l.crew.turns.Load(), neglected)
 }
 
 // passOver reports whether a look at a link can wait for the next: its only runner
