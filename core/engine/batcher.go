@@ -348,7 +348,7 @@ func (b *batcher) finish(c *replay.Receipt) {
 	w.receipts = append(w.receipts, c)
 }
 
-// handlesOf tells which handles belong to links.
+// handlesOf reports which handles belong to links.
 func handlesOf(links []*link) func(handle uint32) bool {
 	type block struct{ first, end uint32 }
 	var blocks []block

@@ -169,7 +169,7 @@ func (b *builder) frame(droppable bool) *replay.Batch {
 	}
 }
 
-// span tells the earliest and the latest time of the batch.
+// span returns the earliest and the latest time of the batch.
 func (b *builder) span() (from, to int64) {
 	from, to = math.MaxInt64, math.MinInt64
 	for i := range b.batch.Blocks {

@@ -275,7 +275,7 @@ func tryOne(ctx context.Context, wire driver.Link, d *device) (driver.Subscriber
 	return nil, answers(out)
 }
 
-// answers tells why samples are no answer.
+// answers returns why samples are no answer.
 func answers(samples []driver.Sample) error {
 	if s := samples[0]; s.Quality == driver.Bad && s.Fault != nil && silence(s.Fault.Code) {
 		return s.Fault

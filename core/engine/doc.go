@@ -1,12 +1,35 @@
 // Package engine is what runs around a driver inside the driver's own process:
-// the scheduler of each link, the batcher, and the replay ring. It imports the
-// contract only and knows no wire.
+// the scheduler of each link and the batcher; the replay ring behind them is package
+// replay. It imports the contract and its vocabulary and knows no wire.
 //
 // One sample flows one way: a link's scheduler reads a device at its slot, the
 // batcher gathers the answers of all links into columns, the ring numbers the
 // frame and keeps it until the core acknowledges that it is stored. One command
 // flows one way too: Engine.Read or Engine.Write queues it at the link's
 // scheduler, which runs it before the next poll, and answers the caller.
+//
+// # Who owns what
+//
+// An Engine has one link for each of the configuration, an outlet and a batcher for all of
+// them, and a watchdog. A link joins pieces that do not know each other, calls them and does
+// what they answer. One lock, the link's, guards them all; it is never held during a driver
+// call.
+//
+//	crew        the goroutines that make the driver calls, and how they wait for work
+//	connection  whether the link is open: the session, what opens and closes it next, backoff
+//	custody     who has the link: held, handed over, the shift of its grids, what the driver keeps
+//	roster      the devices and what befalls them; it has
+//	  agenda      what waits: requests, preparations, due polls, suspects, probes; its choice
+//	              of the next is a pure function
+//	  conditions  of the link and its devices, and the events of their changes
+//
+// Each device has its health, a value with the times that follow from its failures, and its
+// values, which the deadbands compare with. A turn of a runner is pick, begin, the driver
+// call without the lock, and finish (turn.go). A subscription and a checkup are goroutines
+// besides, clients of the link that take its lock as the engine does.
+//
+// Locks are taken in this order: Engine.applying, link.mu, batcher.mu, batcher.flushing,
+// then the ring's. OnEvent is called under link.mu, stored callbacks under none.
 //
 // # The schedule
 //

@@ -19,7 +19,7 @@ type Options struct {
 	Store func(link string) driver.Store
 	// Secrets gives a link what the gateway keeps secret for it; may be nil.
 	Secrets func(link string) driver.Secrets
-	// Gateway tells who the driver works for; may be nil.
+	// Gateway is who the driver works for; may be nil.
 	Gateway driver.Gateway
 	// RingBytes bounds the replay ring; 0: 16 MiB.
 	RingBytes int
@@ -97,7 +97,7 @@ func (e *Engine) Epoch() uint64 { return e.epoch }
 // stop it, since that is abandoned.
 func (e *Engine) Progress() uint64 { return e.watchdog.progress.Load() }
 
-// Describe tells what the driver is.
+// Describe returns what the driver is.
 func (e *Engine) Describe(context.Context) (control.Description, error) {
 	d := control.Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values"}}
 	if e.checker != nil {

@@ -55,7 +55,7 @@ type handDevice struct {
 	Last     []byte           `json:"last,omitempty"` // what the deadbands compare with, see appendSent
 	Failures int              `json:"failures,omitempty"`
 	Hold     int64            `json:"hold,omitempty"`  // it asked for patience until then
-	Bad      int64            `json:"bad,omitempty"`   // when its points were told to be Bad
+	Bad      int64            `json:"bad,omitempty"`   // when its points became Bad
 	Told     bool             `json:"told,omitempty"`  // so they were since it was taken off line
 	Probe    *handProbe       `json:"probe,omitempty"` // set: it is demoted
 }

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// lossEvery is how long what a driver has lost is gathered before a gap tells of it:
+	// lossEvery is how long what a driver has lost is gathered before it becomes a gap:
 	// a flood is one gap a second.
 	lossEvery = time.Second
 	// maxLossText bounds the cause that a driver gives.

@@ -21,7 +21,7 @@ const (
 	checkLimit = 30 * time.Second
 )
 
-// Validate tells everything wrong with a state: what the engine itself cannot run,
+// Validate returns everything wrong with a state: what the engine itself cannot run,
 // and what the driver says where it is a Checker. It connects to nothing.
 func (e *Engine) Validate(ctx context.Context, s *control.State) ([]*driver.ConfigError, error) {
 	if s == nil {
