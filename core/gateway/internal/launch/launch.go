@@ -161,7 +161,9 @@ func (l *Launcher) OutOfReach(kind string) []string {
 	if err != nil {
 		return nil
 	}
-	_, _ = l.policyFor(kind, of) // has the links looked at where they have not been
+	if len(l.configs()) == 1 {
+		_, _ = l.policyFor(kind, of) // has the links looked at where they have not been
+	} // else one is being checked, and the last look will do
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.policies[kind].told

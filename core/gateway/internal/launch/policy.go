@@ -28,6 +28,7 @@ type granted struct {
 	// absent are paths that links name and that are not there: what they would give can be
 	// told when they are.
 	absent []string
+	trusts bool // the machine's certificate authorities are granted
 }
 
 // grant makes what the processes of a driver may do: what its manifest asks for and its
@@ -123,7 +124,8 @@ func (g *granted) gather(kind string, m *pack.Manifest, c *config.Config) {
 // add grants one endpoint, which the manifest allows.
 func (g *granted) add(e pack.Endpoint, wants *pack.Wants) {
 	p := &g.policy
-	if e.TLS {
+	if e.TLS && !g.trusts {
+		g.trusts = true
 		p.AddCertificates()
 	}
 	switch {
