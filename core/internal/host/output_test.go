@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -87,7 +88,7 @@ func TestPipeEndsWhereItIsEmpty(t *testing.T) {
 			t.Errorf("%q, %v; want %q", line, err, want)
 		}
 	}
-	if _, _, err := readLine(from); err != io.EOF {
+	if _, _, err := readLine(from); !errors.Is(err, io.EOF) {
 		t.Errorf("%v at the end", err)
 	}
 }
