@@ -172,6 +172,38 @@ func forEachFile(t *testing.T, visit func(path string, lines []string)) {
 	}
 }
 
+// What the map of the code names is there.
+func TestArchitectureNamesWhatThereIs(t *testing.T) {
+	text := strings.Join(readLines(t, filepath.Join(repository, "docs/architecture.md")), "\n")
+	found := regexp.MustCompile(`\b(core|drivers|cmd|proto|simulator|test)/[a-z0-9/_.-]*[a-z0-9_]`).FindAllString(text, -1)
+	if len(found) < 40 {
+		t.Errorf("%d paths found only", len(found))
+	}
+	for _, path := range found {
+		if _, err := os.Stat(filepath.Join(repository, path)); err != nil {
+			t.Errorf("docs/architecture.md: %v", err)
+		}
+	}
+	types := regexp.MustCompile("`((?:[a-z]+)\\.([A-Z]?[A-Za-z]+)\\.[a-z]+)`").FindAllStringSubmatch(text, -1)
+	if len(types) < 10 {
+		t.Errorf("%d locks found only", len(types))
+	}
+	code := map[string]bool{}
+	forEachFile(t, func(_ string, lines []string) {
+		for _, line := range lines {
+			if name, ok := strings.CutPrefix(line, "type "); ok {
+				name, _, _ = strings.Cut(name, " ")
+				code[name] = true
+			}
+		}
+	})
+	for _, m := range types {
+		if !code[m[2]] {
+			t.Errorf("docs/architecture.md: %s: there is no type %s", m[1], m[2])
+		}
+	}
+}
+
 // An executable that was committed by mistake stays in every clone for ever.
 func TestCommittedFilesAreText(t *testing.T) {
 	const most = 512 << 10
