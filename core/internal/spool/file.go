@@ -219,15 +219,6 @@ func (l fileList) total() (n int64) {
 	return n
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // dataSync makes the file's content durable, and of its metadata only what is
 // needed to read it back.
 func dataSync(f *os.File) error {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // retention takes away what is too old or too much: whole files, or by rewriting them
@@ -144,7 +146,7 @@ func (t *retention) rewrite(p *plan) error {
 		err = os.Rename(temporary, w.file.path)
 	}
 	if err == nil {
-		err = syncDir(t.dir)
+		err = durable.SyncDir(t.dir)
 	}
 	if err != nil {
 		_ = os.Remove(temporary)   // nothing refers to it

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // slowSync is the time of a sync from which on Commit leaves the next to the
@@ -125,7 +127,7 @@ func (a *appender) begin(h *os.File, head []byte) error {
 	if _, err := h.WriteAt(head, 0); err != nil {
 		return err
 	}
-	return syncDir(a.dir)
+	return durable.SyncDir(a.dir)
 }
 
 // write puts the first n items behind what is stored and syncs them. Whatever
