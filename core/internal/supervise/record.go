@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 	"github.com/fieldloom/fieldloom/core/internal/host"
 )
 
@@ -40,7 +41,7 @@ type stored struct {
 
 const (
 	recordSuffix = ".process.json"
-	draftPrefix  = ".record-" // of one that is being written
+	draftPrefix  = ".record-" // of one that an older version was writing
 )
 
 // Records returns the records in a directory.
@@ -69,7 +70,7 @@ func readRecords(dir string, log *slog.Logger) map[string][]stored {
 	found := make(map[string][]stored)
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
-		if strings.HasPrefix(entry.Name(), draftPrefix) {
+		if strings.HasSuffix(entry.Name(), durable.DraftSuffix) || strings.HasPrefix(entry.Name(), draftPrefix) {
 			_ = os.Remove(path) // of a core that was killed; it holds a key
 			continue
 		}
@@ -191,32 +192,10 @@ func (r Record) write(path string, proc Process) (err error) {
 	if len(data) > maxRecord {
 		return fmt.Errorf("it takes %d bytes, %d are possible", len(data), maxRecord)
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, draftPrefix+"*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it is of no use
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(path, data)
 }
 
 // remove forgets a process that is dead.

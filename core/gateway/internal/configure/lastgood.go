@@ -14,6 +14,7 @@ import (
 
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/internal/durable"
 )
 
 // The copy of the last good configuration is a directory in the data directory, to which a
@@ -129,14 +130,14 @@ func fillGood(data, into, here string, files map[string][]byte, now time.Time) e
 		return err
 	}
 	for name, text := range files {
-		if err := writeSynced(filepath.Join(into, filepath.FromSlash(name)), text); err != nil {
+		if err := durable.Create(filepath.Join(into, filepath.FromSlash(name)), text); err != nil {
 			return err
 		}
 	}
-	if err := writeSynced(filepath.Join(into, goodNote), fmt.Appendf(nil, "%s\n%s\n", here, now.UTC().Format(time.RFC3339))); err != nil {
+	if err := durable.Create(filepath.Join(into, goodNote), fmt.Appendf(nil, "%s\n%s\n", here, now.UTC().Format(time.RFC3339))); err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(filepath.Join(into, "links")), syncDir(into)); err != nil {
+	if err := errors.Join(durable.SyncDir(filepath.Join(into, "links")), durable.SyncDir(into)); err != nil {
 		return err
 	}
 	next := filepath.Join(data, "."+goodLink)
@@ -149,7 +150,7 @@ func fillGood(data, into, here string, files map[string][]byte, now time.Time) e
 	if err := os.Rename(next, filepath.Join(data, goodLink)); err != nil {
 		return err
 	}
-	return syncDir(data)
+	return durable.SyncDir(data)
 }
 
 // removeGood removes every copy but one.
@@ -161,23 +162,6 @@ func removeGood(data, but string) error {
 		}
 	}
 	return err
-}
-
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // A Start is a configuration to start a gateway with: what the files say, those that are
