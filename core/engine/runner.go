@@ -26,7 +26,7 @@ const (
 	jobEnd   // no call: the session was closed
 )
 
-var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Keep", "Device", "Read", "Read of a probe", "a request"}
+var jobNames = [...]string{"nothing", "exit", "Open", "Close", "Keep", "Device", "Read", "Read of a probe", "a request", "a break", "an end"}
 
 // name is for people.
 func (j *job) name() string { return jobNames[j.kind] }
