@@ -1,8 +1,22 @@
-// Package gateway wires one gateway: configuration, catalog, spool, driver
-// processes and the local API.
+// Package gateway wires one gateway.
 //
-// Run runs it until its context ends. Check validates a configuration and
-// connects to nothing. Replay reads what a gateway that does not run has stored.
+// Run runs it until its context ends. Check validates a configuration and connects to
+// nothing. Try runs one driver alone. Replay and Audit read what a gateway that does not run
+// has stored.
+//
+// The gateway itself only opens, joins and closes what is in the packages below it:
+//
+//   - inforce, choices and datadir hold what is: the configuration in force (read without a
+//     lock, replaced as a whole), what the operator chose (a lock of the book's own), the
+//     database;
+//   - configure alone changes what is in force; its lock is held from the look at the old
+//     one to the new one, and operator holds it for the commands of the operator;
+//   - launch starts driver processes for the supervisor, which alone knows their states;
+//   - commands, samples, packages, upgrade, status and operator each serve a part of the
+//     API, and have no lock but those of what they remember between two calls.
+//
+// Calls go one way: from the API to a service, from there to configure or the supervisor,
+// from there to launch.
 package gateway
 
 import (

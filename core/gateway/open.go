@@ -75,23 +75,30 @@ func (g *gateway) openDrivers() (err error) {
 
 // openServices makes what the API serves, and what goes on beside it.
 func (g *gateway) openServices() {
-	g.config = &configure.Service{InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
-		Attached: g.o.Attach, Stranded: g.runDir.Stranded, Instances: launch.Instances, Changed: g.changed, Level: g.o.Level, Log: g.o.Log}
+	g.config = &configure.Service{
+		InForce: g.inForce, Choices: g.choices, Catalog: g.catalog, Data: g.data, Drivers: g.drivers, Depot: g.depot,
+		Attached: g.o.Attach, Stranded: g.runDir.Stranded, Instances: launch.Instances, Changed: g.changed,
+		Level: g.o.Level, Log: g.o.Log,
+	}
 	g.outlook = outlook.New(g.spool, func(now time.Time) []string { return machine.Certificates(g.inForce.Get().Config, now) }, g.o.Log)
-	upgrades := &upgrade.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks}
+	upgrades := &upgrade.Service{
+		InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks,
+	}
 	g.renewer = &launch.Renewer{Launcher: g.launcher, Running: upgrades.Running, Upgrade: g.drivers.Upgrade, Tasks: &g.tasks, Log: g.o.Log}
 	g.serves = api.Services{
 		Gateway: g,
-		Status: &status.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
-			Health: g.Health, Warnings: func() []string { return append(g.warnings(), launch.LimitWarnings(g.inForce.Get().Config, g.depot)...) }, Watchers: g.samples.Watchers,
-			Process: g.launcher.Confined, LevelOf: g.wantLevel},
+		Status: &status.Service{
+			InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot, Spool: g.spool, Outlook: g.outlook,
+			Health: g.Health, Warnings: g.allWarnings, Watchers: g.samples.Watchers, Process: g.launcher.Confined, LevelOf: g.wantLevel,
+		},
 		Config:   g.config,
 		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.samples.ReadLast, Audit: g.audit, Log: g.o.Log},
 		Samples:  g.samples,
-		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot,
-			RunsFrom: launch.RunsFrom},
-		Choices: &operator.Service{InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
-			LevelOf: g.wantLevel, FollowLevels: g.launcher.FollowLevels, Log: g.o.Log},
+		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, RunsFrom: launch.RunsFrom},
+		Choices: &operator.Service{
+			InForce: g.inForce, Choices: g.choices, Config: g.config, Drivers: g.drivers, Depot: g.depot,
+			LevelOf: g.wantLevel, FollowLevels: g.launcher.FollowLevels, Log: g.o.Log,
+		},
 		Upgrades: upgrades,
 		History:  &status.History{InForce: g.inForce, Drivers: g.drivers},
 	}

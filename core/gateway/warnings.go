@@ -44,9 +44,15 @@ func (g *gateway) warnings() []string {
 	return list
 }
 
+// allWarnings are the warnings, and which limits are near.
+func (g *gateway) allWarnings() []string { return append(g.warnings(), g.limits()...) }
+
+// limits says which limits the configuration in force reaches.
+func (g *gateway) limits() []string { return launch.LimitWarnings(g.inForce.Get().Config, g.depot) }
+
 // tellLimits logs which limits are near.
 func (g *gateway) tellLimits() {
-	for _, text := range launch.LimitWarnings(g.inForce.Get().Config, g.depot) {
+	for _, text := range g.limits() {
 		g.o.Log.Warn("a limit is near", "err", errors.New(text))
 	}
 }
