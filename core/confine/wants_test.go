@@ -1,7 +1,9 @@
 package confine_test
 
 import (
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -129,5 +131,27 @@ func TestPolicyIsChecked(t *testing.T) {
 	}
 	if _, err := (confine.Policy{Mode: confine.Required}).Prepare(command(), nil); err == nil {
 		t.Error("prepared a command without an executable")
+	}
+}
+
+// A process that may send to a port of UDP does, and one that may not has no such socket.
+func TestUDPPort(t *testing.T) {
+	img, s := image(t), newScene(t)
+	_, digits, err := net.SplitHostPort(s.Datagrams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	may, mayNot := confine.Policy{Mode: confine.BestEffort}, confine.Policy{Mode: confine.BestEffort}
+	may.AddUDPHost("127.0.0.1", uint16(port))
+	mayNot.AddHost("127.0.0.1", uint16(port))
+	if r := start(t, may, img, s, "send a datagram (UDP)"); r.out != "allowed" {
+		t.Errorf("to its port: %q, %v", r.out, &r.report)
+	}
+	if r := start(t, mayNot, img, s, "send a datagram (UDP)"); !strings.HasPrefix(r.out, "refused") {
+		t.Errorf("with the same port of TCP alone: %q, %v", r.out, &r.report)
 	}
 }
