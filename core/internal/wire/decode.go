@@ -39,18 +39,18 @@ func checkFields(data []byte, limits []int) error {
 		return nil
 	}
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
+		number, typ, n := protowire.ConsumeTag(data)
 		if n < 0 {
 			return nil // a text, or the decoder's to refuse
 		}
-		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		size := protowire.ConsumeFieldValue(number, typ, data[n:])
 		if size < 0 {
 			return nil
 		}
 		if limits[0]--; limits[0] < 0 {
 			return errors.New("message has too many parts")
 		}
-		if kind == protowire.BytesType {
+		if typ == protowire.BytesType {
 			body, _ := protowire.ConsumeBytes(data[n:])
 			if err := checkFields(body, limits[1:]); err != nil {
 				return err
@@ -82,11 +82,11 @@ func (m *AttachMessage) scan(data mem.BufferSlice) error {
 func (m *AttachMessage) split(all []byte) error {
 	m.Frames, m.Other.Message = m.Frames[:0], nil
 	for rest := all; len(rest) > 0; {
-		number, kind, n := protowire.ConsumeTag(rest)
+		number, typ, n := protowire.ConsumeTag(rest)
 		if n < 0 {
 			return errTruncated
 		}
-		size := protowire.ConsumeFieldValue(number, kind, rest[n:])
+		size := protowire.ConsumeFieldValue(number, typ, rest[n:])
 		if size < 0 {
 			return errTruncated
 		}
@@ -95,7 +95,7 @@ func (m *AttachMessage) split(all []byte) error {
 		if len(m.Frames) >= maxScanFrames {
 			return fmt.Errorf("message has more than %d frames", maxScanFrames)
 		}
-		if kind != protowire.BytesType || number != fieldFrame && number != fieldFrames {
+		if typ != protowire.BytesType || number != fieldFrame && number != fieldFrames {
 			continue
 		}
 		body, _ := protowire.ConsumeBytes(value)
@@ -116,18 +116,18 @@ func (m *AttachMessage) split(all []byte) error {
 
 func (m *AttachMessage) splitFrames(body []byte) error {
 	for len(body) > 0 {
-		number, kind, n := protowire.ConsumeTag(body)
+		number, typ, n := protowire.ConsumeTag(body)
 		if n < 0 {
 			return errTruncated
 		}
-		size := protowire.ConsumeFieldValue(number, kind, body[n:])
+		size := protowire.ConsumeFieldValue(number, typ, body[n:])
 		if size < 0 {
 			return errTruncated
 		}
 		if len(m.Frames) >= maxScanFrames {
 			return fmt.Errorf("message has more than %d frames", maxScanFrames)
 		}
-		if number == fieldEach && kind == protowire.BytesType {
+		if number == fieldEach && typ == protowire.BytesType {
 			frame, _ := protowire.ConsumeBytes(body[n : n+size])
 			m.Frames = append(m.Frames, frame[:len(frame):len(frame)])
 		}

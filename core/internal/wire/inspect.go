@@ -34,7 +34,7 @@ type Contents struct {
 
 var (
 	errTwice   = errors.New("a field of which there can be one stands there twice")
-	errKindOf  = errors.New("a field has the encoding of another")
+	errTypeOf  = errors.New("a field has the encoding of another")
 	errTooMany = errors.New("it has too many parts")
 )
 
@@ -136,20 +136,20 @@ type lostSpan struct {
 // A field is one field of a message: a number, or bytes.
 type field struct {
 	number protowire.Number
-	kind   protowire.Type
+	typ    protowire.Type
 	value  uint64
 	bytes  []byte
 }
 
 // next takes the first field off a message that is not empty.
 func next(message []byte) (f field, rest []byte, err error) {
-	number, kind, n := protowire.ConsumeTag(message)
+	number, typ, n := protowire.ConsumeTag(message)
 	if n < 0 {
 		return f, nil, errTruncated
 	}
-	f.number, f.kind = number, kind
+	f.number, f.typ = number, typ
 	rest = message[n:]
-	switch kind {
+	switch typ {
 	case protowire.VarintType:
 		f.value, n = protowire.ConsumeVarint(rest)
 	case protowire.BytesType:
@@ -157,7 +157,7 @@ func next(message []byte) (f field, rest []byte, err error) {
 	case protowire.Fixed64Type:
 		f.value, n = protowire.ConsumeFixed64(rest)
 	default:
-		n = protowire.ConsumeFieldValue(number, kind, rest)
+		n = protowire.ConsumeFieldValue(number, typ, rest)
 	}
 	if n < 0 {
 		return f, nil, errTruncated
@@ -179,15 +179,15 @@ func readHead(frame []byte) (h frameHead, err error) {
 			h.strange = true
 			continue
 		}
-		kind := protowire.VarintType
+		typ := protowire.VarintType
 		if f.number == fieldBatch || f.number == fieldGap {
-			kind = protowire.BytesType
+			typ = protowire.BytesType
 		}
 		switch {
-		case f.kind != kind:
-			h.wrong = errKindOf
+		case f.typ != typ:
+			h.wrong = errTypeOf
 			continue
-		case seen[f.number] || kind == protowire.BytesType && h.content.number != 0:
+		case seen[f.number] || typ == protowire.BytesType && h.content.number != 0:
 			h.wrong = errTwice
 		}
 		seen[f.number] = true
@@ -239,8 +239,8 @@ func (i *inspector) batch(batch []byte, size uint64) error {
 			i.strange = true
 			continue
 		}
-		if f.kind != protowire.BytesType {
-			return errKindOf
+		if f.typ != protowire.BytesType {
+			return errTypeOf
 		}
 		if i.blocks++; i.blocks > maxBlocks {
 			return errTooMany
@@ -280,14 +280,14 @@ func (i *inspector) gap(gap []byte) error {
 			return errTwice
 		}
 		seen |= bit
-		if f.number == fieldCause && f.kind == protowire.BytesType {
+		if f.number == fieldCause && f.typ == protowire.BytesType {
 			if err := checkFault(f.bytes); err != nil {
 				return err
 			}
 			continue
 		}
-		if f.kind != protowire.VarintType || f.number == fieldCause {
-			return errKindOf
+		if f.typ != protowire.VarintType || f.number == fieldCause {
+			return errTypeOf
 		}
 		switch f.number {
 		case fieldLostSamples:
@@ -307,8 +307,8 @@ func (i *inspector) gap(gap []byte) error {
 
 // checkGapLink checks that what a gap says of one link can be decoded.
 func checkGapLink(link *field) error {
-	if link.kind != protowire.BytesType {
-		return errKindOf
+	if link.typ != protowire.BytesType {
+		return errTypeOf
 	}
 	for rest := link.bytes; len(rest) > 0; {
 		f, after, err := next(rest)
@@ -316,12 +316,12 @@ func checkGapLink(link *field) error {
 			return err
 		}
 		rest = after
-		kind := protowire.VarintType
+		typ := protowire.VarintType
 		if f.number == fieldLostOf || f.number == fieldLostDevice {
-			kind = protowire.BytesType
+			typ = protowire.BytesType
 		}
-		if f.number <= fieldUncounted && f.kind != kind {
-			return errKindOf
+		if f.number <= fieldUncounted && f.typ != typ {
+			return errTypeOf
 		}
 	}
 	return nil

@@ -61,8 +61,8 @@ func (i *inspector) blockField(b *shape, f *field) error {
 	case fieldDeltas:
 		return b.addDeltas(f)
 	case fieldExceptions:
-		if f.kind != protowire.BytesType {
-			return errKindOf
+		if f.typ != protowire.BytesType {
+			return errTypeOf
 		}
 		return b.except(f.bytes)
 	}
@@ -74,8 +74,8 @@ func (i *inspector) blockField(b *shape, f *field) error {
 }
 
 func (b *shape) single(bit uint8, f *field) error {
-	if f.kind != protowire.VarintType {
-		return errKindOf
+	if f.typ != protowire.VarintType {
+		return errTypeOf
 	}
 	if b.seen&bit != 0 {
 		return errTwice
@@ -86,11 +86,11 @@ func (b *shape) single(bit uint8, f *field) error {
 
 // runs reads pairs of handles to skip and to take.
 func (i *inspector) runs(b *shape, f *field) error {
-	if f.kind == protowire.VarintType {
+	if f.typ == protowire.VarintType {
 		return i.run(b, f.value)
 	}
-	if f.kind != protowire.BytesType {
-		return errKindOf
+	if f.typ != protowire.BytesType {
+		return errTypeOf
 	}
 	for rest := f.bytes; len(rest) > 0; {
 		v, n := protowire.ConsumeVarint(rest)
@@ -131,13 +131,13 @@ func (i *inspector) run(b *shape, v uint64) error {
 }
 
 func (b *shape) addDeltas(f *field) error {
-	switch f.kind {
+	switch f.typ {
 	case protowire.VarintType:
 		b.delta(f.value)
 		return nil
 	case protowire.BytesType:
 	default:
-		return errKindOf
+		return errTypeOf
 	}
 	for rest := f.bytes; len(rest) > 0; {
 		v, n := protowire.ConsumeVarint(rest)
@@ -173,12 +173,12 @@ func (b *shape) addColumn(f *field) error {
 	case fieldStrings, fieldBytes:
 		wire = protowire.BytesType
 	}
-	if f.kind == wire {
+	if f.typ == wire {
 		b.values++
 		return nil
 	}
-	if f.kind != protowire.BytesType {
-		return errKindOf
+	if f.typ != protowire.BytesType {
+		return errTypeOf
 	}
 	n, ok := packed(f.bytes, wire)
 	if !ok {
@@ -229,8 +229,8 @@ func (b *shape) except(exception []byte) error {
 		rest = after
 		switch {
 		case f.number > fieldFault:
-		case (f.number == fieldFault) != (f.kind == protowire.BytesType), f.number < fieldFault && f.kind != protowire.VarintType:
-			return errKindOf
+		case (f.number == fieldFault) != (f.typ == protowire.BytesType), f.number < fieldFault && f.typ != protowire.VarintType:
+			return errTypeOf
 		case f.number == fieldFault:
 			if err := checkFault(f.bytes); err != nil {
 				return err
@@ -256,9 +256,9 @@ func checkFault(fault []byte) error {
 			return err
 		}
 		rest = after
-		if f.number == fieldText && f.kind != protowire.BytesType ||
-			(f.number == fieldCode || f.number == fieldAfter) && f.kind != protowire.VarintType {
-			return errKindOf
+		if f.number == fieldText && f.typ != protowire.BytesType ||
+			(f.number == fieldCode || f.number == fieldAfter) && f.typ != protowire.VarintType {
+			return errTypeOf
 		}
 	}
 	return nil

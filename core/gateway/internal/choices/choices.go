@@ -134,7 +134,7 @@ func (c *Choices) Mark(states map[string]*control.State) {
 
 // Since is since when a line is off line, by itself, its link or its driver; zero:
 // it is not.
-func (c *Choices) Since(kind string, l inforce.Line) time.Time {
+func (c *Choices) Since(kind string, l inforce.Target) time.Time {
 	if at, ok := c.Resting[kind]; ok {
 		return at
 	}
@@ -160,12 +160,12 @@ func (c *Choices) OfflineList() []client.LineResult {
 // no process does.
 func (c *Choices) Show(l *client.Link) {
 	cause := &client.Fault{Code: driver.Denied.String(), Text: control.OfflineText}
-	if at := c.Since(l.Driver, inforce.Line{Link: l.Name}); !at.IsZero() {
+	if at := c.Since(l.Driver, inforce.Target{Link: l.Name}); !at.IsZero() {
 		l.State, l.Since, l.Cause = "offline", at, cause
 	}
 	for i := range l.Devices {
 		d := &l.Devices[i]
-		if at := c.Since(l.Driver, inforce.Line{Link: l.Name, Device: d.Name}); !at.IsZero() {
+		if at := c.Since(l.Driver, inforce.Target{Link: l.Name, Device: d.Name}); !at.IsZero() {
 			d.State, d.Since, d.Cause = "offline", at, cause
 		}
 	}

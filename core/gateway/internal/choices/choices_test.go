@@ -80,7 +80,7 @@ func TestMarkAndSince(t *testing.T) {
 		kind, name string
 		want       time.Time
 	}{{"modbus", "a", at}, {"modbus", "a/m2", at}, {"modbus", "b", time.Time{}}, {"modbus", "b/m1", later}, {"modbus", "b/m2", time.Time{}}, {"mqtt", "c/m1", later}} {
-		if since := c.Since(q.kind, inforce.ParseLine(q.name)); !since.Equal(q.want) {
+		if since := c.Since(q.kind, inforce.ParseTarget(q.name)); !since.Equal(q.want) {
 			t.Errorf("%s is off line since %v, want %v", q.name, since, q.want)
 		}
 	}

@@ -42,9 +42,9 @@ func (s *Service) dropOffline(a *inforce.Config) error {
 	var lines, kinds []string
 	now := s.Choices.Get()
 	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
-		if _, err := a.FindLine(inforce.ParseLine(name)); err != nil {
+		if _, err := a.FindTarget(inforce.ParseTarget(name)); err != nil {
 			lines = append(lines, name)
-			s.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", inforce.ParseLine(name).Link, "device", inforce.ParseLine(name).Device)
+			s.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", inforce.ParseTarget(name).Link, "device", inforce.ParseTarget(name).Device)
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(now.Resting)) {

@@ -132,25 +132,25 @@ func (c *Config) Missing(name string) *driver.Error {
 	return driver.Errorf(driver.NotFound, "%s: there is no link %s", name, p[0])
 }
 
-// A Line is a link, or one device of it.
-type Line struct{ Link, Device string }
+// A Target is a link, or one device of it.
+type Target struct{ Link, Device string }
 
-// ParseLine reads LINK or LINK/DEVICE.
-func ParseLine(name string) Line {
+// ParseTarget reads LINK or LINK/DEVICE.
+func ParseTarget(name string) Target {
 	link, device, _ := strings.Cut(name, "/")
-	return Line{link, device}
+	return Target{link, device}
 }
 
-// String is the name that ParseLine reads.
-func (l Line) String() string {
+// String is the name that ParseTarget reads.
+func (l Target) String() string {
 	if l.Device == "" {
 		return l.Link
 	}
 	return l.Link + "/" + l.Device
 }
 
-// FindLine looks up the link of a line, and its device.
-func (c *Config) FindLine(l Line) (*config.Link, error) {
+// FindTarget looks up the link of a target, and its device.
+func (c *Config) FindTarget(l Target) (*config.Link, error) {
 	for _, link := range c.Links {
 		if link.Name != l.Link {
 			continue
@@ -163,35 +163,35 @@ func (c *Config) FindLine(l Line) (*config.Link, error) {
 	return nil, driver.Errorf(driver.NotFound, "%s: there is no link %s", l, l.Link)
 }
 
-// LinesOf returns the links of a driver.
-func (c *Config) LinesOf(kind string) []Line {
-	var list []Line
+// TargetsOf returns the links of a driver.
+func (c *Config) TargetsOf(kind string) []Target {
+	var list []Target
 	for _, l := range c.Links {
 		if l.Driver == kind {
-			list = append(list, Line{Link: l.Name})
+			list = append(list, Target{Link: l.Name})
 		}
 	}
 	return list
 }
 
-// LinesFor resolves a request wholly, or not at all.
-func (c *Config) LinesFor(r client.LineRequest) ([]Line, error) {
+// TargetsFor resolves a request wholly, or not at all.
+func (c *Config) TargetsFor(r client.LineRequest) ([]Target, error) {
 	if r.Driver != "" {
-		lines := c.LinesOf(r.Driver)
-		if len(lines) == 0 {
+		targets := c.TargetsOf(r.Driver)
+		if len(targets) == 0 {
 			return nil, driver.Errorf(driver.NotFound, "no link uses a driver %s", r.Driver)
 		}
-		return lines, nil
+		return targets, nil
 	}
-	var lines []Line
+	var targets []Target
 	for _, name := range r.Names {
-		l := ParseLine(name)
-		if _, err := c.FindLine(l); err != nil {
+		l := ParseTarget(name)
+		if _, err := c.FindTarget(l); err != nil {
 			return nil, err
 		}
-		if !slices.Contains(lines, l) {
-			lines = append(lines, l)
+		if !slices.Contains(targets, l) {
+			targets = append(targets, l)
 		}
 	}
-	return lines, nil
+	return targets, nil
 }

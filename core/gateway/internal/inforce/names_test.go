@@ -47,21 +47,21 @@ func TestSelected(t *testing.T) {
 	}
 }
 
-func TestLinesForIsAllOrNothing(t *testing.T) {
+func TestTargetsForIsAllOrNothing(t *testing.T) {
 	a := plant()
 	for _, q := range []struct {
 		request client.LineRequest
-		want    []inforce.Line
+		want    []inforce.Target
 	}{
-		{client.LineRequest{Names: []string{"line1", "line2/m1", "line1"}}, []inforce.Line{{"line1", ""}, {"line2", "m1"}}},
-		{client.LineRequest{Driver: "modbus"}, []inforce.Line{{"line1", ""}}},
+		{client.LineRequest{Names: []string{"line1", "line2/m1", "line1"}}, []inforce.Target{{"line1", ""}, {"line2", "m1"}}},
+		{client.LineRequest{Driver: "modbus"}, []inforce.Target{{"line1", ""}}},
 		{client.LineRequest{Names: []string{"line1", "line9"}}, nil},
 		{client.LineRequest{Names: []string{"line1/m9"}}, nil},
 		{client.LineRequest{Names: []string{"line1/m1/u"}}, nil},
 		{client.LineRequest{Names: []string{""}}, nil},
 		{client.LineRequest{Driver: "nix"}, nil},
 	} {
-		got, err := a.LinesFor(q.request)
+		got, err := a.TargetsFor(q.request)
 		if diff := cmp.Diff(q.want, got); diff != "" || (err != nil) != (q.want == nil) {
 			t.Errorf("%+v: %v %s", q.request, err, diff)
 		}

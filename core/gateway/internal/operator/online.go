@@ -21,13 +21,13 @@ import (
 // check is brought on line and watched, and goes off line again where it does not come up.
 func (s *Service) Online(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
 	a, before := s.InForce.Get(), s.Choices.Get()
-	results, lines, err := offlineLines(a, before, r)
+	results, targets, err := offlineTargets(a, before, r)
 	if err != nil {
 		return nil, err
 	}
-	faults := make([]error, len(lines))
+	faults := make([]error, len(targets))
 	if !r.Force {
-		faults = s.checkLines(ctx, a, lines)
+		faults = s.checkTargets(ctx, a, targets)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -38,20 +38,20 @@ func (s *Service) Online(ctx context.Context, r client.LineRequest) ([]client.Li
 			unchecked, faults[i] = append(unchecked, i), nil
 		}
 	}
-	if err := s.bringOnline(r, lines, faults); err != nil {
+	if err := s.bringOnline(r, targets, faults); err != nil {
 		return nil, err
 	}
-	if err := s.watchOnline(ctx, before, lines, faults, unchecked); err != nil {
+	if err := s.watchOnline(ctx, before, targets, faults, unchecked); err != nil {
 		return nil, err
 	}
-	for i, l := range lines {
+	for i, l := range targets {
 		results = append(results, s.onlineResult(l, faults[i]))
 	}
 	return results, nil
 }
 
 // onlineResult is what became of a line; fault is why it stays off line.
-func (s *Service) onlineResult(l inforce.Line, fault error) client.LineResult {
+func (s *Service) onlineResult(l inforce.Target, fault error) client.LineResult {
 	c := s.Choices.Get()
 	if fault != nil {
 		return client.LineResult{Name: l.String(), Since: c.Offline[l.String()], Fault: client.FaultOf(driver.AsError(fault))}
@@ -63,30 +63,30 @@ func (s *Service) onlineResult(l inforce.Line, fault error) client.LineResult {
 	return client.LineResult{Name: l.String(), Text: "on line"}
 }
 
-// watchOnline watches lines that were brought on line without a check, those of the given
+// watchOnline watches targets that were brought on line without a check, those of the given
 // indices, until each is up, is down or has had its time. What is not up is taken off line
 // again, since when it was before, and its fault is noted.
-func (s *Service) watchOnline(ctx context.Context, before *choices.Choices, lines []inforce.Line, faults []error, unchecked []int) error {
+func (s *Service) watchOnline(ctx context.Context, before *choices.Choices, targets []inforce.Target, faults []error, unchecked []int) error {
 	now := s.Choices.Get()
-	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[lines[i].Link].IsZero() })
+	unchecked = slices.DeleteFunc(unchecked, func(i int) bool { return !now.Offline[targets[i].Link].IsZero() })
 	if len(unchecked) == 0 {
 		return nil
 	}
-	s.awaitUp(ctx, lines, faults, unchecked)
+	s.awaitUp(ctx, targets, faults, unchecked)
 	defer s.Config.Hold()()
 	a := s.InForce.Get()
 	return s.Config.Choose(func(c *choices.Choices) {
 		for _, i := range unchecked {
-			if link, err := a.FindLine(lines[i]); err == nil && faults[i] != nil {
-				choices.KeepTime(c.Offline, lines[i].String(), before.Since(link.Driver, lines[i]))
+			if link, err := a.FindTarget(targets[i]); err == nil && faults[i] != nil {
+				choices.KeepTime(c.Offline, targets[i].String(), before.Since(link.Driver, targets[i]))
 			}
 		}
 	})
 }
 
-// awaitUp waits until it is known of each of the lines whether it works, and notes the
+// awaitUp waits until it is known of each of the targets whether it works, and notes the
 // faults of those that do not.
-func (s *Service) awaitUp(ctx context.Context, lines []inforce.Line, faults []error, which []int) {
+func (s *Service) awaitUp(ctx context.Context, targets []inforce.Target, faults []error, which []int) {
 	ctx, cancel := context.WithTimeout(ctx, upIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
@@ -102,7 +102,7 @@ func (s *Service) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 		}
 		all := s.conditions(ctx)
 		waiting = slices.DeleteFunc(waiting, func(i int) bool {
-			c, known := all[lines[i]]
+			c, known := all[targets[i]]
 			if c.is == control.Down {
 				faults[i] = cmp.Or(c.cause, driver.Errorf(driver.NotConnected, "it is down"))
 			}
@@ -111,8 +111,8 @@ func (s *Service) awaitUp(ctx context.Context, lines []inforce.Line, faults []er
 	}
 }
 
-// bringOnline takes back the marks of the lines that passed their check.
-func (s *Service) bringOnline(r client.LineRequest, lines []inforce.Line, faults []error) error {
+// bringOnline takes back the marks of the targets that passed their check.
+func (s *Service) bringOnline(r client.LineRequest, targets []inforce.Target, faults []error) error {
 	defer s.Config.Hold()()
 	return s.Config.Choose(func(c *choices.Choices) {
 		since := time.Now()
@@ -121,7 +121,7 @@ func (s *Service) bringOnline(r client.LineRequest, lines []inforce.Line, faults
 			since = at
 			delete(c.Resting, r.Driver)
 		}
-		for i, l := range lines {
+		for i, l := range targets {
 			if faults[i] == nil {
 				delete(c.Offline, l.String())
 			} else if _, marked := c.Offline[l.String()]; marked || resting {
@@ -131,23 +131,23 @@ func (s *Service) bringOnline(r client.LineRequest, lines []inforce.Line, faults
 	})
 }
 
-// offlineLines are the lines of a request that are off line, and results for those
+// offlineTargets are the targets of a request that are off line, and results for those
 // that need no check.
-func offlineLines(a *inforce.Config, c *choices.Choices, r client.LineRequest) (results []client.LineResult, lines []inforce.Line, err error) {
+func offlineTargets(a *inforce.Config, c *choices.Choices, r client.LineRequest) (results []client.LineResult, targets []inforce.Target, err error) {
 	if r.Driver != "" {
-		lines, err = a.LinesFor(r)
+		targets, err = a.TargetsFor(r)
 		if _, resting := c.Resting[r.Driver]; err == nil && !resting {
-			lines = slices.DeleteFunc(lines, func(l inforce.Line) bool { _, off := c.Offline[l.String()]; return !off })
-			if len(lines) == 0 {
+			targets = slices.DeleteFunc(targets, func(l inforce.Target) bool { _, off := c.Offline[l.String()]; return !off })
+			if len(targets) == 0 {
 				return nil, nil, driver.Errorf(driver.BadValue, "driver %s is not off line, nor is any of its links", r.Driver)
 			}
 		}
-		return nil, lines, err
+		return nil, targets, err
 	}
 	for _, name := range r.Names {
-		l := inforce.ParseLine(name)
+		l := inforce.ParseTarget(name)
 		_, off := c.Offline[l.String()]
-		link, err := a.FindLine(l)
+		link, err := a.FindTarget(l)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -157,45 +157,45 @@ func offlineLines(a *inforce.Config, c *choices.Choices, r client.LineRequest) (
 		switch {
 		case !off:
 			results = append(results, notMarked(c, l))
-		case !slices.Contains(lines, l):
-			lines = append(lines, l)
+		case !slices.Contains(targets, l):
+			targets = append(targets, l)
 		}
 	}
-	return results, lines, nil
+	return results, targets, nil
 }
 
 // notMarked is the result of a line that was not taken off line by itself.
-func notMarked(c *choices.Choices, l inforce.Line) client.LineResult {
+func notMarked(c *choices.Choices, l inforce.Target) client.LineResult {
 	if at := c.Offline[l.Link]; !at.IsZero() {
 		return client.LineResult{Name: l.String(), Since: at, Text: fmt.Sprintf("off line with link %s: bring that on line", l.Link)}
 	}
 	return client.LineResult{Name: l.String(), Text: "was on line already"}
 }
 
-// checkLines makes the health checks, and tells the fault of each line.
-func (s *Service) checkLines(ctx context.Context, a *inforce.Config, lines []inforce.Line) []error {
+// checkTargets makes the health checks, and returns the fault of each target.
+func (s *Service) checkTargets(ctx context.Context, a *inforce.Config, targets []inforce.Target) []error {
 	ctx, cancel := context.WithTimeout(ctx, checksLimit)
 	defer cancel()
-	faults := make([]error, len(lines))
+	faults := make([]error, len(targets))
 	places := semaphore.NewWeighted(checksAtATime)
 	var checks sync.WaitGroup
-	for i, l := range lines {
+	for i, l := range targets {
 		if err := places.Acquire(ctx, 1); err != nil {
 			faults[i] = err
 			continue
 		}
 		checks.Go(func() {
 			defer places.Release(1)
-			faults[i] = s.checkLine(ctx, a, l)
+			faults[i] = s.checkTarget(ctx, a, l)
 		})
 	}
 	checks.Wait()
 	return faults
 }
 
-// checkLine proves that a line works.
-func (s *Service) checkLine(ctx context.Context, a *inforce.Config, l inforce.Line) error {
-	link, err := a.FindLine(l)
+// checkTarget returns why a target does not work.
+func (s *Service) checkTarget(ctx context.Context, a *inforce.Config, l inforce.Target) error {
+	link, err := a.FindTarget(l)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const (
 	// without waiting for it.
 	drainedIn = 10 * time.Second
 	lookEvery = 50 * time.Millisecond
-	// upIn is how long a line that was brought on line without a check may take to come up.
+	// upIn is how long a target that was brought on line without a check may take to come up.
 	upIn = 20 * time.Second
 	// checksLimit bounds how long the health checks of one command take together, and
 	// checksAtATime how many are made at the same time.
@@ -28,18 +28,18 @@ const (
 
 // Offline implements api.Choices.
 func (s *Service) Offline(ctx context.Context, r client.LineRequest) ([]client.LineResult, error) {
-	lines, err := s.takeOffline(r)
+	targets, err := s.takeOffline(r)
 	if err != nil {
 		return nil, err
 	}
-	open := s.awaitDrained(ctx, lines)
+	open := s.awaitDrained(ctx, targets)
 	if r.Driver != "" {
 		s.Log.Warn("taken off line by the operator", "driver", r.Driver)
 		return []client.LineResult{{Name: r.Driver, Since: s.Choices.Get().Resting[r.Driver],
-			Text: "off line with " + linkCount(len(lines)) + stillOpen(len(open) > 0)}}, nil
+			Text: "off line with " + linkCount(len(targets)) + stillOpen(len(open) > 0)}}, nil
 	}
-	results := make([]client.LineResult, len(lines))
-	for i, l := range lines {
+	results := make([]client.LineResult, len(targets))
+	for i, l := range targets {
 		s.Log.Warn("taken off line by the operator", "link", l.Link, "device", l.Device)
 		results[i] = client.LineResult{Name: l.String(), Since: s.Choices.Get().Offline[l.String()], Text: "off line" + stillOpen(slices.Contains(open, l))}
 	}
@@ -61,33 +61,33 @@ func linkCount(n int) string {
 }
 
 // takeOffline marks what is asked for, and tells the drivers.
-func (s *Service) takeOffline(r client.LineRequest) ([]inforce.Line, error) {
+func (s *Service) takeOffline(r client.LineRequest) ([]inforce.Target, error) {
 	defer s.Config.Hold()()
-	lines, err := s.InForce.Get().LinesFor(r)
+	targets, err := s.InForce.Get().TargetsFor(r)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	return lines, s.Config.Choose(func(c *choices.Choices) {
+	return targets, s.Config.Choose(func(c *choices.Choices) {
 		if r.Driver != "" {
 			choices.KeepTime(c.Resting, r.Driver, now)
 			return
 		}
-		for _, l := range lines {
+		for _, l := range targets {
 			choices.KeepTime(c.Offline, l.String(), now)
 		}
 	})
 }
 
-// awaitDrained waits until nothing of the lines is open any more, and returns those of
+// awaitDrained waits until nothing of the targets is open any more, and returns those of
 // which it is not known after a while.
-func (s *Service) awaitDrained(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
+func (s *Service) awaitDrained(ctx context.Context, targets []inforce.Target) (open []inforce.Target) {
 	ctx, cancel := context.WithTimeout(ctx, drainedIn)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		if open = s.open(ctx, lines); len(open) == 0 {
+		if open = s.open(ctx, targets); len(open) == 0 {
 			return nil
 		}
 		select {
@@ -108,29 +108,29 @@ type condition struct {
 }
 
 // conditions is what the drivers say of everything, as far as they answer.
-func (s *Service) conditions(ctx context.Context) map[inforce.Line]condition {
-	all := make(map[inforce.Line]condition)
+func (s *Service) conditions(ctx context.Context) map[inforce.Target]condition {
+	all := make(map[inforce.Target]condition)
 	for _, d := range s.Drivers.Status(ctx) {
 		if d.Engine == nil {
 			continue
 		}
 		for i := range d.Engine.Links {
 			l := &d.Engine.Links[i]
-			all[inforce.Line{Link: l.Name}] = condition{l.Condition, l.Cause}
+			all[inforce.Target{Link: l.Name}] = condition{l.Condition, l.Cause}
 			for j := range l.Devices {
-				all[inforce.Line{Link: l.Name, Device: l.Devices[j].Name}] = condition{l.Devices[j].Condition, l.Devices[j].Cause}
+				all[inforce.Target{Link: l.Name, Device: l.Devices[j].Name}] = condition{l.Devices[j].Condition, l.Devices[j].Cause}
 			}
 		}
 	}
 	return all
 }
 
-// open returns the lines that are open, or of which it is not known because their driver
+// open returns the targets that are open, or of which it is not known because their driver
 // does not answer.
-func (s *Service) open(ctx context.Context, lines []inforce.Line) (open []inforce.Line) {
+func (s *Service) open(ctx context.Context, targets []inforce.Target) (open []inforce.Target) {
 	all := s.conditions(ctx)
 	var silent map[string]bool
-	for _, l := range lines {
+	for _, l := range targets {
 		c, known := all[l]
 		if !known && silent == nil {
 			silent = s.silent(ctx)
@@ -151,9 +151,9 @@ func (s *Service) silent(ctx context.Context) map[string]bool {
 	return kinds
 }
 
-// driverOf is the driver of a line; empty: there is no such line now.
-func (s *Service) driverOf(l inforce.Line) string {
-	if link, err := s.InForce.Get().FindLine(l); err == nil {
+// driverOf is the driver of a target; empty: it is not configured now.
+func (s *Service) driverOf(l inforce.Target) string {
+	if link, err := s.InForce.Get().FindTarget(l); err == nil {
 		return link.Driver
 	}
 	return ""
