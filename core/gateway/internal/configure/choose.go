@@ -25,7 +25,7 @@ func (s *Service) Choose(f func(c *choices.Choices)) error {
 		return err
 	}
 	a := s.InForce.Get()
-	_, err := s.putInForce(a.Config, a.Unready)
+	_, err := s.putInForce(a.Config, a.Unready, note{aside: a.Aside, wrong: a.Wrong, good: a.Good})
 	if err == nil {
 		return nil
 	}

@@ -87,11 +87,11 @@ func (s *Service) Begin(ctx context.Context, first *Start) error {
 		s.refusal.Store(&refusal{at: s.InForce.Get().Loaded, lines: first.why.Lines()})
 		s.Log.Error("configuration refused, the last good one is in force", "saved", first.good.Saved, "copy", first.good.Path, "err", first.why)
 	}
-	_, err = s.putInForce(next, unready)
+	_, err = s.putInForce(next, unready, noteOf(first.draft, first.good))
 	if err != nil {
 		return err
 	}
-	s.keep(first.draft, first.good)
+	s.keep(first.draft)
 	s.warnSecrets()
 	return nil
 }
@@ -123,26 +123,39 @@ func (s *Service) vetDraft(ctx context.Context, draft *config.Draft, old *config
 	}
 }
 
-// keep notes what of the files is not in force, and keeps a copy of what is.
-func (s *Service) keep(draft *config.Draft, good *Good) {
-	a := *s.InForce.Get()
-	a.Aside, a.Wrong, a.Good = nil, nil, time.Time{}
+// A note says what of the files is not in force, beside what is.
+type note struct {
+	aside, wrong []string  // as inforce.Config has them
+	good         time.Time // of the last good configuration, where that is in force
+}
+
+// noteOf is the note of a draft that is put in force, or of the last good configuration; both
+// may be nil.
+func noteOf(draft *config.Draft, good *Good) (n note) {
 	if good != nil {
-		a.Good = good.Saved
+		n.good = good.Saved
 	}
 	if draft != nil {
-		a.Aside = asideOf(draft)
+		n.aside = asideOf(draft)
 		for _, fault := range draft.Faults() {
-			a.Wrong = append(a.Wrong, fault.Error())
-		}
-		if err := saveGood(a.DataDir, a.Dir, draft.Files(), time.Now()); err != nil {
-			s.Log.Warn("keep a copy of the configuration: after a restart an error in the files would stop everything", "err", err)
+			n.wrong = append(n.wrong, fault.Error())
 		}
 	}
+	return n
+}
+
+// keep logs what of the files is not in force, and keeps a copy of what is; draft may be nil.
+func (s *Service) keep(draft *config.Draft) {
+	a := s.InForce.Get()
 	for _, text := range a.Aside {
 		s.Log.Error("link file is wrong", "file", text, "err", strings.Join(a.Wrong, "; "))
 	}
-	s.InForce.Set(&a)
+	if draft == nil {
+		return
+	}
+	if err := saveGood(a.DataDir, a.Dir, draft.Files(), time.Now()); err != nil {
+		s.Log.Warn("keep a copy of the configuration: after a restart an error in the files would stop everything", "err", err)
+	}
 }
 
 // vetting checks c, of which only what is new must have its driver there.
@@ -171,7 +184,7 @@ func (s *Service) reload(ctx context.Context) error {
 	if !changed {
 		text = "configuration reloaded: links, devices and points are as before"
 	}
-	s.keep(draft, nil)
+	s.keep(draft)
 	s.warnSecrets()
 	s.Log.Info(text, "revision", s.InForce.Get().Revision)
 	return nil
@@ -197,7 +210,7 @@ func (s *Service) tryReload(ctx context.Context, files *config.Draft) (changed b
 	if faults := unchecked(unready, draft(old.Config), draft(next)); faults != nil {
 		return false, &RefusedError{Causes: faults}
 	}
-	return s.putInForce(next, unready)
+	return s.putInForce(next, unready, noteOf(files, nil))
 }
 
 // unchecked is the reasons why drivers could not check what is new for them. A
@@ -232,7 +245,7 @@ func fixed(old, next *config.Config, stranded string) error {
 
 // putInForce puts a vetted configuration in force, with what the operator chose. Drivers
 // whose state is the same keep the very state that they have.
-func (s *Service) putInForce(next *config.Config, unready map[string]error) (changed bool, err error) {
+func (s *Service) putInForce(next *config.Config, unready map[string]error, n note) (changed bool, err error) {
 	old := s.InForce.Get()
 	states, err := s.Catalog.States(next, old.Revision)
 	if err != nil {
@@ -248,7 +261,7 @@ func (s *Service) putInForce(next *config.Config, unready map[string]error) (cha
 	}
 	changed = changed || len(states) != len(old.States)
 	a := &inforce.Config{Config: next, States: states, Unready: unready, Revision: old.Revision, Loaded: time.Now(),
-		Aside: old.Aside, Wrong: old.Wrong, Good: old.Good}
+		Aside: n.aside, Wrong: n.wrong, Good: n.good}
 	if next == old.Config && old.States != nil {
 		a.Loaded = old.Loaded
 	}
