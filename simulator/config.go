@@ -19,7 +19,8 @@ const (
 	Serial Protocol = "serial" // text lines over a PTY
 )
 
-// Config is what to simulate. Load reads it from a file; a test writes it in Go. Its parts are not changed after Run, and may be shared.
+// Config is what to simulate. Load reads it from a file; a test writes it in Go. Its parts are
+// not changed after Run, and may be shared.
 type Config struct {
 	Servers  []ServerConfig
 	Schedule []Scheduled

@@ -81,7 +81,8 @@ func (d *Device) moment() moment {
 	return moment{elapsed: d.elapsed(time.Now()), seed: d.seed, slot: d.tally.issued}
 }
 
-// Set puts a value (a bool, number or string) at a point, writable or not. The point's signal does not count any more.
+// Set puts a value (a bool, number or string) at a point, writable or not. The point's signal
+// does not count any more.
 func (d *Device) Set(point string, value any) error {
 	v, err := signal.Of(value)
 	if err != nil {
@@ -100,7 +101,8 @@ func (d *Device) Set(point string, value any) error {
 	return nil
 }
 
-// Get returns what a client would read at a point now: int64, uint64, float64, bool or string. Looking does not count as a poll.
+// Get returns what a client would read at a point now: int64, uint64, float64, bool or string.
+// Looking does not count as a poll.
 func (d *Device) Get(point string) (any, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -111,22 +113,25 @@ func (d *Device) Get(point string) (any, error) {
 	return d.store.get(i, d.moment()).Any(), nil
 }
 
-// Slot returns the number of polls that the device has served to the last byte, or of messages that it has sent.
+// Slot returns the number of polls that the device has served to the last byte, or of messages
+// that it has sent.
 func (d *Device) Slot() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.tally.polls
 }
 
-// Unserved returns the slot values that were given out in an answer that could not be written to its end while a later one was on its way: values that a
-// client may lack although it lost nothing. It keeps the first 4,096.
+// Unserved returns the slot values that were given out in an answer that could not be written
+// to its end while a later one was on its way: values that a client may lack although it lost
+// nothing. It keeps the first 4,096.
 func (d *Device) Unserved() []uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.tally.unserved)
 }
 
-// PollTimes returns when each poll that was served had been asked for, to 10 us, oldest first; only the first Config.Times are kept.
+// PollTimes returns when each poll that was served had been asked for, to 10 us, oldest first;
+// only the first Config.Times are kept.
 func (d *Device) PollTimes() []time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()

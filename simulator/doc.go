@@ -1,42 +1,57 @@
-// Package simulator is a plant to test against: devices that answer, misbehave on demand, and count what was asked of them.
+// Package simulator is a plant to test against: devices that answer, misbehave on demand, and
+// count what was asked of them.
 //
-// A Simulator has servers: a Modbus TCP port, an MQTT broker or a serial line, each with devices behind it. A device has points, a point has a signal, which
-// is its value as a function of time. Start runs one for a test on free ports; Load and Run are what `fieldloom sim` does. It is an independent witness: it
-// is written from the specifications and shares no code with a driver.
+// A Simulator has servers: a Modbus TCP port, an MQTT broker or a serial line, each with
+// devices behind it. A device has points, a point has a signal, which is its value as a
+// function of time. Start runs one for a test on free ports; Load and Run are what `fieldloom
+// sim` does. It is an independent witness: it is written from the specifications and shares no
+// code with a driver.
 //
 // # The witness
 //
-// Everything is counted, for each device: requests, answers, bytes, exceptions, writes with their values, and polls with their times. A point with the signal
-// `slot` proves that each poll arrived once. Its value is the number of polls that the device has served, the one that reads it included: the first poll reads
-// 1, the next 2. A Modbus request is a poll when it reads all registers of the slot, which then belong together; for MQTT and serial devices it is each
-// message with the slot in it. A poll is counted when the kernel, or the session of a subscriber, has taken the answer to its last byte, and whoever has seen
-// the answer finds it counted. A poll that was not answered, or wrongly on purpose, is none, and the next poll has its value. So a gateway that lost nothing
-// has every number from 1 to Device.Slot exactly once, with two exceptions: Device.Unserved, answers on a connection that broke in the write; and answers that the
-// kernel took and the client did not wait for, because it had closed the connection or given the request up. A test that provokes time-outs allows for these.
+// Everything is counted, for each device: requests, answers, bytes, exceptions, writes with
+// their values, and polls with their times. A point with the signal `slot` proves that each
+// poll arrived once. Its value is the number of polls that the device has served, the one that
+// reads it included: the first poll reads 1, the next 2. A Modbus request is a poll when it
+// reads all registers of the slot, which then belong together; for MQTT and serial devices it
+// is each message with the slot in it. A poll is counted when the kernel, or the session of a
+// subscriber, has taken the answer to its last byte, and whoever has seen the answer finds it
+// counted. A poll that was not answered, or wrongly on purpose, is none, and the next poll has
+// its value. So a gateway that lost nothing has every number from 1 to Device.Slot exactly
+// once, with two exceptions: Device.Unserved, answers on a connection that broke in the write;
+// and answers that the kernel took and the client did not wait for, because it had closed the
+// connection or given the request up. A test that provokes time-outs allows for these.
 //
 // # Modbus
 //
-// Function codes 1 to 6, 15, 16, 22 and 23 of the MODBUS Application Protocol V1.1b3, with its exceptions 1, 2 and 3; a unit id that no device has gives
-// exception 11. Requests that arrive together are answered together, in their order. What may be written and what lies in a declared range is memory; a
-// point follows its signal until it is written.
+// Function codes 1 to 6, 15, 16, 22 and 23 of the MODBUS Application Protocol V1.1b3, with its
+// exceptions 1, 2 and 3; a unit id that no device has gives exception 11. Requests that arrive
+// together are answered together, in their order. What may be written and what lies in a
+// declared range is memory; a point follows its signal until it is written.
 //
 // # MQTT
 //
-// The broker is mochi-mqtt, for clients of MQTT 3.1.1 and 5. The devices are no clients of it: their messages are put into the sessions of the subscribers
-// in the process. A session that is not clean keeps what it has not acknowledged, up to 65,535 messages, over any disconnection and over Server.Restart,
-// and has it sent again in order (of the last 65,536 messages of the broker). BrokerCounts.Dropped counts what exceeded a limit; a test of losses demands
-// that it is 0. A subscriber that does not read holds up the devices when the socket's buffers are full; Missed counts the messages that were left out.
-// Known limits of mochi-mqtt: a client's PUBLISH of QoS 1 removes a message in flight to it with the same packet id, and for a client of MQTT 5 that sets a
-// Receive Maximum a message that had to wait for it is not kept until it is acknowledged.
+// The broker is mochi-mqtt, for clients of MQTT 3.1.1 and 5. The devices are no clients of it:
+// their messages are put into the sessions of the subscribers in the process. A session that is
+// not clean keeps what it has not acknowledged, up to 65,535 messages, over any disconnection
+// and over Server.Restart, and has it sent again in order (of the last 65,536 messages of the
+// broker). BrokerCounts.Dropped counts what exceeded a limit; a test of losses demands that it
+// is 0. A subscriber that does not read holds up the devices when the socket's buffers are
+// full; Missed counts the messages that were left out. Known limits of mochi-mqtt: a client's
+// PUBLISH of QoS 1 removes a message in flight to it with the same packet id, and for a client
+// of MQTT 5 that sets a Receive Maximum a message that had to wait for it is not kept until it
+// is acknowledged.
 //
 // # Serial
 //
-// A line is a PTY in raw mode; Addr is the tty to open, or a link of a fixed name to it. Instruments answer lines that match a pattern, or send on their own
-// while somebody has the tty open. Bytes are paced for the baud rate, which a PTY itself ignores.
+// A line is a PTY in raw mode; Addr is the tty to open, or a link of a fixed name to it.
+// Instruments answer lines that match a pattern, or send on their own while somebody has the
+// tty open. Bytes are paced for the baud rate, which a PTY itself ignores.
 //
 // # The file
 //
-// A useful file is ten lines: a thousand meters on ports 20001 to 21000, one of which falls silent for five seconds.
+// A useful file is ten lines: a thousand meters on ports 20001 to 21000, one of which falls
+// silent for five seconds.
 //
 //	servers:
 //	  plc[1..1000]:
@@ -48,7 +63,8 @@
 //	schedule:
 //	  - {device: m7, fault: silent, at: 10s, for: 5s}
 //
-// A key with a range, `plc[1..1000]`, stands for as many entries, in which {n} is the number of each and {20000+n} a sum with it. All there is:
+// A key with a range, `plc[1..1000]`, stands for as many entries, in which {n} is the number of
+// each and {20000+n} a sum with it. All there is:
 //
 //	times: 65536                      # poll times kept for each device
 //	images:                           # of Modbus devices, by name
@@ -95,6 +111,8 @@
 //	  - {server: plant, fault: refused, at: 30s, for: 10s}
 //	  - {device: u3, fault: slow, delay: 250ms, at: 5s}
 //
-// Signals are `slot`, a constant as it is written, or one of constant, ramp (from, to, period), sine (mean, amplitude, period), square (low, high, period,
-// duty), walk (low, high, step, every, seed), counter (start, step, every) and csv (file, loop). Faults are those of FaultKind, by their names.
+// Signals are `slot`, a constant as it is written, or one of constant, ramp (from, to, period),
+// sine (mean, amplitude, period), square (low, high, period, duty), walk (low, high, step,
+// every, seed), counter (start, step, every) and csv (file, loop). Faults are those of
+// FaultKind, by their names.
 package simulator

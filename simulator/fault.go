@@ -9,7 +9,8 @@ import (
 // FaultKind is what a device or a server does wrong.
 type FaultKind string
 
-// The faults. A poll that meets one of them, Slow and Drip excepted, is no poll served: the slot does not grow.
+// The faults. A poll that meets one of them, Slow and Drip excepted, is no poll served: the
+// slot does not grow.
 const (
 	Silent      FaultKind = "silent"      // takes everything and answers nothing, a black hole
 	Slow        FaultKind = "slow"        // answers after Delay, default 1 s

@@ -39,7 +39,8 @@ func ModbusFleet(n, registers int, layout Layout) Config {
 	return cfg
 }
 
-// MQTTFleet is n devices d1, d2 ... on the broker `mqtt`, each of which sends its slot as a number on `fleet/<device>/slot` once a period at QoS 1.
+// MQTTFleet is n devices d1, d2 ... on the broker `mqtt`, each of which sends its slot as a
+// number on `fleet/<device>/slot` once a period at QoS 1.
 func MQTTFleet(n int, every time.Duration) Config {
 	srv := ServerConfig{Name: "mqtt", Protocol: MQTT}
 	points := []Point{{Name: "slot", Signal: signal.Slot()}}
@@ -50,8 +51,9 @@ func MQTTFleet(n int, every time.Duration) Config {
 	return Config{Servers: []ServerConfig{srv}}
 }
 
-// SerialLine is one serial server, `serial`, with n instruments s1, s2 ... that answer `?1`, `?2` ... with `1 <slot> <temperature>` and so on, and take a new
-// temperature with `!1 21.5`, answered `ok`. Bytes are paced for the baud rate, 0 for none.
+// SerialLine is one serial server, `serial`, with n instruments s1, s2 ... that answer `?1`,
+// `?2` ... with `1 <slot> <temperature>` and so on, and take a new temperature with `!1 21.5`,
+// answered `ok`. Bytes are paced for the baud rate, 0 for none.
 func SerialLine(n, baud int) Config {
 	srv := ServerConfig{Name: "serial", Protocol: Serial, Line: Line{Baud: baud}}
 	points := []Point{

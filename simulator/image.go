@@ -12,8 +12,9 @@ import (
 	"github.com/fieldloom/fieldloom/simulator/signal"
 )
 
-// StandardImage is the image that tests share: `slot`, an uint32 at holding:0, and uint16 registers `r2`, `r3` ... up to holding:registers-1 that count
-// up, each at its own pace, the even ones by steps and the odd ones as ramps.
+// StandardImage is the image that tests share: `slot`, an uint32 at holding:0, and uint16
+// registers `r2`, `r3` ... up to holding:registers-1 that count up, each at its own pace, the
+// even ones by steps and the odd ones as ramps.
 func StandardImage(registers int) *Image {
 	img := &Image{
 		Points: []Point{{Name: "slot", Address: "holding:0", Type: "uint32", Signal: signal.Slot()}},

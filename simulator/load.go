@@ -8,7 +8,8 @@ import (
 	"github.com/fieldloom/fieldloom/simulator/internal/document"
 )
 
-// Load reads a config file; the package comment describes it. The error lists everything that is wrong, a line each: `file:line:column: path: what`.
+// Load reads a config file; the package comment describes it. The error lists everything that
+// is wrong, a line each: `file:line:column: path: what`.
 func Load(path string) (*Config, error) {
 	doc, root, err := document.Open(path)
 	if err != nil {

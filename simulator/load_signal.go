@@ -7,7 +7,8 @@ import (
 	"github.com/fieldloom/fieldloom/simulator/signal"
 )
 
-// signal reads a signal: `slot`, a constant as it is written, or a mapping with the one key that says its kind.
+// signal reads a signal: `slot`, a constant as it is written, or a mapping with the one key
+// that says its kind.
 func (l *loader) signal(v document.Value) signal.Signal {
 	if !v.IsMapping() {
 		text := v.Text()

@@ -31,7 +31,8 @@ type answer struct {
 	size   int
 }
 
-// serve answers requests until the connection ends. Requests that stand in the buffer together are answered in one write, in their order.
+// serve answers requests until the connection ends. Requests that stand in the buffer together
+// are answered in one write, in their order.
 func (m *modbusServer) serve(c net.Conn) {
 	conn := &modbusConn{modbusServer: m, net: c}
 	buf := make([]byte, readBuffer)
@@ -145,8 +146,8 @@ func (d *Device) note(res *modbus.Result, now time.Time) {
 	d.tally.wrote(w)
 }
 
-// flush counts the answers and writes them. They are counted first, so that whoever has seen an answer finds it counted, and taken back when the kernel
-// did not take them to the last byte.
+// flush counts the answers and writes them. They are counted first, so that whoever has seen an
+// answer finds it counted, and taken back when the kernel did not take them to the last byte.
 func (c *modbusConn) flush() {
 	if len(c.out) == 0 {
 		return
@@ -170,7 +171,8 @@ func (c *modbusConn) count() {
 	}
 }
 
-// uncount takes the answers back, the last first: a slot value that no other answer has passed is given out again.
+// uncount takes the answers back, the last first: a slot value that no other answer has passed
+// is given out again.
 func (c *modbusConn) uncount() {
 	for i := len(c.pending) - 1; i >= 0; i-- {
 		c.pending[i].device.unsent(c.pending[i].slot)

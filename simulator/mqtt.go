@@ -19,8 +19,10 @@ const minEvery = beat
 
 // broker is an MQTT broker and the devices that publish on it.
 //
-// The devices are no clients: what they send is handed to the broker in the process, under publishing, so that it is known of each message which sessions
-// took it. What could be lost between a device and a broker is not the point; between the broker and its subscribers nothing may be lost unseen.
+// The devices are no clients: what they send is handed to the broker in the process, under
+// publishing, so that it is known of each message which sessions took it. What could be lost
+// between a device and a broker is not the point; between the broker and its subscribers
+// nothing may be lost unseen.
 type broker struct {
 	*port
 	server *Server
@@ -141,7 +143,8 @@ func (b *broker) serve(c net.Conn) {
 	b.hook.left(w)
 }
 
-// publish sends one message of a device, unless the device or the broker is away: then there is no message, and its slot value is not used.
+// publish sends one message of a device, unless the device or the broker is away: then there is
+// no message, and its slot value is not used.
 func (b *broker) publish(d *duty) {
 	fault := d.device.current()
 	if b.held.Load() || fault != nil && fault.Kind == Silent {
@@ -162,7 +165,8 @@ func (b *broker) publish(d *duty) {
 	}
 }
 
-// refuse stops the broker for the clients, and waits until the last of them is gone: a session is then nobody's.
+// refuse stops the broker for the clients, and waits until the last of them is gone: a session
+// is then nobody's.
 func (b *broker) refuse() error {
 	b.held.Store(true)
 	err := b.port.refuse()
@@ -217,8 +221,8 @@ func (d *duty) render(fault *Fault) (payload []byte, slot uint64) {
 	return payload, slot
 }
 
-// sent counts a message or an answer that was due, or asked for, at a time. It is called just before the last byte is out of hand, so that whoever has the
-// message finds it counted.
+// sent counts a message or an answer that was due, or asked for, at a time. It is called just
+// before the last byte is out of hand, so that whoever has the message finds it counted.
 func (d *Device) sent(slot uint64, asked time.Time, size int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// hook is how the simulator looks into its broker, and where it makes up for four things of mochi-mqtt 2.7.9:
+// hook is how the simulator looks into its broker, and where it makes up for four things of
+// mochi-mqtt 2.7.9:
 //
 //   - While a client takes over its session, a message may go to the old one after it has been copied, and be lost. So nothing is published meanwhile.
 //   - What a session has not acknowledged is sent again in the order of whole seconds. So each message is dated with its number, of which mochi compares
@@ -18,7 +19,8 @@ import (
 //     each other (MQTT 3.1.1, 2.3.1). So the broker is shown the id 0.
 //   - A connection that hangs in a write blocks the one that takes its session over. So it is closed first.
 //
-// One thing remains: a PUBLISH of QoS 1 from a client removes a message that is in flight to it under the same packet id, which would not be sent again.
+// One thing remains: a PUBLISH of QoS 1 from a client removes a message that is in flight to it
+// under the same packet id, which would not be sent again.
 type hook struct {
 	mqtt.HookBase
 	broker *broker
@@ -104,14 +106,16 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	return pk, nil
 }
 
-// OnQosPublish counts what a session took. It is also called for acknowledgements, and for what is sent again.
+// OnQosPublish counts what a session took. It is also called for acknowledgements, and for what
+// is sent again.
 func (h *hook) OnQosPublish(_ *mqtt.Client, pk packets.Packet, _ int64, _ int) {
 	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup && pk.Origin == mqtt.InlineClientId {
 		h.handed.Add(1)
 	}
 }
 
-// OnQosComplete counts what a session acknowledged. The broker's own acknowledgements have a date, those of clients do not.
+// OnQosComplete counts what a session acknowledged. The broker's own acknowledgements have a
+// date, those of clients do not.
 func (h *hook) OnQosComplete(_ *mqtt.Client, pk packets.Packet) {
 	if pk.FixedHeader.Type == packets.Puback && pk.Created == 0 {
 		h.acked.Add(1)

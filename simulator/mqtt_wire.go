@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// wire is a client's connection to a broker, with the faults of the server on it: under Silent nothing goes through until the fault ends, under Garbage
-// every byte to the client is another, and Cut ends the connection in the middle of what is written next.
+// wire is a client's connection to a broker, with the faults of the server on it: under Silent
+// nothing goes through until the fault ends, under Garbage every byte to the client is another,
+// and Cut ends the connection in the middle of what is written next.
 type wire struct {
 	net.Conn
 	server *Server

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// beat is how often a roster looks for what is due. It is the most that a message is late, and keeps a thousand devices from waking the process a thousand
-// times a second.
+// beat is how often a roster looks for what is due. It is the most that a message is late, and
+// keeps a thousand devices from waking the process a thousand times a second.
 const beat = 10 * time.Millisecond
 
 // duty is something that a device does again and again.
@@ -41,8 +41,9 @@ func (r *roster) Pop() any {
 	return last
 }
 
-// run lets act do each duty when it is due, until ctx ends. Duties start spread over their first period. A duty that is due again before it could be done
-// is left out and counted as missed, so that a hold-up is no burst afterwards.
+// run lets act do each duty when it is due, until ctx ends. Duties start spread over their
+// first period. A duty that is due again before it could be done is left out and counted as
+// missed, so that a hold-up is no burst afterwards.
 func (r *roster) run(ctx context.Context, act func(d *duty)) {
 	start := time.Now()
 	for i, d := range *r {

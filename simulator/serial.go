@@ -256,7 +256,8 @@ func (l *serialLine) answer(request string) {
 	l.stray.Add(1)
 }
 
-// accept counts a request and executes the writes in it. It returns false when the device keeps silent, or could not take a value.
+// accept counts a request and executes the writes in it. It returns false when the device keeps
+// silent, or could not take a value.
 func (x *exchange) accept(groups []string, size int, now time.Time) bool {
 	d := x.device
 	d.mu.Lock()
@@ -280,7 +281,8 @@ func (x *exchange) accept(groups []string, size int, now time.Time) bool {
 	return true
 }
 
-// send sends a line that nobody asked for, unless nobody would hear it: then there is no message, and its slot value is not used.
+// send sends a line that nobody asked for, unless nobody would hear it: then there is no
+// message, and its slot value is not used.
 func (l *serialLine) send(d *duty) {
 	p := l.present()
 	if p == nil || !l.line.Alone && !p.isOpen() {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// say writes a line, at the line's speed and with the device's fault. asked is when it was asked for; an answer waits while the device is slow, a line that
-// nobody asked for has waited already.
+// say writes a line, at the line's speed and with the device's fault. asked is when it was
+// asked for; an answer waits while the device is slow, a line that nobody asked for has waited
+// already.
 func (l *serialLine) say(d *duty, asked time.Time, answer bool) {
 	fault := d.device.current()
 	if fault != nil && fault.Kind == Slow && answer && !pause(l.ctx, fault.Delay) {
@@ -60,8 +61,8 @@ type pseudo struct {
 	link   string
 }
 
-// openPseudo makes a PTY in raw mode, and a link to its tty when it is given a name for it. The simulator keeps no descriptor of the tty, so that it can
-// tell whether somebody else has one.
+// openPseudo makes a PTY in raw mode, and a link to its tty when it is given a name for it. The
+// simulator keeps no descriptor of the tty, so that it can tell whether somebody else has one.
 func openPseudo(link string) (*pseudo, error) {
 	master, tty, err := pty.Open()
 	if err != nil {
@@ -72,7 +73,8 @@ func openPseudo(link string) (*pseudo, error) {
 	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
 		return nil, fmt.Errorf("set %s raw: %w", tty.Name(), err)
 	}
-	// pty.Open leaves the descriptor blocking: a Close would then not end a Read. A duplicate that does not block goes to the poller.
+	// pty.Open leaves the descriptor blocking: a Close would then not end a Read. A duplicate
+	// that does not block goes to the poller.
 	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("duplicate the pty of %s: %w", tty.Name(), err)
@@ -87,7 +89,8 @@ func openPseudo(link string) (*pseudo, error) {
 	return p, nil
 }
 
-// makeLink replaces a link that is there, for it is one that an earlier run left; anything else is not touched.
+// makeLink replaces a link that is there, for it is one that an earlier run left; anything else
+// is not touched.
 func (p *pseudo) makeLink() error {
 	if p.link == "" {
 		return nil
@@ -121,8 +124,9 @@ func (p *pseudo) isOpen() bool {
 	return err == nil && open
 }
 
-// write writes bytes, each gap after the one before, several at a time where they come faster than a millisecond. It calls last before the last of them.
-// Bytes that nobody reads are lost after a while, with an error.
+// write writes bytes, each gap after the one before, several at a time where they come faster
+// than a millisecond. It calls last before the last of them. Bytes that nobody reads are lost
+// after a while, with an error.
 func (p *pseudo) write(done <-chan struct{}, b []byte, gap time.Duration, last func()) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

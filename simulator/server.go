@@ -36,8 +36,8 @@ type Server struct {
 
 func (s *Server) open() error { return s.end.open() }
 
-// Addr returns host:port, or the path of a serial server's tty. A port stays the same when the server refuses connections for a while; a tty's path does so
-// only when it has a link.
+// Addr returns host:port, or the path of a serial server's tty. A port stays the same when the
+// server refuses connections for a while; a tty's path does so only when it has a link.
 func (s *Server) Addr() string { return s.end.addr() }
 
 // Name returns the server's name.
@@ -46,7 +46,8 @@ func (s *Server) Name() string { return s.name }
 // Devices returns the server's devices in the order of the config.
 func (s *Server) Devices() []*Device { return append([]*Device(nil), s.devices...) }
 
-// Fault puts the server, with all devices that have no fault of their own, under a fault. It replaces one that is there.
+// Fault puts the server, with all devices that have no fault of their own, under a fault. It
+// replaces one that is there.
 func (s *Server) Fault(f Fault) error {
 	if err := f.check(s.protocol, true); err != nil {
 		return fmt.Errorf("server %s: %w", s.name, err)
@@ -102,8 +103,9 @@ func (s *Server) setRefused(on bool) error {
 // Cut closes the connections that are open; clients may connect again at once.
 func (s *Server) Cut() { s.end.cut() }
 
-// Restart stops the server and starts it again on the same port, as a crash and a quick restart would. Its devices keep their memory, and a broker keeps
-// its sessions with what they have not received yet.
+// Restart stops the server and starts it again on the same port, as a crash and a quick restart
+// would. Its devices keep their memory, and a broker keeps its sessions with what they have not
+// received yet.
 func (s *Server) Restart() error {
 	return errors.Join(s.Fault(Fault{Kind: Refused}), s.Clear())
 }

@@ -12,7 +12,8 @@ import (
 
 const defaultTimes = 1 << 16
 
-// Simulator is a set of running servers and the devices behind them. Its methods may be called concurrently.
+// Simulator is a set of running servers and the devices behind them. Its methods may be called
+// concurrently.
 type Simulator struct {
 	started time.Time
 	times   int
@@ -52,7 +53,8 @@ func Start(t TB, cfg Config) *Simulator {
 	return s
 }
 
-// Run opens every server and returns when all of them listen. They run until ctx ends or Close is called; Close also waits for that.
+// Run opens every server and returns when all of them listen. They run until ctx ends or Close
+// is called; Close also waits for that.
 func Run(ctx context.Context, cfg *Config) (*Simulator, error) {
 	s := &Simulator{
 		started: time.Now(),
@@ -146,7 +148,8 @@ func (s *Simulator) newDevice(srv *Server, c *DeviceConfig) (*Device, error) {
 	return d, nil
 }
 
-// Addr returns where a server, or a device's server, is reached: host:port, or the path of a tty. It panics when there is neither.
+// Addr returns where a server, or a device's server, is reached: host:port, or the path of a
+// tty. It panics when there is neither.
 func (s *Simulator) Addr(name string) string {
 	if srv, ok := s.servers[name]; ok {
 		return srv.Addr()
@@ -154,7 +157,8 @@ func (s *Simulator) Addr(name string) string {
 	return s.Device(name).Addr()
 }
 
-// Server returns a server by its name. It panics when there is none: the name stands in the config that the caller wrote.
+// Server returns a server by its name. It panics when there is none: the name stands in the
+// config that the caller wrote.
 func (s *Simulator) Server(name string) *Server {
 	srv, ok := s.servers[name]
 	if !ok {

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// port is a listening TCP port that can refuse connections for a while and come back under the same number.
+// port is a listening TCP port that can refuse connections for a while and come back under the
+// same number.
 type port struct {
 	listen string
 	handle func(net.Conn) // owns the connection; returns when it is closed
@@ -78,7 +79,8 @@ func (p *port) accept(l net.Listener) {
 	}
 }
 
-// start hands a connection to a goroutine of its own, unless the port closed or refused in the meantime.
+// start hands a connection to a goroutine of its own, unless the port closed or refused in the
+// meantime.
 func (p *port) start(l net.Listener, c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +115,8 @@ func (p *port) cutLocked() {
 	}
 }
 
-// refuse closes the listener and the connections. A socket that is bound and does not listen keeps the number, and the kernel refuses in its name.
+// refuse closes the listener and the connections. A socket that is bound and does not listen
+// keeps the number, and the kernel refuses in its name.
 func (p *port) refuse() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +152,8 @@ func (p *port) release() {
 	}
 }
 
-// hold binds a socket to an address, and returns -1 when it cannot: the number may then be gone when it is needed again, which admit reports.
+// hold binds a socket to an address, and returns -1 when it cannot: the number may then be gone
+// when it is needed again, which admit reports.
 func hold(at *net.TCPAddr) int {
 	if at == nil {
 		return -1

@@ -10,8 +10,9 @@ import (
 	"github.com/fieldloom/fieldloom/simulator/signal"
 )
 
-// What stands in a template for a value: {point}, or {point:%6.2f} with a verb for integers, numbers or text. Braces around anything else are plain text,
-// so that a template may be a JSON object.
+// What stands in a template for a value: {point}, or {point:%6.2f} with a verb for integers,
+// numbers or text. Braces around anything else are plain text, so that a template may be a JSON
+// object.
 var (
 	placeholder = regexp.MustCompile(`\{([A-Za-z_][A-Za-z0-9_.-]*)(?::(%[-+ 0#]*[0-9]{0,3}(?:\.[0-9]{1,3})?[dxXobeEfgGs]))?\}`)
 	validName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)

@@ -37,7 +37,8 @@ type ServerCounts struct {
 	Broker      *BrokerCounts `json:"broker,omitempty"` // of an MQTT server
 }
 
-// BrokerCounts is what a broker did with its devices' messages. When Dropped is 0, a session of QoS 1 that existed all the time was handed every message.
+// BrokerCounts is what a broker did with its devices' messages. When Dropped is 0, a session of
+// QoS 1 that existed all the time was handed every message.
 type BrokerCounts struct {
 	Published uint64 `json:"published"` // messages of its devices
 	Handed    uint64 `json:"handed"`    // times that a session took one at QoS 1, into memory that lasts until the session acknowledges it
@@ -47,7 +48,8 @@ type BrokerCounts struct {
 	Sessions  int    `json:"sessions"`  // that exist now, connected or not
 }
 
-// DeviceCounts is what one device saw. The interval is the time from one poll to the next, polls as they were asked for, not as they were answered.
+// DeviceCounts is what one device saw. The interval is the time from one poll to the next,
+// polls as they were asked for, not as they were answered.
 type DeviceCounts struct {
 	Requests   uint64            `json:"requests"`             // all that arrived, answered or not
 	Answers    uint64            `json:"answers"`              // fully written, spoilt ones included
@@ -139,7 +141,8 @@ func (t *tally) unserve() {
 	t.times.drop()
 }
 
-// withdraw takes back a slot value whose answer could not be written to its end. When later values are out already, the hole stays and is counted.
+// withdraw takes back a slot value whose answer could not be written to its end. When later
+// values are out already, the hole stays and is counted.
 func (t *tally) withdraw(slot uint64) {
 	if t.issued == slot {
 		t.issued--

@@ -23,8 +23,7 @@ type packages interface {
 	Remove(ctx context.Context, driver, version string, force bool) (client.DriverChange, error)
 }
 
-// withPackages calls f with the running gateway, or with its drivers directory where
-// none runs.
+// withPackages calls f with the running gateway, or with its drivers directory where none runs.
 func (r *remote) withPackages(ctx context.Context, f func(packages) error) error {
 	c, err := r.connect()
 	if err != nil {

@@ -252,9 +252,8 @@ type canvas struct {
 	drawn int
 }
 
-// draw draws as many lines as the terminal has room for; none may be wider than it, for
-// the next drawing goes back up by lines. hidden is how many more
-// the caller left out.
+// draw draws as many lines as the terminal has room for; none may be wider than it, for the
+// next drawing goes back up by lines. hidden is how many more the caller left out.
 func (c *canvas) draw(lines []string, hidden int) {
 	width, height := c.s.size()
 	limit := max(height-1, 2)

@@ -8,11 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timerSlack is how late a timer of the gateway and its drivers may fire so that the
-// kernel can join wake-ups, nanoseconds. Slots are 50 ms; a millisecond does not
-// show in them. The kernel's default of 50 us costs a process that wakes twenty
-// times a second a quarter of its CPU, in the Go runtime's monitor thread alone
-// (docs/adr/0004-wake-ups.md).
+// timerSlack is how late a timer of the gateway and its drivers may fire so that the kernel can
+// join wake-ups, nanoseconds. Slots are 50 ms; a millisecond does not show in them. The
+// kernel's default of 50 us costs a process that wakes twenty times a second a quarter of its
+// CPU, in the Go runtime's monitor thread alone (docs/adr/0004-wake-ups.md).
 const timerSlack = 1_000_000
 
 // joinWakeUps gives the process the slack. A thread's slack is its own and is passed

@@ -64,8 +64,7 @@ func watchTable(ctx context.Context, s *screen, c *client.Client, o client.Watch
 const againAfter = 500 * time.Millisecond
 
 // follow writes a stream of samples to to, as lines of JSON, whole lines at a time. When the
-// gateway stops it says so, waits until there is one again, and goes on exactly where it
-// ended.
+// gateway stops it says so, waits until there is one again, and goes on exactly where it ended.
 func follow(ctx context.Context, c *client.Client, o client.WatchOptions, to io.Writer, tell func(string)) error {
 	var deadline time.Time
 	if o.For > 0 {

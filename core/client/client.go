@@ -34,8 +34,7 @@ type Client struct {
 	http   *http.Client
 }
 
-// New returns a client of the gateway that serves on the Unix socket. It does
-// not connect.
+// New returns a client of the gateway that serves on the Unix socket. It does not connect.
 func New(socket string) *Client {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dial(ctx, socket)
@@ -66,23 +65,22 @@ func (c *Client) Points(ctx context.Context, patterns ...string) ([]Point, error
 	return list.Points, err
 }
 
-// Read reads the points, named LINK/DEVICE/POINT or by a pattern, fresh from
-// their devices. A point's fault is in its own sample.
+// Read reads the points, named LINK/DEVICE/POINT or by a pattern, fresh from their devices. A
+// point's fault is in its own sample.
 func (c *Client) Read(ctx context.Context, points ...string) ([]Sample, error) {
 	var list SampleList
 	err := c.call(ctx, http.MethodPost, "/v1/read", nil, ReadRequest{Points: points}, &list)
 	return list.Samples, err
 }
 
-// Write writes one point and returns when the device has acknowledged it. It is
-// never repeated.
+// Write writes one point and returns when the device has acknowledged it. It is never repeated.
 func (c *Client) Write(ctx context.Context, w WriteRequest) (Written, error) {
 	var done Written
 	return done, c.call(ctx, http.MethodPost, "/v1/write", nil, w, &done)
 }
 
-// Reload makes the gateway load its configuration again. An error leaves the
-// configuration in force as it was.
+// Reload makes the gateway load its configuration again. An error leaves the configuration in
+// force as it was.
 func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	var s ConfigStatus
 	return s, c.call(ctx, http.MethodPost, "/v1/reload", nil, nil, &s)

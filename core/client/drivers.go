@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Package is a version of a driver in the drivers directory, or what was refused
-// as one.
+// Package is a version of a driver in the drivers directory, or what was refused as one.
 type Package struct {
 	Driver   string   `json:"driver"`
 	Version  string   `json:"version"`
@@ -196,8 +195,7 @@ func (c *Client) Offline(ctx context.Context, r LineRequest) ([]LineResult, erro
 	return list.Results, c.call(ctx, http.MethodPost, "/v1/offline", nil, r, &list)
 }
 
-// Online brings back what passes its health check. What does not has its fault in
-// its result.
+// Online brings back what passes its health check. What does not has its fault in its result.
 func (c *Client) Online(ctx context.Context, r LineRequest) ([]LineResult, error) {
 	var list LineList
 	return list.Results, c.call(ctx, http.MethodPost, "/v1/online", nil, r, &list)

@@ -17,9 +17,10 @@ import (
 //	{"link":"line1","device":"m1","point":"u1","value":230.1,"quality":"good","time":"2026-01-02T03:04:05.000000006Z","unit":"V"}
 //
 // and where the quality is not good, a fault follows the time, as "timeout: no answer". The
-// unit is left out where there is none. One of a stream ends with "stored", when the gateway stored it, and "position", where the stream
-// goes on after it. A gap is written as a bad sample with the code "lost"; its names are
-// empty where the gateway does not know whose samples they were.
+// unit is left out where there is none. One of a stream ends with "stored", when the gateway
+// stored it, and "position", where the stream goes on after it. A gap is written as a bad
+// sample with the code "lost"; its names are empty where the gateway does not know whose
+// samples they were.
 type Sample struct {
 	Link, Device, Point string
 	Value               driver.Value

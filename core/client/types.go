@@ -13,8 +13,8 @@ type Health struct {
 	Since   time.Time `json:"since" doc:"When it started"`
 }
 
-// Status is the state and the counters of everything. Counters run since the
-// driver process started; rates are a second's, over RateWindow.
+// Status is the state and the counters of everything. Counters run since the driver process
+// started; rates are a second's, over RateWindow.
 type Status struct {
 	Health
 	Config     ConfigStatus `json:"config"`
@@ -27,8 +27,7 @@ type Status struct {
 	Links      []Link       `json:"links"`
 }
 
-// ConfigStatus tells which configuration is in force, and what was wrong with a
-// newer one.
+// ConfigStatus tells which configuration is in force, and what was wrong with a newer one.
 type ConfigStatus struct {
 	Dir      string    `json:"dir"`
 	Revision uint64    `json:"revision" doc:"Grows with every change that was put in force"`

@@ -14,11 +14,10 @@ const (
 	firstPoll = time.Second
 )
 
-// A Grid is the due times of one scan class of one device: every period, at a
-// phase that depends on nothing but names, so that a change of the configuration
-// shifts nobody. Phases are whole slots of a twentieth of the period, at least
-// 1 ms and at most 50 ms: the polls of a slot start together on all links, and
-// the wake-ups are few.
+// A Grid is the due times of one scan class of one device: every period, at a phase that
+// depends on nothing but names, so that a change of the configuration shifts nobody. Phases are
+// whole slots of a twentieth of the period, at least 1 ms and at most 50 ms: the polls of a
+// slot start together on all links, and the wake-ups are few.
 type Grid struct {
 	Period, Phase int64 // nanoseconds; a Period of 0: no due times, the next poll starts when the last has ended
 }

@@ -43,10 +43,9 @@ type NamedSample struct {
 	driver.Sample
 }
 
-// Plane is the control plane of one driver process. *engine.Engine implements it
-// inside the process and *host.Process in the core, so neither side
-// can tell whether there is a wire between them. Methods may be called
-// concurrently; ctx bounds each call.
+// Plane is the control plane of one driver process. *engine.Engine implements it inside the
+// process and *host.Process in the core, so neither side can tell whether there is a wire
+// between them. Methods may be called concurrently; ctx bounds each call.
 //
 // Errors are *driver.Error or have a driver.CodeOf.
 type Plane interface {

@@ -39,8 +39,8 @@ const (
 	Latest                   // only the latest sample of each point is kept
 )
 
-// Device is one endpoint. Its points have the handles FirstHandle,
-// FirstHandle+1, ... in the order of the table.
+// Device is one endpoint. Its points have the handles FirstHandle, FirstHandle+1, ... in the
+// order of the table.
 type Device struct {
 	Name        string
 	Settings    json.RawMessage // the driver's own keys

@@ -24,9 +24,8 @@ type DeviceConfig struct {
 	Points   []Point         // all its points; Points[i].Index == i; not to be changed
 }
 
-// A Point is a named datum of a device. Its Index is its place in
-// DeviceConfig.Points, so that a driver finds what it compiled for the point
-// without a map.
+// A Point is a named datum of a device. Its Index is its place in DeviceConfig.Points, so that
+// a driver finds what it compiled for the point without a map.
 type Point struct {
 	Index   int
 	Name    string

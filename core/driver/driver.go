@@ -1,5 +1,5 @@
-// Package driver is the contract between Fieldloom and the author of a
-// protocol driver. It imports nothing but the standard library.
+// Package driver is the contract between Fieldloom and the author of a protocol driver. It
+// imports nothing but the standard library.
 //
 // The nouns, from the wire up:
 //
@@ -11,12 +11,11 @@
 //     own syntax.
 //   - A Sample is a point's value with a quality, a time and perhaps a fault.
 //
-// The engine (package engine) runs around a driver in the driver's own
-// process. It owns everything that time has a part in: scan classes, deadlines,
-// retries, reconnecting, back-pressure. A driver therefore has no Start, no
-// retry, no sleep, no reconnect, and no goroutine that its Close does not wait
-// for. It does what it is asked, once, and reports what happened; the Code of
-// its error tells the engine what to do next.
+// The engine (package engine) runs around a driver in the driver's own process. It owns
+// everything that time has a part in: scan classes, deadlines, retries, reconnecting,
+// back-pressure. A driver therefore has no Start, no retry, no sleep, no reconnect, and no
+// goroutine that its Close does not wait for. It does what it is asked, once, and reports what
+// happened; the Code of its error tells the engine what to do next.
 //
 // A device implements Reader, Subscriber or both. Everything else is optional:
 // the engine looks once whether a value implements Preparer, Writer, Pipeliner
@@ -33,61 +32,56 @@ type Driver interface {
 	// Info describes the driver. It does no I/O and always answers the same.
 	Info() Info
 
-	// Open opens one link: it dials, opens the port, starts the session.
-	// ctx bounds the opening only, not the life of the link. After an error the
-	// engine calls Open again with backoff, unless the code is InvalidConfig.
+	// Open opens one link: it dials, opens the port, starts the session. ctx bounds the opening
+	// only, not the life of the link. After an error the engine calls Open again with backoff,
+	// unless the code is InvalidConfig.
 	Open(ctx context.Context, cfg LinkConfig, env Env) (Link, error)
 }
 
 // A Link is one open wire. The engine makes at most one call at a time on a link
 // and its devices, Close and Subscribe excepted, unless the link is a Pipeliner.
 type Link interface {
-	// Device prepares one device of the link: it parses every address once and
-	// reports all that are wrong together, as ConfigErrors joined by errors.Join.
-	// It does no I/O that can wait for a device that is not there.
-	// The device is dead when its link is closed.
+	// Device prepares one device of the link: it parses every address once and reports all that
+	// are wrong together, as ConfigErrors joined by errors.Join. It does no I/O that can wait
+	// for a device that is not there. The device is dead when its link is closed.
 	Device(ctx context.Context, cfg DeviceConfig) (Device, error)
 
-	// Close releases the wire and waits for the link's goroutines. It is safe to
-	// call twice and while another call is in flight, which then fails with
-	// NotConnected. A closed link is never used again; the engine opens another.
+	// Close releases the wire and waits for the link's goroutines. It is safe to call twice and
+	// while another call is in flight, which then fails with NotConnected. A closed link is
+	// never used again; the engine opens another.
 	Close(ctx context.Context) error
 }
 
-// A Device is one endpoint on a link: a Reader, a Subscriber, or both.
-// It may also be a Preparer, a Writer and a Browser.
+// A Device is one endpoint on a link: a Reader, a Subscriber, or both. It may also be a
+// Preparer, a Writer and a Browser.
 type Device interface{}
 
 // A Reader can be asked for values: a polled device.
 type Reader interface {
-	// Read asks the device for points and fills out, where out[i] belongs to
-	// points[i] and len(out) == len(points). Every out[i] is the zero Sample
-	// when Read is called, so what is left untouched is Bad. A point that could
-	// not be read has a Fault in its own sample and never fails the others; the
-	// error is for the link or the whole device. Samples filled before an error
-	// count. A zero Time means now. Neither slice may be kept after the return.
+	// Read asks the device for points and fills out, where out[i] belongs to points[i] and
+	// len(out) == len(points). Every out[i] is the zero Sample when Read is called, so what is
+	// left untouched is Bad. A point that could not be read has a Fault in its own sample and
+	// never fails the others; the error is for the link or the whole device. Samples filled
+	// before an error count. A zero Time means now. Neither slice may be kept after the return.
 	Read(ctx context.Context, points []Point, out []Sample) error
 }
 
-// An AheadReader is a Reader that can have the next request on the wire while it
-// works up the last answer: for scan classes whose next poll starts when the last
-// has ended.
+// An AheadReader is a Reader that can have the next request on the wire while it works up the
+// last answer: for scan classes whose next poll starts when the last has ended.
 type AheadReader interface {
 	Reader
-	// ReadAhead is Read; but when its last answer has come, and before it works that
-	// up, it asks next, at most once. Where next tells true it sends what the next
-	// poll sends first: ReadAhead is called again with nothing between on the
-	// link, unless the link is closed. Where it tells false, or the poll has failed,
-	// nothing may be sent ahead.
+	// ReadAhead is Read; but when its last answer has come, and before it works that up, it
+	// asks next, at most once. Where next tells true it sends what the next poll sends first:
+	// ReadAhead is called again with nothing between on the link, unless the link is closed.
+	// Where it tells false, or the poll has failed, nothing may be sent ahead.
 	ReadAhead(ctx context.Context, points []Point, out []Sample, next func() bool) error
 }
 
 // A Subscriber sends values by itself: a device that pushes.
 type Subscriber interface {
-	// Subscribe delivers samples of points through emit until ctx is done or the
-	// subscription is lost, and returns why it ended (ctx.Err() or a fault of the
-	// link). Subscriptions of several devices run at the same time. No emit may
-	// be made after the return.
+	// Subscribe delivers samples of points through emit until ctx is done or the subscription
+	// is lost, and returns why it ended (ctx.Err() or a fault of the link). Subscriptions of
+	// several devices run at the same time. No emit may be made after the return.
 	Subscribe(ctx context.Context, points []Point, emit EmitFunc) error
 }
 
@@ -147,8 +141,7 @@ type Checker interface {
 
 // A Browser is a Device that can list the addresses it has.
 type Browser interface {
-	// Browse lists what lies below the address prefix ("" for all), at most limit
-	// entries.
+	// Browse lists what lies below the address prefix ("" for all), at most limit entries.
 	Browse(ctx context.Context, prefix string, limit int) ([]Entry, error)
 }
 

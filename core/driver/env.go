@@ -18,9 +18,9 @@ type Env struct {
 	Losses  Losses       // nil where there are none; Lost uses it
 }
 
-// A Store is a small durable map that the core keeps for a driver across
-// restarts, one for each link. Its methods may be called concurrently and wait
-// for the core at most as long as their context.
+// A Store is a small durable map that the core keeps for a driver across restarts, one for each
+// link. Its methods may be called concurrently and wait for the core at most as long as their
+// context.
 type Store interface {
 	// Get returns the value of key, or nil and no error when there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
@@ -30,8 +30,8 @@ type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
 }
 
-// Secrets are passwords and keys that the operator keeps outside the
-// configuration. It may be called concurrently.
+// Secrets are passwords and keys that the operator keeps outside the configuration. It may be
+// called concurrently.
 type Secrets interface {
 	// Secret answers the secret of this name. It is Denied where the link's own
 	// settings do not name it, and NotFound where there is none. The caller does not
@@ -39,10 +39,10 @@ type Secrets interface {
 	Secret(ctx context.Context, name string) ([]byte, error)
 }
 
-// A Meter keeps numbers of the driver's own, which the operator sees in `fieldloom
-// status`: at most 64 for a link, finite, with names of at most 64 letters, digits, "_",
-// "." and "-"; everything else is left out. A call costs less than 100 ns and sends nothing. It may be called
-// concurrently. A name is a counter or a gauge, by its first use.
+// A Meter keeps numbers of the driver's own, which the operator sees in `fieldloom status`: at
+// most 64 for a link, finite, with names of at most 64 letters, digits, "_", "." and "-";
+// everything else is left out. A call costs less than 100 ns and sends nothing. It may be
+// called concurrently. A name is a counter or a gauge, by its first use.
 type Meter interface {
 	// Count adds delta, which is not negative, to a counter.
 	Count(name string, delta float64)
@@ -74,8 +74,8 @@ type Gateway interface {
 	Gateway(ctx context.Context) (name string, now time.Time, err error)
 }
 
-// SecretPrefix begins a text in the settings that stands for a secret:
-// `password: secret:broker` means the secret broker.
+// SecretPrefix begins a text in the settings that stands for a secret: `password:
+// secret:broker` means the secret broker.
 const SecretPrefix = "secret:"
 
 // Secret answers a secret of the gateway's, see Secrets.

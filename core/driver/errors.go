@@ -42,9 +42,9 @@ func (c Code) String() string {
 	return fmt.Sprintf("code(%d)", uint8(c))
 }
 
-// An Error is a fault of one point, link or device: what went wrong, for the
-// engine (Code) and for a person (Text). It is immutable once returned, so one
-// value may be shared by many samples.
+// An Error is a fault of one point, link or device: what went wrong, for the engine (Code) and
+// for a person (Text). It is immutable once returned, so one value may be shared by many
+// samples.
 type Error struct {
 	Code  Code
 	Text  string
@@ -52,8 +52,7 @@ type Error struct {
 	Err   error         // what caused it, for errors.Is; Text already says it; does not cross the wire
 }
 
-// Error and Unwrap also take a nil *Error, which a driver may return as an error
-// by mistake.
+// Error and Unwrap also take a nil *Error, which a driver may return as an error by mistake.
 func (e *Error) Error() string {
 	if e == nil {
 		return "no error"
@@ -109,8 +108,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return e
 }
 
-// CodeOf tells the code of any error: its own where there is an Error in its
-// tree, otherwise what the standard library's errors mean on a wire.
+// CodeOf tells the code of any error: its own where there is an Error in its tree, otherwise
+// what the standard library's errors mean on a wire.
 func CodeOf(err error) Code {
 	if isNil(err) {
 		return OK

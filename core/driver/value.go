@@ -33,10 +33,9 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// A Value is a bool, int64, uint64, float64, string, []byte or null. Like
-// slog.Value it is a small struct: making one of a number costs no allocation.
-// The zero Value is null. A Value is immutable; the bytes of a bytes Value
-// must not be changed.
+// A Value is a bool, int64, uint64, float64, string, []byte or null. Like slog.Value it is a
+// small struct: making one of a number costs no allocation. The zero Value is null. A Value is
+// immutable; the bytes of a bytes Value must not be changed.
 type Value struct {
 	num uint64
 	any any // a Kind for null, bool and numbers; else the string or []byte itself
@@ -289,8 +288,8 @@ func appendPlain(dst []byte, quoted string) []byte {
 	return dst
 }
 
-// ParseValue reads a value as a person types it: true, false, null, a whole
-// number, a number, a JSON string in quotes, and anything else as text.
+// ParseValue reads a value as a person types it: true, false, null, a whole number, a number, a
+// JSON string in quotes, and anything else as text.
 func ParseValue(s string) Value {
 	switch s {
 	case "true":

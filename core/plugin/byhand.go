@@ -16,9 +16,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
-// serveByHand serves a driver that somebody started by hand, in a debugger perhaps:
-// with the terminal as it is, for as long as it takes, and for whoever can read the
-// record at path.
+// serveByHand serves a driver that somebody started by hand, in a debugger perhaps: with the
+// terminal as it is, for as long as it takes, and for whoever can read the record at path.
 func serveByHand(s *server, name, version, path string, build func(*server, *slog.Logger) (backend, closer)) (exitCode int) {
 	signal.Ignore(syscall.SIGPIPE)
 	if err := s.level.UnmarshalText([]byte(os.Getenv(wire.EnvLogLevel))); err != nil {

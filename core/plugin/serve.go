@@ -30,8 +30,7 @@ const (
 	closeLimit = 2 * time.Second
 )
 
-// Serve runs d as a driver process and does not return: it is the whole main of a
-// driver.
+// Serve runs d as a driver process and does not return: it is the whole main of a driver.
 //
 //	func main() { plugin.Serve(modbus.New()) }
 //
@@ -150,9 +149,9 @@ type process struct {
 	once sync.Once
 }
 
-// newServer makes the gRPC server for go-plugin, whose options bring TLS. It sends
-// no keepalives: on a Unix socket the kernel tells of a dead peer, and the
-// heartbeats of Attach of one that hangs.
+// newServer makes the gRPC server for go-plugin, whose options bring TLS. It sends no
+// keepalives: on a Unix socket the kernel tells of a dead peer, and the heartbeats of Attach of
+// one that hangs.
 func (h *process) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts,
 		grpc.ForceServerCodecV2(wire.Codec{}),
@@ -196,9 +195,8 @@ func (h *process) stop() {
 	}
 }
 
-// removeSocketDir removes the private directory, empty once the listener is
-// closed, and the note beside it: a core killed with kill -9 cannot. A confined process
-// cannot either.
+// removeSocketDir removes the private directory, empty once the listener is closed, and the
+// note beside it: a core killed with kill -9 cannot. A confined process cannot either.
 func removeSocketDir() {
 	if dir := os.Getenv(wire.EnvSocketDir); dir != "" {
 		_ = os.Remove(dir)
@@ -216,9 +214,8 @@ func driverLog(to io.Writer, level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level}))
 }
 
-// versionMismatch is what the driver says on its stderr when the core offers no
-// version that it speaks; the core says the same of the driver. It is empty when
-// one fits.
+// versionMismatch is what the driver says on its stderr when the core offers no version that it
+// speaks; the core says the same of the driver. It is empty when one fits.
 func versionMismatch(driver, offered string) string {
 	if offered == "" || slices.Contains(strings.Split(offered, ","), strconv.Itoa(wire.ProtocolVersion)) {
 		return ""

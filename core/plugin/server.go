@@ -205,8 +205,7 @@ func (s *server) SetLog(_ context.Context, r *driverv1.SetLogRequest) (*driverv1
 	return &driverv1.SetLogResponse{}, nil
 }
 
-// Services lets the driver's questions through to the core for as long as the
-// stream lasts.
+// Services lets the driver's questions through to the core for as long as the stream lasts.
 func (s *server) Services(stream grpc.BidiStreamingServer[driverv1.ServicesRequest, driverv1.ServicesResponse]) error {
 	defer s.seen()()
 	return s.questions.serve(stream)

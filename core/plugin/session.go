@@ -49,8 +49,7 @@ func (s *server) Attach(stream attachServer) error {
 	return a.run(stream, hello)
 }
 
-// admit makes the newcomer the current session once the one before it has let go
-// of the ring.
+// admit makes the newcomer the current session once the one before it has let go of the ring.
 func (s *server) admit(ctx context.Context, hello *driverv1.Hello) (*session, error) {
 	s.mu.Lock()
 	if hello.GetCoreEpoch() < s.epoch {

@@ -52,8 +52,7 @@ func parseOrder(s string) (Order, bool) {
 	return DefaultOrder, false
 }
 
-// maxSize is the most bytes of a string: the 125 registers that one read takes
-// (clause 6.3).
+// maxSize is the most bytes of a string: the 125 registers that one read takes (clause 6.3).
 const maxSize = 2 * maxReadRegisters
 
 // An Address says where a point lies and how its value is made.

@@ -1,11 +1,10 @@
-// Package modbus is the Modbus TCP driver: coils, discrete inputs, holding and
-// input registers of any number of units over one connection. It builds on
-// goburrow/modbus for the frames and the write functions, and brings a transport
-// of its own (see wire.go).
+// Package modbus is the Modbus TCP driver: coils, discrete inputs, holding and input registers
+// of any number of units over one connection. It builds on goburrow/modbus for the frames and
+// the write functions, and brings a transport of its own (see wire.go).
 //
-// A register is 16 bits, a coil or a discrete input one bit, a unit one device
-// behind the connection. Clause numbers in comments are those of the Modbus
-// Application Protocol Specification V1.1b3.
+// A register is 16 bits, a coil or a discrete input one bit, a unit one device behind the
+// connection. Clause numbers in comments are those of the Modbus Application Protocol
+// Specification V1.1b3.
 //
 // # Addresses
 //
@@ -22,16 +21,14 @@
 //	size    = digit { digit } .                                (* bytes: 1 to 250 *)
 //	order   = "abcd" | "dcba" | "badc" | "cdab" .
 //
-// A number is the protocol address, which counts from 0. A classic address is a
-// digit for the table (0 coil, 1 discrete input, 3 input register, 4 holding
-// register) and a number of four or five digits that counts from 1: 40101 and
-// 400101 are holding:100, 00001 is coil:0.
+// A number is the protocol address, which counts from 0. A classic address is a digit for the
+// table (0 coil, 1 discrete input, 3 input register, 4 holding register) and a number of four
+// or five digits that counts from 1: 40101 and 400101 are holding:100, 00001 is coil:0.
 //
-// The type of a coil or a discrete input is bool; a register's default is uint16.
-// A bit has the type bool. A register read as bool is true when it is not 0, and
-// is written as 1 or 0. A string is text in UTF-8 up to its first zero byte, a
-// register holds two bytes of it, the first in the upper half; it is written with
-// zero bytes to its full size.
+// The type of a coil or a discrete input is bool; a register's default is uint16. A bit has the
+// type bool. A register read as bool is true when it is not 0, and is written as 1 or 0. A
+// string is text in UTF-8 up to its first zero byte, a register holds two bytes of it, the
+// first in the upper half; it is written with zero bytes to its full size.
 //
 // # Orders
 //

@@ -283,9 +283,9 @@ func firstOf(data []byte) int {
 	return int(data[0])
 }
 
-// exception deals with an answer that is one. Where it is due to some of the
-// addresses, smaller requests take the place of q. One that concerns the whole
-// device ends the poll: more requests would only load it.
+// exception deals with an answer that is one. Where it is due to some of the addresses, smaller
+// requests take the place of q. One that concerns the whole device ends the poll: more requests
+// would only load it.
 func (p *poll) exception(q *request, code byte) error {
 	fault := exception(code)
 	switch {

@@ -69,8 +69,7 @@ func (w *wire) follow(ctx context.Context, c *caller) error {
 	}
 }
 
-// pump reads and hands out answers until there is one for c. The caller holds
-// reading.
+// pump reads and hands out answers until there is one for c. The caller holds reading.
 func (w *wire) pump(ctx context.Context, c *caller) error {
 	for {
 		mine, err := w.handOut(c)

@@ -21,10 +21,9 @@ import (
 // its own, one of the others reads on. So a single caller, the usual case, writes
 // and reads directly, and no answer costs a switch between goroutines.
 //
-// An answer finds its request by its transaction id alone. What comes too late,
-// or never was asked for, is discarded; a stream that has lost its frames, or an
-// answer that stops half-way, closes the connection, since what follows could not
-// be told apart.
+// An answer finds its request by its transaction id alone. What comes too late, or never was
+// asked for, is discarded; a stream that has lost its frames, or an answer that stops half-way,
+// closes the connection, since what follows could not be told apart.
 type wire struct {
 	conn    net.Conn
 	log     *slog.Logger // of the bytes

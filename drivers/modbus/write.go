@@ -13,8 +13,8 @@ import (
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// Write writes one value by the functions that the device's settings choose.
-// goburrow's client makes the requests and compares their echoes.
+// Write writes one value by the functions that the device's settings choose. goburrow's client
+// makes the requests and compares their echoes.
 func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) error {
 	if p.Index < 0 || p.Index >= len(d.points) {
 		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
@@ -160,8 +160,7 @@ type transport struct {
 
 var _ modbus.Transporter = transport{}
 
-// Send sends one request and returns the answer under the request's own
-// transaction id.
+// Send sends one request and returns the answer under the request's own transaction id.
 func (t transport) Send(adu []byte) ([]byte, error) {
 	if t.ctx.Err() != nil {
 		return nil, unsent(ended(t.ctx))

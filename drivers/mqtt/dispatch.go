@@ -59,8 +59,7 @@ func (s *subscription) end() {
 	s.ended = true
 }
 
-// dispatchAll hands on one message after the other, so the messages of a topic stay
-// in order.
+// dispatchAll hands on one message after the other, so the messages of a topic stay in order.
 func (l *link) dispatchAll(ctx context.Context) {
 	if !l.awaitDevices(ctx) {
 		return

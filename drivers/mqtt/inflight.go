@@ -174,8 +174,7 @@ func (f *inflight) holds() bool {
 	return f.held > 0
 }
 
-// popStored returns the next message to acknowledge, or nil. Its place is free
-// when it returns.
+// popStored returns the next message to acknowledge, or nil. Its place is free when it returns.
 func (f *inflight) popStored() *message {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -190,8 +189,8 @@ func (f *inflight) popStored() *message {
 	return head
 }
 
-// blocked returns the message that keeps later ones from being acknowledged
-// although they are stored, or that is held itself; nil where there is none.
+// blocked returns the message that keeps later ones from being acknowledged although they are
+// stored, or that is held itself; nil where there is none.
 func (f *inflight) blocked() *message {
 	f.mu.Lock()
 	defer f.mu.Unlock()

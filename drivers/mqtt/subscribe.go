@@ -56,10 +56,9 @@ func (l *link) enlist(s *subscription) error {
 	return nil
 }
 
-// retire ends a subscription. It stays in the index, so that its messages are known
-// and stay unacknowledged: when the gateway stops or reopens the link, they are
-// still the broker's. It does not unsubscribe for the same reason. But what has a
-// successor goes.
+// retire ends a subscription. It stays in the index, so that its messages are known and stay
+// unacknowledged: when the gateway stops or reopens the link, they are still the broker's. It
+// does not unsubscribe for the same reason. But what has a successor goes.
 func (l *link) retire(s *subscription) {
 	s.end()
 	l.mu.Lock()

@@ -142,8 +142,7 @@ func (d *device) has(sources map[string]*request) bool {
 	return false
 }
 
-// Write sends the point's write and waits for the acknowledgement, where one is
-// expected.
+// Write sends the point's write and waits for the acknowledgement, where one is expected.
 func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) error {
 	point := d.points[p.Index]
 	if point.write == nil {

@@ -169,8 +169,7 @@ func (l *link) giveUp(p *pending) *answer {
 	return nil
 }
 
-// resync waits while an answer to an earlier request may come that could be taken
-// for r's.
+// resync waits while an answer to an earlier request may come that could be taken for r's.
 func (l *link) resync(ctx context.Context, r *request) error {
 	for {
 		if ctx.Err() != nil {

@@ -152,8 +152,7 @@ func (l *link) read() {
 // stops talking does not keep others from mu.
 const drainMost = 16
 
-// drain takes what the port has; more tells that there may be more. It is called
-// with mu held.
+// drain takes what the port has; more tells that there may be more. It is called with mu held.
 func (l *link) drain(fd int) (more bool, err error) {
 	var buf [4096]byte
 	for range drainMost {

@@ -50,8 +50,7 @@ func (d polled) plan(points []driver.Point) *plan {
 	return p
 }
 
-// Read makes the plan's requests, those that were silent the last time after the
-// others.
+// Read makes the plan's requests, those that were silent the last time after the others.
 func (p *plan) Read(ctx context.Context, _ []driver.Point, out []driver.Sample) error {
 	for _, i := range p.mute {
 		out[i] = driver.Faulted(driver.Errorf(driver.Unsupported, "the point can only be written"))

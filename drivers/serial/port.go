@@ -40,11 +40,10 @@ func openPort(set *linkSettings) (*os.File, error) {
 	return f, nil
 }
 
-// exclude refuses the port to programs that ask for no lock, and throws away what came
-// before. Exclusive use is a flag of the terminal and not of who set it, and ends with
-// the terminal's last close: of a pseudo terminal that is the end of its other side, so
-// that the port of a driver that was killed would be busy for as long as that lives. There
-// the lock has to do.
+// exclude refuses the port to programs that ask for no lock, and throws away what came before.
+// Exclusive use is a flag of the terminal and not of who set it, and ends with the terminal's
+// last close: of a pseudo terminal that is the end of its other side, so that the port of a
+// driver that was killed would be busy for as long as that lives. There the lock has to do.
 func exclude(fd int) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {

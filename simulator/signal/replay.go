@@ -21,8 +21,10 @@ type replay struct {
 	loop   bool
 }
 
-// Replay plays a record from a CSV file: each row has a time in seconds and a value, and the value stands until the next row's time. A first row whose
-// time is no number is a heading. With loop the record starts over after its last row, which then only marks the end; otherwise the last value stays.
+// Replay plays a record from a CSV file: each row has a time in seconds and a value, and the
+// value stands until the next row's time. A first row whose time is no number is a heading.
+// With loop the record starts over after its last row, which then only marks the end; otherwise
+// the last value stays.
 func Replay(path string, loop bool) (Signal, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,7 +1,8 @@
 // Package signal describes how a simulated value behaves over time.
 //
-// A signal is a pure function of the time since the simulator started and of a seed that tells devices apart. Nothing ticks: a value is worked out when
-// somebody asks for it, so ten thousand idle signals cost nothing and a run can be repeated exactly.
+// A signal is a pure function of the time since the simulator started and of a seed that tells
+// devices apart. Nothing ticks: a value is worked out when somebody asks for it, so ten
+// thousand idle signals cost nothing and a run can be repeated exactly.
 package signal
 
 import (
@@ -9,7 +10,8 @@ import (
 	"time"
 )
 
-// Signal is a value as a function of time. At may be called concurrently. elapsed is the time since the simulator started, never negative.
+// Signal is a value as a function of time. At may be called concurrently. elapsed is the time
+// since the simulator started, never negative.
 type Signal interface {
 	At(elapsed time.Duration, seed uint64) Value
 }
@@ -74,7 +76,8 @@ type counter struct {
 	every       time.Duration
 }
 
-// Counter starts at a value and grows by step each time that every has passed. It wraps around as its register does.
+// Counter starts at a value and grows by step each time that every has passed. It wraps around
+// as its register does.
 func Counter(start, step int64, every time.Duration) Signal {
 	return counter{start, step, atLeastOne(every)}
 }
@@ -85,8 +88,9 @@ func (c counter) At(elapsed time.Duration, _ uint64) Value {
 
 type slot struct{}
 
-// Slot is the number of polls that the device has served, or of messages that it has sent, this one included. It is no function of time: the device that
-// serves it puts the number in, and At is 0.
+// Slot is the number of polls that the device has served, or of messages that it has sent, this
+// one included. It is no function of time: the device that serves it puts the number in, and At
+// is 0.
 func Slot() Signal { return slot{} }
 
 // IsSlot reports whether s was made by Slot.

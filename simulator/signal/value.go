@@ -80,7 +80,8 @@ func Of(v any) (Value, error) {
 	return Value{}, fmt.Errorf("a %T is no value of a signal", v)
 }
 
-// Parse makes a Value of what stands in a file or a message: an integer, a number, true or false, or else a text.
+// Parse makes a Value of what stands in a file or a message: an integer, a number, true or
+// false, or else a text.
 func Parse(s string) Value {
 	if v, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return Int(v)
@@ -116,8 +117,9 @@ func (v Value) Any() any {
 	}
 }
 
-// Bits returns the value as an integer of 64 bits, from which a smaller register takes the low ones: numbers are rounded to the nearest, and one too large
-// for its register wraps around. A text is 0.
+// Bits returns the value as an integer of 64 bits, from which a smaller register takes the low
+// ones: numbers are rounded to the nearest, and one too large for its register wraps around. A
+// text is 0.
 func (v Value) Bits() uint64 {
 	if v.kind != kindFloat {
 		return v.bits

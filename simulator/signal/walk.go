@@ -14,14 +14,16 @@ type walk struct {
 	seed            uint64
 }
 
-// Walk is a random walk that starts in the middle of low and high, moves by about step each time that every has passed and is reflected at the limits.
-// The same seed and device give the same walk.
+// Walk is a random walk that starts in the middle of low and high, moves by about step each
+// time that every has passed and is reflected at the limits. The same seed and device give the
+// same walk.
 func Walk(low, high, step float64, every time.Duration, seed uint64) Signal {
 	return walk{min(low, high), max(low, high), step, atLeastOne(every), seed}
 }
 
-// At works out the walk's position without walking: the end points of an interval of 2^n steps are known, the middle lies halfway plus a deviation that
-// belongs to that interval alone (a Brownian bridge), and 42 halvings lead to any single step.
+// At works out the walk's position without walking: the end points of an interval of 2^n steps
+// are known, the middle lies halfway plus a deviation that belongs to that interval alone (a
+// Brownian bridge), and 42 halvings lead to any single step.
 func (w walk) At(elapsed time.Duration, seed uint64) Value {
 	target := uint64(elapsed / w.every)
 	key := mix(w.seed ^ mix(seed))

@@ -73,8 +73,7 @@ func (d *FakeDevice) Panic(v any) { d.mu.Lock(); defer d.mu.Unlock(); d.panics =
 // Prepares makes the device a driver.Preparer, from the next Device call on.
 func (d *FakeDevice) Prepares() { d.mu.Lock(); defer d.mu.Unlock(); d.prepares = true }
 
-// Pushes makes the device a driver.Subscriber and no Reader, from the next Device
-// call on.
+// Pushes makes the device a driver.Subscriber and no Reader, from the next Device call on.
 func (d *FakeDevice) Pushes() { d.mu.Lock(); defer d.mu.Unlock(); d.pushes = true }
 
 // Hang makes every call ignore its context until release is called.
@@ -107,8 +106,7 @@ func (d *FakeDevice) Writes() []Written {
 	return slices.Clone(d.writes)
 }
 
-// Emit pushes samples as a subscribed device does. It waits until there is a
-// subscription.
+// Emit pushes samples as a subscribed device does. It waits until there is a subscription.
 func (d *FakeDevice) Emit(ctx context.Context, samples []driver.PointSample, stored func()) error {
 	for {
 		d.mu.Lock()

@@ -132,8 +132,7 @@ func (l *FakeLink) FailOpen(err error) { l.mu.Lock(); defer l.mu.Unlock(); l.ope
 // SetWindow makes the link, when it is opened next, a driver.Pipeliner. 0: it is none.
 func (l *FakeLink) SetWindow(n int) { l.mu.Lock(); defer l.mu.Unlock(); l.window = n }
 
-// Hang makes Open ("open") or Close ("close") ignore its context until release
-// is called.
+// Hang makes Open ("open") or Close ("close") ignore its context until release is called.
 func (l *FakeLink) Hang(call string) (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

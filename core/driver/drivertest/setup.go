@@ -36,8 +36,7 @@ type Setup struct {
 	Driver driver.Driver
 	Lacks  []Ability
 
-	// Link opens, and Device is a device on it all of whose points can be read
-	// (or are pushed).
+	// Link opens, and Device is a device on it all of whose points can be read (or are pushed).
 	Link   driver.LinkConfig
 	Device driver.DeviceConfig
 

@@ -42,8 +42,7 @@ func (d *Drivers) Adopt(ctx context.Context) error {
 	}
 }
 
-// reap takes note of the end of children that no driver process is: somebody waits
-// for those.
+// reap takes note of the end of children that no driver process is: somebody waits for those.
 func (d *Drivers) reap() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,8 +59,9 @@ func (d *Drivers) reap() {
 	}
 }
 
-// Try marks this process as one that starts drivers and is no gateway, for the gateways of
-// this machine, until over is called: what it starts stays below it, and none of it may call their API.
+// Try marks this process as one that starts drivers and is no gateway, for the gateways of this
+// machine, until over is called: what it starts stays below it, and none of it may call their
+// API.
 func Try() (over func(), err error) {
 	before, err := os.ReadFile(ownName)
 	if err == nil {

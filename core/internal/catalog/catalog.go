@@ -256,8 +256,7 @@ func (c *Catalog) Lookup(handle uint32) (Path, bool) {
 	return b.Path(handle), b.of != nil
 }
 
-// Find returns the handle of a point: by the newest configuration that had its
-// device.
+// Find returns the handle of a point: by the newest configuration that had its device.
 func (c *Catalog) Find(link, name, point string) (handle uint32, ok bool) {
 	v := c.view.Load()
 	i, ok := v.current[device{link, name}]

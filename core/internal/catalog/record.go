@@ -8,8 +8,8 @@ import (
 	"hash/crc32"
 )
 
-// A record is a version byte, its content, and the CRC-32C of both: the data
-// base itself does not notice a flipped bit.
+// A record is a version byte, its content, and the CRC-32C of both: the data base itself does
+// not notice a flipped bit.
 const (
 	recordVersion = 1
 	sumSize       = 4

@@ -29,8 +29,8 @@ const (
 	servicesAgain = time.Second
 )
 
-// Services answers the questions of a driver. Its methods may be called
-// concurrently, by up to 16 goroutines a process; ctx bounds each call.
+// Services answers the questions of a driver. Its methods may be called concurrently, by up to
+// 16 goroutines a process; ctx bounds each call.
 type Services interface {
 	// StoreGet returns the value of key in the link's map, nil when there is none.
 	StoreGet(ctx context.Context, link, key string) ([]byte, error)

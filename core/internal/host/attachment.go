@@ -23,9 +23,8 @@ const (
 	// The credit of a Hello that gives none.
 	defaultFrames = 4096
 	defaultBytes  = 4 << 20
-	// ackEvery is the least time between two acks, unless a quarter of the
-	// credit waits for one: an ack frees memory and credit, and nobody waits for it
-	// more urgently than that.
+	// ackEvery is the least time between two acks, unless a quarter of the credit waits for
+	// one: an ack frees memory and credit, and nobody waits for it more urgently than that.
 	ackEvery = 2 * time.Millisecond
 	// closeWait is how long Close waits for the driver to take the last ack.
 	closeWait = time.Second
@@ -172,8 +171,8 @@ func (a *Attachment) ProcessEpoch() uint64 { return a.epoch }
 // NextSequence is the sequence of the first frame to come.
 func (a *Attachment) NextSequence() uint64 { return a.next }
 
-// Ack says that every frame up to and including sequence is stored. It never
-// blocks: what it says is sent soon, together with what later acks say.
+// Ack says that every frame up to and including sequence is stored. It never blocks: what it
+// says is sent soon, together with what later acks say.
 func (a *Attachment) Ack(sequence uint64) {
 	for {
 		acked := a.acked.Load()
@@ -190,8 +189,7 @@ func (a *Attachment) Ack(sequence uint64) {
 	}
 }
 
-// Done is closed when the attachment has ended and the Handler will not be called
-// any more.
+// Done is closed when the attachment has ended and the Handler will not be called any more.
 func (a *Attachment) Done() <-chan struct{} { return a.done }
 
 // Err tells, after Done, why the attachment ended: nil after Close.

@@ -193,16 +193,14 @@ func (c *calls) mustKnowLinks(what string, links []string) error {
 func (c *calls) knowsLinks() bool { return slices.Contains(c.described.Abilities, abilityLinks) }
 
 const (
-	// abilityLinks is what a driver announces that takes its links one by one,
-	// abilityParts that its state may come in parts, and abilityValues that it answers
-	// Values.
+	// abilityLinks is what a driver announces that takes its links one by one, abilityParts
+	// that its state may come in parts, and abilityValues that it answers Values.
 	abilityLinks  = "links"
 	abilityParts  = "parts"
 	abilityValues = "values"
 )
 
-// known is the state without what is off line, for a driver that would not
-// know that it is.
+// known is the state without what is off line, for a driver that would not know that it is.
 func (c *calls) known(s *control.State) *control.State {
 	if c.knowsLinks() {
 		return s

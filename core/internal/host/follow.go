@@ -42,8 +42,8 @@ type follower struct {
 
 var _ io.Reader = (*follower)(nil)
 
-// Read blocks until there is something, and answers io.EOF at the end of the
-// process, or of the following.
+// Read blocks until there is something, and answers io.EOF at the end of the process, or of the
+// following.
 func (f *follower) Read(p []byte) (int, error) {
 	for {
 		if len(f.kept) > 0 {

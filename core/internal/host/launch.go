@@ -44,11 +44,10 @@ type Command struct {
 	RunDir           string        // where the private socket directory is made; default os.TempDir()
 	TailLines        int           // how many last lines Exit holds; default 20
 
-	// Prepare may change the command before it is started: its path, arguments,
-	// ExtraFiles and SysProcAttr. Confinement and verified images come in by it.
-	// started, which may be nil, is called once: with nil when the process is there and
-	// a note of it on disk, so that it may begin, or with the reason why it must not.
-	// It must not wait for the process.
+	// Prepare may change the command before it is started: its path, arguments, ExtraFiles and
+	// SysProcAttr. Confinement and verified images come in by it. started, which may be nil, is
+	// called once: with nil when the process is there and a note of it on disk, so that it may
+	// begin, or with the reason why it must not. It must not wait for the process.
 	Prepare func(cmd *exec.Cmd, socketDir string) (started func(error), err error)
 	// Notes is the directory of the notes by which a later core finds what this one has
 	// started, see Leftovers; default RunDir. It must be the user's alone to write.
@@ -61,9 +60,8 @@ type Command struct {
 	// before any of its code runs does it here.
 	Start func(cmd *exec.Cmd) error
 
-	// Detach makes a process that outlives this core: see Record, Release and Reattach.
-	// Each file that it writes is bounded to 64 MiB beside its spill, because its lines
-	// go to files.
+	// Detach makes a process that outlives this core: see Record, Release and Reattach. Each
+	// file that it writes is bounded to 64 MiB beside its spill, because its lines go to files.
 	Detach bool
 	// Orphan is how long the process runs without a core before it drains and exits; default 5
 	// min detached, 3 s otherwise, or when it was given no links.

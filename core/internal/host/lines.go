@@ -25,9 +25,8 @@ const (
 	oldestLine = 24 * time.Hour
 )
 
-// pump takes the lines that a driver writes and logs them. A driver can write what
-// it likes: a line costs a bounded amount of memory and of the core's log, and
-// nothing in it is trusted.
+// pump takes the lines that a driver writes and logs them. A driver can write what it likes: a
+// line costs a bounded amount of memory and of the core's log, and nothing in it is trusted.
 type pump struct {
 	log    *slog.Logger
 	source string // stdout or stderr
@@ -73,8 +72,8 @@ func (p *pump) run(from *bufio.Reader) {
 	}
 }
 
-// readLine returns one line without its end, at most as long as the reader's
-// buffer; cut says that there was more. The line is valid until the next call.
+// readLine returns one line without its end, at most as long as the reader's buffer; cut says
+// that there was more. The line is valid until the next call.
 func readLine(from *bufio.Reader) (line []byte, cut bool, err error) {
 	line, err = from.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -124,8 +123,7 @@ func (p *pump) take(line []byte, cut bool) {
 	}
 }
 
-// record is what a line becomes: a record of its own, where it is one and whole, or a
-// text.
+// record is what a line becomes: a record of its own, where it is one and whole, or a text.
 func (p *pump) record(line []byte, cut bool, at time.Time) (r slog.Record, whole bool) {
 	r, whole = parseLine(line, at, p.oldest)
 	if !whole || cut {
@@ -250,8 +248,7 @@ func lineTime(text string, now time.Time, oldest time.Duration) time.Time {
 	return at
 }
 
-// tail keeps the last lines, and the first of a panic, whose trace is longer than
-// what is kept.
+// tail keeps the last lines, and the first of a panic, whose trace is longer than what is kept.
 type tail struct {
 	mu    sync.Mutex
 	lines []string

@@ -13,9 +13,9 @@ import (
 )
 
 // once makes a call that does something to a device. Its error has driver.ErrNotSent in its
-// tree where the request is known not to have left this process. gRPC does not say that
-// of a unary call, so this is one as a stream of one message each way, which
-// is the same on the wire.
+// tree where the request is known not to have left this process. gRPC does not say that of a
+// unary call, so this is one as a stream of one message each way, which is the same on the
+// wire.
 func once(ctx context.Context, c *calls, name, method string, request, response any) error {
 	ctx, cancel := within(ctx)
 	defer cancel()

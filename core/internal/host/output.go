@@ -196,8 +196,7 @@ func openOwn(path string, create bool) (*os.File, error) {
 	return file, nil
 }
 
-// startRoom is what a process writes at its start at most: its handshake, or why there is
-// none.
+// startRoom is what a process writes at its start at most: its handshake, or why there is none.
 const startRoom = 16 << 10
 
 // makeRoom keeps room on the disk for it. On a full one, the start then fails with just
@@ -234,8 +233,7 @@ func (f *files) close() {
 	_ = f.places.Close()
 }
 
-// lastLines reads the end of what a process wrote that is dead, and removes what it
-// left.
+// lastLines reads the end of what a process wrote that is dead, and removes what it left.
 func lastLines(dir string, n int) []string {
 	file, err := openOwn(filepath.Join(dir, fileStderr), false)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidfd is a process that need not be a child of this one. It means the same
-// process for ever, also after the kernel has given its number to another.
+// pidfd is a process that need not be a child of this one. It means the same process for ever,
+// also after the kernel has given its number to another.
 type pidfd struct{ file *os.File }
 
 func openPidfd(pid int) (*pidfd, error) {
@@ -133,8 +133,7 @@ func (p *pidfd) exitOfStranger() Exit {
 	return e
 }
 
-// limitFiles bounds every file that the process writes, the one with its lines
-// above all.
+// limitFiles bounds every file that the process writes, the one with its lines above all.
 func limitFiles(pid int, bytes int64) error {
 	var limit unix.Rlimit
 	err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit)

@@ -31,9 +31,8 @@ const (
 // shutdownMethod is go-plugin's own way to ask a process to exit.
 const shutdownMethod = "/plugin.GRPCController/Shutdown"
 
-// A Process is a running driver. Its methods may be called concurrently. Every
-// call of control.Plane has a deadline, and fails with ErrExited in its
-// tree when the process is dead.
+// A Process is a running driver. Its methods may be called concurrently. Every call of
+// control.Plane has a deadline, and fails with ErrExited in its tree when the process is dead.
 type Process struct {
 	*calls
 	command  Command
@@ -96,8 +95,8 @@ func (p *Process) Dir() string { return p.dir }
 // Description is what the driver said of itself when it started.
 func (p *Process) Description() control.Description { return p.described }
 
-// Identity is what another process needs to speak to this driver process. It
-// holds a private key.
+// Identity is what another process needs to speak to this driver process. It holds a private
+// key.
 func (p *Process) Identity() wire.Identity { return p.identity }
 
 // Done is closed when the process is dead. Release does not close it.
@@ -113,12 +112,11 @@ func (p *Process) Exit() Exit {
 	}
 }
 
-// Stop ends the process, and returns when nothing is left of it: no child, no file,
-// no goroutine. It asks first, and the driver closes its links; if that takes
-// too long, or longer than ctx, it kills. To lose no sample, Drain and take what
-// Attach still brings before. It is safe to call twice, and concurrently. A
-// process that another core has taken, or that somebody started by hand, is only
-// let go.
+// Stop ends the process, and returns when nothing is left of it: no child, no file, no
+// goroutine. It asks first, and the driver closes its links; if that takes too long, or longer
+// than ctx, it kills. To lose no sample, Drain and take what Attach still brings before. It is
+// safe to call twice, and concurrently. A process that another core has taken, or that somebody
+// started by hand, is only let go.
 func (p *Process) Stop(ctx context.Context) error {
 	switch {
 	case p.released.Load():

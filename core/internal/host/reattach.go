@@ -43,16 +43,15 @@ func (e *GoneError) Error() string {
 // Unwrap is ErrGone and the cause.
 func (e *GoneError) Unwrap() []error { return []error{ErrGone, e.Cause} }
 
-// Reattach takes a process over that an earlier core has started with Command.Detach,
-// or somebody by hand. The process proves that it is the one of the record: by its
-// number, the time of its start and its executable's hash, and by a key that no other
-// process has. ctx and c.StartTimeout bound that. Of c, what makes a process is
-// not used.
+// Reattach takes a process over that an earlier core has started with Command.Detach, or
+// somebody by hand. The process proves that it is the one of the record: by its number, the
+// time of its start and its executable's hash, and by a key that no other process has. ctx and
+// c.StartTimeout bound that. Of c, what makes a process is not used.
 //
-// After an error the process is as it was. One with ErrGone in its tree is a
-// *GoneError: a new process can be started. With ErrNotTheSame and without ErrGone
-// there is something wrong that an operator should look at. After any other
-// the process of the record does not answer, see Record.Kill.
+// After an error the process is as it was. One with ErrGone in its tree is a *GoneError: a new
+// process can be started. With ErrNotTheSame and without ErrGone there is something wrong that
+// an operator should look at. After any other the process of the record does not answer, see
+// Record.Kill.
 func Reattach(ctx context.Context, r wire.Record, c Command) (*Process, error) {
 	if c.Name == "" {
 		c.Name = r.Driver
@@ -112,8 +111,7 @@ func reattach(ctx context.Context, r wire.Record, c Command) (*Process, error) {
 	return p, nil
 }
 
-// handSilence is how long a process may be silent that somebody looks at in a
-// debugger.
+// handSilence is how long a process may be silent that somebody looks at in a debugger.
 const handSilence = time.Hour
 
 // proveProcess opens the process of the record, and checks all that can be seen from outside.

@@ -32,8 +32,7 @@ func inFirstNamespace() bool {
 	return err == nil && firstErr == nil && own == first
 }
 
-// unmount takes away what mount has put on a directory; where there is nothing it does
-// nothing.
+// unmount takes away what mount has put on a directory; where there is nothing it does nothing.
 func unmount(dir string) {
 	_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // not a mount, or not allowed: then there was none
 }

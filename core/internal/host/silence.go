@@ -9,9 +9,8 @@ import (
 // counts as silent.
 const silentLooks = 5
 
-// A silence tells when nothing has come for a while. It counts looks and not time: a core
-// that was stopped for longer than that, and goes on, is to take in first what has come
-// meanwhile.
+// A silence tells when nothing has come for a while. It counts looks and not time: a core that
+// was stopped for longer than that, and goes on, is to take in first what has come meanwhile.
 type silence struct {
 	step    time.Duration
 	end     func()
@@ -28,8 +27,7 @@ func newSilence(limit time.Duration, end func()) *silence {
 	return s
 }
 
-// begin begins to wait for something to come, and over ends that. One goroutine calls
-// them.
+// begin begins to wait for something to come, and over ends that. One goroutine calls them.
 func (s *silence) begin() {
 	s.looks.Store(0)
 	s.waiting.Store(true)

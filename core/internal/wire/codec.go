@@ -9,9 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Codec marshals with the methods that vtprotobuf generated where a message has
-// them, and with stock protobuf otherwise (health, reflection). The wire is the
-// same, so its name is too.
+// Codec marshals with the methods that vtprotobuf generated where a message has them, and with
+// stock protobuf otherwise (health, reflection). The wire is the same, so its name is too.
 type Codec struct {
 	Limits []int // of received messages, see checkFields; nil: the peer is trusted
 }

@@ -165,7 +165,8 @@ func decodeBatch(wire *driverv1.Frame) *frame.Batch {
 }
 
 // spareNulls is how many nulls a frame may have beside one for each of its bytes: a device
-// whose poll failed is one run of nulls, and a batch of package engine has 1,000 samples at most.
+// whose poll failed is one run of nulls, and a batch of package engine has 1,000 samples at
+// most.
 const spareNulls = 1000
 
 // checkCounts bounds the samples of a frame. Without it a few bytes could claim any number

@@ -23,8 +23,7 @@ type encoder struct {
 	faults   []driverv1.Fault
 }
 
-// FrameEncoder returns a function for engine.Options.Encode. It may be called
-// concurrently.
+// FrameEncoder returns a function for engine.Options.Encode. It may be called concurrently.
 func FrameEncoder() func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
 	pool := sync.Pool{New: func() any { return new(encoder) }}
 	return func(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {

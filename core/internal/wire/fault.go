@@ -53,8 +53,8 @@ func grpcCode(c driver.Code) codes.Code {
 	return codes.Internal
 }
 
-// driverCode is the reverse, and what the codes mean that only a driver in
-// another language sends.
+// driverCode is the reverse, and what the codes mean that only a driver in another language
+// sends.
 func driverCode(c codes.Code) driver.Code {
 	switch c {
 	case codes.OK:

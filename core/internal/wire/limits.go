@@ -16,12 +16,12 @@ func WholeLines(b []byte) []byte {
 }
 
 const (
-	// Window is what HTTP/2 may have in flight on one stream. Credit bounds
-	// telemetry to less, so that flow control never holds up the stream, and a fixed
-	// size spares the probing for a better one.
+	// Window is what HTTP/2 may have in flight on one stream. Credit bounds telemetry to less,
+	// so that flow control never holds up the stream, and a fixed size spares the probing for a
+	// better one.
 	Window = 8 << 20
-	// WriteBuffer is what one system call moves at most, in bytes. A larger
-	// one only makes TLS records wait for each other.
+	// WriteBuffer is what one system call moves at most, in bytes. A larger one only makes TLS
+	// records wait for each other.
 	WriteBuffer = 64 << 10
 	// ReadBuffer is the same for reading.
 	ReadBuffer = 64 << 10

@@ -63,8 +63,8 @@ func encodeTable(t *control.Table) *driverv1.PointTable {
 	return wire
 }
 
-// DecodeState checks what the engine could not even index with; what a State
-// means is the engine's to judge.
+// DecodeState checks what the engine could not even index with; what a State means is the
+// engine's to judge.
 func DecodeState(wire *driverv1.State) (*control.State, error) {
 	s := &control.State{Revision: wire.GetRevision(), Links: make([]control.Link, len(wire.GetLinks()))}
 	tables := make([]*control.Table, len(wire.GetTables()))

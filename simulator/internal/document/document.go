@@ -1,7 +1,8 @@
-// Package document reads strict YAML with positions: every complaint has the file, the line, the column and the path of what it is about, and all of them
-// come at once.
+// Package document reads strict YAML with positions: every complaint has the file, the line,
+// the column and the path of what it is about, and all of them come at once.
 //
-// A key may be a range, `m[1..1000]`, which stands for as many entries; in their keys and values `{n}` is the number of each, and `{20000+n}` a sum.
+// A key may be a range, `m[1..1000]`, which stands for as many entries; in their keys and
+// values `{n}` is the number of each, and `{20000+n}` a sum.
 package document
 
 import (
@@ -137,7 +138,8 @@ func (d *Document) complain(node ast.Node, path, text string) {
 	}
 }
 
-// exhausted complains once about a document that is larger than it looks. Being a complaint, it also ends every range.
+// exhausted complains once about a document that is larger than it looks. Being a complaint, it
+// also ends every range.
 func (d *Document) exhausted(node ast.Node) {
 	if d.entries == maxEntries+1 {
 		d.complain(node, "", fmt.Sprintf("the ranges up to here stand for more than %d entries", maxEntries))

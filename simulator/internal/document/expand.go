@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// sum is what may stand in braces: numbers and n with + - and *, without blanks, at least one of them n.
+// sum is what may stand in braces: numbers and n with + - and *, without blanks, at least one
+// of them n.
 var sum = regexp.MustCompile(`\{((?:\d{1,9}[+*-])*n(?:[+*-](?:\d{1,9}|n))*)\}`)
 
 // expand fills in {n} and sums with it. Outside of a range the text stays as it is.
@@ -19,7 +20,8 @@ func (v Value) expand(text string) string {
 	})
 }
 
-// evaluate works out a sum of products. What is too large for an int wraps around, and is then refused where it is used.
+// evaluate works out a sum of products. What is too large for an int wraps around, and is then
+// refused where it is used.
 func evaluate(text string, n int) int {
 	total, product, sign := 0, 1, 1
 	for text != "" {

@@ -56,7 +56,8 @@ func (v Value) IsMapping() bool {
 	return false
 }
 
-// Fields hands the value of each key to the function of its name. Any other key is complained about. It returns false when there was any complaint.
+// Fields hands the value of each key to the function of its name. Any other key is complained
+// about. It returns false when there was any complaint.
 func (v Value) Fields(fields map[string]func(Value)) bool {
 	before := v.doc.count
 	for _, e := range v.entries() {
@@ -85,7 +86,8 @@ func keyText(e *ast.MappingValueNode) string {
 
 var ranged = regexp.MustCompile(`^(.*)\[(\d{1,9})\.\.(\d{1,9})\](.*)$`)
 
-// Each hands over every entry of a mapping whose keys are names, with ranges written out. Of a range whose first entry is wrong the others are left out.
+// Each hands over every entry of a mapping whose keys are names, with ranges written out. Of a
+// range whose first entry is wrong the others are left out.
 func (v Value) Each(read func(name string, v Value)) {
 	seen := make(map[string]bool)
 	once := func(key ast.Node, name string, entry Value) {

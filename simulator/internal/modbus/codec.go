@@ -43,8 +43,10 @@ func (t Type) words(length int) int {
 	}
 }
 
-// Order is the order of the bytes and words of a value that is written ABCD in big-endian order. Words are turned around within the whole value, bytes
-// within each word, so that BADC and DCBA swap the two bytes of a 16-bit register too. The bytes of a string are swapped within words, its words never.
+// Order is the order of the bytes and words of a value that is written ABCD in big-endian
+// order. Words are turned around within the whole value, bytes within each word, so that BADC
+// and DCBA swap the two bytes of a 16-bit register too. The bytes of a string are swapped
+// within words, its words never.
 type Order uint8
 
 // The orders. ABCD is the default.

@@ -1,9 +1,12 @@
-// Package modbus is the server's side of Modbus TCP: frames, the state diagrams of the function codes, and a device's memory.
+// Package modbus is the server's side of Modbus TCP: frames, the state diagrams of the function
+// codes, and a device's memory.
 //
-// It is written from the specifications, MODBUS Application Protocol V1.1b3 (MAP below) and MODBUS Messaging on TCP/IP V1.0b (MTI), and shares no code with
-// any client. It opens no connection and knows no clock; package simulator does.
+// It is written from the specifications, MODBUS Application Protocol V1.1b3 (MAP below) and
+// MODBUS Messaging on TCP/IP V1.0b (MTI), and shares no code with any client. It opens no
+// connection and knows no clock; package simulator does.
 //
-// A Layout says which addresses a kind of device has and what lies there; it is compiled once and shared. A Memory is one device's: what was written to it.
+// A Layout says which addresses a kind of device has and what lies there; it is compiled once
+// and shared. A Memory is one device's: what was written to it.
 package modbus
 
 import (
@@ -30,8 +33,9 @@ type Frame struct {
 	PDU         []byte // part of the buffer
 }
 
-// Next takes the first frame from buf and returns how many bytes it takes; 0 says that more bytes are needed. After an error the connection cannot find the
-// start of a frame again and is to be closed.
+// Next takes the first frame from buf and returns how many bytes it takes; 0 says that more
+// bytes are needed. After an error the connection cannot find the start of a frame again and is
+// to be closed.
 func Next(buf []byte) (Frame, int, error) {
 	if len(buf) < headerSize {
 		return Frame{}, 0, nil
@@ -52,7 +56,8 @@ func Next(buf []byte) (Frame, int, error) {
 	}, size, nil
 }
 
-// BeginAnswer appends the header of an answer. EndAnswer must follow when the answer's PDU has been appended.
+// BeginAnswer appends the header of an answer. EndAnswer must follow when the answer's PDU has
+// been appended.
 func BeginAnswer(to []byte, transaction uint16, unit byte) []byte {
 	return append(to, byte(transaction>>8), byte(transaction), 0, 0, 0, 0, unit)
 }

@@ -69,8 +69,9 @@ type table struct {
 	base, size  int // lowest address, and how many there are up to the highest
 }
 
-// NewLayout compiles points and the ranges that answer. A table without ranges answers from its first point to the end of its last. A block that touches an
-// illegal address is answered with exception 2.
+// NewLayout compiles points and the ranges that answer. A table without ranges answers from its
+// first point to the end of its last. A block that touches an illegal address is answered with
+// exception 2.
 func NewLayout(points []Point, ranges map[Table][]Range, illegal map[Table][]uint16) (*Layout, error) {
 	l := &Layout{points: slices.Clone(points), slot: -1, byName: make(map[string]int, len(points))}
 	sort.SliceStable(l.points, func(i, j int) bool {

@@ -7,7 +7,8 @@ import (
 	"github.com/fieldloom/fieldloom/simulator/signal"
 )
 
-// Memory is one device's: a layout, and what was written over it. It takes no space until something is written. It is not safe for concurrent use.
+// Memory is one device's: a layout, and what was written over it. It takes no space until
+// something is written. It is not safe for concurrent use.
 type Memory struct {
 	layout  *Layout
 	written [tables][]uint16 // from the table's base on; nil before the first write
@@ -100,7 +101,8 @@ func (m *Memory) writable(t Table, start, n int) bool {
 	return true
 }
 
-// words returns n words of a table to be written. The points that lie there keep what they read now, and follow their signals no longer.
+// words returns n words of a table to be written. The points that lie there keep what they read
+// now, and follow their signals no longer.
 func (m *Memory) words(t Table, start, n int, at Instant) []uint16 {
 	tb := &m.layout.tables[t]
 	if m.written[t] == nil {
@@ -141,7 +143,8 @@ func (m *Memory) put(i int, v signal.Value) {
 	}
 }
 
-// Set puts a value at a point, whether or not a client may. The point's signal does not count any more.
+// Set puts a value at a point, whether or not a client may. The point's signal does not count
+// any more.
 func (m *Memory) Set(point int, v signal.Value, at Instant) {
 	p := &m.layout.points[point]
 	m.words(p.Table, int(p.Address), p.words(), at)

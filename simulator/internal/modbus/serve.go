@@ -48,7 +48,8 @@ type Result struct {
 	Values    []uint16
 }
 
-// request is one request on its way through the state diagrams of MAP 6. Each of its methods returns an exception code, 0 for none.
+// request is one request on its way through the state diagrams of MAP 6. Each of its methods
+// returns an exception code, 0 for none.
 type request struct {
 	*Memory
 	pdu []byte
@@ -57,8 +58,9 @@ type request struct {
 	res Result
 }
 
-// Serve executes a request and appends the PDU of its answer. Instant.Slot is the value for an answer that has the whole slot in it: Result.Slot then says
-// that it was used. A request that has half of the slot reads part of slotBefore, the number of polls so far.
+// Serve executes a request and appends the PDU of its answer. Instant.Slot is the value for an
+// answer that has the whole slot in it: Result.Slot then says that it was used. A request that
+// has half of the slot reads part of slotBefore, the number of polls so far.
 func (m *Memory) Serve(to, pdu []byte, at Instant, slotBefore uint64) ([]byte, Result) {
 	r := request{Memory: m, pdu: pdu, at: at, out: to}
 	if len(pdu) == 0 {
