@@ -18,9 +18,13 @@ import (
 // newCore is what the next gateway has: it knows the processes and the spool of the one
 // before, which may be nil.
 func newCore(t *testing.T, dir string, before *rig, change func(*supervise.Options)) (*rig, *shelf) {
-	var r *rig
 	sh := &shelf{active: "1.0"}
-	r = newPool(t, func(o *supervise.Options) {
+	r := emptyRig(t)
+	r.beats = true
+	if before != nil {
+		r.follow(before)
+	}
+	r.begin(func(o *supervise.Options) {
 		o.Image, o.Records = sh.image, dir
 		o.Adopt = func(ctx context.Context, rec supervise.Record) (supervise.Process, error) {
 			var known struct{ Epoch uint64 }
@@ -43,17 +47,12 @@ func newCore(t *testing.T, dir string, before *rig, change func(*supervise.Optio
 			return p, nil
 		}
 		if before != nil {
-			o.Spool, o.LastRun = before.spool, time.Now()
+			o.LastRun = time.Now()
 		}
 		if change != nil {
 			change(o)
 		}
 	})
-	if before != nil {
-		r.spool, r.all = before.spool, before.everyone()
-		r.times = before.times
-		r.shared = before.theWorld()
-	}
 	return r, sh
 }
 
@@ -169,8 +168,8 @@ func TestAProcessThatDidNotOutliveTheCore(t *testing.T) {
 		next.holders("line")
 		next.process(2).attachment().frame(1)
 		next.wantStory("fake 1/1", "gap: driver fake: an unknown number of samples: its process ended while the gateway was not running", "fake 2/1")
-		if list := records(t, dir); len(list) != 1 || !strings.Contains(next.log.String(), "not taken over") {
-			t.Errorf("records %v, log:\n%s", list, next.log.String())
+		if list := records(t, dir); len(list) != 1 || !strings.Contains(next.logged(), "not taken over") {
+			t.Errorf("records %v, log:\n%s", list, next.logged())
 		}
 	})
 }
@@ -288,8 +287,8 @@ func TestUselessRecordsAreRemoved(t *testing.T) {
 		if list := records(t, dir); len(list) != 1 || !strings.Contains(list[0], "another") {
 			t.Errorf("left: %v", list)
 		}
-		if n := strings.Count(r.log.String(), "useless"); n != 4 {
-			t.Errorf("log:\n%s", r.log.String())
+		if n := strings.Count(r.logged(), "useless"); n != 4 {
+			t.Errorf("log:\n%s", r.logged())
 		}
 	})
 }

@@ -138,8 +138,8 @@ func TestAnEndIsNotHeldUp(t *testing.T) {
 				if took > 30*time.Second || !p.wasStopped() {
 					t.Errorf("Close took %v, stopped %v", took, p.wasStopped())
 				}
-				if name != "hangs in Apply" && !strings.Contains(r.log.String(), "driver process is killed: it did not give all that it had before its end") {
-					t.Errorf("it is not told:\n%s", r.log.String())
+				if name != "hangs in Apply" && !strings.Contains(r.logged(), "driver process is killed: it did not give all that it had before its end") {
+					t.Errorf("it is not told:\n%s", r.logged())
 				}
 			})
 		})

@@ -268,7 +268,7 @@ func TestAProcessWithoutARecordIsStopped(t *testing.T) {
 		p := r.process(1)
 		r.s.Close(true)
 		if p.wasReleased() || !p.wasStopped() {
-			t.Errorf("released %v, stopped %v; log:\n%s", p.wasReleased(), p.wasStopped(), r.log.String())
+			t.Errorf("released %v, stopped %v; log:\n%s", p.wasReleased(), p.wasStopped(), r.logged())
 		}
 	})
 }

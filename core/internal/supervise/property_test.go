@@ -81,7 +81,7 @@ func play(t *testing.T, dir string, acts []string, seed uint64) (found []string)
 	for link, who := range p.r.theWorld().holder {
 		found = append(found, fmt.Sprintf("link %s is open in process %d after all", link, who))
 	}
-	for line := range strings.Lines(p.r.log.String()) {
+	for line := range strings.Lines(p.r.logged()) {
 		if strings.Contains(line, "does not follow") {
 			found = append(found, line)
 		}

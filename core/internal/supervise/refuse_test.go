@@ -82,8 +82,8 @@ func TestAFrameThatIsRefusedIsAGap(t *testing.T) {
 				if s := r.status(); s.Refused != 1 || !strings.Contains(s.Refusal, c.want) || s.State != supervise.Active {
 					t.Errorf("status %s, %d refused: %q", s.State, s.Refused, s.Refusal)
 				}
-				if !strings.Contains(r.log.String(), "frame refused") {
-					t.Errorf("log %s", r.log.String())
+				if !strings.Contains(r.logged(), "frame refused") {
+					t.Errorf("log %s", r.logged())
 				}
 			})
 		})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,7 +38,19 @@ type rig struct {
 }
 
 func newRig(t *testing.T, change func(*supervise.Options)) *rig {
-	r := &rig{t: t, spool: &fakeSpool{}, starts: make(chan *fakeProcess, 1000)}
+	r := emptyRig(t)
+	r.begin(change)
+	return r
+}
+
+// emptyRig is a rig without its supervisor yet.
+func emptyRig(t *testing.T) *rig {
+	return &rig{t: t, spool: &fakeSpool{}, starts: make(chan *fakeProcess, 1000)}
+}
+
+// begin makes the supervisor. It may adopt and launch at once, so what they use is set
+// before.
+func (r *rig) begin(change func(*supervise.Options)) {
 	o := supervise.Options{
 		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Launch: func(_ context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
@@ -67,7 +80,14 @@ func newRig(t *testing.T, change func(*supervise.Options)) *rig {
 		change(&o)
 	}
 	r.s = supervise.New(o)
-	return r
+}
+
+// follow makes a rig that has not begun that of the core after another.
+func (r *rig) follow(before *rig) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	r.spool, r.all, r.times = before.spool, slices.Clone(before.all), slices.Clone(before.times)
+	r.shared = before.theWorld()
 }
 
 func (r *rig) theWorld() *world {
@@ -110,6 +130,12 @@ func (r *rig) wantStory(want ...string) {
 	if diff := cmp.Diff(want, r.spool.story()); diff != "" {
 		r.t.Errorf("in the spool (-want +got):\n%s", diff)
 	}
+}
+
+// logged is the log once everything of this instant is done.
+func (r *rig) logged() string {
+	synctest.Wait()
+	return r.log.String()
 }
 
 func (r *rig) launches() int {

@@ -282,8 +282,8 @@ func TestAProcessThatCannotBeAttachedIsReplaced(t *testing.T) {
 		p.mu.Unlock()
 		a.breakOff(errors.New("evicted"))
 		<-r.starts
-		if !p.wasStopped() || !strings.Contains(r.log.String(), "evicted") {
-			t.Errorf("stopped %v, log:\n%s", p.wasStopped(), r.log.String())
+		if !p.wasStopped() || !strings.Contains(r.logged(), "evicted") {
+			t.Errorf("stopped %v, log:\n%s", p.wasStopped(), r.logged())
 		}
 	})
 }
@@ -388,8 +388,8 @@ func TestCloseIsBounded(t *testing.T) {
 		if took := time.Since(began); took > 11*time.Second {
 			t.Errorf("Close took %v", took)
 		}
-		if !strings.Contains(r.log.String(), "were not stored") {
-			t.Errorf("the loss is not in the log:\n%s", r.log.String())
+		if !strings.Contains(r.logged(), "were not stored") {
+			t.Errorf("the loss is not in the log:\n%s", r.logged())
 		}
 	})
 }
@@ -523,7 +523,7 @@ func TestConditionsAreLoggedOnceAndOnlyTrouble(t *testing.T) {
 			a.to.Event(e)
 		}
 		time.Sleep(time.Minute)
-		log := r.log.String()
+		log := r.logged()
 		if strings.Count(log, "\n") != 1 || !strings.Contains(log, "link=line device=m1 code=timeout") {
 			t.Errorf("log:\n%s", log)
 		}

@@ -421,8 +421,8 @@ func TestAnUnclearImageStopsNothing(t *testing.T) {
 		if s := r.status(); p.wasStopped() || s.State != supervise.Active {
 			t.Errorf("stopped %v, status %+v", p.wasStopped(), s)
 		}
-		if !strings.Contains(r.log.String(), "driver process goes on, and cannot be started again") {
-			t.Errorf("it is not told:\n%s", r.log.String())
+		if !strings.Contains(r.logged(), "driver process goes on, and cannot be started again") {
+			t.Errorf("it is not told:\n%s", r.logged())
 		}
 	})
 }
