@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,12 +31,15 @@ func TestReadIsBoundedByDriver(t *testing.T) {
 		}
 		samples := make([]client.Sample, 2*devices)
 		begun := time.Now()
+		var mu sync.Mutex
 		var wellIn time.Duration
 		readParts(ctx, parts, samples, func(ctx context.Context, p *Part) ([]control.NamedSample, error) {
 			if p.Link == hangs {
 				<-ctx.Done()
 				return nil, driver.AsError(ctx.Err())
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			wellIn = max(wellIn, time.Since(begun))
 			return []control.NamedSample{{Sample: driver.GoodSample(driver.Int64Value(1))}}, nil
 		}, func(context.Context, *Part, []client.Sample) bool { return false })

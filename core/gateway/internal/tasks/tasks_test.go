@@ -23,9 +23,10 @@ func TestWorkEndsWithTheGroup(t *testing.T) {
 			ended = true
 		})
 		synctest.Wait()
-		if stop(); ended {
+		if ended {
 			t.Error("the work ended before its context")
 		}
+		stop()
 		if g.End(); !ended {
 			t.Error("the end did not wait for the work")
 		}
