@@ -4,9 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
 
 // removeDir removes the directory of a process and all that is in it. What is in it is
@@ -97,4 +101,13 @@ func (r *remover) lift(from *os.File, name string) error {
 			return err
 		}
 	}
+}
+
+// removeHandDir removes the directory that a driver which was started by hand has made
+// for itself. The driver wrote the record: it may name any directory.
+func removeHandDir(r wire.Record) error {
+	if !strings.HasPrefix(filepath.Base(r.Dir), wire.HandDirPrefix) {
+		return nil
+	}
+	return removeDir(r.Dir)
 }

@@ -11,6 +11,12 @@ import (
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
 
+// AppendFrame appends the encoded frame of a batch or of a gap, whichever is not nil: what a
+// Handler gets and DecodeFrame reads. The core writes its own gap records with it.
+func AppendFrame(dst []byte, seq uint64, b *frame.Batch, g *frame.Gap) []byte {
+	return new(encoder).append(dst, seq, b, g)
+}
+
 // encoder holds what one encoding needs, so that the next needs no allocation. Its
 // messages share their columns with the engine's.
 type encoder struct {
