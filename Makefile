@@ -91,7 +91,7 @@ load: build ## 1,000 devices for 60 s, counted by the witness (Modbus, then MQTT
 
 .PHONY: chaos
 chaos: build ## The long versions of the tests that break things
-	$(GO) test -tags chaos -count=1 -timeout 30m ./core/internal/spool/ ./core/internal/depot/ ./core/internal/supervise/
+	$(GO) test -tags chaos -count=1 -timeout 30m ./core/internal/spool/ ./core/internal/state/ ./core/internal/depot/ ./core/internal/supervise/ ./core/gateway/internal/samples/
 	$(GO) test -tags chaos -count=1 -v -p 1 -timeout 40m ./test/chaos/... ./test/nasty/
 	$(GO) test -tags chaos -count=1 -v -timeout 40m -run NoGhost ./test/e2e/
 
