@@ -52,6 +52,7 @@ type words struct {
 	Online     onlineWord     `cmd:"" help:"Bring back what passes its health check."`
 	Audit      auditWord      `cmd:"" help:"Who wrote what, and whether that was tampered with."`
 	Events     eventsWord     `cmd:"" help:"What happened to the driver processes, and why."`
+	Profile    profileWord    `cmd:"" help:"Where the gateway's own time and memory go, for go tool pprof."`
 	Driver     driverWord     `cmd:"" help:"Drivers: install, upgrade, enable; their logs; make, sign and verify packages."`
 	Stop       stopWord       `cmd:"" help:"Stop the gateway."`
 	Sim        simWord        `cmd:"" help:"Run simulated devices alone."`

@@ -104,6 +104,7 @@ func Handler(of Services) http.Handler {
 	registerChoices(a, of.Choices)
 	registerUpgrades(a, of.Upgrades)
 	registerHistory(a, of.History)
+	registerProfiles(a)
 	return queries(mux)
 }
 
