@@ -60,8 +60,9 @@ type Address struct {
 	Table Table
 	Start uint16 // the protocol address, from 0
 	Type  Type
-	Bit   uint8 // of a Bit
-	Size  uint8 // of a String or Bytes, in bytes
+	Bit   uint8 // of a Bit; the lowest of an Unsigned or Signed
+	Width uint8 // of an Unsigned or Signed, in bits
+	Size  uint8 // of a text or Bytes, in bytes
 	Order Order
 }
 
@@ -83,8 +84,8 @@ func (a Address) String() string {
 	switch {
 	case a.Table.bits():
 		return b.String()
-	case a.Type == Bit:
-		fmt.Fprintf(&b, ".%d", a.Bit)
+	case a.field():
+		b.WriteString(a.fieldString())
 	case a.Type != Uint16:
 		b.WriteString(":" + typeNames[a.Type])
 	}
@@ -127,7 +128,7 @@ func parseAddress(s string) (Address, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := a.parseBit(bit, hasBit); err != nil {
+	if err := a.parsePlace(bit, hasBit); err != nil {
 		return a, err
 	}
 	if err := a.parseType(words[1:], hasBit); err != nil {
@@ -194,19 +195,16 @@ func (a *Address) parseClassic(s string) error {
 	return nil
 }
 
-func (a *Address) parseBit(s string, has bool) error {
+// parsePlace reads what of the register is meant, and sets the type that it has by default.
+func (a *Address) parsePlace(bits string, has bool) error {
 	a.Type = Uint16
 	switch {
 	case a.Table.bits() && has:
-		return fmt.Errorf("a %s is one bit and has no bit %q", a.Table, s)
+		return fmt.Errorf("a %s is one bit and has no bit %q", a.Table, bits)
 	case a.Table.bits():
 		a.Type = Bool
 	case has:
-		n, err := strconv.ParseUint(s, 10, 8)
-		if err != nil || n > 15 || len(s) > 2 {
-			return fmt.Errorf("bit %q is not a number from 0 to 15", s)
-		}
-		a.Type, a.Bit = Bit, uint8(n)
+		return a.parseBits(bits)
 	}
 	return nil
 }
@@ -214,16 +212,15 @@ func (a *Address) parseBit(s string, has bool) error {
 // parseType reads [type [size]] [order].
 func (a *Address) parseType(words []string, hasBit bool) error {
 	if len(words) > 0 {
-		if t, ok := parseTypeName(words[0]); ok {
-			switch {
-			case (a.Table.bits() || hasBit) && t != Bool:
-				return fmt.Errorf("one bit is a bool, not %s", words[0])
-			case !hasBit:
-				a.Type = t
+		_, isOrder := parseOrder(words[0])
+		switch {
+		case isTypeName(words[0]) || a.Width > 0 && !isOrder:
+			if err := a.takeType(words[0], hasBit); err != nil {
+				return err
 			}
 			words = words[1:]
-		} else if _, ok := parseOrder(words[0]); !ok {
-			return fmt.Errorf("%q is neither a type (%s) nor an order (abcd, dcba, badc, cdab)", words[0], typeList)
+		case !isOrder:
+			return fmt.Errorf("%q is neither a type (%s) nor an order (abcd, dcba, badc, cdab)%s", words[0], typeList, near(words[0]))
 		}
 	}
 	if a.sized() {
@@ -249,7 +246,71 @@ func (a *Address) parseType(words []string, hasBit bool) error {
 	return nil
 }
 
-func (a Address) sized() bool { return a.Type == String || a.Type == Bytes }
+func (a *Address) takeType(name string, hasBit bool) error {
+	switch {
+	case hasBit:
+		return a.setFieldType(name)
+	case a.Table.bits() && name != typeNames[Bool]:
+		return fmt.Errorf("one bit is a bool, not %s", name)
+	case a.setType(name):
+		return nil
+	default:
+		return fmt.Errorf("%s is the type of bits of a register: write them as in holding:100.4-6:%s, or the type as %s16", name, name, name)
+	}
+}
+
+// near names the types that a misspelt one may stand for: those that it begins, or that
+// differ from it by up to two letters.
+func near(word string) string {
+	word = strings.ToLower(word)
+	best, found := 3, []string(nil)
+	for name := range strings.FieldsFuncSeq(typeList, func(r rune) bool { return r == ',' || r == ' ' }) {
+		plain := strings.TrimSuffix(name, ":SIZE")
+		d := distance(word, plain)
+		if len(word) > 2 && strings.HasPrefix(plain, word) {
+			d = 1
+		}
+		switch {
+		case d < best:
+			best, found = d, []string{name}
+		case d == best && d < 3:
+			found = append(found, name)
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return ": did you mean " + strings.Join(found, " or ") + "?"
+}
+
+// distance counts the letters to insert, remove or replace. Words that are much longer
+// than a type's name are far from it.
+func distance(a, b string) int {
+	if len(a) > 2*len(b)+2 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func (a Address) sized() bool {
+	return a.Type == String || a.Type == ASCII || a.Type == Latin1 || a.Type == Bytes
+}
 
 func (a *Address) check() error {
 	if a.Table.bits() && a.Order != DefaultOrder {

@@ -27,6 +27,20 @@ var valuesOf = map[string][]driver.Value{
 	"float32":   {driver.Float64Value(-1.5e-7 + 0), driver.Float64Value(math.Inf(1))},
 	"float64":   {driver.Float64Value(math.Pi), driver.Float64Value(math.SmallestNonzeroFloat64)},
 	"string:7":  {driver.StringValue("ab\u00e4cd"), driver.StringValue("")},
+	"int8h":     {driver.Int64Value(-5), driver.Int64Value(math.MaxInt8)},
+	"uint8":     {u64(7), u64(math.MaxUint8)},
+	"int24":     {driver.Int64Value(-1234567), driver.Int64Value(1<<23 - 1)},
+	"uint24":    {u64(0x123456)},
+	"int48":     {driver.Int64Value(-1 << 47)},
+	"uint48":    {u64(0x123456789ABC)},
+	"bcd16":     {u64(1234), u64(9999)},
+	"bcd32":     {u64(12345678)},
+	"epoch32":   {driver.StringValue("2023-11-14T22:13:20Z")},
+	"epoch64":   {driver.StringValue("0000-01-01T00:00:00Z"), driver.StringValue("9999-12-31T23:59:59Z")},
+	"epoch64ms": {driver.StringValue("2023-11-14T22:13:20.125Z")},
+	"cp56":      {driver.StringValue("2000-02-29T00:00:00"), driver.StringValue("2099-12-31T23:59:59.999")},
+	"ascii:5":   {driver.StringValue("abcde")},
+	"latin1:5":  {driver.StringValue("21 \u00b0C")},
 	"bytes:246": {driver.BytesValue([]byte(strings.Repeat("\x00\xff\x80", 82)))},
 }
 
@@ -43,6 +57,10 @@ func (r *rig) roundTrips(settings string) {
 	for bit := range 16 {
 		addresses = append(addresses, fmt.Sprintf("holding:7.%d:%s", bit, orders[bit%4]))
 		values = append(values, []driver.Value{yes, no, yes})
+	}
+	for i, order := range orders {
+		addresses = append(addresses, "holding:8.4-6:int:"+order, fmt.Sprintf("holding:8.%d-15:%s", 3*i, order))
+		values = append(values, []driver.Value{driver.Int64Value(-4), driver.Int64Value(3)}, []driver.Value{u64(9), u64(0)})
 	}
 	addresses = append(addresses, "coil:9")
 	values = append(values, []driver.Value{yes, no})
@@ -99,6 +117,50 @@ func TestBitsOfARegisterStayApart(t *testing.T) {
 		if err := u.write(0, no); err != nil || s.registers[1][10] != 0xA5A5 {
 			t.Errorf("%s: register is %04X (%v)", settings, s.registers[1][10], err)
 		}
+	}
+}
+
+func TestFieldsOfARegisterStayApart(t *testing.T) {
+	s := newServer()
+	for _, settings := range []string{`{}`, `{"write_bit":"read_modify_write"}`, `{"write_bit":"read_modify_write","write":"fc16"}`} {
+		s.registers[1][10] = 0xA5A5
+		u := newRig(t, s, "").mustUnit(settings, "holding:10.4-6:int", "holding:10:int8h", "holding:10.4-6", "holding:10.5")
+		for i, w := range []struct {
+			value driver.Value
+			want  uint16
+		}{
+			{driver.Int64Value(-4), 0xA5C5},
+			{driver.Int64Value(-5), 0xFBC5},
+			{u64(1), 0xFB95},
+			{yes, 0xFBB5},
+		} {
+			if err := u.write(i, w.value); err != nil || s.registers[1][10] != w.want {
+				t.Errorf("%s: after %s the register is %04X, want %04X (%v)", settings, u.points[i].Address, s.registers[1][10], w.want, err)
+			}
+		}
+		want := []driver.Value{driver.Int64Value(3), driver.Int64Value(-5), u64(3), yes}
+		for i, sample := range u.mustPoll() { // one after another in the samples, of one register
+			if !sample.Value.Equal(want[i]) {
+				t.Errorf("%s is %v, want %v", u.points[i].Address, sample.Value, want[i])
+			}
+		}
+	}
+}
+
+// A register without a value costs its own point only, and is good again once it has one.
+func TestNoValueIsThatPointsAlone(t *testing.T) {
+	s := newServer()
+	s.registers[1][0], s.registers[1][1], s.registers[1][2] = 0x1234, 0x12A4, 0x5678
+	u := newRig(t, s, "").mustUnit("", "holding:0:bcd16", "holding:1:bcd16", "holding:2:bcd16")
+	out := u.mustPoll()
+	if out[0].Value.Uint64() != 1234 || out[2].Value.Uint64() != 5678 || out[1].Quality != driver.Bad {
+		t.Errorf("samples %+v", out)
+	}
+	s.mu.Lock()
+	s.registers[1][1] = 0x1284
+	s.mu.Unlock()
+	if again := u.mustPoll(); again[1].Quality != driver.Good || again[1].Fault != nil || again[1].Value.Uint64() != 1284 {
+		t.Errorf("sample %+v", again[1])
 	}
 }
 

@@ -10,14 +10,18 @@
 //
 // The grammar, in EBNF:
 //
-//	address = place [ "." bit ] [ ":" type ] [ ":" order ] .
+//	address = place [ "." bits ] [ ":" type ] [ ":" order ] .
 //	place   = table ":" number | classic .
 //	table   = "coil" | "discrete" | "input" | "holding" .
 //	number  = digit { digit } | "0x" hexdigit { hexdigit } .   (* 0 to 65535 *)
 //	classic = ( "0" | "1" | "3" | "4" ) number4or5 .           (* 5 or 6 digits in all *)
+//	bits    = bit [ "-" bit ] .                                (* the lowest first *)
 //	bit     = digit [ digit ] .                                (* 0 to 15, 0 is the least significant *)
-//	type    = "bool" | "int16" | "uint16" | "int32" | "uint32" | "int64" | "uint64"
-//	        | "float32" | "float64" | "string" ":" size | "bytes" ":" size .
+//	type    = "bool" | "int" | "uint" | "int8" | "int8l" | "int8h" | "uint8" | "uint8l" | "uint8h"
+//	        | "int16" | "uint16" | "int24" | "uint24" | "int32" | "uint32" | "int48" | "uint48"
+//	        | "int64" | "uint64" | "float32" | "float64" | "bcd16" | "bcd32"
+//	        | "epoch32" | "epoch64" | "epoch64ms" | "cp56"
+//	        | ( "string" | "utf8" | "ascii" | "latin1" | "bytes" ) ":" size .
 //	size    = digit { digit } .                                (* bytes: 1 to 250 *)
 //	order   = "abcd" | "dcba" | "badc" | "cdab" .
 //
@@ -26,9 +30,43 @@
 // or five digits that counts from 1: 40101 and 400101 are holding:100, 00001 is coil:0.
 //
 // The type of a coil or a discrete input is bool; a register's default is uint16. A bit has the
-// type bool. A register read as bool is true when it is not 0, and is written as 1 or 0. A
-// string is text in UTF-8 up to its first zero byte, a register holds two bytes of it, the
-// first in the upper half; it is written with zero bytes to its full size.
+// type bool. A register read as bool is true when it is not 0, and is written as 1 or 0.
+//
+// Several bits are a number: uint, the default, or int, whose highest bit is the sign (two's
+// complement). int8h and uint8h are the upper byte of a register, int8l and uint8l, or int8 and
+// uint8, the lower one. Bits and bytes are written by function 22 or by read-modify-write, as
+// the device's write_bit says, and what lies beside them stays.
+//
+// int24 and uint24 are the lower 24 bits of two registers: what the upper 8 hold is not read,
+// and is written as the sign or 0. int48 and uint48 are three registers. bcd16 and bcd32 hold a
+// decimal digit in every four bits (8421 BCD).
+//
+// A text takes two bytes of each register, the first in the upper half. It ends at its first
+// zero byte, whatever lies behind, and spaces at its end are padding; it is written with zero
+// bytes to its full size. string (or utf8) is UTF-8 (RFC 3629), ascii the 7 bits of ISO 646,
+// latin1 ISO 8859-1.
+//
+// # Times
+//
+// A time is a text. epoch32 (unsigned) and epoch64 (signed) count the seconds since
+// 1970-01-01T00:00:00Z as POSIX does, epoch64ms the milliseconds: they are read and written as
+// RFC 3339 has it, and read in UTC.
+//
+// cp56 is the CP56Time2a of IEC 60870-5-101, clause 7.2.6.18, in four registers: a number of 56
+// bits, its first octet the least significant, and a byte 0 above it.
+//
+//	abcd  year | month, day | hour, minute | milliseconds, one register each
+//	dcba  the octets in the order in which IEC 60870 sends them
+//
+// It has no zone, and so has its text: 2026-12-01T06:30:00.125. Its years are 2000 to 2099. Its
+// day of the week, its bit for summer time and its reserved bits are not read, and are written
+// as 0.
+//
+// # What is no value
+//
+// A digit of BCD above 9, bytes that are not of a text's character set, a CP56Time2a that is
+// marked as invalid or is no date, a count of seconds beyond the year 9999: such a sample is
+// Bad, and its fault says what came.
 //
 // # Orders
 //

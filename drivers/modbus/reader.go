@@ -149,7 +149,7 @@ func (r *reader) compile(q *request, planned *planner.Request) error {
 // continues reports whether g is the next of f's kind, in the answer and in the samples.
 func (f *field) continues(g *field) bool {
 	a, b := &f.address, &g.address
-	return f.size > 0 && a.Type == b.Type && a.Order == b.Order && a.Bit == b.Bit && a.Size == b.Size &&
+	return f.size > 0 && a.Type == b.Type && a.Order == b.Order && a.Bit == b.Bit && a.Width == b.Width && a.Size == b.Size &&
 		g.point == f.point+int32(f.count) && g.offset == f.offset+f.count*f.size
 }
 

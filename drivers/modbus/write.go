@@ -33,8 +33,8 @@ func (d *device) write(client modbus.Client, a Address, v driver.Value) error {
 		return driver.Errorf(driver.Denied, "the table %s can only be read", a.Table)
 	case a.Table == Coil:
 		return d.writeCoil(client, a, v)
-	case a.Type == Bit:
-		return d.writeBit(client, a, v)
+	case a.field():
+		return d.writeField(client, a, v)
 	}
 	registers, err := a.encode(v)
 	if err != nil {
@@ -94,24 +94,20 @@ func writeOneByOne(client modbus.Client, start uint16, registers []byte) error {
 	return nil
 }
 
-func (d *device) writeBit(client modbus.Client, a Address, v driver.Value) error {
-	on, ok := v.AsBool()
-	if !ok {
-		return badValue(a, v, "true, false, 1 or 0")
+// writeField writes bits of a register and leaves the others as they are.
+func (d *device) writeField(client modbus.Client, a Address, v driver.Value) error {
+	value, err := a.encode(v)
+	if err != nil {
+		return err
 	}
-	mask := []byte{0, 0}
-	binary.BigEndian.PutUint16(mask, 1<<a.Bit)
+	mask := binary.BigEndian.AppendUint16(nil, a.mask())
 	a.arrange(mask)
-	bit := binary.BigEndian.Uint16(mask)
+	bits, set := binary.BigEndian.Uint16(mask), binary.BigEndian.Uint16(value)
 	if d.settings.WriteBit == readModifyWrite {
-		return d.modifyBit(client, a.Start, bit, on)
+		return d.modifyBits(client, a.Start, bits, set)
 	}
 	// The register becomes (old AND and) OR (or AND NOT and) (clause 6.16).
-	var or uint16
-	if on {
-		or = bit
-	}
-	_, err := client.MaskWriteRegister(a.Start, ^bit, or)
+	_, err = client.MaskWriteRegister(a.Start, ^bits, set)
 	err = answerFault(err)
 	if driver.CodeOf(err) == driver.Unsupported {
 		return driver.Errorf(driver.Unsupported, "%w: the device has no function 22; set write_bit: %s", err, readModifyWrite)
@@ -119,7 +115,8 @@ func (d *device) writeBit(client modbus.Client, a Address, v driver.Value) error
 	return err
 }
 
-func (d *device) modifyBit(client modbus.Client, start, bit uint16, on bool) error {
+// modifyBits brings some bits of a register to those of set.
+func (d *device) modifyBits(client modbus.Client, start, bits, set uint16) error {
 	d.modify.Lock()
 	defer d.modify.Unlock()
 	registers, err := client.ReadHoldingRegisters(start, 1)
@@ -129,10 +126,7 @@ func (d *device) modifyBit(client modbus.Client, start, bit uint16, on bool) err
 	if err != nil {
 		return unsent(answerFault(err))
 	}
-	n := binary.BigEndian.Uint16(registers) &^ bit
-	if on {
-		n |= bit
-	}
+	n := binary.BigEndian.Uint16(registers)&^bits | set
 	return d.writeRegisters(client, start, binary.BigEndian.AppendUint16(nil, n))
 }
 
