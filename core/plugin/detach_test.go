@@ -27,8 +27,12 @@ func detached(mode string) host.Command {
 	return c
 }
 
-// testOwner marks the processes of other cores.
-const testOwner = "the tests"
+// testOwner marks the processes of other cores. It is of this run of the tests alone: what
+// is swept by its mark would be ended in every run on the machine.
+var testOwner = fmt.Sprintf("tests of process %d", os.Getpid())
+
+// envOwner gives a detacher the owner of its driver.
+const envOwner = "TEST_OWNER"
 
 // detacher is a core that starts a detached driver, prints its record, and waits to
 // be killed. orphan may be empty.
@@ -36,7 +40,7 @@ func detacher(argument string) {
 	orphan, mode, _ := strings.Cut(argument, ",")
 	c := detached(mode)
 	c.Orphan, _ = time.ParseDuration(orphan)
-	c.Owner = testOwner
+	c.Owner = os.Getenv(envOwner)
 	p, err := host.Launch(context.Background(), c)
 	if err != nil {
 		panic(err)
@@ -59,7 +63,7 @@ type otherCore struct {
 func startOther(t *testing.T, argument string) *otherCore {
 	t.Helper()
 	o := &otherCore{cmd: exec.Command(os.Args[0]), run: t.TempDir()}
-	o.cmd.Env = []string{envMode + "=detacher:" + argument, "TMPDIR=" + o.run}
+	o.cmd.Env = []string{envMode + "=detacher:" + argument, envOwner + "=" + testOwner, "TMPDIR=" + o.run}
 	o.cmd.Stderr = os.Stderr
 	out, err := o.cmd.StdoutPipe()
 	if err != nil {
