@@ -70,10 +70,10 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 	if len(wrong) > 0 {
 		return checked, &configure.RefusedError{Causes: wrong}
 	}
-	for _, kind := range c.Drivers() {
-		if p := v.Running(kind); p != nil {
+	for _, driverName := range c.Drivers() {
+		if p := v.Running(driverName); p != nil {
 			d := p.Description()
-			if of, err := packages.Image(kind); err == nil && !of.Unsigned {
+			if of, err := packages.Image(driverName); err == nil && !of.Unsigned {
 				d.Version = of.Version // as everywhere: what the executable calls itself may differ
 			}
 			checked.Drivers = append(checked.Drivers, d)
@@ -85,8 +85,8 @@ func Check(ctx context.Context, dir string, log *slog.Logger) (*Checked, error) 
 // look gathers warnings, and what a gateway takes and nobody means. Of a configuration in
 // which something is wrong not all links are there.
 func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong []error) {
-	wrong, warnings := machine.Look(c.Config, func(kind string) *pack.Manifest {
-		of, err := v.Packages.Image(kind)
+	wrong, warnings := machine.Look(c.Config, func(driverName string) *pack.Manifest {
+		of, err := v.Packages.Image(driverName)
 		if err != nil {
 			return nil
 		}
@@ -106,15 +106,15 @@ func (c *Checked) look(v *configure.Vetting, now time.Time, isWrong bool) (wrong
 // packageWarnings compares what packages say of their drivers with what those say
 // themselves.
 func packageWarnings(v *configure.Vetting) (list []string) {
-	for _, kind := range v.Config.Drivers() {
-		of, err := v.Packages.Image(kind)
-		p := v.Running(kind)
+	for _, driverName := range v.Config.Drivers() {
+		of, err := v.Packages.Image(driverName)
+		p := v.Running(driverName)
 		if err != nil || p == nil || of.Unsigned {
 			continue
 		}
 		said := p.Description()
 		for _, text := range of.Manifest.Differences(said.Name, said.Version, pack.Schemas{Link: said.LinkSchema, Device: said.DeviceSchema, Address: said.AddressSchema}) {
-			list = append(list, fmt.Sprintf("driver %s: %s: pack it again", kind, text))
+			list = append(list, fmt.Sprintf("driver %s: %s: pack it again", driverName, text))
 		}
 	}
 	return list

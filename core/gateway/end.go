@@ -67,7 +67,7 @@ func EndDrivers(o Options) (ended int, err error) {
 		return 0, err
 	}
 	if left := supervise.Records(g.recordDir(), o.Log); len(left) > 0 {
-		return len(records) - len(left), fmt.Errorf("%d drivers are not stopped, the first is driver %s: see the log", len(left), left[0].Kind)
+		return len(records) - len(left), fmt.Errorf("%d drivers are not stopped, the first is driver %s: see the log", len(left), left[0].Driver)
 	}
 	return len(records), nil
 }

@@ -79,7 +79,7 @@ type Options struct {
 	Alone   bool            // the process is the gateway's alone, which then fits its processors to its load
 
 	// Attach are drivers that somebody started by hand: the path of the record that each
-	// wrote, by its kind. They are used instead of what is installed.
+	// wrote, by its name. They are used instead of what is installed.
 	Attach map[string]string
 }
 
@@ -185,7 +185,7 @@ func open(o Options) (g *gateway, err error) {
 		}
 	}
 	g.samples = samples.New(g.inForce, stream.Store{Spool: g.spool, Catalog: g.catalog},
-		func(kind, link string) (control.Plane, error) { return g.drivers.Control(kind, link) })
+		func(driverName, link string) (control.Plane, error) { return g.drivers.Control(driverName, link) })
 	if g.audit, err = audit.Open(AuditDir(o.Config.DataDir)); err != nil {
 		return nil, err
 	}

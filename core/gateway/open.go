@@ -57,8 +57,8 @@ func (g *gateway) openDrivers() (err error) {
 	}
 	g.launcher = launch.New(launch.Options{
 		Depot: g.depot, Configs: g.inForce.All, Level: g.wantLevel, Log: g.o.Log,
-		Services: func(kind string) host.Services {
-			return &launch.Services{DB: g.data.DB, InForce: g.inForce, Kind: kind}
+		Services: func(driverName string) host.Services {
+			return &launch.Services{DB: g.data.DB, InForce: g.inForce, Driver: driverName}
 		},
 		RunDir: g.runDir.Path, Notes: g.recordDir(), Owner: g.data.Owner, Attach: g.o.Attach,
 	})
@@ -67,7 +67,7 @@ func (g *gateway) openDrivers() (err error) {
 		Log: g.o.Log, Spool: watchedSpool{g.spool, g.samples.Watchers}, CoreEpoch: g.data.Epoch, LastRun: g.spool.Stats().Last,
 		Launch: g.launcher.Launch, Image: g.launcher.Pinned, Adopt: g.launcher.Adopt, Records: g.recordDir(),
 		Detach:  g.inForce.Detaches,
-		Handles: func(kind string) wire.Handles { return g.catalog.Handles(kind) },
+		Handles: func(driverName string) wire.Handles { return g.catalog.Handles(driverName) },
 	})
 	g.openServices()
 	return nil
@@ -119,12 +119,12 @@ func (g *gateway) changed(old, now *inforce.Config, states bool) {
 func (g *gateway) recordDir() string { return filepath.Join(g.inForce.Get().DataDir, "run") }
 
 // wantLevel is the level of a driver's log: the operator's, else the configuration's.
-func (g *gateway) wantLevel(kind string) slog.Level {
+func (g *gateway) wantLevel(driverName string) slog.Level {
 	var level slog.Level
-	if chosen, ok := g.choices.Get().Levels[kind]; ok && level.UnmarshalText([]byte(chosen)) == nil {
+	if chosen, ok := g.choices.Get().Levels[driverName]; ok && level.UnmarshalText([]byte(chosen)) == nil {
 		return level
 	}
-	return g.inForce.Get().Process(kind).Log
+	return g.inForce.Get().Process(driverName).Log
 }
 
 const (

@@ -60,7 +60,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	kind, err := trialKind(c, o)
+	driverName, err := triedDriver(c, o)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 	}
 	defer markTrying(o.Log)()
 	t, err := host.Try(ctx, host.TryOptions{Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Command: host.Command{
-		Path: o.Path, Args: o.Args, Name: kind, Log: o.Log, Services: &launch.Services{DB: db, InForce: inforce.NewCurrent(c, time.Now()), Kind: kind}, Level: o.Level}})
+		Path: o.Path, Args: o.Args, Name: driverName, Log: o.Log, Services: &launch.Services{DB: db, InForce: inforce.NewCurrent(c, time.Now()), Driver: driverName}, Level: o.Level}})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func Try(ctx context.Context, o TryOptions) (err error) {
 		defer cancel()
 		err = errors.Join(err, t.End(ending))
 	}()
-	tried := &trial{o: o, config: c, kind: kind, points: points, driver: t}
+	tried := &trial{o: o, config: c, name: driverName, points: points, driver: t}
 	return tried.run(ctx)
 }
 
@@ -136,29 +136,29 @@ func wrongFile(path, format string, args ...any) *driver.ConfigError {
 	return &driver.ConfigError{Text: fmt.Sprintf(format, args...), Place: driver.Place{File: path}}
 }
 
-// trialKind is the driver that is tried: the only one that the file uses, or the one
+// triedDriver is the driver that is tried: the only one that the file uses, or the one
 // that the executable is named after. Only its links are kept.
-func trialKind(c *config.Config, o TryOptions) (string, error) {
-	kinds := c.Drivers()
-	kind := ""
-	for _, k := range kinds {
-		if len(kinds) == 1 || strings.HasPrefix(filepath.Base(o.Path), "driver-"+k) {
-			kind = k
+func triedDriver(c *config.Config, o TryOptions) (string, error) {
+	drivers := c.Drivers()
+	driverName := ""
+	for _, k := range drivers {
+		if len(drivers) == 1 || strings.HasPrefix(filepath.Base(o.Path), "driver-"+k) {
+			driverName = k
 		}
 	}
-	if kind == "" {
+	if driverName == "" {
 		return "", &RefusedError{Causes: []error{wrongFile(o.Config,
-			"has links of %d drivers, and %s is not named driver-NAME after one of them: leave one driver's links", len(kinds), filepath.Base(o.Path))}}
+			"has links of %d drivers, and %s is not named driver-NAME after one of them: leave one driver's links", len(drivers), filepath.Base(o.Path))}}
 	}
-	c.Links = slices.DeleteFunc(c.Links, func(l *config.Link) bool { return l.Driver != kind })
-	return kind, nil
+	c.Links = slices.DeleteFunc(c.Links, func(l *config.Link) bool { return l.Driver != driverName })
+	return driverName, nil
 }
 
 // trial is one driver that runs with its links, and nothing else of a gateway.
 type trial struct {
 	o      TryOptions
 	config *config.Config // with its links alone
-	kind   string
+	name   string         // of the driver
 	points *catalog.Catalog
 	driver *host.Trial
 }
@@ -193,11 +193,11 @@ func (t *trial) run(ctx context.Context) error {
 // check checks the links against what the driver says of itself.
 func (t *trial) check() error {
 	described := t.driver.Description()
-	if described.Name != t.kind {
+	if described.Name != t.name {
 		return &RefusedError{Causes: []error{wrongFile(t.o.Config,
-			"has links of driver %s, and %s says that it is driver %s: name a file with its links", t.kind, t.o.Path, described.Name)}}
+			"has links of driver %s, and %s says that it is driver %s: name a file with its links", t.name, t.o.Path, described.Name)}}
 	}
-	if err := t.config.Check(map[string]control.Description{t.kind: described}); err != nil {
+	if err := t.config.Check(map[string]control.Description{t.name: described}); err != nil {
 		return configure.RefusedBy(err)
 	}
 	if faults := secrets.Check(t.config); faults != nil {
@@ -212,13 +212,13 @@ func (t *trial) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := t.driver.Apply(ctx, states[t.kind], control.ApplyOptions{})
+	found, err := t.driver.Apply(ctx, states[t.name], control.ApplyOptions{})
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	wrong := new(RefusedError)
 	for _, f := range found {
-		wrong.Causes = append(wrong.Causes, t.config.Locate(t.kind, f))
+		wrong.Causes = append(wrong.Causes, t.config.Locate(t.name, f))
 	}
 	return wrong
 }

@@ -25,21 +25,21 @@ func (g *gateway) warnings() []string {
 	if a.AllowDev {
 		list = append(list, "unsigned: allow-dev: drivers that nobody signed may run here: set `unsigned: deny` in a plant")
 	}
-	for _, kind := range slices.Sorted(maps.Keys(g.o.Attach)) {
-		text := fmt.Sprintf("driver %s is one that somebody started by hand (%s): neither verified nor confined", kind, g.o.Attach[kind])
-		if !slices.Contains(a.Drivers(), kind) {
-			text = fmt.Sprintf("no link uses driver %s", kind)
+	for _, driverName := range slices.Sorted(maps.Keys(g.o.Attach)) {
+		text := fmt.Sprintf("driver %s is one that somebody started by hand (%s): neither verified nor confined", driverName, g.o.Attach[driverName])
+		if !slices.Contains(a.Drivers(), driverName) {
+			text = fmt.Sprintf("no link uses driver %s", driverName)
 		}
 		list = append(list, "FIELDLOOM_ATTACH: "+text)
 	}
-	for _, kind := range a.Drivers() {
-		if g.o.Attach[kind] != "" {
+	for _, driverName := range a.Drivers() {
+		if g.o.Attach[driverName] != "" {
 			continue
 		}
-		if a.Process(kind).Confine == config.ConfineOff {
-			list = append(list, fmt.Sprintf("confine: off: driver %s may reach whatever the gateway can", kind))
+		if a.Process(driverName).Confine == config.ConfineOff {
+			list = append(list, fmt.Sprintf("confine: off: driver %s may reach whatever the gateway can", driverName))
 		}
-		list = append(list, g.launcher.OutOfReach(kind)...)
+		list = append(list, g.launcher.OutOfReach(driverName)...)
 	}
 	return list
 }

@@ -25,9 +25,9 @@ func (p *pool) await(ctx context.Context) (Process, error) {
 		select {
 		case <-changed:
 		case <-p.done:
-			return nil, driver.Errorf(driver.NotConnected, "driver %s was stopped", p.kind)
+			return nil, driver.Errorf(driver.NotConnected, "driver %s was stopped", p.driver)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("start driver %s: %w", p.kind, ctx.Err())
+			return nil, fmt.Errorf("start driver %s: %w", p.driver, ctx.Err())
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (p *pool) down(m *member) *driver.Error {
 	if m != nil && cause == "" {
 		state, cause = m.state, m.cause
 	}
-	text := fmt.Sprintf("driver %s is %s", p.kind, state)
+	text := fmt.Sprintf("driver %s is %s", p.driver, state)
 	if cause != "" {
 		text += ": " + cause
 	}

@@ -13,8 +13,8 @@ type driverLog struct {
 	limit        lineLimit // on what the driver causes
 }
 
-func newDriverLog(log *slog.Logger, kind string) *driverLog {
-	return &driverLog{Logger: log.With("driver", kind)}
+func newDriverLog(log *slog.Logger, driverName string) *driverLog {
+	return &driverLog{Logger: log.With("driver", driverName)}
 }
 
 // say writes a line that the driver has caused, unless it has caused too many.

@@ -36,9 +36,9 @@ func (l *life) ended() {
 	exit := l.proc.Exit()
 	switch {
 	case cause == nil:
-		cause = fmt.Errorf("driver %s (pid %d): %s", p.kind, l.proc.PID(), exit)
+		cause = fmt.Errorf("driver %s (pid %d): %s", p.driver, l.proc.PID(), exit)
 	case !errors.Is(cause, errUpgrade):
-		cause = fmt.Errorf("driver %s (pid %d): %w", p.kind, l.proc.PID(), cause)
+		cause = fmt.Errorf("driver %s (pid %d): %w", p.driver, l.proc.PID(), cause)
 	}
 	m.tail = exit.Stderr
 	m.life = nil

@@ -60,7 +60,7 @@ func (l *eventLog) after(since uint64) ([]Event, <-chan struct{}) {
 
 // journal is what happened to one driver. The pool's mu guards it.
 type journal struct {
-	kind   string    // constant, as is events
+	driver string    // constant, as is events
 	events *eventLog // of all drivers
 
 	list []Event // the latest transitions, oldest first
@@ -68,7 +68,7 @@ type journal struct {
 
 // record keeps a transition of a member to its present state.
 func (j *journal) record(m *member, from State, cause string) {
-	e := Event{Time: time.Now(), Driver: j.kind, Member: m.number, PID: m.pid, From: from, To: m.state, Cause: cause}
+	e := Event{Time: time.Now(), Driver: j.driver, Member: m.number, PID: m.pid, From: from, To: m.state, Cause: cause}
 	j.events.add(&e)
 	if len(j.list) >= maxHistory {
 		j.list = append(j.list[:0], j.list[1:]...)
@@ -78,5 +78,5 @@ func (j *journal) record(m *member, from State, cause string) {
 
 // step tells of a step of an upgrade.
 func (j *journal) step(s *Step) {
-	j.events.add(&Event{Time: s.At, Driver: j.kind, Link: s.Link, Step: s.Text})
+	j.events.add(&Event{Time: s.At, Driver: j.driver, Link: s.Link, Step: s.Text})
 }

@@ -104,7 +104,7 @@ func (l *gapLog) append(g *frame.Gap) {
 
 // lostWith is the gap between a dead process's last frame and now. How many samples were
 // in it nobody knows, so the number is zero; but how many polls were due is known.
-func (l *loss) lostWith(kind string, now time.Time, due []frame.GapLink) *frame.Gap {
+func (l *loss) lostWith(driverName string, now time.Time, due []frame.GapLink) *frame.Gap {
 	what, polls := "an unknown number of samples", uint64(0)
 	for i := range due {
 		polls += due[i].Polls
@@ -119,11 +119,11 @@ func (l *loss) lostWith(kind string, now time.Time, due []frame.GapLink) *frame.
 		what = fmt.Sprintf("the samples of at most %d polls, and %s", polls, what)
 	}
 	return &frame.Gap{From: l.from, To: now, Links: due,
-		Cause: driver.Errorf(driver.Lost, "driver %s: %s: %s", kind, what, l.cause)}
+		Cause: driver.Errorf(driver.Lost, "driver %s: %s: %s", driverName, what, l.cause)}
 }
 
 // hole is the gap that frames with the sequences first to last leave, which never came.
-func hole(kind string, first, last uint64, from, to time.Time) *frame.Gap {
+func hole(driverName string, first, last uint64, from, to time.Time) *frame.Gap {
 	return &frame.Gap{FirstSeq: first, LastSeq: last, From: from, To: to,
-		Cause: driver.Errorf(driver.Lost, "driver %s: frames %d to %d never came", kind, first, last)}
+		Cause: driver.Errorf(driver.Lost, "driver %s: frames %d to %d never came", driverName, first, last)}
 }

@@ -156,7 +156,7 @@ func (g *gate) refuse(seq uint64, data []byte, why error, now time.Time) []byte 
 	g.offend(fmt.Errorf("frame %d: %w", seq, why))
 	g.in.counts.gaps.Add(1)
 	return wire.AppendFrame(nil, seq, nil, &frame.Gap{FirstSeq: seq, LastSeq: seq, From: g.frames.lastCame(), To: now,
-		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", g.in.kind, seq, len(data), why)})
+		Cause: driver.Errorf(driver.Lost, "driver %s: frame %d of %d bytes was refused: %w", g.in.driver, seq, len(data), why)})
 }
 
 // refuseEvent notes a condition of what is not the driver's.

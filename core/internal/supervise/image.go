@@ -16,8 +16,8 @@ func (unclear) Error() string { return "" }
 // images is what the processes of a driver are launched from. The pool's mu guards all but what
 // is constant.
 type images struct {
-	kind string                                    // constant
-	find func(kind, version string) (Image, error) // as Options.Image; constant
+	driver string                                          // constant
+	find   func(driverName, version string) (Image, error) // as Options.Image; constant
 
 	version  string // of the image that new processes are made of; "": the active one
 	launched Image  // the last that was
@@ -36,19 +36,19 @@ func (i *images) pick(version string) (Image, error) {
 		return nil, nil
 	}
 	if version != "" {
-		if image, err := i.find(i.kind, version); err == nil {
+		if image, err := i.find(i.driver, version); err == nil {
 			return image, nil
 		}
 	}
-	return i.find(i.kind, "")
+	return i.find(i.driver, "")
 }
 
 // current finds the image of a version that runs, or where that is gone the active one, whose
 // error it returns. As pick, it needs no lock.
 func (i *images) current(version string) (Image, error) {
-	active, err := i.find(i.kind, "")
+	active, err := i.find(i.driver, "")
 	if version != "" {
-		if same, sameErr := i.find(i.kind, version); sameErr == nil {
+		if same, sameErr := i.find(i.driver, version); sameErr == nil {
 			return same, nil
 		}
 	}
@@ -70,7 +70,7 @@ func (p *pool) refresh() {
 	}
 	version := u.Version
 	p.work.Go(func() {
-		if _, err := p.images.find(p.kind, version); err != nil && !errors.Is(err, ErrImageUnclear) {
+		if _, err := p.images.find(p.driver, version); err != nil && !errors.Is(err, ErrImageUnclear) {
 			p.do(func() {
 				if p.upgrade == u {
 					u.fail(err)

@@ -13,12 +13,12 @@ import (
 // their limits and the log of gaps. It may be used concurrently, and none of it needs the
 // lock of the pool.
 type inlet struct {
-	kind    string // constant, as are those to the next blank line
+	driver  string // constant, as are those to the next blank line
 	spool   Spool  // nil: no state may be set
 	log     *driverLog
-	handles func(kind string) wire.Handles // as in Options
-	gaps    *gapLog                        // of all drivers
-	shares  *shares                        // of all drivers
+	handles func(driverName string) wire.Handles // as in Options
+	gaps    *gapLog                              // of all drivers
+	shares  *shares                              // of all drivers
 
 	counts  counts
 	commits commits
@@ -52,7 +52,7 @@ func (c *counts) tell(s *Status) {
 func (in *inlet) bounds(now time.Time) wire.Bounds {
 	b := wire.Bounds{Earliest: now.Add(-oldest).UnixNano(), Latest: now.Add(clockStep).UnixNano()}
 	if in.handles != nil {
-		b.Handles = in.handles(in.kind)
+		b.Handles = in.handles(in.driver)
 	}
 	return b
 }
@@ -66,7 +66,7 @@ func (in *inlet) writeHole(g *frame.Gap) {
 // writeLoss writes the record of what was lost, by what was configured. pushes is what is
 // known besides of devices that send by themselves.
 func (in *inlet) writeLoss(l *loss, configured *control.State, now time.Time, pushes map[place]struct{}) {
-	in.gaps.write(l.lostWith(in.kind, now, l.due(configured, now, joined(l.pushes, pushes))))
+	in.gaps.write(l.lostWith(in.driver, now, l.due(configured, now, joined(l.pushes, pushes))))
 	in.counts.gaps.Add(1)
 }
 

@@ -75,7 +75,7 @@ func (i *intake) Frame(seq uint64, data []byte) {
 	in := i.in
 	in.counts.frames.Add(1)
 	in.counts.bytes.Add(uint64(len(data)))
-	r := spool.Record{Driver: in.kind, Epoch: i.epoch, Sequence: seq, Stored: now, Data: data}
+	r := spool.Record{Driver: in.driver, Epoch: i.epoch, Sequence: seq, Stored: now, Data: data}
 	in.spool.Append(r, func(err error) {
 		if err != nil {
 			return // not stored: not acknowledged
@@ -148,6 +148,6 @@ func (i *intake) findHole(seq uint64, found wire.Contents, now time.Time) {
 		return
 	}
 	i.in.log.say(slog.LevelError, "frames never came", "first", last+1, "last", seq-1)
-	i.in.writeHole(hole(i.in.kind, last+1, seq-1, i.frames.lastFilled(), now))
+	i.in.writeHole(hole(i.in.driver, last+1, seq-1, i.frames.lastFilled(), now))
 	i.gate.offend(fmt.Errorf("frames %d to %d never came", last+1, seq-1))
 }

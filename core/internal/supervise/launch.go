@@ -27,7 +27,7 @@ func (m *member) launch() {
 	m.record = nil
 	detach := p.detaches()
 	m.pid = 0
-	spec := LaunchSpec{Kind: p.kind, Member: m.number, Detach: detach, OnLine: p.lines.add}
+	spec := LaunchSpec{Driver: p.driver, Member: m.number, Detach: detach, OnLine: p.lines.add}
 	if adopt != nil {
 		m.taking = true
 		m.enter(Starting, fmt.Sprintf("adopting version %s", adopt.Version))
@@ -135,7 +135,7 @@ func (m *member) checkEpoch(l *life) error {
 			return fmt.Errorf("its process epoch %d is that of process %d: a driver draws a random number at every start", epoch, other.life.proc.PID())
 		}
 	}
-	if p.s.o.Spool != nil && p.s.o.Spool.MarkOf(p.kind, epoch) > 0 {
+	if p.s.o.Spool != nil && p.s.o.Spool.MarkOf(p.driver, epoch) > 0 {
 		return fmt.Errorf("its process epoch %d is that of a process before it, of which frames are stored: a driver draws a random number at every start", epoch)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (m *member) takeOver(ctx context.Context, r *stored) {
 		l.given.unknown = true
 		m.ran = r.Hash
 		if p.s.o.Spool != nil {
-			l.intake.frames.resume(p.s.o.Spool.MarkOf(p.kind, l.intake.epoch), p.s.o.LastRun)
+			l.intake.frames.resume(p.s.o.Spool.MarkOf(p.driver, l.intake.epoch), p.s.o.LastRun)
 		}
 		m.log().Info("driver process goes on from before the gateway was restarted", "version", r.Version)
 		if err != nil {

@@ -104,8 +104,8 @@ func (f *Follower) Close() {
 
 // Logs returns the last n lines of a driver's processes, oldest first, also those of
 // processes that have died.
-func (s *Supervisor) Logs(kind string, n int) []host.Line {
-	if p := s.find(kind); p != nil {
+func (s *Supervisor) Logs(driverName string, n int) []host.Line {
+	if p := s.find(driverName); p != nil {
 		return p.lines.tail(n)
 	}
 	return nil
@@ -113,10 +113,10 @@ func (s *Supervisor) Logs(kind string, n int) []host.Line {
 
 // Follow returns the last n lines as Logs does, and gives those that come after them.
 // The caller closes it.
-func (s *Supervisor) Follow(kind string, n int) ([]host.Line, *Follower, error) {
-	p := s.find(kind)
+func (s *Supervisor) Follow(driverName string, n int) ([]host.Line, *Follower, error) {
+	p := s.find(driverName)
 	if p == nil {
-		return nil, nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
+		return nil, nil, driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", driverName)
 	}
 	return p.lines.follow(n)
 }

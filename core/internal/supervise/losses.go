@@ -26,7 +26,7 @@ func (b *lossBook) absent(lastRun time.Time, cause string) {
 	if b.in.spool == nil || lastRun.IsZero() {
 		return
 	}
-	if epoch, _ := b.in.spool.Mark(b.in.kind); epoch != 0 {
+	if epoch, _ := b.in.spool.Mark(b.in.driver); epoch != 0 {
 		b.list = append(b.list, &loss{from: lastRun, cause: cause})
 	}
 }

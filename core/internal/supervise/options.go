@@ -68,7 +68,7 @@ type Desired struct {
 
 // A LaunchSpec says what is to be launched.
 type LaunchSpec struct {
-	Kind   string
+	Driver string
 	Image  Image // nil without Options.Image
 	Member int   // which of the driver's processes this is, from 0; for logs
 	Detach bool
@@ -83,13 +83,13 @@ type Options struct {
 	Spool     Spool
 	CoreEpoch uint64
 	// Handles returns the handles of which a driver may send samples. Nil: of all.
-	Handles func(kind string) wire.Handles
+	Handles func(driverName string) wire.Handles
 	LastRun time.Time // when an earlier gateway stored last; zero: never
 
 	// Image returns what is to be launched: the image of a version, or with "" of
 	// the version that is active. Its error says why there is none; with ErrImageUnclear in
 	// its tree what runs goes on all the same. Nil: Launch knows by itself.
-	Image func(kind, version string) (Image, error)
+	Image func(driverName, version string) (Image, error)
 	// Records is the directory with the records of detached processes; "": none.
 	Records string
 	// Adopt reattaches to the process of a record. Nil: never. Its error has
@@ -97,7 +97,7 @@ type Options struct {
 	Adopt func(ctx context.Context, r Record) (Process, error)
 	// Detach reports whether a process outlives the core that is started before its driver
 	// has anything desired, for Prepare. Nil: it does not.
-	Detach func(kind string) bool
+	Detach func(driverName string) bool
 	// LogLines is how many lines are kept of each driver; 0: 200.
 	LogLines int
 }

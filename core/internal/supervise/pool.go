@@ -13,13 +13,13 @@ const (
 // pool is all processes of one driver. mu guards everything but what is said to be
 // constant; reconcile brings it nearer to what is desired after every change.
 type pool struct {
-	kind  string // constant, as are those to the next blank line
-	s     *Supervisor
-	log   *driverLog
-	lines *logbook
-	done  chan struct{} // closed when the pool has ended
-	timer *time.Timer   // when reconcile is to look again by itself
-	in    *inlet
+	driver string // constant, as are those to the next blank line
+	s      *Supervisor
+	log    *driverLog
+	lines  *logbook
+	done   chan struct{} // closed when the pool has ended
+	timer  *time.Timer   // when reconcile is to look again by itself
+	in     *inlet
 
 	monitor // its mu guards the rest, but for what is constant in it
 	demand  demand
@@ -33,20 +33,20 @@ type pool struct {
 	journal journal
 }
 
-// newPool makes the pool of a kind. before is the one that has ended, whose lines stay;
+// newPool makes the pool of a driver. before is the one that has ended, whose lines stay;
 // nil: there was none.
-func newPool(s *Supervisor, kind string, adopted []stored, before *pool) *pool {
+func newPool(s *Supervisor, driverName string, adopted []stored, before *pool) *pool {
 	lines := newLogbook(s.o.LogLines)
 	if before != nil {
 		lines = before.lines
 	}
 	p := &pool{
-		kind: kind, s: s, log: newDriverLog(s.o.Log, kind), lines: lines,
+		driver: driverName, s: s, log: newDriverLog(s.o.Log, driverName), lines: lines,
 		done: make(chan struct{}), timer: time.NewTimer(time.Hour),
-		images: images{kind: kind, find: s.o.Image}, journal: journal{kind: kind, events: &s.events},
+		images: images{driver: driverName, find: s.o.Image}, journal: journal{driver: driverName, events: &s.events},
 	}
 	p.timer.Stop()
-	p.in = &inlet{kind: kind, spool: s.o.Spool, log: p.log, handles: s.o.Handles, gaps: &s.gaps, shares: &s.shares}
+	p.in = &inlet{driver: driverName, spool: s.o.Spool, log: p.log, handles: s.o.Handles, gaps: &s.gaps, shares: &s.shares}
 	p.roster.hire = func(number int) *member { return newMember(p, number) }
 	p.roster.kept = func(m *member) bool { return p.upgrade != nil && p.upgrade.needs(m) }
 	p.links = linkTable{roster: &p.roster, byName: make(map[string]*link)}
@@ -251,7 +251,7 @@ func (p *pool) setLinks() {
 // detaches reports whether a process that is launched now outlives the core.
 func (p *pool) detaches() bool {
 	if !p.demand.wanted && p.s.o.Detach != nil {
-		return p.s.o.Detach(p.kind)
+		return p.s.o.Detach(p.driver)
 	}
 	return p.demand.desired.Detach
 }

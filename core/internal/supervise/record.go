@@ -23,7 +23,7 @@ const maxRecord = 1 << 20
 
 // A Record is what a later core needs to adopt a process. It holds a private key.
 type Record struct {
-	Kind    string          `json:"kind"`
+	Driver  string          `json:"kind"`
 	Member  int             `json:"member"` // of its pool; its shard, or -1
 	Version string          `json:"version"`
 	Hash    string          `json:"hash"`
@@ -54,7 +54,7 @@ func Records(dir string, log *slog.Logger) (list []Record) {
 	return list
 }
 
-// readRecords reads every record in a directory, by kind. What is no record is
+// readRecords reads every record in a directory, by driver. What is no record is
 // reported and removed: nothing could be done with it ever.
 func readRecords(dir string, log *slog.Logger) map[string][]stored {
 	if dir == "" {
@@ -83,7 +83,7 @@ func readRecords(dir string, log *slog.Logger) map[string][]stored {
 			_ = os.Remove(path) // the next start tries again
 			continue
 		}
-		found[r.Kind] = append(found[r.Kind], stored{r, path})
+		found[r.Driver] = append(found[r.Driver], stored{r, path})
 	}
 	return found
 }
@@ -118,7 +118,7 @@ func parseRecord(data []byte) (r Record, err error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, err
 	}
-	if r.Kind == "" || filepath.Base(r.Kind) != r.Kind || len(r.Process) == 0 || r.Member < -1 || r.Member >= maxMembers {
+	if r.Driver == "" || filepath.Base(r.Driver) != r.Driver || len(r.Process) == 0 || r.Member < -1 || r.Member >= maxMembers {
 		return Record{}, errors.New("it names no driver or no process")
 	}
 	return r, nil
@@ -144,8 +144,8 @@ func (l *life) writeRecord() {
 	if dir == "" {
 		return
 	}
-	r := Record{Kind: p.kind, Member: m.index, Version: l.version, Hash: l.hash, Next: m.candidate}
-	path := filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.kind, l.proc.PID(), recordSuffix))
+	r := Record{Driver: p.driver, Member: m.index, Version: l.version, Hash: l.hash, Next: m.candidate}
+	path := filepath.Join(dir, fmt.Sprintf("%s-%d%s", p.driver, l.proc.PID(), recordSuffix))
 	written := make(chan struct{})
 	l.record.path, l.record.written, l.record.writing = path, written, true
 	p.work.Go(func() {

@@ -19,7 +19,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if r.Kind == "" || filepath.Base(r.Kind) != r.Kind || r.Member < -1 || r.Member > 15 || len(r.Process) == 0 {
+		if r.Driver == "" || filepath.Base(r.Driver) != r.Driver || r.Member < -1 || r.Member > 15 || len(r.Process) == 0 {
 			t.Errorf("taken: %+v", r)
 		}
 	})

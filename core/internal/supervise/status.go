@@ -13,7 +13,7 @@ import (
 // Started are those of the primary that is worst off. Counters run since the gateway
 // started.
 type Status struct {
-	Kind     string
+	Driver   string
 	Version  string
 	Hash     string
 	State    State
@@ -115,7 +115,7 @@ func (p *pool) status(ctx context.Context) Status {
 // known is what is known without asking a process. The caller holds mu.
 func (p *pool) known() Status {
 	s := Status{
-		Kind: p.kind, State: Stopped, Cause: p.demand.stopCause(), Disabled: p.demand.stopCause(), Version: p.images.version,
+		Driver: p.driver, State: Stopped, Cause: p.demand.stopCause(), Disabled: p.demand.stopCause(), Version: p.images.version,
 		Instances: len(p.roster.shards), Standby: p.demand.desired.Standby, History: slices.Clone(p.journal.list),
 	}
 	p.in.counts.tell(&s)

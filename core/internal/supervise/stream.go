@@ -62,7 +62,7 @@ func (s *stream) attach() {
 	var a Attachment
 	broken := s.broken
 	hello := host.Hello{CoreEpoch: p.s.o.CoreEpoch, ProcessEpoch: l.intake.epoch, Frames: creditFrames, Bytes: creditBytes,
-		ResumeAfter: p.in.spool.MarkOf(p.kind, l.intake.epoch)}
+		ResumeAfter: p.in.spool.MarkOf(p.driver, l.intake.epoch)}
 	l.operate(attachLimit+time.Second, func(ctx context.Context) (err error) {
 		if broken != nil {
 			_ = broken.Close() // it is over either way

@@ -36,28 +36,28 @@ func New(o Options) *Supervisor {
 	s.events.grown = make(chan struct{})
 	s.events.last = o.CoreEpoch << 32 // so that nobody who follows takes a later gateway's for those that he has
 	adopted := readRecords(s.o.Records, s.o.Log)
-	for kind, records := range adopted {
-		s.pools[kind] = newPool(s, kind, records, nil)
+	for driverName, records := range adopted {
+		s.pools[driverName] = newPool(s, driverName, records, nil)
 	}
 	return s
 }
 
-// Prepare starts the driver of a kind, if it does not run yet, and returns one of
+// Prepare starts a driver, if it does not run yet, and returns one of
 // its processes for Describe and Validate. It waits for the first start's outcome. The
 // process has no state until Set gives it one; Set without it stops it. A driver in
 // quarantine is tried once more: the configuration that is to be checked may be the remedy.
-func (s *Supervisor) Prepare(ctx context.Context, kind string) (Process, error) {
+func (s *Supervisor) Prepare(ctx context.Context, driverName string) (Process, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, driver.Errorf(driver.NotConnected, "driver %s: the gateway is stopping", kind)
+		return nil, driver.Errorf(driver.NotConnected, "driver %s: the gateway is stopping", driverName)
 	}
-	p := s.with(kind, (*pool).prepare)
+	p := s.with(driverName, (*pool).prepare)
 	s.mu.Unlock()
 	return p.await(ctx)
 }
 
-// Set makes desired the whole of what the drivers do: a driver of a kind that is
+// Set makes desired the whole of what the drivers do: a driver that is
 // not in it is drained and stopped. It returns at once.
 func (s *Supervisor) Set(desired map[string]Desired) {
 	s.mu.Lock()
@@ -65,11 +65,11 @@ func (s *Supervisor) Set(desired map[string]Desired) {
 	if s.closed {
 		return
 	}
-	for kind, d := range desired {
-		s.with(kind, func(p *pool) { p.want(d) })
+	for driverName, d := range desired {
+		s.with(driverName, func(p *pool) { p.want(d) })
 	}
-	for kind, p := range s.pools {
-		if _, ok := desired[kind]; !ok {
+	for driverName, p := range s.pools {
+		if _, ok := desired[driverName]; !ok {
 			p.do(p.leave)
 		}
 	}
@@ -78,21 +78,21 @@ func (s *Supervisor) Set(desired map[string]Desired) {
 
 // Control returns the control plane of the process that has a link, or a
 // NotConnected error that says why there is none. Without a link it is that of any
-// process of the kind.
-func (s *Supervisor) Control(kind, link string) (control.Plane, error) {
-	p := s.find(kind)
+// process of the driver.
+func (s *Supervisor) Control(driverName, link string) (control.Plane, error) {
+	p := s.find(driverName)
 	if p == nil {
-		return nil, driver.Errorf(driver.NotConnected, "%w: driver %s does not run", driver.ErrNotSent, kind)
+		return nil, driver.Errorf(driver.NotConnected, "%w: driver %s does not run", driver.ErrNotSent, driverName)
 	}
 	return p.control(link)
 }
 
 // Enable lifts the quarantine of a driver's processes and forgives every death
 // before: a process that backs off starts at once.
-func (s *Supervisor) Enable(kind string) error {
-	p := s.find(kind)
+func (s *Supervisor) Enable(driverName string) error {
+	p := s.find(driverName)
 	if p == nil {
-		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", driverName)
 	}
 	p.do(func() { p.roster.forgive("enabled by the operator") })
 	return nil
@@ -120,7 +120,7 @@ func (s *Supervisor) Status(ctx context.Context) []Status {
 		}
 	}
 	s.mu.Unlock()
-	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.kind, b.kind) })
+	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.driver, b.driver) })
 	list := make([]Status, len(pools))
 	var wg sync.WaitGroup
 	for i, p := range pools {
@@ -132,8 +132,8 @@ func (s *Supervisor) Status(ctx context.Context) []Status {
 
 // Kill kills a process of a driver for a reason, which is the cause of its death; it counts
 // as any other.
-func (s *Supervisor) Kill(kind string, pid int, cause error) {
-	p := s.find(kind)
+func (s *Supervisor) Kill(driverName string, pid int, cause error) {
+	p := s.find(driverName)
 	if p == nil {
 		return
 	}
@@ -147,8 +147,8 @@ func (s *Supervisor) Kill(kind string, pid int, cause error) {
 }
 
 // Runs returns the processes of a driver that live. It asks none of them.
-func (s *Supervisor) Runs(kind string) (list []Run) {
-	p := s.find(kind)
+func (s *Supervisor) Runs(driverName string) (list []Run) {
+	p := s.find(driverName)
 	if p == nil {
 		return nil
 	}
@@ -196,19 +196,19 @@ func (s *Supervisor) all() []*pool {
 	return slices.Collect(maps.Values(s.pools))
 }
 
-func (s *Supervisor) find(kind string) *pool {
+func (s *Supervisor) find(driverName string) *pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pools[kind]
+	return s.pools[driverName]
 }
 
-// with calls f for the pool of a kind, which it makes where there is none. The caller
+// with calls f for the pool of a driver, which it makes where there is none. The caller
 // holds mu.
-func (s *Supervisor) with(kind string, f func(p *pool)) *pool {
-	p := s.pools[kind]
+func (s *Supervisor) with(driverName string, f func(p *pool)) *pool {
+	p := s.pools[driverName]
 	for p == nil || !p.do(func() { f(p) }) {
-		p = newPool(s, kind, nil, p) // the one before has ended
-		s.pools[kind] = p
+		p = newPool(s, driverName, nil, p) // the one before has ended
+		s.pools[driverName] = p
 	}
 	return p
 }

@@ -66,16 +66,16 @@ type turn struct {
 // back, and the error says why. Processes of the same executable, which get other
 // rights, need no probation. step, which may be nil, hears of every step. While
 // one upgrade of a driver runs, another is refused.
-func (s *Supervisor) Upgrade(ctx context.Context, kind, version string, step func(Step)) error {
-	p := s.find(kind)
+func (s *Supervisor) Upgrade(ctx context.Context, driverName, version string, step func(Step)) error {
+	p := s.find(driverName)
 	if p == nil {
-		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", driverName)
 	}
 	if step == nil {
 		step = func(Step) {}
 	}
 	if err := newUpgrade(p, version, step).run(ctx); err != nil {
-		return fmt.Errorf("upgrade driver %s to version %s: %w", kind, version, err)
+		return fmt.Errorf("upgrade driver %s to version %s: %w", driverName, version, err)
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (u *upgrade) begin() (err error) {
 	if !p.do(func() {
 		switch {
 		case p.upgrade != nil:
-			err = driver.Errorf(driver.Busy, "an upgrade to version %s is in hand: wait for its end, or go back with `fieldloom driver rollback %s`", p.upgrade.Version, p.kind)
+			err = driver.Errorf(driver.Busy, "an upgrade to version %s is in hand: wait for its end, or go back with `fieldloom driver rollback %s`", p.upgrade.Version, p.driver)
 		case !p.demand.runs() || p.demand.desired.State == nil:
 			err = driver.Errorf(driver.NotConnected, "%s", p.down(nil).Text)
 		default:
@@ -169,8 +169,8 @@ var errTakenBack = errors.New("taken back by the operator")
 // on probation, and waits until the version before has all links again. step hears of
 // every step from now on. It returns the version that was taken back; empty: no upgrade is
 // in hand.
-func (s *Supervisor) TakeBack(ctx context.Context, kind string, step func(Step)) (version string, err error) {
-	p := s.find(kind)
+func (s *Supervisor) TakeBack(ctx context.Context, driverName string, step func(Step)) (version string, err error) {
+	p := s.find(driverName)
 	if p == nil {
 		return "", nil
 	}
@@ -216,7 +216,7 @@ func (u *upgrade) fail(err error) {
 // forward is the way to the new version.
 func (u *upgrade) forward(ctx context.Context) (err error) {
 	p := u.pool
-	if u.image, err = p.images.find(p.kind, u.Version); err != nil {
+	if u.image, err = p.images.find(p.driver, u.Version); err != nil {
 		return err
 	}
 	u.tell("", "version %s is verified (%.12s)", u.image.Version(), u.image.Hash())

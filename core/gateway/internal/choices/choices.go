@@ -119,8 +119,8 @@ func KeepTime(times map[string]time.Time, name string, now time.Time) {
 
 // Mark sets in states what the operator has taken off line.
 func (c *Choices) Mark(states map[string]*control.State) {
-	for kind, state := range states {
-		_, resting := c.Resting[kind]
+	for driverName, state := range states {
+		_, resting := c.Resting[driverName]
 		for i := range state.Links {
 			l := &state.Links[i]
 			_, l.Offline = c.Offline[l.Name]
@@ -134,8 +134,8 @@ func (c *Choices) Mark(states map[string]*control.State) {
 
 // Since is since when a line is off line, by itself, its link or its driver; zero:
 // it is not.
-func (c *Choices) Since(kind string, l inforce.Target) time.Time {
-	if at, ok := c.Resting[kind]; ok {
+func (c *Choices) Since(driverName string, l inforce.Target) time.Time {
+	if at, ok := c.Resting[driverName]; ok {
 		return at
 	}
 	if at, ok := c.Offline[l.Link]; ok {
@@ -147,8 +147,8 @@ func (c *Choices) Since(kind string, l inforce.Target) time.Time {
 // OfflineList is everything that is off line, for the status.
 func (c *Choices) OfflineList() []client.LineResult {
 	var list []client.LineResult
-	for _, kind := range slices.Sorted(maps.Keys(c.Resting)) {
-		list = append(list, client.LineResult{Name: "driver " + kind, Since: c.Resting[kind], Text: "with all its links"})
+	for _, driverName := range slices.Sorted(maps.Keys(c.Resting)) {
+		list = append(list, client.LineResult{Name: "driver " + driverName, Since: c.Resting[driverName], Text: "with all its links"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Offline)) {
 		list = append(list, client.LineResult{Name: name, Since: c.Offline[name]})

@@ -61,8 +61,8 @@ func TestMarkAndSince(t *testing.T) {
 	states := map[string]*control.State{"modbus": {Links: []control.Link{link("a"), link("b")}}, "mqtt": {Links: []control.Link{link("c")}}}
 	c.Mark(states)
 	var got []string
-	for _, kind := range []string{"modbus", "mqtt"} {
-		for _, l := range states[kind].Links {
+	for _, driverName := range []string{"modbus", "mqtt"} {
+		for _, l := range states[driverName].Links {
 			if l.Offline {
 				got = append(got, l.Name)
 			}
@@ -77,10 +77,10 @@ func TestMarkAndSince(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, q := range []struct {
-		kind, name string
-		want       time.Time
+		driver, name string
+		want         time.Time
 	}{{"modbus", "a", at}, {"modbus", "a/m2", at}, {"modbus", "b", time.Time{}}, {"modbus", "b/m1", later}, {"modbus", "b/m2", time.Time{}}, {"mqtt", "c/m1", later}} {
-		if since := c.Since(q.kind, inforce.ParseTarget(q.name)); !since.Equal(q.want) {
+		if since := c.Since(q.driver, inforce.ParseTarget(q.name)); !since.Equal(q.want) {
 			t.Errorf("%s is off line since %v, want %v", q.name, since, q.want)
 		}
 	}

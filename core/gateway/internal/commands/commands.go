@@ -34,7 +34,7 @@ const (
 type Service struct {
 	InForce *inforce.Current
 	// ControlOf finds the process that has a link.
-	ControlOf func(kind, link string) (control.Plane, error)
+	ControlOf func(driverName, link string) (control.Plane, error)
 	Last      LastValues
 	Audit     *audit.Log
 	Log       *slog.Logger

@@ -39,7 +39,7 @@ func (s *Service) Choose(f func(c *choices.Choices)) error {
 // dropOffline drops what the operator took off line and the configuration does not have
 // any more: should it come back, it is another's.
 func (s *Service) dropOffline(a *inforce.Config) error {
-	var lines, kinds []string
+	var lines, drivers []string
 	now := s.Choices.Get()
 	for _, name := range slices.Sorted(maps.Keys(now.Offline)) {
 		if _, err := a.FindTarget(inforce.ParseTarget(name)); err != nil {
@@ -47,18 +47,18 @@ func (s *Service) dropOffline(a *inforce.Config) error {
 			s.Log.Warn("what was off line is not configured any more: the choice is dropped", "link", inforce.ParseTarget(name).Link, "device", inforce.ParseTarget(name).Device)
 		}
 	}
-	for _, kind := range slices.Sorted(maps.Keys(now.Resting)) {
-		if a.States[kind] == nil {
-			kinds = append(kinds, kind)
-			s.Log.Warn("no link uses a driver that was off line: the choice is dropped", "driver", kind)
+	for _, driverName := range slices.Sorted(maps.Keys(now.Resting)) {
+		if a.States[driverName] == nil {
+			drivers = append(drivers, driverName)
+			s.Log.Warn("no link uses a driver that was off line: the choice is dropped", "driver", driverName)
 		}
 	}
-	if lines == nil && kinds == nil {
+	if lines == nil && drivers == nil {
 		return nil
 	}
 	return s.Choices.Change(func(c *choices.Choices) {
 		maps.DeleteFunc(c.Offline, func(name string, _ time.Time) bool { return slices.Contains(lines, name) })
-		maps.DeleteFunc(c.Resting, func(kind string, _ time.Time) bool { return slices.Contains(kinds, kind) })
+		maps.DeleteFunc(c.Resting, func(driverName string, _ time.Time) bool { return slices.Contains(drivers, driverName) })
 	})
 }
 
@@ -67,16 +67,16 @@ func (s *Service) dropOffline(a *inforce.Config) error {
 func (s *Service) SetDrivers() {
 	a, c := s.InForce.Get(), s.Choices.Get()
 	all := make(map[string]supervise.Desired, len(a.States))
-	for kind, state := range a.States {
-		p := a.Process(kind)
+	for driverName, state := range a.States {
+		p := a.Process(driverName)
 		d := supervise.Desired{State: state, Instances: s.Instances(p, state), Standby: p.Standby, Detach: p.Detach, Probation: p.Probation}
 		if d.Probation == 0 {
 			d.Probation = -1
 		}
-		if _, disabled := c.Disabled[kind]; disabled {
+		if _, disabled := c.Disabled[driverName]; disabled {
 			d.Disabled = "disabled by the operator"
 		}
-		all[kind] = d
+		all[driverName] = d
 	}
 	s.Drivers.Set(all)
 }

@@ -162,7 +162,7 @@ func (s *Service) keep(draft *config.Draft) {
 func (s *Service) vetting(c *config.Config) *Vetting {
 	states := s.InForce.Get().States
 	return &Vetting{Config: c, Drivers: s.Drivers, Packages: s.Depot, Attached: s.Attached,
-		Known: func(kind string) bool { return states[kind] != nil }}
+		Known: func(driverName string) bool { return states[driverName] != nil }}
 }
 
 // reload loads the configuration and puts it in force, or leaves the old one in
@@ -217,9 +217,9 @@ func (s *Service) tryReload(ctx context.Context, files *config.Draft) (changed b
 // driver that is down and has nothing new does not hold up the others.
 func unchecked(unready map[string]error, old, next map[string]*control.State) []error {
 	fresh := make(map[string]error)
-	for kind, err := range unready {
-		if old[kind] == nil || !reflect.DeepEqual(old[kind], next[kind]) {
-			fresh[kind] = err
+	for driverName, err := range unready {
+		if old[driverName] == nil || !reflect.DeepEqual(old[driverName], next[driverName]) {
+			fresh[driverName] = err
 		}
 	}
 	return Sorted(fresh)
@@ -252,9 +252,9 @@ func (s *Service) putInForce(next *config.Config, unready map[string]error, n no
 		return false, fmt.Errorf("number the points: %w", err)
 	}
 	s.Choices.Get().Mark(states)
-	for kind, state := range states {
-		if before := old.States[kind]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
-			states[kind] = before
+	for driverName, state := range states {
+		if before := old.States[driverName]; before != nil && reflect.DeepEqual(before.Links, state.Links) {
+			states[driverName] = before
 			continue
 		}
 		changed = true
@@ -290,8 +290,8 @@ func (s *Service) putInForce(next *config.Config, unready map[string]error, n no
 
 // number gives the states that changed their revision.
 func number(states, old map[string]*control.State, revision uint64) {
-	for kind, state := range states {
-		if old[kind] != state {
+	for driverName, state := range states {
+		if old[driverName] != state {
 			state.Revision = revision
 		}
 	}
@@ -345,8 +345,8 @@ func (s *Service) RetryUnready(ctx context.Context) bool {
 
 // unreadyRuns reports whether a driver runs now that could not check its part before.
 func (s *Service) unreadyRuns() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(s.InForce.Get().Unready)), func(kind string) bool {
-		_, err := s.Drivers.Control(kind, "")
+	return slices.ContainsFunc(slices.Collect(maps.Keys(s.InForce.Get().Unready)), func(driverName string) bool {
+		_, err := s.Drivers.Control(driverName, "")
 		return err == nil
 	})
 }

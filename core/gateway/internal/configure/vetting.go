@@ -39,12 +39,12 @@ type Vetting struct {
 	Config   *config.Config
 	Drivers  *supervise.Supervisor
 	Packages *depot.Depot
-	Start    time.Duration          // how long a driver may take to start; 0: launchLimit
-	Known    func(kind string) bool // a driver that need not be there; nil: none
-	Attached map[string]string      // drivers that were started by hand
-	Secrets  bool                   // one that cannot be had is a fault; else it stops the links that name it
-	Faults   []error                // what is known to be wrong already
-	Before   *config.Config         // of its links no fault is what a driver may not reach; nil: none
+	Start    time.Duration                // how long a driver may take to start; 0: launchLimit
+	Known    func(driverName string) bool // a driver that need not be there; nil: none
+	Attached map[string]string            // drivers that were started by hand
+	Secrets  bool                         // one that cannot be had is a fault; else it stops the links that name it
+	Faults   []error                      // what is known to be wrong already
+	Before   *config.Config               // of its links no fault is what a driver may not reach; nil: none
 
 	mu        sync.Mutex // guards what follows, and Faults, while drivers are asked
 	running   map[string]supervise.Process
@@ -55,7 +55,7 @@ type Vetting struct {
 
 // Vet checks the configuration against its drivers' schemas, then lets each driver
 // validate its part. It starts the drivers that do not run. What does not start, or
-// does not answer, is in unready, by its kind: its part is not checked.
+// does not answer, is in unready, by its name: its part is not checked.
 func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, vetLimit+time.Duration(len(v.Config.Links))*vetLinkLimit)
 	defer cancel()
@@ -63,12 +63,12 @@ func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error)
 	if v.Secrets {
 		v.Faults = append(v.Faults, secrets.Check(v.Config)...)
 	}
-	v.each(func(kind string) { v.describe(ctx, kind) })
+	v.each(func(driverName string) { v.describe(ctx, driverName) })
 	if err := v.Config.Check(v.described, v.installed()...); err != nil {
 		v.Faults = append(v.Faults, RefusedBy(err).Causes...)
 	}
 	drafts := draft(v.Config) // after Check, which completes the settings
-	v.each(func(kind string) { v.validate(ctx, kind, drafts[kind]) })
+	v.each(func(driverName string) { v.validate(ctx, driverName, drafts[driverName]) })
 	v.checkReach()
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, fmt.Errorf("check the configuration: %w", cause)
@@ -80,50 +80,50 @@ func (v *Vetting) Vet(ctx context.Context) (unready map[string]error, err error)
 }
 
 // Running returns the process of a driver that was asked; nil: it did not start.
-func (v *Vetting) Running(kind string) supervise.Process { return v.running[kind] }
+func (v *Vetting) Running(driverName string) supervise.Process { return v.running[driverName] }
 
-// Sorted is the errors in the order of their kinds.
+// Sorted is the errors in the order of their drivers.
 func Sorted(byKind map[string]error) []error {
 	var list []error
-	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
-		list = append(list, byKind[kind])
+	for _, driverName := range slices.Sorted(maps.Keys(byKind)) {
+		list = append(list, byKind[driverName])
 	}
 	return list
 }
 
 // each calls f for all drivers of the configuration at the same time.
-func (v *Vetting) each(f func(kind string)) {
+func (v *Vetting) each(f func(driverName string)) {
 	var wg sync.WaitGroup
-	for _, kind := range v.Config.Drivers() {
-		wg.Go(func() { f(kind) })
+	for _, driverName := range v.Config.Drivers() {
+		wg.Go(func() { f(driverName) })
 	}
 	wg.Wait()
 }
 
 // describe starts one driver. One that is not installed is left out, which Check
 // reports with its position; one that does not start takes anything.
-func (v *Vetting) describe(ctx context.Context, kind string) {
+func (v *Vetting) describe(ctx context.Context, driverName string) {
 	anything := json.RawMessage("{}")
-	unknown := control.Description{Info: driver.Info{Name: kind, LinkSchema: anything, DeviceSchema: anything}}
-	if err := v.find(kind); err != nil {
+	unknown := control.Description{Info: driver.Info{Name: driverName, LinkSchema: anything, DeviceSchema: anything}}
+	if err := v.find(driverName); err != nil {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		if errors.Is(err, depot.ErrNotThere) && (v.Known == nil || !v.Known(kind)) {
+		if errors.Is(err, depot.ErrNotThere) && (v.Known == nil || !v.Known(driverName)) {
 			return
 		}
-		v.described[kind], v.unready[kind] = unknown, err
+		v.described[driverName], v.unready[driverName] = unknown, err
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(v.Start, launchLimit))
 	defer cancel()
-	p, err := v.Drivers.Prepare(ctx, kind)
+	p, err := v.Drivers.Prepare(ctx, driverName)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		v.described[kind], v.unready[kind] = unknown, err
+		v.described[driverName], v.unready[driverName] = unknown, err
 		return
 	}
-	v.running[kind], v.described[kind] = p, p.Description()
+	v.running[driverName], v.described[driverName] = p, p.Description()
 }
 
 // installed returns the names of the drivers whose packages are there.
@@ -135,20 +135,20 @@ func (v *Vetting) installed() (names []string) {
 }
 
 // find returns why there is nothing to start.
-func (v *Vetting) find(kind string) error {
-	if v.Attached[kind] != "" {
+func (v *Vetting) find(driverName string) error {
+	if v.Attached[driverName] != "" {
 		return nil
 	}
-	_, err := v.Packages.Image(kind)
-	if _, down := v.Drivers.Control(kind, ""); down == nil {
+	_, err := v.Packages.Image(driverName)
+	if _, down := v.Drivers.Control(driverName, ""); down == nil {
 		return nil // what runs can be asked, whatever has become of its package
 	}
 	return err
 }
 
 // validate asks one driver that runs.
-func (v *Vetting) validate(ctx context.Context, kind string, state *control.State) {
-	p := v.running[kind]
+func (v *Vetting) validate(ctx context.Context, driverName string, state *control.State) {
+	p := v.running[driverName]
 	if p == nil {
 		return
 	}
@@ -158,10 +158,10 @@ func (v *Vetting) validate(ctx context.Context, kind string, state *control.Stat
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		v.unready[kind] = fmt.Errorf("driver %s: validate its links: %w", kind, err)
+		v.unready[driverName] = fmt.Errorf("driver %s: validate its links: %w", driverName, err)
 	}
 	for _, f := range found {
-		if located := v.Config.Locate(kind, f); !v.isKnown(located) {
+		if located := v.Config.Locate(driverName, f); !v.isKnown(located) {
 			v.Faults = append(v.Faults, located)
 		}
 	}
@@ -169,12 +169,12 @@ func (v *Vetting) validate(ctx context.Context, kind string, state *control.Stat
 
 // checkReach finds what links name and their drivers may not reach, by their packages.
 func (v *Vetting) checkReach() {
-	for _, kind := range v.Config.Drivers() {
-		of, err := v.Packages.Image(kind)
-		if err != nil || v.Attached[kind] != "" {
+	for _, driverName := range v.Config.Drivers() {
+		of, err := v.Packages.Image(driverName)
+		if err != nil || v.Attached[driverName] != "" {
 			continue
 		}
-		found := reach.Check(v.Config, kind, of.Manifest, v.Before)
+		found := reach.Check(v.Config, driverName, of.Manifest, v.Before)
 		for _, fault := range found.Faults {
 			if !v.isKnown(fault) {
 				v.Faults = append(v.Faults, fault)

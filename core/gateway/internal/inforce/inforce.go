@@ -27,9 +27,9 @@ type Config struct {
 }
 
 // Known refuses the name of a driver that no link uses.
-func (c *Config) Known(kind string) error {
-	if c.States[kind] == nil {
-		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", kind)
+func (c *Config) Known(driverName string) error {
+	if c.States[driverName] == nil {
+		return driver.Errorf(driver.NotFound, "driver %s does not run: no link uses it", driverName)
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (n *Current) All() []*config.Config {
 
 // Detaches reports whether the processes of a driver outlive the gateway, by the newest
 // configuration that there is: the one that is being checked starts drivers too.
-func (n *Current) Detaches(kind string) bool {
+func (n *Current) Detaches(driverName string) bool {
 	list := n.All()
-	return list[len(list)-1].Process(kind).Detach
+	return list[len(list)-1].Process(driverName).Detach
 }

@@ -164,10 +164,10 @@ func (c *Config) FindTarget(l Target) (*config.Link, error) {
 }
 
 // TargetsOf returns the links of a driver.
-func (c *Config) TargetsOf(kind string) []Target {
+func (c *Config) TargetsOf(driverName string) []Target {
 	var list []Target
 	for _, l := range c.Links {
-		if l.Driver == kind {
+		if l.Driver == driverName {
 			list = append(list, Target{Link: l.Name})
 		}
 	}

@@ -43,7 +43,7 @@ type use struct {
 // A DirGuard kills processes whose directories outgrow their bounds.
 type DirGuard struct {
 	Launcher *Launcher
-	Kill     func(kind string, pid int, why error)
+	Kill     func(driverName string, pid int, why error)
 	Log      *slog.Logger
 }
 
@@ -80,7 +80,7 @@ func (g *DirGuard) check(p *process, nameless bool) (soon bool) {
 	if dir == "" {
 		return false
 	}
-	most := use{bytes: maxDirBytes + max(p.Spill, g.Launcher.configs()[0].Process(p.kind).Spill), files: maxDirFiles}
+	most := use{bytes: maxDirBytes + max(p.Spill, g.Launcher.configs()[0].Process(p.driver).Spill), files: maxDirFiles}
 	has := measure(dir, most.files)
 	if nameless || has.bytes > most.bytes/8 || device(dir) != device(g.Launcher.runDir) { // on a file system of its own nothing sinks
 		open := namelessFiles(p.PID(), dir)
@@ -91,8 +91,8 @@ func (g *DirGuard) check(p *process, nameless bool) (soon bool) {
 	}
 	err := fmt.Errorf("its directory %s holds %d MiB in %d files, and may hold %d MiB in %d, because it is on the disk of the stored samples: it is killed",
 		dir, has.bytes>>20, has.files, most.bytes>>20, most.files)
-	g.Log.Error("driver fills the disk", "driver", p.kind, "pid", p.PID(), "err", err)
-	g.Kill(p.kind, p.PID(), err)
+	g.Log.Error("driver fills the disk", "driver", p.driver, "pid", p.PID(), "err", err)
+	g.Kill(p.driver, p.PID(), err)
 	return true
 }
 

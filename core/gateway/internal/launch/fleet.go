@@ -57,7 +57,7 @@ type fleet struct {
 // process is a *host.Process behind package supervise's interface.
 type process struct {
 	*host.Process
-	kind    string
+	driver  string
 	adopted bool // an earlier gateway has started it
 	*launchInfo
 }
@@ -65,12 +65,12 @@ type process struct {
 var _ supervise.Process = (*process)(nil)
 
 // add takes a process into the fleet, and adopt one that an earlier gateway has started.
-func (f *fleet) add(kind string, p *host.Process, s *launchInfo) *process {
-	return f.insert(&process{Process: p, kind: kind, launchInfo: s})
+func (f *fleet) add(driverName string, p *host.Process, s *launchInfo) *process {
+	return f.insert(&process{Process: p, driver: driverName, launchInfo: s})
 }
 
-func (f *fleet) adopt(kind string, p *host.Process, s *launchInfo) *process {
-	return f.insert(&process{Process: p, kind: kind, launchInfo: s, adopted: true})
+func (f *fleet) adopt(driverName string, p *host.Process, s *launchInfo) *process {
+	return f.insert(&process{Process: p, driver: driverName, launchInfo: s, adopted: true})
 }
 
 // insert makes a process known. The dead leave the fleet by that.
@@ -94,12 +94,12 @@ func (p *process) isDead() bool {
 }
 
 // of returns the living processes of a driver.
-func (f *fleet) of(kind string) []*process {
+func (f *fleet) of(driverName string) []*process {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []*process
 	for _, p := range f.list {
-		if p.kind == kind && !p.isDead() {
+		if p.driver == driverName && !p.isDead() {
 			list = append(list, p)
 		}
 	}
@@ -146,49 +146,49 @@ func (p *process) Record() (json.RawMessage, error) {
 // driverLogs gives each driver a logger with a level of its own.
 type driverLogs struct {
 	to   *slog.Logger
-	want func(kind string) slog.Level
+	want func(driverName string) slog.Level
 
 	mu     sync.Mutex
 	levels map[string]*slog.LevelVar
 }
 
-func newDriverLogs(to *slog.Logger, want func(kind string) slog.Level) *driverLogs {
+func newDriverLogs(to *slog.Logger, want func(driverName string) slog.Level) *driverLogs {
 	return &driverLogs{to: to, want: want, levels: make(map[string]*slog.LevelVar)}
 }
 
-func (d *driverLogs) variable(kind string) *slog.LevelVar {
+func (d *driverLogs) variable(driverName string) *slog.LevelVar {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	v := d.levels[kind]
+	v := d.levels[driverName]
 	if v == nil {
 		v = new(slog.LevelVar)
-		v.Set(d.want(kind))
-		d.levels[kind] = v
+		v.Set(d.want(driverName))
+		d.levels[driverName] = v
 	}
 	return v
 }
 
-func (d *driverLogs) level(kind string) slog.Level { return d.variable(kind).Level() }
+func (d *driverLogs) level(driverName string) slog.Level { return d.variable(driverName).Level() }
 
-func (d *driverLogs) logger(kind string) *slog.Logger {
-	return slog.New(&levelHandler{d.to.Handler(), d.variable(kind)})
+func (d *driverLogs) logger(driverName string) *slog.Logger {
+	return slog.New(&levelHandler{d.to.Handler(), d.variable(driverName)})
 }
 
 // follow puts the wanted levels in force, also in processes that run.
 func (d *driverLogs) follow(ctx context.Context, f *fleet) {
 	d.mu.Lock()
 	changed := make(map[string]slog.Level)
-	for kind, v := range d.levels {
-		if want := d.want(kind); want != v.Level() {
+	for driverName, v := range d.levels {
+		if want := d.want(driverName); want != v.Level() {
 			v.Set(want)
-			changed[kind] = want
+			changed[driverName] = want
 		}
 	}
 	d.mu.Unlock()
-	for kind, level := range changed {
-		for _, p := range f.of(kind) {
+	for driverName, level := range changed {
+		for _, p := range f.of(driverName) {
 			if err := p.SetLevel(ctx, level); err != nil {
-				d.to.Warn("set the level of a driver's log", "driver", kind, "pid", p.PID(), "err", err)
+				d.to.Warn("set the level of a driver's log", "driver", driverName, "pid", p.PID(), "err", err)
 			}
 		}
 	}

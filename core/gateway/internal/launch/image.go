@@ -40,13 +40,13 @@ func (byHand) Hash() string { return "" }
 func (byHand) IsOf(string) bool { return false }
 
 // Image finds what is to be launched: of the active version, where version is empty.
-func (l *Launcher) Image(kind, version string) (supervise.Image, error) {
-	if l.attach[kind] != "" {
+func (l *Launcher) Image(driverName, version string) (supervise.Image, error) {
+	if l.attach[driverName] != "" {
 		return byHand{}, nil
 	}
-	find := func() (*depot.Image, error) { return l.depot.ImageOf(kind, version) }
+	find := func() (*depot.Image, error) { return l.depot.ImageOf(driverName, version) }
 	if version == "" {
-		find = func() (*depot.Image, error) { return l.depot.Image(kind) }
+		find = func() (*depot.Image, error) { return l.depot.Image(driverName) }
 	}
 	of, err := find()
 	if errors.Is(err, depot.ErrUnclear) {
@@ -55,19 +55,19 @@ func (l *Launcher) Image(kind, version string) (supervise.Image, error) {
 	if err != nil {
 		return nil, driver.Errorf(driver.NotConnected, "%w", err)
 	}
-	return image{of, l.rights(kind, of)}, nil
+	return image{of, l.rights(driverName, of)}, nil
 }
 
 // Pinned finds an image, and makes the version that a driver first ran from its version until the operator
 // says otherwise: a package that is installed later, or a newer one that comes back,
 // changes nothing that runs.
-func (l *Launcher) Pinned(kind, version string) (supervise.Image, error) {
-	found, err := l.Image(kind, version)
+func (l *Launcher) Pinned(driverName, version string) (supervise.Image, error) {
+	found, err := l.Image(driverName, version)
 	img, packed := found.(image)
 	if err != nil || version != "" || !packed || img.of.Unsigned {
 		return found, err
 	}
-	if err := l.depot.SetActive(kind, img.of.Version); err != nil {
+	if err := l.depot.SetActive(driverName, img.of.Version); err != nil {
 		return nil, err
 	}
 	return found, nil

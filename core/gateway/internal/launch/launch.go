@@ -37,7 +37,7 @@ import (
 type Launcher struct {
 	depot    *depot.Depot
 	configs  func() []*config.Config // the first is the one in force
-	services func(kind string) host.Services
+	services func(driverName string) host.Services
 	logs     *driverLogs
 	known    caller.Drivers // who may not call the API
 	fleet    *fleet
@@ -58,8 +58,8 @@ type Launcher struct {
 type Options struct {
 	Depot    *depot.Depot
 	Configs  func() []*config.Config // the first is the one in force
-	Services func(kind string) host.Services
-	Level    func(kind string) slog.Level // of a driver's log
+	Services func(driverName string) host.Services
+	Level    func(driverName string) slog.Level // of a driver's log
 	Log      *slog.Logger
 	RunDir   string            // of the processes' sockets and output; empty: that for temporary files
 	Notes    string            // the directory of the notes of what is started; empty: RunDir
@@ -124,31 +124,31 @@ func isThere(path string) bool {
 }
 
 // policy is what the processes of a driver may do by the configuration in force.
-func (l *Launcher) policy(kind string) (confine.Policy, error) {
-	of, err := l.depot.Image(kind)
+func (l *Launcher) policy(driverName string) (confine.Policy, error) {
+	of, err := l.depot.Image(driverName)
 	if err != nil {
 		return confine.Policy{}, err
 	}
-	return l.policyFor(kind, of)
+	return l.policyFor(driverName, of)
 }
 
-func (l *Launcher) policyFor(kind string, of *depot.Image) (confine.Policy, error) {
+func (l *Launcher) policyFor(driverName string, of *depot.Image) (confine.Policy, error) {
 	configs := l.configs()
 	if len(configs) > 1 {
-		all, err := grant(kind, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(kind), configs...)
+		all, err := grant(driverName, of.Manifest, of.Version == depot.DevVersion, configs[len(configs)-1].Process(driverName), configs...)
 		return all.policy, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := l.policies[kind]
+	k := l.policies[driverName]
 	if k.isOld(configs[0], of) {
 		k = knownPolicy{config: configs[0], image: of}
-		k.granted, k.err = grant(kind, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(kind), configs[0])
-		k.told = inShort(reach.Check(configs[0], kind, of.Manifest, nil))
+		k.granted, k.err = grant(driverName, of.Manifest, of.Version == depot.DevVersion, configs[0].Process(driverName), configs[0])
+		k.told = inShort(reach.Check(configs[0], driverName, of.Manifest, nil))
 		if l.policies == nil {
 			l.policies = make(map[string]knownPolicy)
 		}
-		l.policies[kind] = k
+		l.policies[driverName] = k
 	}
 	return k.policy, k.err
 }
@@ -156,17 +156,17 @@ func (l *Launcher) policyFor(kind string, of *depot.Image) (confine.Policy, erro
 // OutOfReach is what the links of a driver name in the configuration in force and its
 // processes may not reach, or not for sure: its package says too little, or is another than
 // the one that the links were checked with.
-func (l *Launcher) OutOfReach(kind string) []string {
-	of, err := l.depot.Image(kind)
+func (l *Launcher) OutOfReach(driverName string) []string {
+	of, err := l.depot.Image(driverName)
 	if err != nil {
 		return nil
 	}
 	if len(l.configs()) == 1 {
-		_, _ = l.policyFor(kind, of) // has the links looked at where they have not been
+		_, _ = l.policyFor(driverName, of) // has the links looked at where they have not been
 	} // else one is being checked, and the last look will do
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.policies[kind].told
+	return l.policies[driverName].told
 }
 
 // inShort is the first faults and doubts, and how many there are.
@@ -184,19 +184,19 @@ func inShort(found reach.Look) (texts []string) {
 }
 
 // rights tells two policies apart, and two renewals of one.
-func (l *Launcher) rights(kind string, of *depot.Image) string {
-	policy, err := l.policyFor(kind, of)
+func (l *Launcher) rights(driverName string, of *depot.Image) string {
+	policy, err := l.policyFor(driverName, of)
 	if err != nil {
 		return ""
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return fmt.Sprintf("-%s-%d", digest(&policy), l.renewals[kind])
+	return fmt.Sprintf("-%s-%d", digest(&policy), l.renewals[driverName])
 }
 
 // renewed takes over how often the driver of an adopted process was given new ones, which
 // is the last part of its image's hash: else it would be replaced for nothing.
-func (l *Launcher) renewed(kind, hash string) {
+func (l *Launcher) renewed(driverName, hash string) {
 	n, err := strconv.Atoi(hash[strings.LastIndexByte(hash, '-')+1:])
 	if err != nil {
 		return // of an image without rights
@@ -206,7 +206,7 @@ func (l *Launcher) renewed(kind, hash string) {
 	if l.renewals == nil {
 		l.renewals = make(map[string]int)
 	}
-	l.renewals[kind] = max(l.renewals[kind], n)
+	l.renewals[driverName] = max(l.renewals[driverName], n)
 }
 
 // digest is a short hash of a policy: the same of two that allow the same, in whatever
@@ -218,8 +218,8 @@ func digest(p *confine.Policy) string {
 }
 
 // renew gives a driver new processes of the version that it has.
-func (l *Launcher) renew(ctx context.Context, kind string, upgrade func(context.Context, string, string, func(supervise.Step)) error) error {
-	of, err := l.depot.Image(kind)
+func (l *Launcher) renew(ctx context.Context, driverName string, upgrade func(context.Context, string, string, func(supervise.Step)) error) error {
+	of, err := l.depot.Image(driverName)
 	if err != nil {
 		return err
 	}
@@ -227,9 +227,9 @@ func (l *Launcher) renew(ctx context.Context, kind string, upgrade func(context.
 	if l.renewals == nil {
 		l.renewals = make(map[string]int)
 	}
-	l.renewals[kind]++
+	l.renewals[driverName]++
 	l.mu.Unlock()
-	return upgrade(ctx, kind, of.Version, nil)
+	return upgrade(ctx, driverName, of.Version, nil)
 }
 
 // expect makes the processes of records known before they are taken over: they run
@@ -244,23 +244,23 @@ func (l *Launcher) expect(records []supervise.Record) {
 
 // Launch starts one process.
 func (l *Launcher) Launch(ctx context.Context, spec supervise.LaunchSpec) (supervise.Process, error) {
-	if record := l.attach[spec.Kind]; record != "" {
-		return l.attachByHand(ctx, spec.Kind, record, spec.OnLine)
+	if record := l.attach[spec.Driver]; record != "" {
+		return l.attachByHand(ctx, spec.Driver, record, spec.OnLine)
 	}
 	img, ok := spec.Image.(image)
 	if !ok {
-		return nil, fmt.Errorf("start driver %s: it has no image", spec.Kind)
+		return nil, fmt.Errorf("start driver %s: it has no image", spec.Driver)
 	}
-	granted, err := l.policyFor(spec.Kind, img.of)
+	granted, err := l.policyFor(spec.Driver, img.of)
 	if err != nil {
 		return nil, err
 	}
 	policy := granted
 	policy.Cgroup, policy.NoCgroup = l.cgroup, l.noCgroup
-	how := l.configs()[0].Process(spec.Kind)
+	how := l.configs()[0].Process(spec.Driver)
 	var pending *confine.Pending
-	command := l.command(spec.Kind, how)
-	command.Path, command.Env = "driver-"+spec.Kind, Env(&policy)
+	command := l.command(spec.Driver, how)
+	command.Path, command.Env = "driver-"+spec.Driver, Env(&policy)
 	command.Detach, command.OnLine, command.Start = spec.Detach, spec.OnLine, l.known.Start
 	if how.Spill == 0 { // what is spilled would be in memory
 		command.Room = host.Room{Bytes: maxDirBytes + roomToTell, Files: maxDirFiles + roomToTell>>20}
@@ -276,14 +276,14 @@ func (l *Launcher) Launch(ctx context.Context, spec supervise.LaunchSpec) (super
 	report := reportOf(pending)
 	switch {
 	case err != nil && report.Fault != "": // the reason, of which the process's end is the consequence
-		return nil, fmt.Errorf("start driver %s: %s", spec.Kind, report.Fault)
+		return nil, fmt.Errorf("start driver %s: %s", spec.Driver, report.Fault)
 	case err != nil:
 		return nil, err
 	}
-	if err := sameName(ctx, spec.Kind, p); err != nil {
+	if err := sameName(ctx, spec.Driver, p); err != nil {
 		return nil, err
 	}
-	return l.fleet.add(spec.Kind, p, &launchInfo{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned, Spill: how.Spill}), nil
+	return l.fleet.add(spec.Driver, p, &launchInfo{Confinement: report, Policy: granted, Unsigned: img.of.Unsigned, Spill: how.Spill}), nil
 }
 
 // tailLines is how many of the last lines of a process that died are shown.
@@ -291,12 +291,12 @@ const tailLines = 200
 
 // sameName stops a process that says that it is another driver: its executable came into
 // the wrong package, and would be asked for what it does not know.
-func sameName(ctx context.Context, kind string, p *host.Process) error {
+func sameName(ctx context.Context, driverName string, p *host.Process) error {
 	name := p.Description().Name
-	if name == kind {
+	if name == driverName {
 		return nil
 	}
-	err := driver.Errorf(driver.InvalidConfig, "start driver %s: its executable says that it is driver %s: install a package with the right one", kind, name)
+	err := driver.Errorf(driver.InvalidConfig, "start driver %s: its executable says that it is driver %s: install a package with the right one", driverName, name)
 	return errors.Join(err, p.Stop(ctx))
 }
 
@@ -312,11 +312,11 @@ func reportOf(pending *confine.Pending) confine.Report {
 }
 
 // command is what is the same however a process comes to be.
-func (l *Launcher) command(kind string, how config.Process) host.Command {
+func (l *Launcher) command(driverName string, how config.Process) host.Command {
 	return host.Command{
-		Name: kind, Log: l.logs.logger(kind), Services: l.services(kind), RunDir: l.runDir, TailLines: tailLines,
+		Name: driverName, Log: l.logs.logger(driverName), Services: l.services(driverName), RunDir: l.runDir, TailLines: tailLines,
 		Notes: l.notes, Owner: l.owner,
-		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(kind),
+		Orphan: l.configs()[0].Orphan, Spill: how.Spill, Level: l.logs.level(driverName),
 	}
 }
 
@@ -329,15 +329,15 @@ const killLimit = 5 * time.Second
 func (l *Launcher) Adopt(ctx context.Context, r supervise.Record) (supervise.Process, error) {
 	record, info, err := processOf(r)
 	if err != nil {
-		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Kind, host.ErrGone, err)
+		return nil, fmt.Errorf("adopt driver %s: %w: %w", r.Driver, host.ErrGone, err)
 	}
 	l.known.Add(record.PID, record.Start, record.Hand)
-	command := l.command(r.Kind, l.configs()[0].Process(r.Kind))
+	command := l.command(r.Driver, l.configs()[0].Process(r.Driver))
 	command.Detach, command.OnLine = true, r.OnLine
 	p, err := host.Reattach(ctx, record, command)
 	if err == nil {
-		l.renewed(r.Kind, r.Hash)
-		return l.fleet.adopt(r.Kind, p, info), nil
+		l.renewed(r.Driver, r.Hash)
+		return l.fleet.adopt(r.Driver, p, info), nil
 	}
 	if record.Hand || errors.Is(err, host.ErrGone) {
 		return nil, err
@@ -351,23 +351,23 @@ func (l *Launcher) Adopt(ctx context.Context, r supervise.Record) (supervise.Pro
 }
 
 // attachByHand takes a driver that somebody started, at a debugger perhaps.
-func (l *Launcher) attachByHand(ctx context.Context, kind, path string, onLine func(host.Line)) (supervise.Process, error) {
+func (l *Launcher) attachByHand(ctx context.Context, driverName, path string, onLine func(host.Line)) (supervise.Process, error) {
 	record, err := host.ReadRecord(path)
 	if err != nil {
-		return nil, byHandError(kind, fmt.Errorf("%w: start it by hand with FIELDLOOM_SERVE, which writes that file", err))
+		return nil, byHandError(driverName, fmt.Errorf("%w: start it by hand with FIELDLOOM_SERVE, which writes that file", err))
 	}
-	command := l.command(kind, l.configs()[0].Process(kind))
+	command := l.command(driverName, l.configs()[0].Process(driverName))
 	command.OnLine = onLine
 	l.known.Add(record.PID, record.Start, record.Hand)
 	p, err := host.Reattach(ctx, record, command)
 	if err != nil {
-		return nil, byHandError(kind, err)
+		return nil, byHandError(driverName, err)
 	}
-	return l.fleet.add(kind, p, &launchInfo{Unsigned: true, ByHand: true}), nil
+	return l.fleet.add(driverName, p, &launchInfo{Unsigned: true, ByHand: true}), nil
 }
 
 // byHandError is why a driver that somebody is to start is not there. It is no death of it:
 // it is tried again until somebody has.
-func byHandError(kind string, err error) error {
-	return driver.Errorf(driver.InvalidConfig, "attach to driver %s: %w", kind, err)
+func byHandError(driverName string, err error) error {
+	return driver.Errorf(driver.InvalidConfig, "attach to driver %s: %w", driverName, err)
 }

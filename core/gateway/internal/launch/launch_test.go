@@ -52,7 +52,7 @@ func TestShortageOfDescriptorsIsTold(t *testing.T) {
 	failed := 0
 	for more := range uint64(40) {
 		err := withFewFiles(t, more, func() error {
-			_, err := l.Launch(context.Background(), supervise.LaunchSpec{Kind: "acme", Image: img})
+			_, err := l.Launch(context.Background(), supervise.LaunchSpec{Driver: "acme", Image: img})
 			return err
 		})
 		if err == nil || strings.Contains(err.Error(), "it ended before it was ready") {
@@ -141,7 +141,7 @@ func TestADriverThatNobodyHasStartedYet(t *testing.T) {
 		logs:     newDriverLogs(slog.New(slog.DiscardHandler), func(string) slog.Level { return slog.LevelInfo }),
 		services: func(string) host.Services { return nil },
 	}
-	_, err := l.Launch(t.Context(), supervise.LaunchSpec{Kind: "acme"})
+	_, err := l.Launch(t.Context(), supervise.LaunchSpec{Driver: "acme"})
 	if driver.CodeOf(err) != driver.InvalidConfig || !strings.Contains(err.Error(), "start it by hand with FIELDLOOM_SERVE") {
 		t.Errorf("%v: %v", driver.CodeOf(err), err)
 	}

@@ -35,9 +35,9 @@ const (
 type size struct{ links, devices, points int }
 
 // sizeOf counts what a driver has in a configuration.
-func sizeOf(kind string, c *config.Config) (s size) {
+func sizeOf(driverName string, c *config.Config) (s size) {
 	for _, l := range c.Links {
-		if l.Driver != kind {
+		if l.Driver != driverName {
 			continue
 		}
 		s.links++
@@ -111,23 +111,23 @@ func fileLimit() uint64 {
 // limitWarnings says which limits the configuration reaches on a machine whose processes
 // may open so many files, and what to set. memory is what a driver's package asks for; 0:
 // nothing.
-func limitWarnings(c *config.Config, files uint64, memory func(kind string) int64) (list []string) {
+func limitWarnings(c *config.Config, files uint64, memory func(driverName string) int64) (list []string) {
 	processes := 0
-	for _, kind := range c.Drivers() {
-		how, s := c.Process(kind), sizeOf(kind, c)
+	for _, driverName := range c.Drivers() {
+		how, s := c.Process(driverName), sizeOf(driverName, c)
 		n := instancesOf(how, s, files)
 		processes += 2 * (n + how.Standby) // those of an upgrade too
 		share := s.share(n)
 		switch {
 		case !share.fits(files):
-			list = append(list, filesText(kind, s, share, n, files))
+			list = append(list, filesText(driverName, s, share, n, files))
 		case how.Instances == 0 && n > 1:
 			list = append(list, fmt.Sprintf("driver %s: its %d links are shared by %d processes, because one may open %d files here: `LimitNOFILE=%d` in the systemd unit, or `ulimit -n`, lets one have them all",
-				kind, s.links, n, files, s.links+spareFiles))
+				driverName, s.links, n, files, s.links+spareFiles))
 		}
-		if most := most(how.Memory, memory(kind)); most > 0 && most < share.memory() {
+		if most := most(how.Memory, memory(driverName)); most > 0 && most < share.memory() {
 			list = append(list, fmt.Sprintf("driver %s: a process with %d links and %d points takes about %d MB, and may take %d MB: set processes.%s.memory to at least %dMiB, or more instances",
-				kind, share.links, share.points, share.memory()/1e6, most/1e6, kind, 2*share.memory()>>20))
+				driverName, share.links, share.points, share.memory()/1e6, most/1e6, driverName, 2*share.memory()>>20))
 		}
 	}
 	if need := uint64(coreFiles + processes*processFiles); need > files {
@@ -138,11 +138,11 @@ func limitWarnings(c *config.Config, files uint64, memory func(kind string) int6
 }
 
 // filesText is what to do where the files do not suffice.
-func filesText(kind string, s, share size, instances int, files uint64) string {
+func filesText(driverName string, s, share size, instances int, files uint64) string {
 	text := fmt.Sprintf("driver %s: %d links in %d processes need up to %d open files each, and %d are possible here, so that up to %d links of a process will stay down: set `LimitNOFILE=%d` in the systemd unit, or raise `ulimit -n`",
-		kind, s.links, instances, share.links+spareFiles, files, uint64(share.links+spareFiles)-files, share.links+spareFiles)
+		driverName, s.links, instances, share.links+spareFiles, files, uint64(share.links+spareFiles)-files, share.links+spareFiles)
 	if need := s.instances(files); need > instances && s.share(need).fits(files) {
-		text += fmt.Sprintf("; or set processes.%s.instances to at least %d, or remove it", kind, need)
+		text += fmt.Sprintf("; or set processes.%s.instances to at least %d, or remove it", driverName, need)
 	}
 	return text
 }
@@ -157,8 +157,8 @@ func most(configured, packaged int64) int64 {
 
 // userTasks is how many tasks all processes of a driver's user may have together: the
 // kernel counts those of all drivers that run as the user.
-func userTasks(kind string, configs []*config.Config, files uint64) int {
-	user, processes := configs[len(configs)-1].Process(kind).User, 0
+func userTasks(driverName string, configs []*config.Config, files uint64) int {
+	user, processes := configs[len(configs)-1].Process(driverName).User, 0
 	if user == "" {
 		return 0
 	}
@@ -178,8 +178,8 @@ func Instances(how config.Process, state *control.State) int {
 
 // LimitWarnings says which limits a configuration reaches on this machine, and what to set.
 func LimitWarnings(c *config.Config, packages *depot.Depot) []string {
-	return limitWarnings(c, fileLimit(), func(kind string) int64 {
-		of, err := packages.Image(kind)
+	return limitWarnings(c, fileLimit(), func(driverName string) int64 {
+		of, err := packages.Image(driverName)
 		if err != nil {
 			return 0
 		}

@@ -118,10 +118,10 @@ links:
   b: {driver: mqtt}
   c: {driver: serial}
 `)
-	for kind, want := range map[string]int{"modbus": 2 * (16 + 3) * confine.DefaultTasks, "mqtt": 2 * (16 + 3) * confine.DefaultTasks, "serial": 0} {
-		p, err := policyOf(kind, &pack.Manifest{}, false, c.Process(kind), c)
+	for driverName, want := range map[string]int{"modbus": 2 * (16 + 3) * confine.DefaultTasks, "mqtt": 2 * (16 + 3) * confine.DefaultTasks, "serial": 0} {
+		p, err := policyOf(driverName, &pack.Manifest{}, false, c.Process(driverName), c)
 		if err != nil || p.UserTasks != want {
-			t.Errorf("%s: %d tasks of its user, want %d, %v", kind, p.UserTasks, want, err)
+			t.Errorf("%s: %d tasks of its user, want %d, %v", driverName, p.UserTasks, want, err)
 		}
 	}
 }

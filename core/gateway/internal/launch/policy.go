@@ -35,7 +35,7 @@ type granted struct {
 // links name, as far as the manifest lets links name it. Several configurations are
 // given while one of them is only looked at. A bare executable, which has no manifest of
 // its own, may be a script or need libraries, and is given those of the system.
-func grant(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (granted, error) {
+func grant(driverName string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (granted, error) {
 	p := confine.Policy{
 		Mode: confineModes[how.Confine], UDP: m.Wants.UDP.Any, Unix: m.Wants.Unix,
 		Read: slices.Clone(m.Wants.Files), Write: slices.Clone(m.Wants.Write),
@@ -50,26 +50,26 @@ func grant(kind string, m *pack.Manifest, bare bool, how config.Process, configs
 		p.Memory = how.Memory
 	}
 	if err := p.User(how.User); err != nil {
-		return granted{policy: p}, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", kind, err, kind)
+		return granted{policy: p}, fmt.Errorf("driver %s: %w: correct processes.%s.user in fieldloom.yaml", driverName, err, driverName)
 	}
 	if len(p.ConnectTCP)+len(p.ConnectUDP) > 0 {
 		p.AddNames()
 	}
 	g := granted{policy: p}
 	for _, c := range configs {
-		g.gather(kind, m, c)
-		g.size(kind, m, how, c)
+		g.gather(driverName, m, c)
+		g.size(driverName, m, how, c)
 	}
 	if p.UID != 0 {
-		g.policy.UserTasks = userTasks(kind, configs, fileLimit())
+		g.policy.UserTasks = userTasks(driverName, configs, fileLimit())
 	}
 	g.policy = ordered(g.policy)
 	return g, nil
 }
 
 // size allows the files and the memory that the links of a configuration need.
-func (g *granted) size(kind string, m *pack.Manifest, how config.Process, c *config.Config) {
-	s := sizeOf(kind, c)
+func (g *granted) size(driverName string, m *pack.Manifest, how config.Process, c *config.Config) {
+	s := sizeOf(driverName, c)
 	if files := s.files(); files > confine.DefaultFiles {
 		g.policy.Files = max(g.policy.Files, files)
 	}
@@ -105,9 +105,9 @@ func inOrder[T cmp.Ordered](list []T) []T {
 const maxAbsent = 100
 
 // gather grants what the links of a configuration name.
-func (g *granted) gather(kind string, m *pack.Manifest, c *config.Config) {
+func (g *granted) gather(driverName string, m *pack.Manifest, c *config.Config) {
 	for _, l := range c.Links {
-		if l.Driver != kind {
+		if l.Driver != driverName {
 			continue
 		}
 		reach.Endpoints(l, m, func(_ reach.Setting, e pack.Endpoint, err error) {

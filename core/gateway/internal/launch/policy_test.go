@@ -20,8 +20,8 @@ import (
 )
 
 // policyOf is what the processes of a driver may do.
-func policyOf(kind string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
-	g, err := grant(kind, m, bare, how, configs...)
+func policyOf(driverName string, m *pack.Manifest, bare bool, how config.Process, configs ...*config.Config) (confine.Policy, error) {
+	g, err := grant(driverName, m, bare, how, configs...)
 	return g.policy, err
 }
 
@@ -55,12 +55,12 @@ links:
 		"serial": {},
 	}
 	for _, q := range []struct {
-		kind  string
-		wants pack.Wants
-		tcp   []uint16
-		udp   []uint16
-		ttys  []string
-		reads string
+		driver string
+		wants  pack.Wants
+		tcp    []uint16
+		udp    []uint16
+		ttys   []string
+		reads  string
 	}{
 		{"modbus", pack.Wants{TCP: links}, []uint16{502, 1502, 1503}, nil, nil, ""},
 		{"modbus", pack.Wants{TCP: links, Serial: true}, []uint16{502, 1502, 1503}, nil, []string{"/dev/ttyUSB8"}, ""},
@@ -72,25 +72,25 @@ links:
 		{"serial", pack.Wants{TCP: links}, nil, nil, nil, ""},
 		{"nix", pack.Wants{TCP: links, Serial: true}, nil, nil, nil, ""},
 	} {
-		p, err := policyOf(q.kind, &pack.Manifest{Endpoints: endpoints[q.kind], Wants: q.wants}, false, config.Process{Confine: config.ConfineRequired}, c)
+		p, err := policyOf(q.driver, &pack.Manifest{Endpoints: endpoints[q.driver], Wants: q.wants}, false, config.Process{Confine: config.ConfineRequired}, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sorted := cmpopts.SortSlices(func(a, b uint16) bool { return a < b })
 		if diff := cmp.Diff(q.tcp, p.ConnectTCP, sorted, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s %+v connects to %s", q.kind, q.wants, diff)
+			t.Errorf("%s %+v connects to %s", q.driver, q.wants, diff)
 		}
 		if diff := cmp.Diff(q.udp, p.ConnectUDP, sorted, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s %+v sends to %s", q.kind, q.wants, diff)
+			t.Errorf("%s %+v sends to %s", q.driver, q.wants, diff)
 		}
 		if diff := cmp.Diff(q.ttys, p.Devices, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s %+v has the ttys %s", q.kind, q.wants, diff)
+			t.Errorf("%s %+v has the ttys %s", q.driver, q.wants, diff)
 		}
 		if q.reads != "" && !slices.Contains(p.Read, q.reads) || slices.ContainsFunc(p.Read, func(s string) bool { return strings.HasPrefix(s, "/dev") }) {
-			t.Errorf("%s %+v reads %v", q.kind, q.wants, p.Read)
+			t.Errorf("%s %+v reads %v", q.driver, q.wants, p.Read)
 		}
 		if len(p.Write) != 0 || len(p.Execute) != 0 || p.Mode != confine.Required {
-			t.Errorf("%s: %+v", q.kind, p)
+			t.Errorf("%s: %+v", q.driver, p)
 		}
 	}
 }

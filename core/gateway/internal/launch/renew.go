@@ -33,8 +33,8 @@ const (
 // the same version, link by link and without a probation.
 type Renewer struct {
 	Launcher *Launcher
-	Running  func(kind string) bool // has processes that could be replaced
-	Upgrade  func(ctx context.Context, kind, version string, step func(supervise.Step)) error
+	Running  func(driverName string) bool // has processes that could be replaced
+	Upgrade  func(ctx context.Context, driverName, version string, step func(supervise.Step)) error
 	Tasks    *tasks.Group
 	Log      *slog.Logger
 
@@ -43,21 +43,21 @@ type Renewer struct {
 }
 
 // Look looks at the processes of drivers.
-func (r *Renewer) Look(kinds iter.Seq[string]) {
-	for kind := range kinds {
-		why := r.lacks(kind)
-		if why == "" || !r.Running(kind) || !r.may(kind, why, time.Now()) {
+func (r *Renewer) Look(drivers iter.Seq[string]) {
+	for driverName := range drivers {
+		why := r.lacks(driverName)
+		if why == "" || !r.Running(driverName) || !r.may(driverName, why, time.Now()) {
 			continue
 		}
-		r.Log.Info("driver gets new processes", "driver", kind, "err", why)
+		r.Log.Info("driver gets new processes", "driver", driverName, "err", why)
 		r.Tasks.Go(func(ctx context.Context) {
-			err := r.Launcher.renew(ctx, kind, r.Upgrade)
+			err := r.Launcher.renew(ctx, driverName, r.Upgrade)
 			switch {
 			case err == nil || ctx.Err() != nil:
 			case driver.CodeOf(err) == driver.Busy: // a version is on probation: once that is over
-				r.forget(kind)
+				r.forget(driverName)
 			default:
-				r.Log.Warn("give a driver new processes", "driver", kind, "err", err)
+				r.Log.Warn("give a driver new processes", "driver", driverName, "err", err)
 			}
 		})
 	}
@@ -72,10 +72,10 @@ type renewal struct {
 
 // may reports whether it is time to give a driver new processes, and notes that they
 // are given.
-func (r *Renewer) may(kind, why string, now time.Time) bool {
+func (r *Renewer) may(driverName, why string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last, known := r.last[kind]
+	last, known := r.last[driverName]
 	next := renewal{why: why, at: now, pause: renewPause}
 	switch {
 	case !known:
@@ -90,21 +90,21 @@ func (r *Renewer) may(kind, why string, now time.Time) bool {
 	if r.last == nil {
 		r.last = make(map[string]renewal)
 	}
-	r.last[kind] = next
+	r.last[driverName] = next
 	return true
 }
 
 // forget makes the next attempt possible at once.
-func (r *Renewer) forget(kind string) {
+func (r *Renewer) forget(driverName string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.last, kind)
+	delete(r.last, driverName)
 }
 
 // lacks says why the processes of a driver cannot do what they have to, so that no two
 // reasons read the same; empty: they can.
-func (r *Renewer) lacks(kind string) string {
-	for _, p := range r.Launcher.fleet.of(kind) {
+func (r *Renewer) lacks(driverName string) string {
+	for _, p := range r.Launcher.fleet.of(driverName) {
 		if p.ByHand {
 			continue
 		}
@@ -117,7 +117,7 @@ func (r *Renewer) lacks(kind string) string {
 		if stale := p.Confinement.Stale(); len(stale) > 0 {
 			return "another file than it was given is at " + identities(stale)
 		}
-		if want, err := r.Launcher.policy(kind); err == nil && digest(&want) != digest(&p.Policy) {
+		if want, err := r.Launcher.policy(driverName); err == nil && digest(&want) != digest(&p.Policy) {
 			return "its configuration needs other rights (" + digest(&want) + ")"
 		}
 	}

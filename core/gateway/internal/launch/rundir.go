@@ -72,9 +72,9 @@ func OpenRunDir(c *config.Config, book *choices.Book) (RunDir, error) {
 
 // otherUser is a driver that runs as another user than the gateway; "": none does.
 func otherUser(c *config.Config) string {
-	for _, kind := range c.Drivers() {
-		if c.Process(kind).User != "" && os.Geteuid() == 0 {
-			return kind
+	for _, driverName := range c.Drivers() {
+		if c.Process(driverName).User != "" && os.Geteuid() == 0 {
+			return driverName
 		}
 	}
 	return ""

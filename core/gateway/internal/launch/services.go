@@ -31,7 +31,7 @@ var storeBucket = []byte("store")
 type Services struct {
 	DB      *state.DB // where its links keep what they store
 	InForce *inforce.Current
-	Kind    string
+	Driver  string
 }
 
 var _ host.Services = (*Services)(nil)
@@ -80,7 +80,7 @@ func (s *Services) StorePut(_ context.Context, link, key string, value []byte) e
 
 // serves reports whether the driver has a link of this name.
 func (s *Services) serves(link string) bool {
-	return slices.ContainsFunc(s.InForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.Kind })
+	return slices.ContainsFunc(s.InForce.Get().Links, func(l *config.Link) bool { return l.Name == link && l.Driver == s.Driver })
 }
 
 // roomFor reports whether a value fits in beside what its link keeps already.
@@ -106,7 +106,7 @@ func (s *Services) Gateway(context.Context) (name string, now time.Time, err err
 // path is the buckets down to the values of a link. A link that changes its driver
 // begins with an empty store.
 func (s *Services) path(link string) [][]byte {
-	return [][]byte{storeBucket, []byte(s.Kind), []byte(link)}
+	return [][]byte{storeBucket, []byte(s.Driver), []byte(link)}
 }
 
 func (s *Services) bucket(tx *bbolt.Tx, link string) *bbolt.Bucket {
@@ -140,15 +140,15 @@ func (s *Services) makeBucket(tx *bbolt.Tx, link string) (b *bbolt.Bucket, err e
 // time: a new one is in force with the next opening of a link.
 func (s *Services) Secret(_ context.Context, link, name string) ([]byte, error) {
 	a := s.InForce.Get()
-	if !mentions(a, s.Kind, link, name) {
+	if !mentions(a, s.Driver, link, name) {
 		return nil, driver.Errorf(driver.Denied, "secret %s: the settings of link %s do not name it as secret:%s", name, link, name)
 	}
 	return secrets.Read(a.SecretsDir, name)
 }
 
-func mentions(a *inforce.Config, kind, link, name string) bool {
+func mentions(a *inforce.Config, driverName, link, name string) bool {
 	for _, l := range a.Links {
-		if l.Name == link && l.Driver == kind {
+		if l.Name == link && l.Driver == driverName {
 			return slices.Contains(l.SecretNames(), name)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // Look looks for what links name. This may not be the machine that the configuration is for,
 // so what is missing is a warning; faults are wrong on every machine. manifest is that of a
 // driver's package, or nil where it is not known.
-func Look(c *config.Config, manifest func(kind string) *pack.Manifest, now time.Time) (faults []error, warnings []string) {
+func Look(c *config.Config, manifest func(driverName string) *pack.Manifest, now time.Time) (faults []error, warnings []string) {
 	s := &search{config: c, manifest: manifest, now: now}
 	s.look()
 	return s.faults, s.warnings
@@ -30,7 +30,7 @@ func Look(c *config.Config, manifest func(kind string) *pack.Manifest, now time.
 // search is one look.
 type search struct {
 	config   *config.Config
-	manifest func(kind string) *pack.Manifest // of a driver's package; nil: not known
+	manifest func(driverName string) *pack.Manifest // of a driver's package; nil: not known
 	now      time.Time
 
 	ports    map[string]*config.Link // that the first link with it has

@@ -29,11 +29,11 @@ func looked(t *testing.T, now time.Time, links string) (faults, warnings string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong, list := Look(c, func(kind string) *pack.Manifest {
+	wrong, list := Look(c, func(driverName string) *pack.Manifest {
 		return map[string]*pack.Manifest{
 			"serial": {Wants: pack.Wants{Serial: true}}, "tls": {},
 			"rtu": {Endpoints: pack.Endpoints{"rtu": {Over: pack.OverSerial}}, Wants: pack.Wants{Serial: true}},
-		}[kind]
+		}[driverName]
 	}, now)
 	for _, f := range wrong {
 		faults += f.Error() + "\n"
@@ -85,9 +85,9 @@ func keyPair(t *testing.T, dir, name string, key crypto.Signer, from, to time.Ti
 	writePEM(t, filepath.Join(dir, name+".key"), "PRIVATE KEY", private)
 }
 
-func writePEM(t *testing.T, path, kind string, der []byte) {
+func writePEM(t *testing.T, path, driverName string, der []byte) {
 	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: driverName, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -144,11 +144,11 @@ func (s *Service) open(ctx context.Context, targets []inforce.Target) (open []in
 
 // silent is the drivers that run and do not answer.
 func (s *Service) silent(ctx context.Context) map[string]bool {
-	kinds := make(map[string]bool)
+	drivers := make(map[string]bool)
 	for _, d := range s.Drivers.Status(ctx) {
-		kinds[d.Kind] = d.PID != 0 && d.Engine == nil
+		drivers[d.Driver] = d.PID != 0 && d.Engine == nil
 	}
-	return kinds
+	return drivers
 }
 
 // driverOf is the driver of a target; empty: it is not configured now.

@@ -30,7 +30,7 @@ type Service struct {
 	Depot   *depot.Depot
 	// LevelOf is the level of a driver's log; FollowLevels puts those in force in the
 	// processes that run.
-	LevelOf      func(kind string) slog.Level
+	LevelOf      func(driverName string) slog.Level
 	FollowLevels func(ctx context.Context)
 	Log          *slog.Logger
 }
@@ -38,56 +38,56 @@ type Service struct {
 var _ api.Choices = (*Service)(nil)
 
 // Enable implements api.Choices.
-func (s *Service) Enable(_ context.Context, kind string) (client.DriverChange, error) {
+func (s *Service) Enable(_ context.Context, driverName string) (client.DriverChange, error) {
 	s.Depot.Scan() // what is started is what lies there now
 	defer s.Config.Hold()()
-	_, disabled := s.Choices.Get().Disabled[kind]
-	if err := s.InForce.Get().Known(kind); err != nil && !disabled {
+	_, disabled := s.Choices.Get().Disabled[driverName]
+	if err := s.InForce.Get().Known(driverName); err != nil && !disabled {
 		return client.DriverChange{}, err
 	}
 	if disabled {
-		if err := s.Choices.Change(func(c *choices.Choices) { delete(c.Disabled, kind) }); err != nil {
+		if err := s.Choices.Change(func(c *choices.Choices) { delete(c.Disabled, driverName) }); err != nil {
 			return client.DriverChange{}, err
 		}
 		s.Config.SetDrivers()
 	}
-	if err := s.Drivers.Enable(kind); err != nil && s.InForce.Get().Known(kind) == nil {
+	if err := s.Drivers.Enable(driverName); err != nil && s.InForce.Get().Known(driverName) == nil {
 		return client.DriverChange{}, err
 	}
-	s.Log.Info("enabled by the operator", "driver", kind)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is enabled", kind)}, nil
+	s.Log.Info("enabled by the operator", "driver", driverName)
+	return client.DriverChange{Driver: driverName, Text: fmt.Sprintf("driver %s is enabled", driverName)}, nil
 }
 
 // Disable implements api.Choices.
-func (s *Service) Disable(_ context.Context, kind string) (client.DriverChange, error) {
+func (s *Service) Disable(_ context.Context, driverName string) (client.DriverChange, error) {
 	defer s.Config.Hold()()
-	if err := s.InForce.Get().Known(kind); err != nil {
+	if err := s.InForce.Get().Known(driverName); err != nil {
 		return client.DriverChange{}, err
 	}
-	if err := s.Choices.Change(func(c *choices.Choices) { choices.KeepTime(c.Disabled, kind, time.Now()) }); err != nil {
+	if err := s.Choices.Change(func(c *choices.Choices) { choices.KeepTime(c.Disabled, driverName, time.Now()) }); err != nil {
 		return client.DriverChange{}, err
 	}
 	s.Config.SetDrivers()
-	s.Log.Warn("disabled by the operator", "driver", kind)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s is disabled: its links are down until it is enabled", kind)}, nil
+	s.Log.Warn("disabled by the operator", "driver", driverName)
+	return client.DriverChange{Driver: driverName, Text: fmt.Sprintf("driver %s is disabled: its links are down until it is enabled", driverName)}, nil
 }
 
 // SetLevel implements api.Choices.
-func (s *Service) SetLevel(ctx context.Context, kind, level string) (client.DriverChange, error) {
+func (s *Service) SetLevel(ctx context.Context, driverName, level string) (client.DriverChange, error) {
 	defer s.Config.Hold()()
-	if err := s.InForce.Get().Known(kind); err != nil {
+	if err := s.InForce.Get().Known(driverName); err != nil {
 		return client.DriverChange{}, err
 	}
 	err := s.Choices.Change(func(c *choices.Choices) {
 		if level == "default" {
-			delete(c.Levels, kind)
+			delete(c.Levels, driverName)
 		} else {
-			c.Levels[kind] = level
+			c.Levels[driverName] = level
 		}
 	})
 	if err != nil {
 		return client.DriverChange{}, err
 	}
 	s.FollowLevels(ctx)
-	return client.DriverChange{Driver: kind, Text: fmt.Sprintf("driver %s logs from level %s on", kind, strings.ToLower(s.LevelOf(kind).String()))}, nil
+	return client.DriverChange{Driver: driverName, Text: fmt.Sprintf("driver %s logs from level %s on", driverName, strings.ToLower(s.LevelOf(driverName).String()))}, nil
 }

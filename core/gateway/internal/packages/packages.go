@@ -131,8 +131,8 @@ func Remove(d *depot.Depot, name, version string, used func(version string) stri
 
 // ActiveVersion is the version that new processes of a driver are started from; empty:
 // there is none.
-func ActiveVersion(d *depot.Depot, kind string) string {
-	active, err := d.Image(kind)
+func ActiveVersion(d *depot.Depot, driverName string) string {
+	active, err := d.Image(driverName)
 	if err != nil {
 		return ""
 	}

@@ -105,14 +105,14 @@ type Look struct {
 // Check looks at all links of a driver but those that before, which may be nil, has just the
 // same: what is in force stays so when a package changes. A driver that is not confined
 // reaches everything.
-func Check(c *config.Config, kind string, m *pack.Manifest, before *config.Config) (found Look) {
-	mode := c.Process(kind).Confine
+func Check(c *config.Config, driverName string, m *pack.Manifest, before *config.Config) (found Look) {
+	mode := c.Process(driverName).Confine
 	if mode == config.ConfineOff {
 		return found
 	}
 	old, told := byName(before), make(map[driver.Place]bool)
 	for _, l := range c.Links {
-		if l.Driver != kind || same(old[l.Name], l) {
+		if l.Driver != driverName || same(old[l.Name], l) {
 			continue
 		}
 		Endpoints(l, m, func(s Setting, e pack.Endpoint, err error) {
@@ -122,7 +122,7 @@ func Check(c *config.Config, kind string, m *pack.Manifest, before *config.Confi
 			if err == nil || len(told) >= maxFaults {
 				return
 			}
-			fault := c.Locate(kind, &driver.ConfigError{Link: l.Name, Device: s.Device, Key: s.Key, Text: err.Error()})
+			fault := c.Locate(driverName, &driver.ConfigError{Link: l.Name, Device: s.Device, Key: s.Key, Text: err.Error()})
 			switch place := (driver.Place{File: fault.File, Line: fault.Line, Column: fault.Column}); {
 			case told[place]: // a range has many links at one place
 			case m.Endpoints == nil:

@@ -103,7 +103,7 @@ type lastPart struct {
 
 // A valuesQuery is one question for last values.
 type valuesQuery struct {
-	controlOf func(kind, link string) (control.Plane, error)
+	controlOf func(driverName, link string) (control.Plane, error)
 	catalog   *catalog.Catalog
 	stored    *storedValues
 	deadline  time.Time // of the search in what is stored

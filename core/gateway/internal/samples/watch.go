@@ -25,7 +25,7 @@ const watchDepth = 256
 // A Service sends samples. Its methods may be called concurrently.
 type Service struct {
 	inForce   *inforce.Current
-	controlOf func(kind, link string) (control.Plane, error)
+	controlOf func(driverName, link string) (control.Plane, error)
 	store     stream.Store
 	stored    storedValues // what was found of last values, with a lock of its own
 	watchers  atomic.Int32 // streams that are being sent
@@ -34,7 +34,7 @@ type Service struct {
 var _ api.Samples = (*Service)(nil)
 
 // New returns a service of what is stored. controlOf finds the process that has a link.
-func New(current *inforce.Current, store stream.Store, controlOf func(kind, link string) (control.Plane, error)) *Service {
+func New(current *inforce.Current, store stream.Store, controlOf func(driverName, link string) (control.Plane, error)) *Service {
 	return &Service{inForce: current, controlOf: controlOf, store: store, stored: storedValues{spool: store.Spool, catalog: store.Catalog}}
 }
 

@@ -22,14 +22,14 @@ type History struct {
 var _ api.History = (*History)(nil)
 
 // Logs implements api.History.
-func (h *History) Logs(ctx context.Context, kind string, n int, follow bool, each func(client.LogLine) error) error {
-	if err := h.InForce.Get().Known(kind); err != nil {
+func (h *History) Logs(ctx context.Context, driverName string, n int, follow bool, each func(client.LogLine) error) error {
+	if err := h.InForce.Get().Known(driverName); err != nil {
 		return err
 	}
 	if !follow {
-		return eachLine(h.Drivers.Logs(kind, n), each)
+		return eachLine(h.Drivers.Logs(driverName, n), each)
 	}
-	last, f, err := h.Drivers.Follow(kind, n)
+	last, f, err := h.Drivers.Follow(driverName, n)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ type Service struct {
 	// Process is how a living process was confined, and whether nobody signed what it runs;
 	// nil: no such process lives.
 	Process func(pid int) (confined *confine.Report, unsigned bool)
-	LevelOf func(kind string) slog.Level // of a driver's log
+	LevelOf func(driverName string) slog.Level // of a driver's log
 
 	rates rates
 }
@@ -61,16 +61,16 @@ func (s *Service) Status(ctx context.Context) (*client.Status, error) {
 	list := s.Drivers.Status(ctx)
 	for i := range list {
 		d := &list[i]
-		if at, disabled := chosen.Disabled[d.Kind]; disabled && d.Since.IsZero() {
+		if at, disabled := chosen.Disabled[d.Driver]; disabled && d.Since.IsZero() {
 			d.Since, d.Lost = at, at // it did not run since the gateway's start
 		}
-		drivers[d.Kind] = d
+		drivers[d.Driver] = d
 		st.Drivers = append(st.Drivers, s.driverStatus(d))
 		if d.Engine == nil {
 			continue
 		}
 		for j := range d.Engine.Links {
-			known[driverLink{d.Kind, d.Engine.Links[j].Name}] = &d.Engine.Links[j]
+			known[driverLink{d.Driver, d.Engine.Links[j].Name}] = &d.Engine.Links[j]
 		}
 	}
 	for _, l := range s.InForce.Get().Links {
@@ -108,9 +108,9 @@ func (s *Service) spoolStatus() client.SpoolStatus {
 }
 
 func (s *Service) driverStatus(d *supervise.Status) client.Driver {
-	out := client.Driver{Name: d.Kind, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
+	out := client.Driver{Name: d.Driver, Version: d.Version, State: d.State.String(), Since: d.Since, Cause: causeOf(d.Cause, d.Over), Stderr: d.Stderr,
 		PID: d.PID, Started: d.Started, Restarts: d.Restarts, Frames: d.Frames, Bytes: d.Bytes, Gaps: d.Gaps, Refused: d.Refused, Refusal: d.Refusal,
-		Level: levelWord(s.LevelOf(d.Kind)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
+		Level: levelWord(s.LevelOf(d.Driver)), Disabled: d.Disabled, Instances: d.Instances, Standby: d.Standby}
 	_, out.Uncounted = unanswered(d.Late, time.Now())
 	if d.Engine != nil {
 		r := d.Engine.Ring
