@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -345,4 +346,81 @@ func FuzzOpen(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// The first key of a branch, which no search looks at, is checked as well: the database
+// itself checks it when it is opened, and panics.
+func TestFirstKeysOfBranches(t *testing.T) {
+	now, _, spare, want, undone := filled(t)
+	n := 0
+	for page := 2; page < len(now)/pageSize; page++ {
+		at := page * pageSize
+		if flags := binary.NativeEndian.Uint16(now[at+8:]); flags != 1 {
+			continue
+		}
+		key := at + 16 + int(binary.NativeEndian.Uint32(now[at+16:]))
+		for i := range int(binary.NativeEndian.Uint32(now[at+20:])) {
+			for _, bit := range []byte{1, 0x80} {
+				n++
+				path := filepath.Join(t.TempDir(), "state.db")
+				spoiled := bytes.Clone(now)
+				spoiled[key+i] ^= bit
+				write(t, path, spoiled)
+				write(t, path+".copy", spare)
+				d := open(t, path)
+				judge(t, d, verdict{true, false, fmt.Sprintf("page %d, byte %d of the first key", page, i)}, want, undone)
+				if err := d.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d damages: the file has too few branches", n)
+	}
+}
+
+// What the database writes is never taken for damaged, whatever is put and deleted in which
+// order.
+func TestSoundFilesAreSound(t *testing.T) {
+	rounds := 20
+	if chaos {
+		rounds = 300
+	}
+	path := filepath.Join(t.TempDir(), "state.db")
+	for round := range rounds {
+		d := open(t, path)
+		if f := d.Findings(); len(f) > 0 {
+			t.Fatalf("round %d: %q", round, f)
+		}
+		low := rand.IntN(5000)
+		for range 5 {
+			err := d.Update(func(tx *bolt.Tx) error {
+				b, err := tx.CreateBucketIfNotExists([]byte("b"))
+				if err != nil {
+					return err
+				}
+				for range 100 {
+					key := binary.BigEndian.AppendUint32(nil, uint32(low+rand.IntN(2000)))
+					if rand.IntN(5) < 2 {
+						err = errors.Join(err, b.Delete(key))
+					} else {
+						err = errors.Join(err, b.Put(key, make([]byte, rand.IntN(300))))
+					}
+				}
+				// The lowest keys go and come: a branch's first key is of one that is no more.
+				at := b.Cursor()
+				for k, _ := at.First(); k != nil && rand.IntN(40) > 0; k, _ = at.Next() {
+					err = errors.Join(err, at.Delete())
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
