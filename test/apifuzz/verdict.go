@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
+
+// ofState are the refusals that do not follow from the request's form: of what is not there,
+// what may not be, what the values mean, and what another call is doing.
+var ofState = []int{http.StatusNotFound, http.StatusForbidden, http.StatusBadRequest, http.StatusConflict}
 
 // judge says what is wrong with an answer: a 5xx that is no 503, an error without its reason,
 // what would reach a terminal as it is.
@@ -16,7 +21,7 @@ func (c *call) judge(a *answer) error {
 	switch {
 	case a.status >= 500 && a.status != http.StatusServiceUnavailable:
 		return errors.New("it is a fault of the gateway's, and no 503")
-	case c.care == valid && c.method == "GET" && a.status >= 400 && a.status < 500 && a.status != 404 && a.status != 403 && a.status != 400:
+	case c.care == valid && c.method == "GET" && a.status >= 400 && a.status < 500 && !slices.Contains(ofState, a.status):
 		return errors.New("it is refused though it is as the description says")
 	}
 	if a.status >= 400 && c.method != "HEAD" && strings.HasPrefix(a.media, "application/problem+json") {
