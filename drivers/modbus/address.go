@@ -308,7 +308,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func (a Address) sized() bool {
+func (a *Address) sized() bool {
 	return a.Type == String || a.Type == ASCII || a.Type == Latin1 || a.Type == Bytes
 }
 

@@ -200,7 +200,7 @@ func (a Address) encode(v driver.Value) ([]byte, error) {
 
 // arrange brings registers from the address's order to abcd, or back: both steps
 // are their own reverse, and either may come first.
-func (a Address) arrange(b []byte) {
+func (a *Address) arrange(b []byte) {
 	if a.Order == CDAB || a.Order == DCBA {
 		a.reverseRegisters(b)
 	}
@@ -211,7 +211,7 @@ func (a Address) arrange(b []byte) {
 	}
 }
 
-func (a Address) reverseRegisters(b []byte) {
+func (a *Address) reverseRegisters(b []byte) {
 	if a.sized() {
 		return
 	}
