@@ -211,11 +211,13 @@ func TestListening(t *testing.T) {
 	scale, _ := listen(t, l, config(t, `{"lines": {"w": {"expect": "^W (?P<kg>\\S+)$"}, "e": {"expect": "^E (.*)$"}}}`, "w:kg", "w:0:text", "e:1:text"))
 	all, _ := listen(t, l, config(t, `{"lines": {"any": {"split": " "}}}`, "any:3:text"))
 	// Whether Subscribe has begun is only seen by what it does.
-	for heard := false; !heard; {
+	for scaleHears, allHears := false, false; !scaleHears || !allHears; {
 		i.say("E ready\r\n")
 		select {
 		case s := <-scale:
-			heard = s.Value.Str() == "ready"
+			scaleHears = scaleHears || s.Value.Str() == "ready"
+		case <-all:
+			allHears = true
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
