@@ -26,7 +26,7 @@ func TestFloodOfDetached(t *testing.T) {
 	}
 	lines := p.Exit().Stderr
 	if len(lines) != 20 || lines[len(lines)-1] != "the last line" {
-		t.Errorf("kept %d lines", len(lines))
+		t.Errorf("kept %d lines, the last %.100q", len(lines), lines[max(0, len(lines)-3):])
 	}
 	if n := len(log.String()); n > 8<<20 {
 		t.Errorf("%d bytes logged", n)
