@@ -174,7 +174,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	answer, err := c.http.Do(request)
 	switch {
 	case err != nil && sent.Load() && !isDial(err):
-		return nil, c.unconfirmed(ctx, method, path, err)
+		return nil, unconfirmed(ctx, method, path, err)
 	case err != nil && ctx.Err() != nil && method != http.MethodGet:
 		return nil, fmt.Errorf("%s %s: not sent: %v", method, path, ctx.Err()) //nolint:errorlint // as in unconfirmed
 	case err != nil:
@@ -196,7 +196,7 @@ func isDial(err error) bool {
 
 // unconfirmed is the error of a command that was sent, or may have been, and that nobody
 // answered: the gateway has died, or the caller did not wait.
-func (c *Client) unconfirmed(ctx context.Context, method, path string, err error) error {
+func unconfirmed(ctx context.Context, method, path string, err error) error {
 	var inner *url.Error
 	if errors.As(err, &inner) {
 		err = inner.Err
