@@ -131,8 +131,9 @@ func write(megabytes string) {
 	}
 	_, _ = w.WriteString(strings.Repeat("y", 1<<20) + "\n")
 	_ = w.Flush()
-	<-time.After(50 * time.Millisecond) // the core may be emptying the file, which loses what comes just then
-	for {                               // the file of a detached process may be full, until somebody shortens it
+	// The core may be emptying the file, which loses what comes just then.
+	<-time.After(50 * time.Millisecond)
+	for { // the file of a detached process may be full, until somebody shortens it
 		if _, err := fmt.Fprint(os.Stderr, "\nthe last line\n"); err == nil {
 			return
 		}

@@ -109,6 +109,7 @@ func TestSweepEndsWhatNobodyKnows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := startOther(t, ",parent:")
 			child := childIn(t, o)
+			t.Cleanup(func() { _ = unix.PidfdSendSignal(child, unix.SIGKILL, nil, 0) }) // a driver that is killed leaves it
 			o.kill(t)
 			if tc.spoil != nil {
 				if err := tc.spoil(o); err != nil {
