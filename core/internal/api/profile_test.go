@@ -62,7 +62,16 @@ func TestOneProfileAtATime(t *testing.T) {
 	c, _ := serve(t, &fake{})
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
-	go func() { first <- c.Profile(ctx, "cpu", time.Minute, new(bytes.Buffer)) }()
+	go func() {
+		var e *client.Error
+		for { // what looks for its beginning, below, may be gathered at this moment
+			err := c.Profile(ctx, "cpu", time.Minute, new(bytes.Buffer))
+			if !errors.As(err, &e) {
+				first <- err
+				return
+			}
+		}
+	}()
 	var e *client.Error
 	for { // until the first has begun
 		err := c.Profile(t.Context(), "trace", time.Millisecond, new(bytes.Buffer))
