@@ -10,9 +10,15 @@ import (
 )
 
 // LinkConfig is what the user wrote about a link.
+//
+// Gap is the least time between the end of an answer, or of the wait for one, and the next
+// request on the wire, whichever device that is to. The engine keeps it between two calls; a
+// driver whose call takes several requests keeps it between those. A link with a gap has one
+// call in flight, also where it is a Pipeliner.
 type LinkConfig struct {
 	Name     string
 	Timeout  time.Duration   // for one request on the wire; never zero
+	Gap      time.Duration   // least silence before each request: see below; zero: none is needed
 	Settings json.RawMessage // the driver's own keys, valid by Info.LinkSchema
 	Kept     []byte          // what the link before this one answered to Keep, perhaps in another process; nil: nothing
 }

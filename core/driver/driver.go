@@ -25,6 +25,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 // A Driver implements one protocol. Its methods may be called concurrently.
@@ -114,6 +115,15 @@ type Writer interface {
 type Pipeliner interface {
 	// Window is the largest number of concurrent calls the link takes; at least 1.
 	Window() int
+}
+
+// A Pacer is a Link whose calls may take longer than the time-outs of their requests: it opens
+// a connection again within a call, or its line is slow.
+type Pacer interface {
+	// Allowance is how much longer a call may take at most: once for the call, and once more
+	// for each of its requests. The engine adds it, and the link's gap for each request, to the
+	// deadline of a call. It is asked once, after Open.
+	Allowance() (call, request time.Duration)
 }
 
 // A Keeper is a Link that has something to give to the one that takes its place, in

@@ -45,9 +45,8 @@ type agenda struct {
 
 // terms are what a choice depends on beside the agenda.
 type terms struct {
-	timeout time.Duration
-	gap     time.Duration
-	beside  bool // the link pipelines, and has room for one call more than this
+	limits
+	beside bool // the link pipelines, and has room for one call more than this
 }
 
 // open begins a session: all devices are to be prepared.
@@ -115,7 +114,7 @@ func (a *agenda) choose(now int64, t terms) (job, int64) {
 	for _, waiting := range a.requests[:askTrial.queue()] {
 		for _, q := range waiting {
 			if q.d.prepared && !q.d.busy {
-				return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(t.timeout)}, 0
+				return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(t.limits)}, 0
 			}
 		}
 	}
@@ -136,7 +135,7 @@ func (a *agenda) choose(now int64, t terms) (job, int64) {
 		}
 	}
 	if g != nil {
-		return job{kind: jobPoll, d: g.d, group: g, due: g.due, limit: readLimit(t.timeout, len(g.set.points))}, 0
+		return job{kind: jobPoll, d: g.d, group: g, due: g.due, limit: t.read(len(g.set.points))}, 0
 	}
 	if len(a.due) > 0 {
 		until = min(until, a.due[0].due)
@@ -213,7 +212,7 @@ func (a *agenda) nextTrial(now int64, t terms) (job, int64) {
 		switch {
 		case q.d.busy:
 		case now-q.at >= int64(trialPatience) || a.probeLimit(now, 0, t) > 0:
-			return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(t.timeout)}, 0
+			return job{kind: jobRequest, d: q.d, req: q, limit: q.limit(t.limits)}, 0
 		default:
 			until = min(until, q.at+int64(trialPatience))
 		}
@@ -226,22 +225,23 @@ func (a *agenda) nextTrial(now int64, t terms) (job, int64) {
 // time-out; for each second in vain half is enough. On a link that
 // pipelines it runs beside the polls. Zero: not now.
 func (a *agenda) probeLimit(now int64, overdue time.Duration, t terms) time.Duration {
+	whole := t.probe()
 	if t.beside {
-		return t.timeout
+		return whole
 	}
-	slack := t.timeout * 2
+	slack := whole * 2
 	for _, g := range a.due {
 		if g.grid.Period > 0 && !g.off && g.d.polls() {
 			slack = min(slack, time.Duration(g.due-now))
 		}
 	}
 	usable := slack - max(slack/10, probeMargin) - t.gap
-	need := max(t.timeout>>min(overdue/probePatience, 30), min(minProbe, t.timeout))
+	need := max(whole>>min(overdue/probePatience, 30), min(minProbe, whole))
 	switch {
 	case usable >= need:
-		return min(usable, t.timeout)
+		return min(usable, whole)
 	case overdue >= probeStarved:
-		return max(t.timeout/4, min(minProbe, t.timeout))
+		return max(whole/4, min(minProbe, whole))
 	}
 	return 0
 }
@@ -263,10 +263,10 @@ func (a *agenda) take(j job) {
 }
 
 // takeAhead takes the poll that the driver was promised. There must be one.
-func (a *agenda) takeAhead(now int64, timeout time.Duration) job {
+func (a *agenda) takeAhead(now int64, l limits) job {
 	g := a.ahead
 	a.ahead = nil
-	return job{kind: jobPoll, d: g.d, group: g, due: now, limit: readLimit(timeout, len(g.set.points))}
+	return job{kind: jobPoll, d: g.d, group: g, due: now, limit: l.read(len(g.set.points))}
 }
 
 // promise makes the next poll of a group the next job, whatever comes, if there is nothing
@@ -364,10 +364,4 @@ func (a *agenda) refuse(fault *driver.Error, of *device) {
 		}
 		a.requests[queue] = keep
 	}
-}
-
-// readLimit bounds a Read, which may take several requests of at most timeout
-// each: one for a single point, and one more for every eight points begun.
-func readLimit(timeout time.Duration, points int) time.Duration {
-	return timeout * time.Duration(1+(points+6)/8)
 }

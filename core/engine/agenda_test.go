@@ -192,7 +192,7 @@ func TestTakeTurns(t *testing.T) {
 	var got []string
 	for range 20 {
 		k.sortOut(deskNow, false)
-		j, _ := k.choose(deskNow, terms{timeout: time.Second})
+		j, _ := k.choose(deskNow, terms{limits: limits{timeout: time.Second}})
 		if j.kind == jobNone {
 			break
 		}

@@ -35,6 +35,7 @@ type session struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	window  int
+	limits  limits
 	broken  bool // to be closed
 	closing bool // the close was begun
 	closed  bool // the close has returned
@@ -48,8 +49,8 @@ type session struct {
 
 // newSession makes a session of what a driver has opened. A link with a gap between its
 // requests takes one call at a time.
-func newSession(opened driver.Link, gap time.Duration) *session {
-	s := &session{link: opened, window: 1}
+func newSession(opened driver.Link, timeout, gap time.Duration) *session {
+	s := &session{link: opened, window: 1, limits: limitsOf(opened, timeout, gap)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.keeper, _ = opened.(driver.Keeper)
 	if p, ok := opened.(driver.Pipeliner); ok && gap == 0 {

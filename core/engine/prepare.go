@@ -48,7 +48,7 @@ type dialer struct {
 
 func (d *dialer) open(ctx context.Context, kept []byte) (driver.Link, error) {
 	e, name := d.e, d.spec.Name
-	cfg := driver.LinkConfig{Name: name, Timeout: d.spec.Timeout, Settings: d.spec.Settings, Kept: kept}
+	cfg := driver.LinkConfig{Name: name, Timeout: d.spec.Timeout, Gap: d.spec.Gap, Settings: d.spec.Settings, Kept: kept}
 	env := driver.Env{Log: d.log, Gateway: e.o.Gateway, Meter: e.meters.of(name), Losses: d.losses}
 	if e.o.Store != nil {
 		env.Store = e.o.Store(name)

@@ -37,16 +37,15 @@ type request struct {
 	session *session          // ... in this session, which waits for it
 }
 
-// limit bounds the driver call: a write may take two requests (to read what it
-// does not change), a browse as many as a Read of 64 points.
-func (q *request) limit(timeout time.Duration) time.Duration {
+// limit bounds the driver call.
+func (q *request) limit(l limits) time.Duration {
 	switch q.kind {
 	case askWrite, askTrial:
-		return 2 * timeout
+		return l.write()
 	case askBrowse:
-		return readLimit(timeout, 64)
+		return l.read(64)
 	default:
-		return readLimit(timeout, len(q.points))
+		return l.read(len(q.points))
 	}
 }
 

@@ -14,7 +14,7 @@ func (l *link) pick(now int64) (j job, until int64) {
 	}
 	agenda := &l.roster.agenda
 	if s := l.conn.session; agenda.ahead != nil && s != nil && !s.broken && !s.closing {
-		return agenda.takeAhead(now, l.spec.Timeout), 0
+		return agenda.takeAhead(now, s.limits), 0
 	}
 	if !l.conn.ready() {
 		return l.pickForConnection(now)
@@ -25,7 +25,7 @@ func (l *link) pick(now int64) (j job, until int64) {
 	l.e.ring.Slow(agenda.sortOut(now, l.e.ring.Full()))
 	window := l.conn.session.window
 	j, until = agenda.choose(now, terms{
-		timeout: l.spec.Timeout, gap: l.spec.Gap, beside: window > 1 && l.crew.calls()+1 < window,
+		limits: l.conn.session.limits, beside: window > 1 && l.crew.calls()+1 < window,
 	})
 	if j.kind == jobBreak {
 		l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", j.d.spec.Name))
@@ -144,7 +144,7 @@ func (l *link) opened(r *runner, fault *driver.Error) {
 		l.openFailed(fault)
 		return
 	}
-	s := newSession(r.opened, l.spec.Gap)
+	s := newSession(r.opened, l.spec.Timeout, l.spec.Gap)
 	r.opened = nil
 	l.custody.kept = nil
 	l.conn.session = s

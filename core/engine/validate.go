@@ -209,7 +209,7 @@ func (c *check) ask(ctx context.Context, e *Engine, l *control.Link) error {
 	answer := make(chan error, 1)
 	go func() {
 		answer <- guard(func() error {
-			return e.checker.Check(driver.LinkConfig{Name: l.Name, Timeout: timeout, Settings: l.Settings}, devices)
+			return e.checker.Check(driver.LinkConfig{Name: l.Name, Timeout: timeout, Gap: l.Gap, Settings: l.Settings}, devices)
 		})
 	}()
 	select {
