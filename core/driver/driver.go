@@ -126,6 +126,13 @@ type Pacer interface {
 	Allowance() (call, request time.Duration)
 }
 
+// A Lazy is a Link that connects within the call that needs it, and again when a connection
+// has ended. Its Open proves nothing: it is up when a device has answered.
+type Lazy interface {
+	// Lazy reports whether it does so. It always answers the same.
+	Lazy() bool
+}
+
 // A Keeper is a Link that has something to give to the one that takes its place, in
 // this process or in the next: what it has learned of its devices, a session's number.
 type Keeper interface {

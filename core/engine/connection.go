@@ -44,6 +44,9 @@ type session struct {
 	keeping bool // the answer has not come
 	closeBy int64
 	subs    int
+	lazy    bool    // it connects within a call: up only with an answer
+	heard   bool    // a device has answered
+	askedAt int64   // when it was first used; 0: not yet
 	suspect *device // the first whose answer did not come or was wrong since the last that did
 }
 
@@ -53,6 +56,9 @@ func newSession(opened driver.Link, timeout, gap time.Duration) *session {
 	s := &session{link: opened, window: 1, limits: limitsOf(opened, timeout, gap)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.keeper, _ = opened.(driver.Keeper)
+	if l, ok := opened.(driver.Lazy); ok {
+		s.lazy = l.Lazy()
+	}
 	if p, ok := opened.(driver.Pipeliner); ok && gap == 0 {
 		s.window = max(1, min(p.Window(), maxWindow))
 	}
@@ -67,6 +73,14 @@ func (s *session) doubts(d *device) (behind bool) {
 	}
 	return s.suspect != d
 }
+
+// freshFor is how long a connection on which nothing was ever answered is given before it is
+// taken for dead. Some adapters swallow everything in their first seconds: a new connection
+// each time would never get over them.
+const freshFor = 10 * time.Second
+
+// fresh reports whether silence says little of the connection yet.
+func (s *session) fresh(now int64) bool { return !s.heard && now-s.askedAt < int64(freshFor) }
 
 // setActive lets the link open, or has it closed.
 func (c *connection) setActive(active bool, now int64) {
@@ -190,7 +204,7 @@ func (c *connection) breaks() bool {
 // answered notes that a device lives, and reports whether that is news.
 func (c *connection) answered() (news bool) {
 	if c.session != nil {
-		c.session.suspect = nil
+		c.session.suspect, c.session.heard = nil, true
 	}
 	news = c.backoff.failures != 0 || c.silent
 	c.backoff.failures, c.silent = 0, false

@@ -72,8 +72,8 @@ func (h *health) answered() (promoted bool) {
 
 // unanswered counts a failure at a time. behind says that another device's failure is the
 // last before it, and period is the shortest of the device's; one that cannot be probed is
-// never demoted.
-func (h *health) unanswered(at, period int64, behind, probed bool) blow {
+// never demoted. While the connection is fresh, it is probed again soon.
+func (h *health) unanswered(at, period int64, behind, probed, fresh bool) blow {
 	h.failures++
 	h.lost = true
 	h.shadowed = behind && (h.shadowed || h.failures == 1)
@@ -83,7 +83,9 @@ func (h *health) unanswered(at, period int64, behind, probed bool) blow {
 	}
 	switch {
 	case h.demoted:
-		h.probeGap = min(2*h.probeGap, longestGap(period))
+		if !fresh {
+			h.probeGap = min(2*h.probeGap, longestGap(period))
+		}
 		// Two devices must not go on being probed one right after the other: behind a
 		// gateway that is busy with the first for longer than the time-out, the second,
 		// which is well, would never be heard.

@@ -23,7 +23,7 @@ func TestHealthDemotes(t *testing.T) {
 	} {
 		var h health
 		for i, behind := range test.behind {
-			if got := h.unanswered(int64(i)*second, second, behind, test.probed); got != test.want[i] {
+			if got := h.unanswered(int64(i)*second, second, behind, test.probed, false); got != test.want[i] {
 				t.Errorf("%s: failure %d does %v, want %v", name, i+1, got, test.want[i])
 			}
 		}
@@ -47,7 +47,7 @@ func TestHealthProbes(t *testing.T) {
 		var h health
 		at := int64(0)
 		for range demoteAfter {
-			h.unanswered(at, int64(test.period), false, true)
+			h.unanswered(at, int64(test.period), false, true, false)
 		}
 		if h.probeAt != second {
 			t.Errorf("the first probe is at %v", time.Duration(h.probeAt))
@@ -55,7 +55,7 @@ func TestHealthProbes(t *testing.T) {
 		gap := 2 * time.Second
 		for range 12 {
 			at = h.probeAt
-			h.unanswered(at, int64(test.period), false, true)
+			h.unanswered(at, int64(test.period), false, true, false)
 			if wait := time.Duration(h.probeAt - at); wait < gap*3/4 || wait > gap*5/4 {
 				t.Errorf("a probe comes after %v, want about %v", wait, gap)
 			}

@@ -42,14 +42,24 @@ func (t *roster) status() control.LinkStatus {
 }
 
 // away makes all devices Down, or Stopped, that are not left alone: the link is.
-func (t *roster) away(condition control.Condition, cause *driver.Error) {
+func (t *roster) away(condition control.Condition, cause *driver.Error, polled *group) {
 	t.conditions.set(condition, cause)
 	for _, d := range t.devices {
 		if !d.out() {
 			t.conditions.setDevice(d, condition, cause)
-			t.outlet.bad(d, cause, nil)
+			t.outlet.bad(d, cause, polled)
 		}
 	}
+}
+
+// polls reports whether any device is polled.
+func (t *roster) polls() bool {
+	for _, d := range t.devices {
+		if len(d.groups) > 0 && !d.out() {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped sets the conditions of a link that has nothing open and is to stay so.
@@ -209,10 +219,11 @@ func (t *roster) promote(d *device) {
 }
 
 // unanswered counts a failure, and does what follows for the device. behind says that
-// another's answer did not come just before; g, which may be nil, has its Bad samples.
-func (t *roster) unanswered(d *device, g *group, fault *driver.Error, at int64, behind bool) {
+// another's answer did not come just before, fresh that the connection is too young to judge
+// by; g, which may be nil, has its Bad samples.
+func (t *roster) unanswered(d *device, g *group, fault *driver.Error, at int64, behind, fresh bool) {
 	d.tries.failed++
-	switch d.health.unanswered(at, d.period(), behind, d.probed()) {
+	switch d.health.unanswered(at, d.period(), behind, d.probed(), fresh) {
 	case blowLasts:
 		t.outlet.bad(d, fault, nil)
 		t.conditions.setDevice(d, control.Down, fault)

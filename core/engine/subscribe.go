@@ -93,7 +93,7 @@ func (sub *subscription) settle(err error) (wait time.Duration, again bool) {
 	}
 	switch fault.Code {
 	case driver.NotConnected, driver.Internal:
-		l.breakSession(fault)
+		l.breakSession(fault, nil)
 		return 0, false
 	case driver.Unsupported:
 		if d.handle.reader != nil || d.handle.preparer != nil {

@@ -28,7 +28,7 @@ func (l *link) pick(now int64) (j job, until int64) {
 		limits: l.conn.session.limits, beside: window > 1 && l.crew.calls()+1 < window,
 	})
 	if j.kind == jobBreak {
-		l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", j.d.spec.Name))
+		l.breakSession(driver.Errorf(driver.Internal, "the subscription of device %s did not end", j.d.spec.Name), nil)
 		return job{}, now // look again
 	}
 	agenda.take(j)
@@ -54,6 +54,9 @@ func (l *link) pickForConnection(now int64) (job, int64) {
 // begin registers the call that r is about to make, and gives it what it needs.
 func (l *link) begin(r *runner, j job, now int64) {
 	r.reset(j, l.conn.session, now)
+	if s := l.conn.session; s != nil && s.askedAt == 0 && j.kind >= jobPoll {
+		s.askedAt = now
+	}
 	l.crew.turns.Add(1)
 	if j.d != nil {
 		j.d.busy = true
@@ -155,6 +158,7 @@ func (l *link) opened(r *runner, fault *driver.Error) {
 		l.crew.start(&runner{l: l})
 	}
 	l.roster.agenda.open(l.roster.devices)
+	l.conn.silent = l.conn.silent || s.lazy && l.roster.polls()
 	if !l.conn.silent {
 		l.roster.conditions.set(control.Up, nil)
 	}
@@ -177,18 +181,19 @@ func (l *link) openFailed(fault *driver.Error) {
 		l.conn.backoff.fail(l.e.clock.now())
 	}
 	l.conn.silent = false
-	l.roster.away(condition, fault)
+	l.roster.away(condition, fault, nil)
 	l.roster.agenda.refuse(notConnected(l.name, fault), nil)
 }
 
-// breakSession has the session closed and opened again with backoff.
-func (l *link) breakSession(cause *driver.Error) {
+// breakSession has the session closed and opened again with backoff. The samples of polled,
+// which may be nil, say so already.
+func (l *link) breakSession(cause *driver.Error, polled *group) {
 	if !l.conn.breaks() {
 		return
 	}
 	l.roster.agenda.refuse(cause, nil)
 	l.log.Debug("link is closed and will be opened again", "code", cause.Code.String(), "err", cause)
-	l.roster.away(control.Down, cause)
+	l.roster.away(control.Down, cause, polled)
 	l.conn.backoff.fail(l.e.clock.now())
 }
 
@@ -223,7 +228,7 @@ func (l *link) prepared(r *runner, fault *driver.Error, at int64) {
 	default:
 		l.roster.unprepared(d, fault, at)
 		if fault.Code == driver.NotConnected {
-			l.breakSession(fault)
+			l.breakSession(fault, nil)
 		}
 	}
 }
@@ -317,15 +322,14 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 		if suspect := r.session.suspect; r.job.kind != jobRequest && (suspect == nil || suspect == d) && l.roster.others(d) {
 			// One that cuts the connection whenever it is asked would take it from its neighbours
 			// for ever. Where another device's answer was wrong just before, it is that one's doing.
-			l.roster.unanswered(d, g, fault, at, r.session.doubts(d))
+			l.roster.unanswered(d, g, fault, at, r.session.doubts(d), false)
 		}
-		l.breakSession(fault)
+		l.breakSession(fault, g)
 	case driver.Timeout, driver.Protocol:
-		l.roster.unanswered(d, g, fault, at, r.session.doubts(d))
+		fresh := fault.Code == driver.Timeout && r.session.fresh(at)
+		l.roster.unanswered(d, g, fault, at, r.session.doubts(d), fresh)
 		if l.roster.silent() { // the wire may be what is dead
-			l.conn.silent = true
-			l.roster.conditions.tries.failed++
-			l.breakSession(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault))
+			l.silent(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault), fresh, g)
 		}
 	case driver.Busy:
 		d.health.busy(at, fault.After)
@@ -341,11 +345,26 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 		l.answered(d, fault)
 	default: // Internal, and what no driver should say
 		l.log.Debug("driver fault", "device", d.spec.Name, "code", fault.Code.String(), "err", fault)
-		l.roster.unanswered(d, g, fault, at, r.session.doubts(d))
+		l.roster.unanswered(d, g, fault, at, r.session.doubts(d), false)
 		// A demoted device with a bug in its driver must not take its neighbours'
 		// link with every probe.
 		if r.job.kind != jobProbe {
-			l.breakSession(fault)
+			l.breakSession(fault, g)
 		}
 	}
+}
+
+// silent is a link on which no device answers: down, and opened anew, unless the connection is
+// fresh.
+func (l *link) silent(fault *driver.Error, fresh bool, polled *group) {
+	if fresh && l.conn.silent && l.roster.conditions.link.Condition == control.Down {
+		return
+	}
+	l.conn.silent = true
+	l.roster.conditions.tries.failed++
+	if fresh {
+		l.roster.conditions.set(control.Down, fault)
+		return
+	}
+	l.breakSession(fault, polled)
 }

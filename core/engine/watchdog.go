@@ -196,7 +196,7 @@ func (l *link) abandon(r *runner) {
 	l.crew.drop(r)
 	l.finish(r, make([]driver.Sample, len(r.points)), err) // the call may still write to its own
 	if r.session != nil && r.session == l.conn.session {
-		l.breakSession(err) // the call still holds the link
+		l.breakSession(err, nil) // the call still holds the link
 	}
 	l.crew.start(&runner{l: l})
 }

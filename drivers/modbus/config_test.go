@@ -26,7 +26,7 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 	err := modbus.New().(driver.Checker).Check(
 		driver.LinkConfig{Settings: json.RawMessage(`{"url":"http://plc","window":65}`)},
 		[]driver.DeviceConfig{
-			{Name: "a", Settings: json.RawMessage(`{"unit":248,"order":"abdc","write":"fc5","write_coil":"fc6","write_bit":"fc22","max_block":126,"gap":-1}`)},
+			{Name: "a", Settings: json.RawMessage(`{"unit":256,"order":"abdc","write":"fc5","write_coil":"fc6","write_bit":"fc22","max_block":126,"gap":-1}`)},
 			{Name: "b", Settings: json.RawMessage(`{"max_block":2}`), Points: []driver.Point{
 				{Name: "fits", Address: "holding:1:float32"},
 				{Name: "large", Address: "holding:1:float64"},
@@ -35,10 +35,10 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 			{Name: "c", Settings: json.RawMessage(`{"unti":1}`)},
 		})
 	want := []fault{
-		{"", "", "url", "is not of the form tcp://HOST:PORT"},
+		{"", "", "url", "is no address of this driver: use tcp://HOST:PORT"},
 		{"", "", "window", "65 is out of range: use 1 to 64"},
 		{"a", "", "order", "abdc is not allowed: use abcd, dcba, badc or cdab"},
-		{"a", "", "unit", "248 is not allowed: use 0 to 247, or 255"},
+		{"a", "", "unit", "256 is not allowed: use 0 to 255"},
 		{"a", "", "write", "fc5 is not allowed: use auto, fc6 or fc16"},
 		{"a", "", "write_coil", "fc6 is not allowed: use fc5 or fc15"},
 		{"a", "", "write_bit", "fc22 is not allowed: use mask or read_modify_write"},
@@ -63,13 +63,20 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	for url, want := range map[string]string{
-		"tcp://plc":                  "plc:502",
-		"tcp://192.0.2.1:1502":       "192.0.2.1:1502",
-		"tcp://[2001:db8::1]":        "[2001:db8::1]:502",
-		"tcp://[2001:db8::1]:1502":   "[2001:db8::1]:1502",
+		"tcp://plc":                  "tcp://plc:502",
+		"tcp://192.0.2.1:1502":       "tcp://192.0.2.1:1502",
+		"tcp://[2001:db8::1]":        "tcp://[2001:db8::1]:502",
+		"tcp://[2001:db8::1]:1502":   "tcp://[2001:db8::1]:1502",
+		"udp://plc":                  "udp://plc:502",
+		"tls://plc":                  "tls://plc:802",
+		"rfc2217://moxa:4001":        "rfc2217://moxa:4001",
+		"/dev/ttyUSB0":               "/dev/ttyUSB0",
+		"serial:///dev/ttyUSB0":      "/dev/ttyUSB0",
+		"rfc2217://moxa":             "",
+		"serial://ttyUSB0":           "",
+		"http://plc":                 "",
 		"":                           "",
 		"plc:502":                    "",
-		"udp://plc":                  "",
 		"tcp://":                     "",
 		"tcp://:502":                 "",
 		"tcp://plc:0":                "",
@@ -93,7 +100,7 @@ func TestURLs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = d.Open(t.Context(), driver.LinkConfig{Timeout: timeout, Settings: settings}, driver.Env{})
+		err = poll(t, d, settings, timeout)
 		if dialed != want {
 			t.Errorf("%q: dialed %q, want %q (%v)", url, dialed, want, err)
 		}
@@ -106,7 +113,23 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// Where nobody listens, or nothing answers, Open says so within its time-out.
+// poll opens a link and polls a device of it once.
+func poll(t *testing.T, d driver.Driver, settings json.RawMessage, timeout time.Duration) error {
+	t.Helper()
+	l, err := d.Open(t.Context(), driver.LinkConfig{Timeout: timeout, Settings: settings}, driver.Env{})
+	if err != nil {
+		return err
+	}
+	defer l.Close(t.Context())
+	points := []driver.Point{{Name: "a", Address: "holding:0"}}
+	unit, err := l.Device(t.Context(), driver.DeviceConfig{Name: "d", Points: points})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return unit.(driver.Reader).Read(t.Context(), points, make([]driver.Sample, 1))
+}
+
+// Where nobody listens the first poll says so.
 func TestOpenRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,8 +138,8 @@ func TestOpenRefused(t *testing.T) {
 	address := l.Addr().String()
 	l.Close()
 	settings := json.RawMessage(fmt.Sprintf(`{"url":"tcp://%s"}`, address))
-	_, err = modbus.New().Open(t.Context(), driver.LinkConfig{Timeout: time.Minute, Settings: settings}, driver.Env{})
-	mustFail(t, err, driver.NotConnected, "modbus: connect to "+address)
+	err = poll(t, modbus.New(), settings, time.Minute)
+	mustFail(t, err, driver.NotConnected, "modbus: connect to tcp://"+address)
 }
 
 func TestDeviceReportsWhatCheckDoes(t *testing.T) {
@@ -160,7 +183,7 @@ func TestSchemas(t *testing.T) {
 		{device, `{}`, true},
 		{device, `{"unit":255,"order":"cdab","write":"fc16","write_coil":"fc15","write_bit":"mask","max_block":32,"gap":0}`, true},
 		{device, `{"unit":247}`, true},
-		{device, `{"unit":248}`, false},
+		{device, `{"unit":256}`, false},
 		{device, `{"unit":"1"}`, false},
 		{device, `{"order":"abdc"}`, false},
 		{device, `{"slave":1}`, false},
@@ -191,7 +214,7 @@ func TestOpenNamesTheConfinement(t *testing.T) {
 		d := modbus.NewOver(func(context.Context, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
 		})
-		_, err := d.Open(t.Context(), driver.LinkConfig{Timeout: timeout, Settings: json.RawMessage(`{"url": "tcp://plc"}`)}, driver.Env{})
+		err := poll(t, d, json.RawMessage(`{"url": "tcp://plc"}`), timeout)
 		if strings.Contains(err.Error(), "confinement") != confined || driver.CodeOf(err) != driver.NotConnected || !errors.Is(err, errno) {
 			t.Errorf("%v: %v", errno, err)
 		}

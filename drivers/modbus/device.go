@@ -16,7 +16,7 @@ import (
 // A device is one unit.
 type device struct {
 	name     string
-	wire     *wire
+	line     *line
 	settings deviceSettings
 	packager modbus.Packager
 	points   []Address // by driver.Point.Index; no DefaultOrder among them
@@ -45,6 +45,11 @@ func (d *device) Read(ctx context.Context, points []driver.Point, out []driver.S
 		return err
 	}
 	return r.Read(ctx, points, out)
+}
+
+// broadcast reports whether the device is all units of a bus, none of which answers.
+func (d *device) broadcast() bool {
+	return d.settings.Unit == 0 && (d.settings.Broadcast || d.line.framing.serial())
 }
 
 func (d *device) prepare(points []driver.Point, budget int, retry time.Duration) (*reader, error) {
@@ -78,7 +83,7 @@ func (d *device) limits() []planner.Limits {
 // open takes the answer to a request out of its frame: its data, or the code of
 // the exception (clause 7) that it is.
 func (d *device) open(adu, answer []byte) (data []byte, code byte, err error) {
-	if err := match(adu, answer); err != nil {
+	if err := d.line.framing.check(adu, answer); err != nil {
 		return nil, 0, err
 	}
 	if err := d.packager.Verify(adu, answer); err != nil {
@@ -92,24 +97,6 @@ func (d *device) open(adu, answer []byte) (data []byte, code byte, err error) {
 		return nil, pdu.Data[0], nil
 	}
 	return pdu.Data, 0, nil
-}
-
-// match puts the request's own transaction id back into the answer, which came
-// under the wire's, and checks what the packager does not: that the function is
-// the one that was asked, or its exception with a code (clause 7).
-func match(adu, answer []byte) error {
-	copy(answer[:2], adu)
-	asked, got := adu[headerSize], answer[headerSize]
-	switch {
-	case got == asked:
-		return nil
-	case got != asked|exceptionBit:
-		return driver.Errorf(driver.Protocol, "function %d was answered with function %d", asked, got)
-	case len(answer) != headerSize+2:
-		return driver.Errorf(driver.Protocol, "an exception of %d bytes where it has 2", len(answer)-headerSize)
-	default:
-		return nil
-	}
 }
 
 // malformed is the fault for what goburrow found wrong in an answer.

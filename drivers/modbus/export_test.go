@@ -5,12 +5,25 @@ import (
 	"net"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
 // NewOver returns the driver on connections that dial makes.
 func NewOver(dial func(ctx context.Context, address string) (net.Conn, error)) driver.Driver {
-	return &modbusDriver{dial: dial}
+	return &modbusDriver{open: func(ctx context.Context, a *carrier.Address, _ driver.Env) (carrier.Conn, error) {
+		conn, err := dial(ctx, a.String())
+		if err != nil {
+			return nil, carrier.ConnectError(a, err)
+		}
+		return plain{conn}, nil
+	}}
 }
+
+// plain is a connection that is read to know anything of it.
+type plain struct{ net.Conn }
+
+func (plain) Discard() error { return nil }
+func (plain) Ended() bool    { return false }
 
 // RoundTrip encodes a value into registers and decodes it again.
 func RoundTrip(a Address, v driver.Value) (driver.Sample, []byte, error) {
@@ -38,4 +51,4 @@ func Decode(a Address, registers []byte) driver.Sample {
 func Items(a Address) int { return a.items() }
 
 // SkipIDs moves the transaction ids of a link on by n.
-func SkipIDs(l driver.Link, n uint16) { l.(*link).wire.lastID += n }
+func SkipIDs(l driver.Link, n uint16) { l.(*link).line.wire.lastID += n }

@@ -40,25 +40,24 @@ func TestAnswersThatAreWrong(t *testing.T) {
 		change func([]byte) []byte
 		code   driver.Code
 		text   string
-		after  driver.Code // of the next poll, the device being well again
 	}{
-		{"other unit", put(6, 9), driver.Protocol, "unit id '9' does not match", driver.OK},
-		{"other function", put(7, 4), driver.Protocol, "function 3 was answered with function 4", driver.OK},
-		{"exception of another function", put(7, 0x84), driver.Protocol, "answered with function 132", driver.OK},
-		{"exception with too much", put(7, 0x83), driver.Protocol, "an exception of 6 bytes where it has 2", driver.OK},
-		{"byte count too small", put(8, 2), driver.Protocol, "a byte count of 2 where 4 were asked", driver.OK},
-		{"byte count too large", put(8, 6), driver.Protocol, "a byte count of 6", driver.OK},
-		{"a register too few", func(b []byte) []byte { return frame(b, []byte{3, 2, 0, 1}) }, driver.Protocol, "an answer of 2 bytes", driver.OK},
-		{"a register too many", func(b []byte) []byte { return frame(b, []byte{3, 6, 0, 1, 0, 2, 0, 3}) }, driver.Protocol, "an answer of 6 bytes", driver.OK},
-		{"no data at all", func(b []byte) []byte { return frame(b, []byte{3}) }, driver.Protocol, "an answer of 0 bytes", driver.OK},
-		{"other transaction", put(0, 0x77, 0x77), driver.Timeout, "no answer within 1s; 1 late or with a transaction id that was not asked", driver.OK},
-		{"other protocol", put(2, 1, 0), driver.Protocol, "no Modbus frame: protocol id 256", driver.NotConnected},
-		{"length of nothing", put(4, 0, 1), driver.Protocol, "a length of 1, outside of 2 to 254", driver.NotConnected},
-		{"length of too much", put(4, 1, 0), driver.Protocol, "a length of 256", driver.NotConnected},
-		{"half a frame", func(b []byte) []byte { return b[:10] }, driver.Timeout, "half an answer within 1s", driver.NotConnected},
-		{"half a header", func(b []byte) []byte { return b[:3] }, driver.Timeout, "half an answer within 1s", driver.NotConnected},
-		{"garbage", func([]byte) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n\r\n") }, driver.Protocol, "no Modbus frame", driver.NotConnected},
-		{"silence", func([]byte) []byte { return nil }, driver.Timeout, "read holding 100+2: no answer within 1s", driver.OK},
+		{"other unit", put(6, 9), driver.Protocol, "unit id '9' does not match"},
+		{"other function", put(7, 4), driver.Protocol, "function 3 was answered with function 4"},
+		{"exception of another function", put(7, 0x84), driver.Protocol, "answered with function 132"},
+		{"exception with too much", put(7, 0x83), driver.Protocol, "an exception of 6 bytes where it has 2"},
+		{"byte count too small", put(8, 2), driver.Protocol, "a byte count of 2 where 4 were asked"},
+		{"byte count too large", put(8, 6), driver.Protocol, "a byte count of 6"},
+		{"a register too few", func(b []byte) []byte { return frame(b, []byte{3, 2, 0, 1}) }, driver.Protocol, "an answer of 2 bytes"},
+		{"a register too many", func(b []byte) []byte { return frame(b, []byte{3, 6, 0, 1, 0, 2, 0, 3}) }, driver.Protocol, "an answer of 6 bytes"},
+		{"no data at all", func(b []byte) []byte { return frame(b, []byte{3}) }, driver.Protocol, "an answer of 0 bytes"},
+		{"other transaction", put(0, 0x77, 0x77), driver.Timeout, "no answer within 1s; 1 late or with a transaction id that was not asked"},
+		{"other protocol", put(2, 1, 0), driver.Protocol, "no Modbus frame: protocol id 256"},
+		{"length of nothing", put(4, 0, 1), driver.Protocol, "a length of 1, outside of 2 to 254"},
+		{"length of too much", put(4, 1, 0), driver.Protocol, "a length of 256"},
+		{"half a frame", func(b []byte) []byte { return b[:10] }, driver.Timeout, "half an answer within 1s"},
+		{"half a header", func(b []byte) []byte { return b[:3] }, driver.Timeout, "half an answer within 1s"},
+		{"garbage", func([]byte) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n\r\n") }, driver.Protocol, "no Modbus frame"},
+		{"silence", func([]byte) []byte { return nil }, driver.Timeout, "read holding 100+2: no answer within 1s"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -78,8 +77,8 @@ func TestAnswersThatAreWrong(t *testing.T) {
 					}
 				}
 				s.set(nil)
-				if _, err := u.poll(); driver.CodeOf(err) != test.after {
-					t.Errorf("the next poll: %v, want %v", err, test.after)
+				if _, err := u.poll(); err != nil {
+					t.Errorf("the next poll, the device being well again: %v", err)
 				}
 			})
 		})
@@ -200,8 +199,9 @@ func TestHalfAnAnswerIsNotLeftBehind(t *testing.T) {
 		err := u.device.(driver.Reader).Read(ctx, u.points, make([]driver.Sample, 1))
 		mustFail(t, err, driver.Timeout, "half an answer")
 		s.set(nil)
-		_, err = u.poll()
-		mustFail(t, err, driver.NotConnected, "read an answer of unit")
+		if _, err := u.poll(); err != nil { // on another connection
+			t.Error(err)
+		}
 	})
 }
 

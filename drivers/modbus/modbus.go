@@ -4,13 +4,10 @@ import (
 	"context"
 	_ "embed" // for the schemas
 	"errors"
-	"io/fs"
-	"net"
-	"syscall"
-
-	"github.com/goburrow/modbus"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
 //go:embed schema/link.json
@@ -23,14 +20,10 @@ var deviceSchema string
 var addressSchema string
 
 // New returns the driver.
-func New() driver.Driver {
-	return &modbusDriver{dial: func(ctx context.Context, address string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
-	}}
-}
+func New() driver.Driver { return &modbusDriver{open: carrier.Open} }
 
 type modbusDriver struct {
-	dial func(ctx context.Context, address string) (net.Conn, error)
+	open func(context.Context, *carrier.Address, driver.Env) (carrier.Conn, error)
 }
 
 var (
@@ -38,6 +31,8 @@ var (
 	_ driver.Checker   = (*modbusDriver)(nil)
 	_ driver.Link      = (*link)(nil)
 	_ driver.Pipeliner = (*link)(nil)
+	_ driver.Lazy      = (*link)(nil)
+	_ driver.Pacer     = (*link)(nil)
 	_ driver.Reader    = (*device)(nil)
 	_ driver.Preparer  = (*device)(nil)
 	_ driver.Writer    = (*device)(nil)
@@ -57,7 +52,7 @@ func (*modbusDriver) Info() driver.Info {
 
 // Check finds everything wrong in the settings and addresses.
 func (*modbusDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig) error {
-	_, err := parseLink(cfg.Settings)
+	_, err := parseLink(cfg)
 	errs := []error{err}
 	for _, d := range devices {
 		s, err := parseDevice(d.Name, d.Settings)
@@ -68,43 +63,45 @@ func (*modbusDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig)
 	return errors.Join(errs...)
 }
 
-// Open connects.
-func (d *modbusDriver) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
-	s, err := parseLink(cfg.Settings)
+// Open makes a link, which connects when it is first used: a connection that nobody uses is
+// one that others cannot have, and that some devices close.
+func (d *modbusDriver) Open(_ context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
+	s, err := parseLink(cfg)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
-	defer cancel()
-	conn, err := d.dial(ctx, s.address)
-	if err != nil {
-		return nil, connectError(s.address, err)
+	l := &line{
+		dial:    func(ctx context.Context) (carrier.Conn, error) { return d.open(ctx, s.address, env) },
+		framing: s.framing, env: env, timeout: cfg.Timeout, window: s.Window,
+		pause: time.Duration(s.PauseAfterConnect), idle: time.Duration(s.IdleClose),
+		pace: &pace{least: s.silence(cfg.Gap)}, frames: s.address.Datagrams(), char: s.character(),
+		opening: make(chan struct{}, 1),
 	}
-	return &link{wire: newWire(conn, cfg.Timeout, s.Window, env.Log), window: s.Window}, nil
+	if s.CloseAfterPoll {
+		l.idle = afterPoll
+	}
+	return &link{line: l}, nil
 }
 
-// connectError says so where the machine and not the device refuses.
-func connectError(address string, err error) error {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EAFNOSUPPORT) {
-		return driver.Errorf(driver.NotConnected, "modbus: connect to %s: its confinement, or a firewall, keeps the driver from the port: "+
-			"it is given those that the URLs of its links name: %w", address, err)
-	}
-	return driver.Errorf(driver.NotConnected, "modbus: connect to %s: %w", address, err)
-}
-
-// A link is one connection.
-type link struct {
-	wire   *wire
-	window int
-}
+// A link is one line with its devices.
+type link struct{ line *line }
 
 // Window is how many calls may be in flight.
-func (l *link) Window() int { return l.window }
+func (l *link) Window() int { return l.line.window }
+
+// Lazy reports that the link connects when it is first used.
+func (l *link) Lazy() bool { return true }
+
+// Allowance is the time to connect, once in a call, and for each request the time on the line
+// and the silence before it.
+func (l *link) Allowance() (call, request time.Duration) {
+	return l.line.timeout + l.line.pause, l.line.longest()
+}
 
 // Close closes the connection. There is no goroutine to wait for: a call in flight
 // fails at once.
 func (l *link) Close(context.Context) error {
-	l.wire.shut("use the link", net.ErrClosed)
+	l.line.close()
 	return nil
 }
 
@@ -115,7 +112,5 @@ func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device
 	if err := errors.Join(err, pointsErr); err != nil {
 		return nil, err
 	}
-	handler := modbus.NewTCPClientHandler("") // its packager; it never connects
-	handler.SlaveId = byte(s.Unit)
-	return &device{name: cfg.Name, wire: l.wire, settings: s, packager: handler, points: points}, nil
+	return &device{name: cfg.Name, line: l.line, settings: s, packager: l.line.framing.packager(byte(s.Unit)), points: points}, nil
 }

@@ -26,7 +26,10 @@ type reader struct {
 	requests []request
 	queue    []*request
 	caller   *caller
-	begun    int // how many of the next poll's requests were sent ahead
+	wire     *wire // on which the caller was last
+	begun    int   // how many of the next poll's requests were sent ahead
+	trouble  map[planner.Span]*trouble
+	alive    bool // the last poll had an answer
 }
 
 var _ driver.AheadReader = (*reader)(nil)
@@ -61,24 +64,22 @@ func (r *reader) ReadAhead(ctx context.Context, _ []driver.Point, out []driver.S
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := poll{reader: r, out: out, now: time.Now(), next: next}
-	r.caller.eager = next != nil && cap(r.device.wire.slots) == 1 // with more in flight nobody sleeps anyway
-	if err := r.begin(&p); err != nil {
-		r.device.wire.abandon(r.caller)
+	r.caller.eager = next != nil && r.device.line.window == 1 // with more in flight nobody sleeps anyway
+	if err := p.connect(ctx); err != nil {
 		return err
 	}
-	err := p.run(ctx)
-	if err != nil || r.begun == 0 {
-		r.begun = 0
-		r.device.wire.abandon(r.caller)
+	defer p.disconnect()
+	if err := r.begin(&p); err != nil {
+		return err
 	}
-	return err
+	return p.run(ctx)
 }
 
 // begin fills the queue with the requests of a poll.
 func (r *reader) begin(p *poll) error {
 	planned, probes := r.plan.Poll(p.now)
 	if version := r.plan.Version(); version != r.version {
-		r.device.wire.abandon(r.caller)
+		r.wire.abandon(r.caller)
 		r.begun = 0
 		r.requests = make([]request, len(planned))
 		for i := range planned {
@@ -92,12 +93,15 @@ func (r *reader) begin(p *poll) error {
 	for _, f := range refused {
 		p.out[f.Point] = driver.Faulted(driver.AsError(f.Cause))
 	}
-	if len(refused) > 0 {
-		p.next = nil // the next poll may be another one
-	}
 	r.queue = r.queue[:0]
 	for i := range r.requests {
 		r.queue = append(r.queue, &r.requests[i])
+	}
+	if len(r.trouble) > 0 {
+		r.arrange(p)
+	}
+	if len(refused) > 0 || len(r.trouble) > 0 {
+		p.next = nil // the next poll may be another one
 	}
 	return r.enqueue(probes)
 }
@@ -158,98 +162,6 @@ func (q *request) what() string {
 	return fmt.Sprintf("read %s %d+%d", Table(q.plan.Table), q.plan.Start, q.plan.Count)
 }
 
-// A poll is one Read of a reader.
-type poll struct {
-	*reader
-	out      []driver.Sample
-	now      time.Time
-	next     func() bool   // asks for the next poll's first requests; may be nil
-	answered bool          // something came that is an answer, if only an exception
-	broken   *driver.Error // the last answer that was none
-}
-
-// run asks everything in the queue, as much at once as the wire takes. What can be
-// sent is sent before the answer that has come is worked up.
-func (p *poll) run(ctx context.Context) error {
-	w, c := p.device.wire, p.caller
-	next := p.begun
-	p.begun = 0
-	for p.begun == 0 {
-		var err error
-		if next, err = p.send(ctx, next); err != nil {
-			return err
-		}
-		if len(c.sent) == 0 {
-			break
-		}
-		t, err := w.receive(ctx, c)
-		if err != nil {
-			return p.device.failed(err, "%s", c.sent[0].request.what())
-		}
-		if t.answer[headerSize]&exceptionBit == 0 { // after an exception the poll may go another way
-			if next, err = p.send(ctx, next); err != nil {
-				return err
-			}
-			p.sendAhead(ctx)
-		}
-		err = p.settle(t.request, t.answer)
-		w.release(t)
-		if err != nil {
-			return err
-		}
-	}
-	if p.broken != nil && !p.answered {
-		return p.broken // the device talks, but no Modbus
-	}
-	return nil
-}
-
-// send sends of the queue from next on what the wire takes, and returns where it
-// stopped. It waits only when nothing is in flight.
-func (p *poll) send(ctx context.Context, next int) (int, error) {
-	if next == len(p.queue) {
-		return next, nil
-	}
-	n, err := p.device.wire.send(ctx, p.caller, p.queue[next:], time.Now())
-	if err != nil {
-		return next, p.device.failed(err, "%s", p.queue[next].what())
-	}
-	return next + n, nil
-}
-
-// sendAhead begins the next poll when this one has its last answer and the next
-// will ask the same. An error is the next poll's to find.
-func (p *poll) sendAhead(ctx context.Context) {
-	if p.next == nil || len(p.caller.sent) > 0 || p.broken != nil || p.plan.Version() != p.version || len(p.queue) != len(p.requests) || !p.next() {
-		return
-	}
-	if n, err := p.device.wire.send(ctx, p.caller, p.queue, time.Now()); err == nil {
-		p.begun = n
-	}
-}
-
-// settle takes the values out of the answer to q, or says of its points why there
-// are none. An error ends the poll.
-func (p *poll) settle(q *request, answer []byte) error {
-	data, code, err := p.device.open(q.adu, answer)
-	if err == nil && code == 0 {
-		err = p.values(q, data)
-	}
-	switch {
-	case err != nil:
-		p.broken = p.device.failed(err, "%s", q.what())
-		p.fault(q, driver.AsError(err))
-		return nil
-	case code != 0:
-		p.answered = true
-		return p.exception(q, code)
-	default:
-		p.answered = true
-		p.plan.Answered(q.plan)
-		return nil
-	}
-}
-
 // values takes the fields out of the data of a read's answer: a count of bytes and
 // as many bytes (clauses 6.1 to 6.4).
 func (p *poll) values(q *request, data []byte) error {
@@ -281,27 +193,4 @@ func firstOf(data []byte) int {
 		return 0
 	}
 	return int(data[0])
-}
-
-// exception deals with an answer that is one. Where it is due to some of the addresses, smaller
-// requests take the place of q. One that concerns the whole device ends the poll: more requests
-// would only load it.
-func (p *poll) exception(q *request, code byte) error {
-	fault := exception(code)
-	switch {
-	case fault.Code == driver.Busy || fault.Code == driver.Timeout:
-		return p.device.failed(fault, "%s", q.what())
-	case refusesAddress(code):
-		if parts := p.plan.Refused(q.plan, p.now, fault); len(parts) > 0 {
-			return p.enqueue(parts)
-		}
-	}
-	p.fault(q, fault)
-	return nil
-}
-
-func (p *poll) fault(q *request, fault *driver.Error) {
-	for _, point := range q.plan.Points {
-		p.out[point] = driver.Faulted(fault)
-	}
 }

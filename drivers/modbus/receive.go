@@ -2,12 +2,13 @@ package modbus
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"time"
+
+	"github.com/goburrow/modbus"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -92,15 +93,19 @@ func (w *wire) pump(ctx context.Context, c *caller) error {
 func (w *wire) handOut(c *caller) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for {
-		frame, err := nextFrame(w.in[w.head:w.tail])
+	for w.head < w.tail {
+		skip, size, err := w.framing.next(w.in[w.head:w.tail], w.awaited())
 		if err != nil {
 			return len(c.answers) > 0, err
 		}
-		if frame == nil {
+		if skip > 0 {
+			w.passOver(skip, c)
+		}
+		if size == 0 {
 			break
 		}
-		w.head += len(frame)
+		frame := w.in[w.head : w.head+size]
+		w.head += size
 		w.halfAt = time.Time{}
 		w.deliver(frame, c)
 	}
@@ -112,30 +117,30 @@ func (w *wire) handOut(c *caller) (bool, error) {
 	return len(c.answers) > 0, nil
 }
 
-// nextFrame returns the first frame of b, or nil when it is not complete.
-func nextFrame(b []byte) ([]byte, error) {
-	if len(b) >= 4 {
-		if protocol := binary.BigEndian.Uint16(b[2:]); protocol != 0 {
-			return nil, fmt.Errorf("protocol id %d where Modbus has 0", protocol)
-		}
+// awaited is the frame whose answer is awaited, where only one is. The caller holds mu.
+func (w *wire) awaited() []byte {
+	if len(w.flying) != 1 {
+		return nil
 	}
-	if len(b) < lengthEnd {
-		return nil, nil
+	return w.flying[0].request.adu
+}
+
+// passOver leaves out bytes that are no answer. The caller holds mu.
+func (w *wire) passOver(n int, c *caller) {
+	if driver.Debugs(w.log) {
+		driver.LogBytes(w.log, "passed over", "", w.in[w.head:w.head+n])
 	}
-	size := lengthEnd + int(binary.BigEndian.Uint16(b[4:]))
-	if size <= headerSize || size > maxFrame {
-		return nil, fmt.Errorf("a length of %d, outside of 2 to %d", size-lengthEnd, maxFrame-lengthEnd)
-	}
-	if len(b) < size {
-		return nil, nil
-	}
-	return b[:size], nil
+	c.passed += n
+	w.head += n
 }
 
 // deliver gives a frame to the caller that waits for it, or discards it.
 func (w *wire) deliver(frame []byte, reader *caller) {
-	id := binary.BigEndian.Uint16(frame)
+	id, one := w.framing.id(frame)
 	i := w.inFlight(id)
+	if one && len(w.flying) == 1 {
+		i = 0
+	}
 	if i < 0 {
 		w.strays++
 		driver.LogBytes(w.log, "received what nobody waits for", "", frame)
@@ -147,6 +152,7 @@ func (w *wire) deliver(frame []byte, reader *caller) {
 	t := w.flying[i]
 	driver.LogBytes(w.log, "received", t.request.device, frame)
 	w.land(i)
+	w.line.pace.ended(time.Now(), 0)
 	t.answer = append(t.answer[:0], frame...)
 	t.owner.answers = append(t.owner.answers, t)
 	if t.owner != reader {
@@ -164,10 +170,7 @@ const patience = 100 * time.Millisecond
 // fill reads once, until the caller's first request expires or ctx ends; where ctx
 // is cancelled early on, until the end of the patience.
 func (w *wire) fill(ctx context.Context, c *caller) error {
-	if len(w.in)-w.tail < maxFrame {
-		w.tail = copy(w.in, w.in[w.head:w.tail])
-		w.head = 0
-	}
+	w.makeRoom()
 	if c.eager {
 		if n := w.spin.read(w.in[w.tail:]); n > 0 {
 			w.tail += n
@@ -191,7 +194,7 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 			w.tail += n
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return w.fail("read", err)
+			return w.ended(c, err)
 		case !time.Now().Before(c.sent[0].expires):
 			return w.expired(c)
 		case !time.Now().Before(by):
@@ -209,6 +212,22 @@ func (w *wire) fill(ctx context.Context, c *caller) error {
 	}
 }
 
+// makeRoom has at least a frame's room behind what was read. A datagram is a whole frame or
+// none: what is left of the last one is nothing.
+func (w *wire) makeRoom() {
+	if w.line.frames {
+		w.head, w.tail, w.halfAt = 0, 0, time.Time{}
+	}
+	if len(w.in)-w.tail >= maxFrame {
+		return
+	}
+	w.tail = copy(w.in, w.in[w.head:w.tail])
+	w.head = 0
+	if len(w.in)-w.tail < maxFrame { // noise without end: an answer that has begun is in the later half
+		w.tail = copy(w.in, w.in[w.tail-len(w.in)/2:w.tail])
+	}
+}
+
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
@@ -221,16 +240,41 @@ func (w *wire) expectBy(by time.Time) {
 	_ = w.conn.SetReadDeadline(by) // fails only when closed; so does the read
 }
 
+// ended closes the connection, which has ended. One that breaks off in the middle of an answer
+// is that answer's fault; else nothing was answered, and may be asked again.
+func (w *wire) ended(c *caller, err error) error {
+	if w.tail == w.head {
+		return w.lost("read", err)
+	}
+	driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
+	w.shut(w.operation(c, "read an answer"), err)
+	return driver.Errorf(driver.Protocol, "half an answer, and then the end of the connection: %w", err)
+}
+
 // expired ends the wait of the caller that reads. Where half an answer has been
 // there for long, whatever would follow it is not to be trusted.
 func (w *wire) expired(c *caller) error {
 	err := w.silence(c)
+	if w.framing.serial() {
+		return w.nothingValid(c, err)
+	}
 	if w.halfFor(w.timeout / 2) {
 		driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
 		err.Text = fmt.Sprintf("half an answer within %v; the connection is closed", w.timeout)
-		w.shut(c.operation("read an answer"), err)
+		w.shut(w.operation(c, "read an answer"), err)
 	}
 	return err
+}
+
+// nothingValid tells silence on a serial line from what is no answer.
+func (w *wire) nothingValid(c *caller, silence *driver.Error) *driver.Error {
+	n := c.passed + w.tail - w.head
+	if n == 0 {
+		return silence
+	}
+	driver.LogBytes(w.log, "received what is no answer", c.sent[0].request.device, w.in[w.head:w.tail])
+	return &driver.Error{Code: driver.Protocol, Err: silence.Err,
+		Text: fmt.Sprintf("%d bytes within %v, none of them an answer of the unit and the function that were asked, with a good checksum", n, w.timeout)}
 }
 
 // stuck is how long half an answer may be there when the caller has to go. The
@@ -241,10 +285,10 @@ const stuck = 5 * time.Millisecond
 // givenUp ends the wait of the caller that reads and whose context has ended.
 func (w *wire) givenUp(ctx context.Context, c *caller) error {
 	err := ended(ctx)
-	if w.halfFor(stuck) {
+	if !w.framing.serial() && w.halfFor(stuck) {
 		driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
 		err = driver.Errorf(driver.Timeout, "half an answer; the connection is closed: %w", err)
-		w.shut(c.operation("read an answer"), err)
+		w.shut(w.operation(c, "read an answer"), err)
 	}
 	return err
 }
@@ -256,8 +300,9 @@ func (w *wire) halfFor(long time.Duration) bool {
 
 // operation names the unit that the caller asks: it may be another's call that is
 // told that the connection is closed.
-func (c *caller) operation(what string) string {
-	return fmt.Sprintf("%s of unit %d", what, c.sent[0].request.adu[lengthEnd])
+func (w *wire) operation(c *caller, what string) string {
+	t := c.sent[0]
+	return fmt.Sprintf("%s of unit %d", what, w.framing.unit(t.request.adu))
 }
 
 func (w *wire) silence(c *caller) *driver.Error {
@@ -280,6 +325,65 @@ func (w *wire) lostFrames(c *caller, err error) error {
 	if !alone {
 		return w.fail("read a frame", err)
 	}
-	w.shut(c.operation("read an answer"), err)
+	w.shut(w.operation(c, "read an answer"), err)
 	return driver.Errorf(driver.Protocol, "the answer is no Modbus frame: %w; the connection is closed", err)
+}
+
+// awaitOwed waits for an answer that did not come in time, where what comes could be taken for
+// the answer to adu: on a serial line they have no numbers.
+func (w *wire) awaitOwed(ctx context.Context, adu []byte) error {
+	o := w.owed
+	if o == nil || !time.Now().Before(o.until) {
+		w.owed = nil
+		return nil
+	}
+	if !w.alike(o.adu, adu) {
+		return nil
+	}
+	by := o.until
+	if end, ok := ctx.Deadline(); ok && end.Before(by) {
+		by = end
+	}
+	defer context.AfterFunc(ctx, w.wake)()
+	for {
+		if skip, size, _ := w.framing.next(w.in[w.head:w.tail], o.adu); size > 0 {
+			driver.LogBytes(w.log, "received too late", "", w.in[w.head+skip:w.head+skip+size])
+			w.owed, w.head, w.tail = nil, 0, 0
+			w.line.pace.ended(time.Now(), 0)
+			return nil
+		}
+		w.makeRoom()
+		w.expectBy(by)
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		n, err := w.conn.Read(w.in[w.tail:])
+		w.tail += n
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return w.lost("read", err)
+		case ctx.Err() != nil:
+			return ended(ctx)
+		case !time.Now().Before(o.until):
+			w.owed = nil
+			return nil
+		}
+	}
+}
+
+// alike reports whether the answers to two requests could be taken for each other: they are of
+// one unit and one function, and as long.
+func (w *wire) alike(a, b []byte) bool {
+	f := w.framing
+	if f.unit(a) != f.unit(b) || f.function(a) != f.function(b) {
+		return false
+	}
+	p := f.packager(f.unit(a))
+	one, err1 := p.Decode(a)
+	other, err2 := p.Decode(b)
+	if err1 != nil || err2 != nil || one.FunctionCode > modbus.FuncCodeReadInputRegisters {
+		return true
+	}
+	return itemsOf(one.Data) == itemsOf(other.Data)
 }

@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
+	"sync/atomic"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
 // Limits of the specification, for one request.
@@ -19,59 +20,145 @@ const (
 )
 
 const (
-	defaultPort   = "502"
 	maxWindow     = 64
 	defaultGap    = 8 // about what a request of its own costs in bytes on a serial line behind a gateway
-	singleUnit    = 255
-	highestUnit   = 247
+	highestUnit   = 255
 	defaultWindow = 1
 )
 
 type linkSettings struct {
-	URL    string `json:"url"`
-	Window int    `json:"window"`
+	carrier.Settings
+	URL            string           `json:"url"`
+	Framing        string           `json:"framing"`
+	Window         int              `json:"window"`
+	Turnaround     carrier.Duration `json:"turnaround"`
+	Echo           string           `json:"echo"`
+	CloseAfterPoll bool             `json:"close_after_poll"`
+	Ignore         []string         `json:"ignore"`
 
-	address string // host:port
+	address *carrier.Address
+	framing framing
 }
 
-func parseLink(settings json.RawMessage) (linkSettings, error) {
-	s := linkSettings{Window: defaultWindow}
-	if err := driver.DecodeSettings(settings, &s); err != nil {
+// The words of the setting echo.
+const (
+	echoAuto = "auto"
+	echoYes  = "yes"
+	echoNo   = "no"
+)
+
+// ports are those of a URL without one: Modbus/TCP's, and that of Modbus/TCP Security.
+var ports = map[string]string{"tcp": "502", "udp": "502", "tls": "802"}
+
+const (
+	maxTurnaround = 10 * time.Second
+	// afterPoll is how long a connection that is to be closed after each poll is kept for the
+	// next device of the same slot.
+	afterPoll = 50 * time.Millisecond
+)
+
+func parseLink(cfg driver.LinkConfig) (linkSettings, error) {
+	// Even parity is the default of a serial line (Modbus over Serial Line V1.02, clause 2.5.1).
+	s := linkSettings{Settings: carrier.Defaults("even"), Window: defaultWindow, Echo: echoAuto}
+	if err := driver.DecodeSettings(cfg.Settings, &s); err != nil {
 		return s, &driver.ConfigError{Text: err.Error()}
 	}
 	var errs []error
 	fault := func(key, format string, args ...any) {
 		errs = append(errs, &driver.ConfigError{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
-	address, err := dialAddress(s.URL)
-	if err != nil {
-		fault("url", "%v", err)
-	}
+	address, err := carrier.Parse(s.URL, s.Settings, carrier.Options{Key: "url", Ports: ports})
+	errs = append(errs, err)
 	s.address = address
 	if s.Window < 1 || s.Window > maxWindow {
 		fault("window", "%d is out of range: use 1 to %d", s.Window, maxWindow)
 	}
+	if s.Turnaround < 0 || time.Duration(s.Turnaround) > maxTurnaround {
+		fault("turnaround", "%v is not within 0s and %v", time.Duration(s.Turnaround), maxTurnaround)
+	}
+	if s.CloseAfterPoll && s.IdleClose > 0 {
+		fault("close_after_poll", "it and idle_close say two things: leave one of them out")
+	}
+	s.setFraming(cfg.Gap, fault)
 	return s, errors.Join(errs...)
 }
 
-// dialAddress turns tcp://host[:port] into host:port.
-func dialAddress(raw string) (string, error) {
-	if raw == "" {
-		return "", errors.New("it is missing: write it as tcp://HOST:PORT")
+// setFraming chooses the framing, and checks what depends on it.
+func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format string, args ...any)) {
+	var l lenience
+	for _, word := range s.Ignore {
+		switch word {
+		case ignoreTransaction:
+			l.transaction = true
+		case ignoreTrailing:
+			l.trailing = true
+		case ignoreUnit:
+			l.unit = true
+		default:
+			fault("ignore", "%q is not transaction, trailing or unit", word)
+		}
 	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "tcp" || u.Hostname() == "" || u.User != nil ||
-		u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%q is not of the form tcp://HOST:PORT", raw)
+	if s.Framing == "" && s.address != nil {
+		s.Framing = framingMBAP
+		if s.address.Line() {
+			s.Framing = framingRTU
+		}
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPort
+	e := echo{sure: s.Echo == echoYes}
+	switch s.Echo {
+	case echoAuto:
+		e.heard = new(atomic.Bool)
+	case echoYes, echoNo:
+	default:
+		fault("echo", "%q is not auto, yes or no", s.Echo)
 	}
-	if err := driver.CheckEndpoint(u.Hostname(), port); err != nil {
-		return "", err
+	switch s.Framing {
+	case framingRTU:
+		s.framing = rtu{l, e}
+	case framingASCII:
+		s.framing = ascii{l, e}
+	case framingMBAP:
+		s.framing = mbap{l}
+		if s.address != nil && s.address.Line() {
+			fault("framing", "mbap is not spoken on a serial line: use rtu or ascii")
+		}
+	case "":
+	default:
+		fault("framing", "%q is not mbap, rtu or ascii", s.Framing)
 	}
-	return net.JoinHostPort(u.Hostname(), port), nil
+	serial := s.framing != nil && s.framing.serial()
+	switch {
+	case s.Window > 1 && serial:
+		fault("window", "%d: with framing %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Framing)
+	case s.Window > 1 && gap > 0:
+		fault("window", "%d: with a gap between requests one is in flight at most", s.Window)
+	case s.Window > 1 && l.transaction:
+		fault("window", "%d: where transaction ids are ignored one request is in flight at most", s.Window)
+	case s.Echo == echoYes && s.framing != nil && !serial:
+		fault("echo", "only a serial line hears what it sends")
+	}
+}
+
+// silence is the least time between two frames: what the configuration asks for, and on a
+// serial line 3.5 characters, or 1.75 ms above 19200 bit/s (Modbus over Serial Line V1.02,
+// clause 2.5.1.1).
+func (s *linkSettings) silence(gap time.Duration) time.Duration {
+	least := max(gap, time.Duration(s.Turnaround))
+	if s.Framing != framingRTU || !s.address.Line() {
+		return least
+	}
+	if s.Baud > 19200 {
+		return max(least, 1750*time.Microsecond)
+	}
+	return max(least, 7*s.character()/2)
+}
+
+// character is how long a character takes on a serial line; 0: there is none.
+func (s *linkSettings) character() time.Duration {
+	if !s.address.Line() {
+		return 0
+	}
+	return time.Duration(s.BitsPerCharacter()) * time.Second / time.Duration(s.Baud)
 }
 
 type deviceSettings struct {
@@ -82,6 +169,7 @@ type deviceSettings struct {
 	WriteBit  string `json:"write_bit"`
 	MaxBlock  int    `json:"max_block"`
 	Gap       int    `json:"gap"`
+	Broadcast bool   `json:"broadcast"`
 }
 
 // How values are written, as in the settings.
@@ -111,11 +199,12 @@ func parseDevice(name string, settings json.RawMessage) (deviceSettings, error) 
 	}
 	_, orderOK := parseOrder(s.Order)
 	check(orderOK, "order", s.Order, "abcd, dcba, badc or cdab")
-	check(s.Unit >= 0 && (s.Unit <= highestUnit || s.Unit == singleUnit), "unit", s.Unit, "0 to 247, or 255")
+	check(s.Unit >= 0 && s.Unit <= highestUnit, "unit", s.Unit, "0 to 255")
 	check(s.Write == writeAuto || s.Write == writeSingle || s.Write == writeMultiple, "write", s.Write, "auto, fc6 or fc16")
 	check(s.WriteCoil == coilSingle || s.WriteCoil == coilMultiple, "write_coil", s.WriteCoil, "fc5 or fc15")
 	check(s.WriteBit == bitMask || s.WriteBit == readModifyWrite, "write_bit", s.WriteBit, "mask or read_modify_write")
 	check(s.MaxBlock >= 1 && s.MaxBlock <= maxReadRegisters, "max_block", s.MaxBlock, "1 to 125")
+	check(!s.Broadcast || s.Unit == 0, "broadcast", s.Broadcast, "it with unit: 0 only, the address of all units of a bus")
 	check(s.Gap >= 0 && s.Gap <= maxReadRegisters-2, "gap", s.Gap, "0 to 123")
 	return s, errors.Join(errs...)
 }

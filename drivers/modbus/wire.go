@@ -2,15 +2,14 @@ package modbus
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
 // A wire carries the requests of many callers over one connection. It gives every
@@ -25,7 +24,9 @@ import (
 // asked for, is discarded; a stream that has lost its frames, or an answer that stops half-way,
 // closes the connection, since what follows could not be told apart.
 type wire struct {
-	conn    net.Conn
+	line    *line
+	conn    carrier.Conn
+	framing framing
 	log     *slog.Logger // of the bytes
 	timeout time.Duration
 	slots   chan struct{} // holds an element for every request in flight
@@ -51,6 +52,13 @@ type wire struct {
 	late   []uint16 // ids whose answers may still come
 	strays uint64   // answers that were discarded
 	free   []*transaction
+	owed   *owed // where answers have no ids: the one that may still come
+}
+
+// An owed answer did not come in time and may come yet.
+type owed struct {
+	adu   []byte
+	until time.Time
 }
 
 // maxLate bounds how many late ids are kept from being used again. A device that
@@ -80,20 +88,27 @@ type caller struct {
 	sent    []*transaction // not yet received, in the order of sending
 	answers []*transaction // guarded by wire.mu
 	strays  uint64         // wire.strays when it began to wait
+	passed  int            // bytes since then that were no answer
 	eager   bool           // its next poll follows at once
 }
 
 func newCaller() *caller { return &caller{wake: make(chan struct{}, 1)} }
 
-func newWire(conn net.Conn, timeout time.Duration, window int, log *slog.Logger) *wire {
+func newWire(conn carrier.Conn, l *line) *wire {
+	size := min((l.window+1)*maxFrame, 4096)
+	if l.framing.serial() {
+		size = 4 * maxASCII // an echo, noise and an answer
+	}
 	w := &wire{
+		line:    l,
 		conn:    conn,
-		log:     log,
-		timeout: timeout,
-		slots:   make(chan struct{}, window),
+		framing: l.framing,
+		log:     l.env.Log,
+		timeout: l.timeout,
+		slots:   make(chan struct{}, l.window),
 		done:    make(chan struct{}),
 		reading: make(chan struct{}, 1),
-		in:      make([]byte, min((window+1)*maxFrame, 4096)),
+		in:      make([]byte, size),
 		spin:    newSpinner(conn),
 	}
 	w.wake = func() { _ = w.conn.SetReadDeadline(time.Unix(1, 0)) } // fails only when closed
@@ -102,15 +117,22 @@ func newWire(conn net.Conn, timeout time.Duration, window int, log *slog.Logger)
 
 // send writes as many of the requests as the window has room for, at least one
 // unless the caller waits for answers already, in one step, and returns how many.
-// They expire a time-out from now.
+// They expire a time-out from now, or from when the line is free for them.
 func (w *wire) send(ctx context.Context, c *caller, requests []*request, now time.Time) (int, error) {
 	n, err := w.acquire(ctx, len(requests), len(c.sent) == 0)
 	if n == 0 || err != nil {
 		return 0, err
 	}
+	if w.paced() {
+		if now, err = w.clear(ctx, requests[0].adu); err != nil {
+			w.giveBack(n)
+			return 0, err
+		}
+	}
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	if err := w.begin(c, requests[:n], now.Add(w.timeout)); err != nil {
+	if err := w.begin(c, requests[:n], now.Add(w.timeout+w.line.onLine(requests[0].adu))); err != nil {
+		w.giveBack(n)
 		return 0, err
 	}
 	// A write only waits when the peer has not read for long, so it matters little
@@ -123,9 +145,40 @@ func (w *wire) send(ctx context.Context, c *caller, requests []*request, now tim
 		w.logSent(requests[:n])
 	}
 	if _, err := w.conn.Write(w.out); err != nil {
-		return 0, w.fail("write", err)
+		return 0, w.lost("write", err)
 	}
 	return n, nil
+}
+
+// giveBack frees slots that were acquired and are not used.
+func (w *wire) giveBack(n int) {
+	for range n {
+		<-w.slots
+	}
+}
+
+// paced reports whether a request may have to wait although nothing is in flight.
+func (w *wire) paced() bool { return w.line.pace.kept() || w.framing.serial() }
+
+// clear waits until the line is free for a request: the time of silence has passed, and no
+// answer is on its way that could be taken for its own. What has come meanwhile is thrown away.
+// It returns when that was.
+func (w *wire) clear(ctx context.Context, adu []byte) (time.Time, error) {
+	if !w.framing.serial() {
+		err := w.line.pace.wait(ctx)
+		return time.Now(), err
+	}
+	if err := w.awaitOwed(ctx, adu); err != nil {
+		return time.Time{}, err
+	}
+	if err := w.line.pace.wait(ctx); err != nil {
+		return time.Time{}, err
+	}
+	w.head, w.tail, w.halfAt = 0, 0, time.Time{} // window 1: nobody reads meanwhile
+	if err := w.conn.Discard(); err != nil {
+		return time.Time{}, w.lost("read", err)
+	}
+	return time.Now(), nil
 }
 
 // logSent logs the frames in out, which are those of the requests. The caller holds writing.
@@ -168,7 +221,7 @@ func (w *wire) begin(c *caller, requests []*request, expires time.Time) error {
 		return w.broken
 	}
 	if len(c.sent) == 0 {
-		c.strays = w.strays
+		c.strays, c.passed = w.strays, 0
 	}
 	w.out = w.out[:0]
 	for _, r := range requests {
@@ -178,7 +231,7 @@ func (w *wire) begin(c *caller, requests []*request, expires time.Time) error {
 		c.sent = append(c.sent, t)
 		at := len(w.out)
 		w.out = append(w.out, r.adu...)
-		binary.BigEndian.PutUint16(w.out[at:], t.id)
+		w.framing.stamp(w.out[at:], t.id)
 	}
 	return nil
 }
@@ -224,9 +277,7 @@ func (w *wire) abandon(c *caller) {
 	for _, t := range c.sent {
 		if i := slices.Index(w.flying, t); i >= 0 {
 			w.land(i)
-			if w.late = append(w.late, t.id); len(w.late) > maxLate {
-				w.late = slices.Delete(w.late, 0, 1)
-			}
+			w.owe(t)
 		}
 		t.owner, t.request = nil, nil
 		w.free = append(w.free, t)
@@ -238,6 +289,56 @@ func (w *wire) abandon(c *caller) {
 	}
 }
 
+// abandonOne gives up one request of a caller; the others go on.
+func (w *wire) abandonOne(c *caller, q *request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, t := range c.sent {
+		if t.request != q {
+			continue
+		}
+		if at := slices.Index(w.flying, t); at >= 0 {
+			w.land(at)
+			w.owe(t)
+		}
+		c.sent = slices.Delete(c.sent, i, i+1)
+		if at := slices.Index(c.answers, t); at >= 0 {
+			c.answers = slices.Delete(c.answers, at, at+1)
+		}
+		t.owner, t.request = nil, nil
+		w.free = append(w.free, t)
+		return
+	}
+}
+
+// forget ends what the caller has sent, to which no answer comes.
+func (w *wire) forget(c *caller) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range c.sent {
+		if i := slices.Index(w.flying, t); i >= 0 {
+			w.land(i)
+		}
+		t.owner, t.request = nil, nil
+		w.free = append(w.free, t)
+	}
+	c.sent, c.answers = c.sent[:0], c.answers[:0]
+}
+
+// owe keeps in mind that the answer to a request that is given up may still come.
+func (w *wire) owe(t *transaction) {
+	if w.framing.serial() {
+		now := time.Now()
+		w.owed = &owed{adu: slices.Clone(t.request.adu), until: now.Add(w.timeout)}
+		w.line.pace.ended(now, 0)
+		return
+	}
+	w.line.pace.ended(time.Now(), 0)
+	if w.late = append(w.late, t.id); len(w.late) > maxLate {
+		w.late = slices.Delete(w.late, 0, 1)
+	}
+}
+
 // land takes a transaction out of flight.
 func (w *wire) land(i int) {
 	last := len(w.flying) - 1
@@ -245,30 +346,6 @@ func (w *wire) land(i int) {
 	w.flying[last] = nil
 	w.flying = w.flying[:last]
 	<-w.slots
-}
-
-// shut closes the connection and tells everyone why. The first reason counts.
-func (w *wire) shut(operation string, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.broken == nil {
-		w.broken = driver.Errorf(driver.NotConnected, "%s: %w", operation, err)
-		close(w.done)
-		_ = w.conn.Close() // the reason is known already
-	}
-}
-
-// fail shuts the wire and returns why it is shut.
-func (w *wire) fail(operation string, err error) error {
-	w.shut(operation, err)
-	return w.cause()
-}
-
-// cause is why the wire is shut.
-func (w *wire) cause() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.broken
 }
 
 // ended is the error of a call whose context has ended.

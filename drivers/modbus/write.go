@@ -20,7 +20,7 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
 	}
 	a := d.points[p.Index]
-	client := modbus.NewClient2(d.packager, transport{ctx, d.wire, d.name})
+	client := modbus.NewClient2(d.packager, transport{ctx, d})
 	if err := d.write(client, a, v); err != nil {
 		return d.failed(err, "write %s", p.Address)
 	}
@@ -148,20 +148,28 @@ func answerFault(err error) error {
 // A transport carries one call of goburrow's client, which takes no context.
 type transport struct {
 	ctx    context.Context
-	wire   *wire
-	device string
+	device *device
 }
 
 var _ modbus.Transporter = transport{}
 
 // Send sends one request and returns the answer under the request's own transaction id.
 func (t transport) Send(adu []byte) ([]byte, error) {
+	l := t.device.line
 	if t.ctx.Err() != nil {
 		return nil, unsent(ended(t.ctx))
 	}
-	w, c := t.wire, newCaller()
+	w, err := l.use(t.ctx)
+	if err != nil {
+		return nil, unsent(err)
+	}
+	defer l.leave(w)
+	c := newCaller()
 	defer w.abandon(c)
-	if _, err := w.send(t.ctx, c, []*request{{device: t.device, adu: adu}}, time.Now()); err != nil {
+	if t.device.broadcast() {
+		return t.broadcast(w, c, adu)
+	}
+	if _, err := w.send(t.ctx, c, []*request{{device: t.device.name, adu: adu}}, time.Now()); err != nil {
 		if len(c.sent) == 0 {
 			return nil, unsent(err)
 		}
@@ -169,11 +177,32 @@ func (t transport) Send(adu []byte) ([]byte, error) {
 	}
 	answered, err := w.receive(t.ctx, c)
 	if err != nil {
-		return nil, unknownOutcome(adu, err)
+		return nil, unknownOutcome(l.framing, adu, err)
 	}
 	answer := slices.Clone(answered.answer)
 	w.release(answered)
-	return answer, match(adu, answer)
+	return answer, l.framing.check(adu, answer)
+}
+
+// broadcastDelay is how long the units have to work up a broadcast before the next request
+// (Modbus over Serial Line V1.02, clause 2.4.1: typically 100 to 200 ms).
+const broadcastDelay = 100 * time.Millisecond
+
+// broadcast sends a write that nobody answers, and answers it for them.
+func (t transport) broadcast(w *wire, c *caller, adu []byte) ([]byte, error) {
+	answer, err := broadcastAnswer(w.framing, adu)
+	if err != nil {
+		return nil, unsent(err)
+	}
+	if _, err := w.send(t.ctx, c, []*request{{device: t.device.name, adu: adu}}, time.Now()); err != nil {
+		if len(c.sent) == 0 {
+			return nil, unsent(err)
+		}
+		return nil, err
+	}
+	w.forget(c)
+	w.line.pace.ended(time.Now(), broadcastDelay)
+	return answer, nil
 }
 
 // unsent says of a write that failed that nothing of it was sent.
@@ -183,8 +212,8 @@ func unsent(err error) error {
 }
 
 // unknownOutcome says what silence after a write means.
-func unknownOutcome(adu []byte, err error) error {
-	if adu[headerSize] <= modbus.FuncCodeReadInputRegisters {
+func unknownOutcome(f framing, adu []byte, err error) error {
+	if f.function(adu) <= modbus.FuncCodeReadInputRegisters {
 		return err
 	}
 	e := driver.AsError(err)
