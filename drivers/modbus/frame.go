@@ -45,7 +45,7 @@ type framing interface {
 	serial() bool
 }
 
-// The words of the setting framing.
+// The words of the setting frame.
 const (
 	framingMBAP  = "mbap"
 	framingRTU   = "rtu"
@@ -59,11 +59,11 @@ type lenience struct {
 	unit        bool // that it comes from the unit that was asked
 }
 
-// The words of the setting ignore.
+// The words of the setting lenient.
 const (
-	ignoreTransaction = "transaction"
-	ignoreTrailing    = "trailing"
-	ignoreUnit        = "unit"
+	transactionZero = "transaction_zero"
+	trailingBytes   = "trailing_bytes"
+	otherUnit       = "other_unit"
 )
 
 // checkFunction looks whether an answer has the function that was asked, or its exception with

@@ -29,23 +29,19 @@ const (
 type linkSettings struct {
 	carrier.Settings
 	URL            string           `json:"url"`
-	Framing        string           `json:"framing"`
+	Frame          string           `json:"frame"`
 	Window         int              `json:"window"`
 	Turnaround     carrier.Duration `json:"turnaround"`
-	Echo           string           `json:"echo"`
+	Echo           any              `json:"echo"`
 	CloseAfterPoll bool             `json:"close_after_poll"`
-	Ignore         []string         `json:"ignore"`
+	Lenient        []string         `json:"lenient"`
 
 	address *carrier.Address
 	framing framing
 }
 
-// The words of the setting echo.
-const (
-	echoAuto = "auto"
-	echoYes  = "yes"
-	echoNo   = "no"
-)
+// echoAuto has the driver find out whether a line hears what it sends; true and false say it.
+const echoAuto = "auto"
 
 // ports are those of a URL without one: Modbus/TCP's, and that of Modbus/TCP Security.
 var ports = map[string]string{"tcp": "502", "udp": "502", "tls": "802"}
@@ -86,33 +82,33 @@ func parseLink(cfg driver.LinkConfig) (linkSettings, error) {
 // setFraming chooses the framing, and checks what depends on it.
 func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format string, args ...any)) {
 	var l lenience
-	for _, word := range s.Ignore {
+	for _, word := range s.Lenient {
 		switch word {
-		case ignoreTransaction:
+		case transactionZero:
 			l.transaction = true
-		case ignoreTrailing:
+		case trailingBytes:
 			l.trailing = true
-		case ignoreUnit:
+		case otherUnit:
 			l.unit = true
 		default:
-			fault("ignore", "%q is not transaction, trailing or unit", word)
+			fault("lenient", "%q is not transaction_zero, trailing_bytes or other_unit", word)
 		}
 	}
-	if s.Framing == "" && s.address != nil {
-		s.Framing = framingMBAP
+	if s.Frame == "" && s.address != nil {
+		s.Frame = framingMBAP
 		if s.address.Line() {
-			s.Framing = framingRTU
+			s.Frame = framingRTU
 		}
 	}
-	e := echo{sure: s.Echo == echoYes}
+	e := echo{sure: s.Echo == true}
 	switch s.Echo {
 	case echoAuto:
 		e.heard = new(atomic.Bool)
-	case echoYes, echoNo:
+	case true, false:
 	default:
-		fault("echo", "%q is not auto, yes or no", s.Echo)
+		fault("echo", "%v is not auto, true or false", s.Echo)
 	}
-	switch s.Framing {
+	switch s.Frame {
 	case framingRTU:
 		s.framing = rtu{l, e}
 	case framingASCII:
@@ -120,22 +116,24 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 	case framingMBAP:
 		s.framing = mbap{l}
 		if s.address != nil && s.address.Line() {
-			fault("framing", "mbap is not spoken on a serial line: use rtu or ascii")
+			fault("frame", "mbap is not spoken on a serial line: use rtu or ascii")
 		}
 	case "":
 	default:
-		fault("framing", "%q is not mbap, rtu or ascii", s.Framing)
+		fault("frame", "%q is not mbap, rtu or ascii", s.Frame)
 	}
 	serial := s.framing != nil && s.framing.serial()
 	switch {
 	case s.Window > 1 && serial:
-		fault("window", "%d: with framing %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Framing)
-	case s.Window > 1 && gap > 0:
-		fault("window", "%d: with a gap between requests one is in flight at most", s.Window)
+		fault("window", "%d: with frame: %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Frame)
 	case s.Window > 1 && l.transaction:
 		fault("window", "%d: where transaction ids are ignored one request is in flight at most", s.Window)
-	case s.Echo == echoYes && s.framing != nil && !serial:
-		fault("echo", "only a serial line hears what it sends")
+	}
+	if gap > 0 {
+		s.Window = defaultWindow // as the engine has it
+	}
+	if s.Echo == true && s.framing != nil && !serial {
+		fault("echo", "with frame: mbap nothing that is sent comes back: it is for rtu and ascii")
 	}
 }
 
@@ -144,7 +142,7 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 // clause 2.5.1.1).
 func (s *linkSettings) silence(gap time.Duration) time.Duration {
 	least := max(gap, time.Duration(s.Turnaround))
-	if s.Framing != framingRTU || !s.address.Line() {
+	if s.Frame != framingRTU || !s.address.Line() {
 		return least
 	}
 	if s.Baud > 19200 {
