@@ -13,7 +13,8 @@ type address struct {
 	source string // empty: can't be read
 	field  string
 	kind   kind
-	write  string // empty: can't be written
+	write  string       // empty: can't be written
+	binary *binaryField // nil: the field is text
 }
 
 const maxAddress = 1024
@@ -56,7 +57,10 @@ func (a *address) parseRead(s string) error {
 	case 2:
 	case 3:
 		if a.kind, known = parseKind(parts[2]); !known {
-			return fmt.Errorf("type %q is not number, integer, text, bool or hex", parts[2])
+			var err error
+			if a.binary, err = parseBinary(parts[1], parts[2]); err != nil {
+				return err
+			}
 		}
 	default:
 		return fmt.Errorf("%q has more than a request, a field and a type", s)
@@ -72,6 +76,22 @@ func (a *address) parseRead(s string) error {
 type extractor struct {
 	expect *pattern // nil: every line
 	split  string   // empty: fields are groups of expect
+	head   []int16  // the bytes that it begins with, -1 for any; nil: any
+}
+
+// matches reports whether a line is of the form.
+func (x *extractor) matches(s string) bool {
+	return matchesHead(x.head, s) && (x.expect == nil || x.expect.MatchString(s))
+}
+
+// apart reports whether no line is of both forms, as far as can be told.
+func (x *extractor) apart(other *extractor) bool {
+	for i := range min(len(x.head), len(other.head)) {
+		if a, b := x.head[i], other.head[i]; a >= 0 && b >= 0 && a != b {
+			return true
+		}
+	}
+	return apart(x.expect, other.expect)
 }
 
 // index finds the place of a field in what fields returns.
@@ -99,6 +119,9 @@ func (x *extractor) index(field string) (int, error) {
 // fields takes a line apart: 0 is the line, the others are groups or columns. ok is
 // false when the line does not match.
 func (x *extractor) fields(s string) (list []string, ok bool) {
+	if !matchesHead(x.head, s) {
+		return nil, false
+	}
 	if x.expect != nil {
 		if list = x.expect.FindStringSubmatch(s); list == nil {
 			return nil, false

@@ -52,11 +52,11 @@ func parseDevice(cfg driver.DeviceConfig, link *linkSettings) (*device, error) {
 	c.setVars(set.Vars)
 	d := &device{name: cfg.Name}
 	d.requests = c.talks("requests", set.Requests, func(key, name string, t talk) *request {
-		return c.request(key, name, t, link.Terminator)
+		return c.request(key, name, t, link.Terminator.Send)
 	})
 	d.lines = c.talks("lines", set.Lines, c.line)
 	d.writes = c.talks("writes", set.Writes, func(key, name string, t talk) *request {
-		return c.write(key, name, t, link.Terminator)
+		return c.write(key, name, t, link.Terminator.Send)
 	})
 	for name := range set.Requests {
 		if d.lines[name] != nil {
@@ -79,7 +79,7 @@ func parseDevice(cfg driver.DeviceConfig, link *linkSettings) (*device, error) {
 
 func (c *compiler) request(key, name string, t talk, terminator string) *request {
 	r := &request{device: c.device, name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
-	r.answer = extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}
+	r.answer = c.extractor(key, t)
 	if r.send.takesValue() {
 		c.wrong(key+".send", errors.New("a request has no {value}: that is for writes"))
 	}
@@ -87,15 +87,15 @@ func (c *compiler) request(key, name string, t talk, terminator string) *request
 }
 
 func (c *compiler) line(key, name string, t talk) *request {
-	if t.Send != "" || t.Refuse != "" {
+	if t.Send != "" || t.SendHex != "" || t.Refuse != "" {
 		c.wrong(key, errors.New("a line that comes unasked has no send and no refuse"))
 	}
-	return &request{device: c.device, name: name, answer: extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}}
+	return &request{device: c.device, name: name, answer: c.extractor(key, t)}
 }
 
 func (c *compiler) write(key, name string, t talk, terminator string) *request {
 	r := &request{device: c.device, name: name, send: c.send(key, t, terminator), refuse: c.pattern(key+".refuse", t.Refuse)}
-	r.answer.expect = c.pattern(key+".expect", t.Expect)
+	r.answer = c.extractor(key, t)
 	if t.Split != "" {
 		c.wrong(key+".split", errors.New("nothing is taken from the answer to a write"))
 	}
@@ -125,6 +125,9 @@ func (d *device) compile(p driver.Point) (*compiled, error) {
 	}
 	if expect := point.source.answer.expect; expect != nil && expect.Regexp == nil {
 		return point, nil // it did not compile: that error is reported already
+	}
+	if a.binary != nil {
+		return point, nil // of the whole frame
 	}
 	point.field, err = point.source.answer.index(a.field)
 	return point, err

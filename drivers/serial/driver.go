@@ -37,7 +37,7 @@ func (serialDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig) 
 	set, err := parseLink(cfg)
 	errs := []error{err}
 	if set == nil {
-		set = &linkSettings{Terminator: "\r\n"}
+		set = &linkSettings{Terminator: terminators{Send: "\r\n", Receive: "\r\n"}}
 	}
 	for _, d := range devices {
 		_, err := parseDevice(d, set)
@@ -46,11 +46,11 @@ func (serialDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig) 
 	return errors.Join(errs...)
 }
 
-// Open opens the port; it does not wait for anything, so it needs no ctx.
-func (serialDriver) Open(_ context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
+// Open opens the port, waits until the instrument has settled, and sends what it wants to hear.
+func (serialDriver) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
 	set, err := parseLink(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return open(cfg, set, env)
+	return open(ctx, cfg, set, env)
 }

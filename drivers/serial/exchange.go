@@ -28,14 +28,18 @@ func (p *pending) offer(in line) bool {
 	case in.long:
 		p.result <- answer{fault: driver.Errorf(driver.Protocol, "request %s: the answer is longer than max_line", p.name)}
 		return true
-	case p.refuse != nil && p.refuse.MatchString(in.text):
+	case p.refuse != nil && in.wrong == "" && p.refuse.MatchString(in.text):
 		p.result <- answer{fault: driver.Errorf(driver.Denied, "request %s: the instrument refuses: %s", p.name, excerpt(in.text))}
 		return true
 	}
 	fields, ok := p.answer.fields(in.text)
-	if !ok {
+	switch {
+	case !ok:
 		p.other = in.text
 		return false
+	case in.wrong != "":
+		p.result <- answer{fault: driver.Errorf(driver.Protocol, "request %s: %s", p.name, in.wrong)}
+		return true
 	}
 	p.result <- answer{fields: fields}
 	return true
@@ -51,7 +55,7 @@ func (o *owed) is(text string) bool {
 	if o.refuse != nil && o.refuse.MatchString(text) {
 		return true
 	}
-	return o.answer.expect == nil || o.answer.expect.MatchString(text)
+	return o.answer.matches(text)
 }
 
 // ask sends a request and waits for its answer.
@@ -130,7 +134,7 @@ func (l *link) begin(p *pending) error {
 		return l.cause()
 	default:
 	}
-	err := control(l.port, func(fd int) error {
+	err := l.control(func(fd int) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.pending != nil {
@@ -152,6 +156,19 @@ func (l *link) begin(p *pending) error {
 		return l.cause() // the port was closed, and lost before
 	}
 	return err
+}
+
+// control runs do with the port's descriptor, which stays open meanwhile; below 0 where it has
+// none that its bytes can be read from.
+func (l *link) control(do func(fd int) error) error {
+	if l.bytes == nil {
+		return do(-1)
+	}
+	var doErr error
+	if err := l.bytes.Control(func(fd uintptr) { doErr = do(int(fd)) }); err != nil {
+		return err
+	}
+	return doErr
 }
 
 // giveUp ends a request without an answer, which may come yet; unless it came just
@@ -206,7 +223,7 @@ func (l *link) lateFor(r *request) time.Duration {
 			continue
 		}
 		left = append(left, o)
-		if !apart(o.answer.expect, r.answer.expect) {
+		if !o.answer.apart(&r.answer) {
 			longest = max(longest, wait)
 		}
 	}
@@ -217,11 +234,11 @@ func (l *link) lateFor(r *request) time.Duration {
 // send writes a line.
 func (l *link) send(device, content string, deadline time.Time) error {
 	if driver.Debugs(l.log) {
-		driver.LogBytes(l.log, "sent", device, []byte(content+l.set.Terminator))
+		driver.LogBytes(l.log, "sent", device, []byte(content+l.set.Terminator.Send))
 	}
 	err := l.port.SetWriteDeadline(deadline)
 	if err == nil {
-		_, err = l.port.WriteString(content + l.set.Terminator)
+		_, err = l.port.Write([]byte(content + l.set.Terminator.Send))
 	}
 	switch {
 	case err == nil:

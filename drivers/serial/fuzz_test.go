@@ -25,7 +25,7 @@ func FuzzLines(f *testing.F) {
 		}
 		const most = 10
 		var got []string
-		fr := framer{terminator: []byte(terminator), maxLine: most}
+		fr := lineFramer{terminator: []byte(terminator), maxLine: most}
 		for rest := stream; len(rest) > 0; {
 			n := min(max(cut, 1), len(rest))
 			fr.feed(rest[:n], 0, func(l line) {

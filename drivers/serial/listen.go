@@ -132,6 +132,19 @@ func (l *link) leave() {
 	}
 }
 
+// sampleOf is the sample of a point in a line whose fields are these.
+func (c *compiled) sampleOf(h *heardLine, fields []string) driver.Sample {
+	switch {
+	case h.wrong != "":
+		return driver.Faulted(driver.Errorf(driver.Protocol, "line %s: %s", excerpt(h.text), h.wrong))
+	case c.binary != nil:
+		return c.binary.sample(h.text)
+	case c.field >= len(fields):
+		return driver.Faulted(driver.Errorf(driver.Protocol, "line %s has no column %d", excerpt(h.text), c.field))
+	}
+	return c.kind.sample(fields[c.field])
+}
+
 // hear emits the samples of one line, and reports whether they were taken.
 func (s *subscription) hear(h *heardLine) bool {
 	s.mu.Lock()
@@ -146,10 +159,7 @@ func (s *subscription) hear(h *heardLine) bool {
 			continue
 		}
 		for _, p := range s.points[source] {
-			sample := driver.Faulted(driver.Errorf(driver.Protocol, "line %s has no column %d", excerpt(h.text), p.field))
-			if p.field < len(fields) {
-				sample = p.kind.sample(fields[p.field])
-			}
+			sample := p.sampleOf(h, fields)
 			sample.Time = h.at
 			s.batch = append(s.batch, driver.PointSample{Point: p.index, Sample: sample})
 		}

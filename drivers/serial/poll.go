@@ -90,6 +90,8 @@ func (s *step) read(ctx context.Context, l *link, out []driver.Sample) error {
 		switch {
 		case err != nil:
 			out[place] = driver.Faulted(driver.AsError(err))
+		case point.binary != nil:
+			out[place] = point.binary.sample(fields[0])
 		case point.field >= len(fields):
 			out[place] = driver.Faulted(driver.Errorf(driver.Protocol, "answer %s has no column %d", excerpt(fields[0]), point.field))
 		default:

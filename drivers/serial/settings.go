@@ -5,24 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
 // linkSettings are the keys of a link.
 type linkSettings struct {
-	Port       string    `json:"port"`
-	Baud       int       `json:"baud"`
-	DataBits   int       `json:"data_bits"`
-	Parity     string    `json:"parity"`
-	StopBits   int       `json:"stop_bits"`
-	Terminator string    `json:"terminator"`
-	MaxLine    int       `json:"max_line"`
-	Late       *duration `json:"late"`
+	carrier.Settings
+	Port       string            `json:"port"`
+	Terminator terminators       `json:"terminator"`
+	Frame      *frameSettings    `json:"frame"`
+	Checksum   *checksumSettings `json:"checksum"`
+	MaxLine    int               `json:"max_line"`
+	Late       *carrier.Duration `json:"late"`
+	Open       []string          `json:"open"`
+	Settle     carrier.Duration  `json:"settle"`
+
+	address *carrier.Address
+	form    *blockForm // nil: lines of text
+	sum     *checksum  // of lines; nil: none
 }
 
 // deviceSettings are the keys of a device.
@@ -39,6 +44,9 @@ type talk struct {
 	Expect string `json:"expect"`
 	Refuse string `json:"refuse"`
 	Split  string `json:"split"`
+
+	SendHex   string `json:"send_hex"`
+	ExpectHex string `json:"expect_hex"`
 }
 
 // varText is the value of a variable: text, or a number as it is written.
@@ -58,26 +66,16 @@ func (v *varText) UnmarshalJSON(b []byte) error {
 	return fmt.Errorf("a variable is a text or a number, not %s", b)
 }
 
-// duration is a time.Duration that is written as 100ms or 2s.
-type duration time.Duration
-
-func (d *duration) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("a time such as \"100ms\" expected, not %s", b)
-	}
-	v, err := time.ParseDuration(s)
-	if v == 0 && err == nil && strings.ContainsAny(s, "123456789") {
-		return fmt.Errorf("%q would be 0: the shortest time is 1ns", s)
-	}
-	*d = duration(v)
-	return err
-}
-
-const maxMaxLine = 1 << 20
+const (
+	maxMaxLine = 1 << 20
+	// maxSettle bounds how long an instrument needs after its port was opened: the engine gives
+	// an opening ten seconds.
+	maxSettle = 8 * time.Second
+	maxOpen   = 16 // lines
+)
 
 func parseLink(cfg driver.LinkConfig) (*linkSettings, error) {
-	s := &linkSettings{Baud: 9600, DataBits: 8, Parity: "none", StopBits: 1, Terminator: "\r\n", MaxLine: 1024}
+	s := &linkSettings{Settings: carrier.Defaults("none"), MaxLine: 1024}
 	if err := driver.DecodeSettings(cfg.Settings, s); err != nil {
 		return nil, &driver.ConfigError{Text: err.Error()}
 	}
@@ -85,30 +83,29 @@ func parseLink(cfg driver.LinkConfig) (*linkSettings, error) {
 	wrong := func(key, format string, args ...any) {
 		errs = append(errs, &driver.ConfigError{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
-	if !filepath.IsAbs(s.Port) {
-		wrong("port", "%q is no absolute path: give the device file, for example /dev/ttyUSB0", s.Port)
+	address, err := carrier.Parse(s.Port, s.Settings, carrier.Options{Key: "port"})
+	errs = append(errs, err)
+	s.address = address
+	if address != nil && address.Datagrams() {
+		wrong("port", "%q: a datagram may be lost or come twice, which a line of bytes does not allow: use tcp://", s.Port)
 	}
-	if s.Baud < 50 || s.Baud > 4_000_000 {
-		wrong("baud", "%d is not within 50 and 4000000", s.Baud)
+	if s.IdleClose > 0 {
+		wrong("idle_close", "an instrument may speak at any time: the port stays open")
 	}
-	if s.DataBits < 5 || s.DataBits > 8 {
-		wrong("data_bits", "%d is not 5, 6, 7 or 8", s.DataBits)
-	}
-	if _, ok := parities[s.Parity]; !ok {
-		wrong("parity", "%q is not none, odd, even, mark or space", s.Parity)
-	}
-	if s.StopBits != 1 && s.StopBits != 2 {
-		wrong("stop_bits", "%d is not 1 or 2", s.StopBits)
-	}
-	if n := len(s.Terminator); n < 1 || n > 8 {
-		wrong("terminator", "%q is not 1 to 8 bytes long", s.Terminator)
-	}
+	s.Terminator.complete(s.Frame != nil, wrong)
 	if s.MaxLine < 1 || s.MaxLine > maxMaxLine {
 		wrong("max_line", "%d is not within 1 and %d", s.MaxLine, maxMaxLine)
 	}
 	if s.Late != nil && *s.Late < 0 {
 		wrong("late", "%v is negative", time.Duration(*s.Late))
 	}
+	if s.Settle < 0 || time.Duration(s.Settle) > maxSettle {
+		wrong("settle", "%v is not within 0s and %v", time.Duration(s.Settle), maxSettle)
+	}
+	if len(s.Open) > maxOpen {
+		wrong("open", "%d lines are more than %d", len(s.Open), maxOpen)
+	}
+	s.compileFrame(wrong)
 	return s, errors.Join(errs...)
 }
 
@@ -125,7 +122,9 @@ type request struct {
 }
 
 // awaits reports whether there is an answer to wait for.
-func (r *request) awaits() bool { return r.answer.expect != nil || r.refuse != nil }
+func (r *request) awaits() bool {
+	return r.answer.expect != nil || r.answer.head != nil || r.refuse != nil
+}
 
 // compiler compiles the settings of one device and gathers what is wrong.
 type compiler struct {
@@ -159,8 +158,16 @@ func (c *compiler) setVars(vars map[string]varText) {
 	}
 }
 
-// send compiles a send template. The terminator is not part of it.
+// send compiles what is sent. The terminator is not part of it.
 func (c *compiler) send(key string, t talk, terminator string) template {
+	if t.SendHex != "" {
+		if t.Send != "" {
+			c.wrong(key, errors.New("send and send_hex say two things: leave one of them out"))
+		}
+		raw, err := parseHex(c.expand(t.SendHex))
+		c.wrong(key+".send_hex", err)
+		return template{{text: string(raw)}}
+	}
 	send, err := parseTemplate(t.Send, c.vars)
 	c.wrong(key+".send", err)
 	ends := func(p part) bool { return terminator != "" && strings.Contains(p.text, terminator) }
@@ -168,6 +175,25 @@ func (c *compiler) send(key string, t talk, terminator string) template {
 		c.wrong(key+".send", errors.New("send holds the terminator, which is added by itself"))
 	}
 	return send
+}
+
+// expand puts the variables into hexadecimal text.
+func (c *compiler) expand(s string) string {
+	for name, value := range c.vars {
+		s = strings.ReplaceAll(s, "{"+name+"}", value)
+	}
+	return s
+}
+
+// extractor compiles what an answer or a line looks like, and how it is taken apart.
+func (c *compiler) extractor(key string, t talk) extractor {
+	x := extractor{expect: c.pattern(key+".expect", t.Expect), split: t.Split}
+	if t.ExpectHex != "" {
+		var err error
+		x.head, err = parseHead(c.expand(t.ExpectHex))
+		c.wrong(key+".expect_hex", err)
+	}
+	return x
 }
 
 // pattern compiles expect or refuse; an empty one is nil.

@@ -28,7 +28,7 @@ var hostiles = []hostile{
 	{"drip", simulator.Fault{Kind: simulator.Drip, Delay: time.Second}, []string{"timeout"}, false},
 	{"garbage", simulator.Fault{Kind: simulator.Garbage}, []string{"protocol"}, false},
 	{"half", simulator.Fault{Kind: simulator.Half}, []string{"timeout"}, false},
-	{"cut", simulator.Fault{Kind: simulator.Cut}, []string{"not-connected"}, false},
+	{"cut", simulator.Fault{Kind: simulator.Cut}, []string{"protocol"}, false},
 	{"exception", simulator.Fault{Kind: simulator.Exception, Code: 4}, []string{"protocol"}, false},
 	{"unit", simulator.Fault{Kind: simulator.Unit}, []string{"timeout", "protocol"}, false},
 	{"transaction", simulator.Fault{Kind: simulator.Transaction}, []string{"timeout", "protocol"}, false},

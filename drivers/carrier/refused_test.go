@@ -1,4 +1,4 @@
-package serial
+package carrier
 
 import (
 	"strings"
