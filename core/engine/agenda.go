@@ -236,12 +236,13 @@ func (a *agenda) probeLimit(now int64, overdue time.Duration, t terms) time.Dura
 		}
 	}
 	usable := slack - max(slack/10, probeMargin) - t.gap
-	need := max(whole>>min(overdue/probePatience, 30), min(minProbe, whole))
+	one := t.timeout + t.request // where the driver need not connect first
+	need := max(one>>min(overdue/probePatience, 30), min(minProbe, one))
 	switch {
 	case usable >= need:
 		return min(usable, whole)
 	case overdue >= probeStarved:
-		return max(whole/4, min(minProbe, whole))
+		return max(one/4, min(minProbe, one))
 	}
 	return 0
 }

@@ -35,31 +35,70 @@ func (a ascii) next(b, asked []byte) (skip, size int, err error) {
 	if len(asked) < minASCII {
 		return len(b), 0, nil // nobody waits
 	}
-	at := a.size(b, asked)
-	if at > len(b) {
-		return 0, 0, nil
+	skip, size = a.find(b, asked, false)
+	return skip, size, nil
+}
+
+// last is next where nothing more will come: what may have been an echo was the answer.
+func (a ascii) last(b, asked []byte) (skip, size int) {
+	if len(asked) < minASCII || !a.unknown() {
+		return 0, 0
 	}
-	for {
-		start := bytes.IndexByte(b[at:], ':')
-		if start < 0 {
-			return max(0, len(b)-2*maxASCII), 0, nil
+	return a.find(b, asked, true)
+}
+
+func (a ascii) find(b, asked []byte, last bool) (skip, size int) {
+	mirror := mirrors(a.function(asked))
+	for at := a.size(asked); at < len(b); {
+		start, n := asciiFrame(b[at:])
+		if n == 0 {
+			break
 		}
 		at += start
-		end := bytes.Index(b[at:], []byte("\r\n"))
-		if end < 0 {
-			return max(0, len(b)-2*maxASCII), 0, nil
-		}
-		n := end + 2
-		if last := bytes.LastIndexByte(b[at:at+n], ':'); last > 0 { // a frame that was cut off, and another
-			at += last
-			n -= last
-		}
-		if a.answers(b[at:at+n], asked) {
-			a.learn(b[:at], asked)
-			return at, n, nil
+		switch {
+		case !a.answers(b[at:at+n], asked):
+		case !last && a.doubtful(b[:at], b[at:at+n], asked):
+		default:
+			a.learn(b[:at], asked, true, mirror)
+			return at, n
 		}
 		at += n
 	}
+	a.learn(b, asked, false, mirror)
+	return max(0, len(b)-2*maxASCII), 0
+}
+
+// asciiFrame finds the first frame in b, from its colon to its line feed. A colon begins a new
+// one, whatever was cut off before it (clause 2.5.2.1). A size of 0: there is none.
+func asciiFrame(b []byte) (start, size int) {
+	end := bytes.Index(b, []byte("\r\n"))
+	if end < 0 {
+		return 0, 0
+	}
+	start = bytes.LastIndexByte(b[:end], ':')
+	if start < 0 {
+		return end, 2 // noise
+	}
+	return start, end + 2 - start
+}
+
+// stranger is the unit that has answered instead of the one that was asked.
+func (a ascii) stranger(b, asked []byte) (unit byte, ok bool) {
+	if len(asked) < minASCII {
+		return 0, false
+	}
+	every := ascii{lenience: lenience{unit: true}}
+	for at := 0; at < len(b); {
+		skip, size := every.find(b[at:], asked, true)
+		if size == 0 {
+			return 0, false
+		}
+		if frame := b[at+skip : at+skip+size]; every.unit(frame) != every.unit(asked) {
+			return every.unit(frame), true
+		}
+		at += skip + size
+	}
+	return 0, false
 }
 
 // answers reports whether a frame is a whole one, of the unit and the function that were asked.
@@ -76,8 +115,9 @@ func (a ascii) answers(frame, asked []byte) bool {
 	if err != nil || raw[0] != want[0] && !a.lenience.unit {
 		return false
 	}
-	size := rtu{lenience: a.lenience}.sizeAt(append(raw, 0), append(want, 0)) // a CRC is a byte longer
-	return size == len(raw)+1
+	// In RTU a checksum is a byte longer.
+	raw, want = append(raw, 0), append(want, 0)
+	return len(raw) >= minRTU && rtu{lenience: a.lenience}.sizeAt(raw, want) == len(raw)
 }
 
 // lrc is the sum of the bytes, 0 with the LRC among them (clause 6.2.1).
@@ -117,5 +157,7 @@ func (a ascii) check(adu, answer []byte) error {
 }
 
 func (ascii) answerSize(request *modbus.ProtocolDataUnit) int { return 7 + 2*answerData(request) }
+
+func (ascii) trim(frame, _ []byte) []byte { return frame }
 
 func (ascii) serial() bool { return true }

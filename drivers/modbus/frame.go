@@ -24,6 +24,13 @@ type framing interface {
 	// awaited where only one is, else nil. An error: no frame can be found in b any more.
 	next(b, asked []byte) (skip, size int, err error)
 
+	// last is next for a frame that next took for what it might not be, now that no more will
+	// come. A size of 0: there is none.
+	last(b, asked []byte) (skip, size int)
+
+	// stranger finds an answer to what was asked that comes from another unit.
+	stranger(b, asked []byte) (unit byte, ok bool)
+
 	// id returns the transaction id of an answer; one: it answers the only request in flight.
 	id(frame []byte) (id uint16, one bool)
 
@@ -32,6 +39,12 @@ type framing interface {
 
 	// function returns the function code of a frame, with the exception bit.
 	function(frame []byte) byte
+
+	// lenient says what of an answer is not insisted on.
+	lenient() lenience
+
+	// trim cuts off an answer to a request what follows its data, where that is not insisted on.
+	trim(frame, asked []byte) []byte
 
 	// check looks at what the packager does not: that an answer under the same transaction is
 	// one to the request. It may write to the answer.
@@ -58,6 +71,8 @@ type lenience struct {
 	trailing    bool // that nothing follows its data
 	unit        bool // that it comes from the unit that was asked
 }
+
+func (l lenience) lenient() lenience { return l }
 
 // The words of the setting lenient.
 const (
@@ -115,9 +130,29 @@ func (mbap) next(b, _ []byte) (skip, size int, err error) {
 	return 0, size, nil
 }
 
+func (mbap) last(_, _ []byte) (skip, size int) { return 0, 0 }
+
+func (mbap) stranger(_, _ []byte) (unit byte, ok bool) { return 0, false }
+
 func (m mbap) id(frame []byte) (id uint16, one bool) {
 	id = binary.BigEndian.Uint16(frame)
 	return id, m.transaction && id == 0
+}
+
+// trim makes the answer as long as its function and its count of bytes say.
+func (m mbap) trim(frame, asked []byte) []byte {
+	if !m.trailing || len(frame) < headerSize+2 {
+		return frame
+	}
+	// The same in RTU, whose frame is the unit and the PDU with a CRC of two bytes.
+	var answer, request [maxFrame + 2]byte
+	n, k := copy(answer[:], frame[lengthEnd:]), copy(request[:], asked[lengthEnd:])
+	size := rtu{lenience: m.lenience}.sizeAt(answer[:n+2], request[:k+2])
+	if end := lengthEnd + size - 2; size > 0 && end < len(frame) {
+		frame = frame[:end]
+		binary.BigEndian.PutUint16(frame[4:], uint16(end-lengthEnd))
+	}
+	return frame
 }
 
 func (mbap) unit(frame []byte) byte { return frame[lengthEnd] }

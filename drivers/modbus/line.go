@@ -171,7 +171,13 @@ func (l *line) onLine(adu []byte) time.Duration {
 }
 
 // longest is how long the silence before a request and the largest answer to it take.
-func (l *line) longest() time.Duration { return l.pace.least + 2*maxRTU*l.char }
+func (l *line) longest() time.Duration {
+	frame := time.Duration(maxRTU)
+	if _, text := l.framing.(ascii); text {
+		frame = maxASCII
+	}
+	return l.pace.least + 2*frame*l.char
+}
 
 // A pace keeps a time of silence between the end of an exchange and the next request, over all
 // connections of a line: a gap that the configuration asks for, or what a serial line needs

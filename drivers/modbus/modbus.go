@@ -74,7 +74,7 @@ func (d *modbusDriver) Open(_ context.Context, cfg driver.LinkConfig, env driver
 		dial:    func(ctx context.Context) (carrier.Conn, error) { return d.open(ctx, s.address, env) },
 		framing: s.framing, env: env, timeout: cfg.Timeout, window: s.Window,
 		pause: time.Duration(s.PauseAfterConnect), idle: time.Duration(s.IdleClose),
-		pace: &pace{least: s.silence(cfg.Gap)}, frames: s.address.Datagrams(), char: s.character(),
+		pace: &pace{least: s.silence(cfg.Gap)}, frames: s.address.Datagrams() && !s.framing.serial(), char: s.character(),
 		opening: make(chan struct{}, 1),
 	}
 	if s.CloseAfterPoll {
@@ -92,10 +92,10 @@ func (l *link) Window() int { return l.line.window }
 // Lazy reports that the link connects when it is first used.
 func (l *link) Lazy() bool { return true }
 
-// Allowance is the time to connect, once in a call, and for each request the time on the line
-// and the silence before it.
+// Allowance is the time to connect, at most twice in a call, and for each request the time on
+// the line and the silence before it.
 func (l *link) Allowance() (call, request time.Duration) {
-	return l.line.timeout + l.line.pause, l.line.longest()
+	return 2 * (l.line.timeout + l.line.pause), l.line.longest()
 }
 
 // Close closes the connection. There is no goroutine to wait for: a call in flight

@@ -169,7 +169,8 @@ func (p *poll) values(q *request, data []byte) error {
 	if Table(q.plan.Table).bits() {
 		want = (int(q.plan.Count) + 7) / 8
 	}
-	if len(data) != 1+want || int(data[0]) != want {
+	more := p.device.line.framing.lenient().trailing && len(data) == 1+firstOf(data) && firstOf(data) > want
+	if !more && (len(data) != 1+want || int(data[0]) != want) {
 		return driver.Errorf(driver.Protocol, "an answer of %d bytes with a byte count of %d where %d were asked",
 			max(0, len(data)-1), firstOf(data), want)
 	}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goburrow/modbus"
-
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
@@ -95,8 +93,11 @@ func (w *wire) handOut(c *caller) (bool, error) {
 	defer w.mu.Unlock()
 	for w.head < w.tail {
 		skip, size, err := w.framing.next(w.in[w.head:w.tail], w.awaited())
-		if err != nil {
+		if err != nil && !w.line.frames && (len(w.flying) > 0 || !w.framing.lenient().trailing) {
 			return len(c.answers) > 0, err
+		} else if err != nil { // a datagram of its own, or what follows an answer
+			skip, size = w.tail-w.head, 0
+			w.strays++
 		}
 		if skip > 0 {
 			w.passOver(skip, c)
@@ -153,7 +154,7 @@ func (w *wire) deliver(frame []byte, reader *caller) {
 	driver.LogBytes(w.log, "received", t.request.device, frame)
 	w.land(i)
 	w.line.pace.ended(time.Now(), 0)
-	t.answer = append(t.answer[:0], frame...)
+	t.answer = append(t.answer[:0], w.framing.trim(frame, t.request.adu)...)
 	t.owner.answers = append(t.owner.answers, t)
 	if t.owner != reader {
 		select {
@@ -254,9 +255,15 @@ func (w *wire) ended(c *caller, err error) error {
 // expired ends the wait of the caller that reads. Where half an answer has been
 // there for long, whatever would follow it is not to be trusted.
 func (w *wire) expired(c *caller) error {
+	if w.handOutLast() {
+		return nil
+	}
 	err := w.silence(c)
 	if w.framing.serial() {
 		return w.nothingValid(c, err)
+	}
+	if w.framing.lenient().transaction {
+		w.shutFor(c, err)
 	}
 	if w.halfFor(w.timeout / 2) {
 		driver.LogBytes(w.log, "received half an answer", c.sent[0].request.device, w.in[w.head:w.tail])
@@ -264,17 +271,6 @@ func (w *wire) expired(c *caller) error {
 		w.shut(w.operation(c, "read an answer"), err)
 	}
 	return err
-}
-
-// nothingValid tells silence on a serial line from what is no answer.
-func (w *wire) nothingValid(c *caller, silence *driver.Error) *driver.Error {
-	n := c.passed + w.tail - w.head
-	if n == 0 {
-		return silence
-	}
-	driver.LogBytes(w.log, "received what is no answer", c.sent[0].request.device, w.in[w.head:w.tail])
-	return &driver.Error{Code: driver.Protocol, Err: silence.Err,
-		Text: fmt.Sprintf("%d bytes within %v, none of them an answer of the unit and the function that were asked, with a good checksum", n, w.timeout)}
 }
 
 // stuck is how long half an answer may be there when the caller has to go. The
@@ -290,7 +286,16 @@ func (w *wire) givenUp(ctx context.Context, c *caller) error {
 		err = driver.Errorf(driver.Timeout, "half an answer; the connection is closed: %w", err)
 		w.shut(w.operation(c, "read an answer"), err)
 	}
+	if w.framing.lenient().transaction {
+		w.shutFor(c, err)
+	}
 	return err
+}
+
+// shutFor closes the connection after a wait in vain, where a late answer could be taken for
+// the next request's.
+func (w *wire) shutFor(c *caller, cause error) {
+	w.shut(w.operation(c, "read an answer"), fmt.Errorf("%w; an answer without a transaction id that comes late could not be told from the next one", cause))
 }
 
 // halfFor reports whether half an answer has been there for so long.
@@ -327,63 +332,4 @@ func (w *wire) lostFrames(c *caller, err error) error {
 	}
 	w.shut(w.operation(c, "read an answer"), err)
 	return driver.Errorf(driver.Protocol, "the answer is no Modbus frame: %w; the connection is closed", err)
-}
-
-// awaitOwed waits for an answer that did not come in time, where what comes could be taken for
-// the answer to adu: on a serial line they have no numbers.
-func (w *wire) awaitOwed(ctx context.Context, adu []byte) error {
-	o := w.owed
-	if o == nil || !time.Now().Before(o.until) {
-		w.owed = nil
-		return nil
-	}
-	if !w.alike(o.adu, adu) {
-		return nil
-	}
-	by := o.until
-	if end, ok := ctx.Deadline(); ok && end.Before(by) {
-		by = end
-	}
-	defer context.AfterFunc(ctx, w.wake)()
-	for {
-		if skip, size, _ := w.framing.next(w.in[w.head:w.tail], o.adu); size > 0 {
-			driver.LogBytes(w.log, "received too late", "", w.in[w.head+skip:w.head+skip+size])
-			w.owed, w.head, w.tail = nil, 0, 0
-			w.line.pace.ended(time.Now(), 0)
-			return nil
-		}
-		w.makeRoom()
-		w.expectBy(by)
-		if ctx.Err() != nil {
-			return ended(ctx)
-		}
-		n, err := w.conn.Read(w.in[w.tail:])
-		w.tail += n
-		switch {
-		case err == nil:
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return w.lost("read", err)
-		case ctx.Err() != nil:
-			return ended(ctx)
-		case !time.Now().Before(o.until):
-			w.owed = nil
-			return nil
-		}
-	}
-}
-
-// alike reports whether the answers to two requests could be taken for each other: they are of
-// one unit and one function, and as long.
-func (w *wire) alike(a, b []byte) bool {
-	f := w.framing
-	if f.unit(a) != f.unit(b) || f.function(a) != f.function(b) {
-		return false
-	}
-	p := f.packager(f.unit(a))
-	one, err1 := p.Decode(a)
-	other, err2 := p.Decode(b)
-	if err1 != nil || err2 != nil || one.FunctionCode > modbus.FuncCodeReadInputRegisters {
-		return true
-	}
-	return itemsOf(one.Data) == itemsOf(other.Data)
 }

@@ -1,9 +1,7 @@
 package modbus
 
 import (
-	"bytes"
 	"encoding/binary"
-	"sync/atomic"
 
 	"github.com/goburrow/modbus"
 )
@@ -37,21 +35,63 @@ func (r rtu) next(b, asked []byte) (skip, size int, err error) {
 	if len(asked) < minRTU {
 		return len(b), 0, nil // nobody waits
 	}
-	for at := r.size(b, asked); at+minRTU <= len(b); at++ {
+	return r.find(b, asked, false)
+}
+
+// last is next where nothing more will come: what may have been an echo was the answer.
+func (r rtu) last(b, asked []byte) (skip, size int) {
+	if len(asked) < minRTU || !r.unknown() {
+		return 0, 0
+	}
+	skip, size, _ = r.find(b, asked, true)
+	return skip, size
+}
+
+func (r rtu) find(b, asked []byte, last bool) (skip, size int, err error) {
+	mirror := mirrors(asked[1])
+	for at := r.size(asked); at+minRTU <= len(b); at++ {
 		if b[at] != asked[0] && !r.lenience.unit {
 			continue
 		}
 		n := r.sizeAt(b[at:], asked)
-		if n > 0 && at+n <= len(b) && goodCRC(b[at:at+n]) {
-			r.learn(b[:at], asked)
+		switch {
+		case n == 0:
+		case at+n > len(b):
+			// What is inside of an answer is none itself. One of another request that is passed
+			// over is as long, so that the right one is not kept waiting.
+			return max(0, len(b)-2*maxRTU), 0, nil
+		case !goodCRC(b[at : at+n]):
+		case !last && r.doubtful(b[:at], b[at:at+n], asked):
+			at += n - 1
+		default:
+			r.learn(b[:at], asked, true, mirror)
 			return at, n, nil
 		}
 	}
+	r.learn(b, asked, false, mirror)
 	return max(0, len(b)-2*maxRTU), 0, nil // an answer that has begun is in the rest
 }
 
-// sizeAt is how long an answer would be that begins at b; 0: it cannot be told yet, or b
-// begins none.
+// stranger is the unit that has answered instead of the one that was asked.
+func (r rtu) stranger(b, asked []byte) (unit byte, ok bool) {
+	if len(asked) < minRTU {
+		return 0, false
+	}
+	every := rtu{lenience: lenience{unit: true}}
+	for at := range b {
+		skip, size, _ := every.find(b[at:], asked, true)
+		if size == 0 {
+			return 0, false
+		}
+		if frame := b[at+skip : at+skip+size]; frame[0] != asked[0] {
+			return frame[0], true
+		}
+	}
+	return 0, false
+}
+
+// sizeAt is how long an answer would be that begins at b, which has minRTU bytes or more. 0: b
+// begins none. One that cannot be told yet is longer than b.
 func (r rtu) sizeAt(b, asked []byte) int {
 	function := asked[1]
 	if b[1] == function|exceptionBit {
@@ -73,28 +113,32 @@ func (r rtu) sizeAt(b, asked []byte) int {
 		return 10
 	case funcExceptionStatus:
 		return 5
-	case funcDiagnostics:
+	case funcDiagnostics, funcWriteFileRecord:
 		return len(asked)
 	case modbus.FuncCodeReadFIFOQueue:
-		if len(b) < 4 {
-			return 0
-		}
-		return 6 + int(binary.BigEndian.Uint16(b[2:]))
+		return upTo(6 + int(binary.BigEndian.Uint16(b[2:])))
 	case funcEncapsulated:
 		return identificationSize(b)
 	default: // a count of bytes, and as many
-		return 5 + int(b[2])
+		return upTo(5 + int(b[2]))
 	}
+}
+
+// upTo is a size, if a frame may be as long.
+func upTo(size int) int {
+	if size > maxRTU {
+		return 0
+	}
+	return size
 }
 
 // counted is the size of an answer with a count of bytes, which has to be that of what was asked.
 func (r rtu) counted(b []byte, want int) int {
-	if got := int(b[2]); got != want && !r.trailing {
-		return 0
-	} else if got < want {
+	got := int(b[2])
+	if got < want || got > want && !r.trailing {
 		return 0
 	}
-	return 5 + int(b[2])
+	return upTo(5 + got)
 }
 
 // itemsOf is the number of items that a read asks for: behind the address (clauses 6.1 to 6.4).
@@ -105,29 +149,35 @@ func itemsOf(data []byte) int {
 	return int(binary.BigEndian.Uint16(data[2:]))
 }
 
-// Functions that goburrow does not name (clauses 6.7, 6.8, 6.9, 6.21).
+// Functions that goburrow does not name (clauses 6.7, 6.8, 6.9, 6.15, 6.21).
 const (
 	funcExceptionStatus = 7
 	funcDiagnostics     = 8
 	funcEventCounter    = 11
+	funcWriteFileRecord = 21
 	funcEncapsulated    = 43
+
+	readIdentification = 14 // of funcEncapsulated
 )
 
 // identificationSize is the size of an answer to a read of the device identification: behind
 // six bytes the number of objects, each with its number and its length (clause 6.21).
 func identificationSize(b []byte) int {
 	const head = 8 // unit, function, type, code, conformity, more, next, count
-	if len(b) < head {
+	if b[2] != readIdentification {
 		return 0
+	}
+	if len(b) < head {
+		return head + 2
 	}
 	at := head
 	for range b[head-1] {
 		if len(b) < at+2 {
-			return 0
+			return upTo(at + 4) // an object and the CRC, at least
 		}
 		at += 2 + int(b[at+1])
 	}
-	return at + 2
+	return upTo(at + 2)
 }
 
 // goodCRC reports whether a frame ends with its CRC.
@@ -176,27 +226,6 @@ func (r rtu) check(adu, answer []byte) error {
 
 func (rtu) answerSize(request *modbus.ProtocolDataUnit) int { return 3 + answerData(request) }
 
+func (rtu) trim(frame, _ []byte) []byte { return frame }
+
 func (rtu) serial() bool { return true }
-
-// An echo says whether a line hears what it sends, as half-duplex adapters may. The answer to a
-// read differs from its request, so that an echo of it is passed over like any noise, and
-// teaches what the line does; that of some writes does not.
-type echo struct {
-	sure  bool         // by the settings: as many bytes as were sent come first, damaged or not
-	heard *atomic.Bool // what reads have taught; nil: by the settings there is none
-}
-
-// size is how many bytes at the begin of b are an echo.
-func (e echo) size(b, asked []byte) int {
-	if e.sure || e.heard != nil && e.heard.Load() && bytes.HasPrefix(b, asked) {
-		return len(asked)
-	}
-	return 0
-}
-
-// learn looks at what came before an answer.
-func (e echo) learn(before, asked []byte) {
-	if e.heard != nil && bytes.HasPrefix(before, asked) && !e.heard.Load() {
-		e.heard.Store(true)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
@@ -100,11 +99,9 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 			s.Frame = framingRTU
 		}
 	}
-	e := echo{sure: s.Echo == true}
+	e := newEcho(s.Echo == echoAuto, s.Echo == true)
 	switch s.Echo {
-	case echoAuto:
-		e.heard = new(atomic.Bool)
-	case true, false:
+	case echoAuto, true, false:
 	default:
 		fault("echo", "%v is not auto, true or false", s.Echo)
 	}
@@ -126,8 +123,8 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 	switch {
 	case s.Window > 1 && serial:
 		fault("window", "%d: with frame: %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Frame)
-	case s.Window > 1 && l.transaction:
-		fault("window", "%d: where transaction ids are ignored one request is in flight at most", s.Window)
+	case s.Window > 1 && (l.transaction || l.trailing):
+		fault("window", "%d: with lenient: %s or %s one request is in flight at most", s.Window, transactionZero, trailingBytes)
 	}
 	if gap > 0 {
 		s.Window = defaultWindow // as the engine has it

@@ -158,15 +158,19 @@ func (w *wire) giveBack(n int) {
 }
 
 // paced reports whether a request may have to wait although nothing is in flight.
-func (w *wire) paced() bool { return w.line.pace.kept() || w.framing.serial() }
+func (w *wire) paced() bool {
+	return w.line.pace.kept() || w.framing.serial() || w.framing.lenient().trailing
+}
 
 // clear waits until the line is free for a request: the time of silence has passed, and no
 // answer is on its way that could be taken for its own. What has come meanwhile is thrown away.
 // It returns when that was.
 func (w *wire) clear(ctx context.Context, adu []byte) (time.Time, error) {
 	if !w.framing.serial() {
-		err := w.line.pace.wait(ctx)
-		return time.Now(), err
+		if err := w.line.pace.wait(ctx); err != nil || !w.framing.lenient().trailing {
+			return time.Now(), err
+		}
+		return time.Now(), w.discard()
 	}
 	if err := w.awaitOwed(ctx, adu); err != nil {
 		return time.Time{}, err
@@ -174,11 +178,17 @@ func (w *wire) clear(ctx context.Context, adu []byte) (time.Time, error) {
 	if err := w.line.pace.wait(ctx); err != nil {
 		return time.Time{}, err
 	}
-	w.head, w.tail, w.halfAt = 0, 0, time.Time{} // window 1: nobody reads meanwhile
+	return time.Now(), w.discard()
+}
+
+// discard throws away what has come and was not asked for. The window is 1: nobody reads
+// meanwhile.
+func (w *wire) discard() error {
+	w.head, w.tail, w.halfAt = 0, 0, time.Time{}
 	if err := w.conn.Discard(); err != nil {
-		return time.Time{}, w.lost("read", err)
+		return w.lost("read", err)
 	}
-	return time.Now(), nil
+	return nil
 }
 
 // logSent logs the frames in out, which are those of the requests. The caller holds writing.
