@@ -58,7 +58,7 @@ type framing interface {
 	serial() bool
 }
 
-// The words of the setting frame.
+// The words of the setting framing.
 const (
 	framingMBAP  = "mbap"
 	framingRTU   = "rtu"
@@ -74,11 +74,11 @@ type lenience struct {
 
 func (l lenience) lenient() lenience { return l }
 
-// The words of the setting lenient.
+// The words of the setting ignore.
 const (
-	transactionZero = "transaction_zero"
-	trailingBytes   = "trailing_bytes"
-	otherUnit       = "other_unit"
+	ignoreTransaction = "transaction"
+	ignoreTrailing    = "trailing"
+	ignoreUnit        = "unit"
 )
 
 // checkFunction looks whether an answer has the function that was asked, or its exception with

@@ -172,11 +172,11 @@ func (l *line) onLine(adu []byte) time.Duration {
 
 // longest is how long the silence before a request and the largest answer to it take.
 func (l *line) longest() time.Duration {
-	frame := time.Duration(maxRTU)
+	frame := maxRTU
 	if _, text := l.framing.(ascii); text {
 		frame = maxASCII
 	}
-	return l.pace.least + 2*frame*l.char
+	return l.pace.least + time.Duration(2*frame)*l.char
 }
 
 // A pace keeps a time of silence between the end of an exchange and the next request, over all

@@ -28,12 +28,12 @@ const (
 type linkSettings struct {
 	carrier.Settings
 	URL            string           `json:"url"`
-	Frame          string           `json:"frame"`
+	Framing        string           `json:"framing"`
 	Window         int              `json:"window"`
 	Turnaround     carrier.Duration `json:"turnaround"`
 	Echo           any              `json:"echo"`
 	CloseAfterPoll bool             `json:"close_after_poll"`
-	Lenient        []string         `json:"lenient"`
+	Ignore         []string         `json:"ignore"`
 
 	address *carrier.Address
 	framing framing
@@ -81,22 +81,22 @@ func parseLink(cfg driver.LinkConfig) (linkSettings, error) {
 // setFraming chooses the framing, and checks what depends on it.
 func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format string, args ...any)) {
 	var l lenience
-	for _, word := range s.Lenient {
+	for _, word := range s.Ignore {
 		switch word {
-		case transactionZero:
+		case ignoreTransaction:
 			l.transaction = true
-		case trailingBytes:
+		case ignoreTrailing:
 			l.trailing = true
-		case otherUnit:
+		case ignoreUnit:
 			l.unit = true
 		default:
-			fault("lenient", "%q is not transaction_zero, trailing_bytes or other_unit", word)
+			fault("ignore", "%q is not transaction, trailing or unit", word)
 		}
 	}
-	if s.Frame == "" && s.address != nil {
-		s.Frame = framingMBAP
+	if s.Framing == "" && s.address != nil {
+		s.Framing = framingMBAP
 		if s.address.Line() {
-			s.Frame = framingRTU
+			s.Framing = framingRTU
 		}
 	}
 	e := newEcho(s.Echo == echoAuto, s.Echo == true)
@@ -105,7 +105,7 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 	default:
 		fault("echo", "%v is not auto, true or false", s.Echo)
 	}
-	switch s.Frame {
+	switch s.Framing {
 	case framingRTU:
 		s.framing = rtu{l, e}
 	case framingASCII:
@@ -113,24 +113,24 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 	case framingMBAP:
 		s.framing = mbap{l}
 		if s.address != nil && s.address.Line() {
-			fault("frame", "mbap is not spoken on a serial line: use rtu or ascii")
+			fault("framing", "mbap is not spoken on a serial line: use rtu or ascii")
 		}
 	case "":
 	default:
-		fault("frame", "%q is not mbap, rtu or ascii", s.Frame)
+		fault("framing", "%q is not mbap, rtu or ascii", s.Framing)
 	}
 	serial := s.framing != nil && s.framing.serial()
 	switch {
 	case s.Window > 1 && serial:
-		fault("window", "%d: with frame: %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Frame)
+		fault("window", "%d: with framing: %s one request is in flight at most, for an answer does not say whose it is", s.Window, s.Framing)
 	case s.Window > 1 && (l.transaction || l.trailing):
-		fault("window", "%d: with lenient: %s or %s one request is in flight at most", s.Window, transactionZero, trailingBytes)
+		fault("window", "%d: with ignore: %s or %s one request is in flight at most", s.Window, ignoreTransaction, ignoreTrailing)
 	}
 	if gap > 0 {
 		s.Window = defaultWindow // as the engine has it
 	}
 	if s.Echo == true && s.framing != nil && !serial {
-		fault("echo", "with frame: mbap nothing that is sent comes back: it is for rtu and ascii")
+		fault("echo", "with framing: mbap nothing that is sent comes back: it is for rtu and ascii")
 	}
 }
 
@@ -139,7 +139,7 @@ func (s *linkSettings) setFraming(gap time.Duration, fault func(key, format stri
 // clause 2.5.1.1).
 func (s *linkSettings) silence(gap time.Duration) time.Duration {
 	least := max(gap, time.Duration(s.Turnaround))
-	if s.Frame != framingRTU || !s.address.Line() {
+	if s.Framing != framingRTU || !s.address.Line() {
 		return least
 	}
 	if s.Baud > 19200 {
