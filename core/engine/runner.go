@@ -53,6 +53,7 @@ type runner struct {
 	abandoned bool
 	began     int64
 	hangAt    int64
+	untold    bool // the samples of the poll were left to the end of the link
 	answer    *answer
 	samples   []driver.Sample // the answer's
 	next      func() bool     // goesOn, made once
@@ -133,6 +134,7 @@ func (r *runner) reset(j job, s *session, now int64) {
 	r.job, r.session, r.running = j, s, true
 	r.began = now
 	r.hangAt = now + int64(j.limit) + int64(grace)
+	r.untold = false
 	r.opened, r.prepared, r.entries, r.answer, r.samples, r.points = nil, nil, nil, nil, nil, nil
 	r.kept, r.source = nil, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/control"
@@ -247,7 +248,9 @@ func (l *link) polled(r *runner, samples []driver.Sample, fault *driver.Error, n
 	}
 	g.refusal = allBad(samples)
 	var found outcome
-	r.answer, found = l.e.outlet.polled(g, r.answer, samples, !r.abandoned, fault, now)
+	if r.untold = l.breaks(r, samples, fault); !r.untold {
+		r.answer, found = l.e.outlet.polled(g, r.answer, samples, !r.abandoned, fault, now)
+	}
 	l.e.batcher.end(at)
 	if !l.current(r) {
 		g.queued = g.queued && !d.spec.Offline
@@ -267,6 +270,15 @@ func (l *link) polled(r *runner, samples []driver.Sample, fault *driver.Error, n
 	default:
 		g.queued = false
 	}
+}
+
+// breaks reports whether a poll had nothing but the end of the link, which makes every point
+// Bad by itself: once for one end, however often the link is opened in vain.
+func (l *link) breaks(r *runner, samples []driver.Sample, fault *driver.Error) bool {
+	if fault == nil || fault.Code != driver.NotConnected || !l.current(r) {
+		return false
+	}
+	return !slices.ContainsFunc(samples, func(s driver.Sample) bool { return s.Quality != driver.Bad || s.Fault != nil })
 }
 
 // requested answers the caller and draws the same conclusions as from a poll.
@@ -319,12 +331,16 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 	}
 	switch fault.Code {
 	case driver.NotConnected:
+		told := g
+		if r.untold {
+			told = nil
+		}
 		if suspect := r.session.suspect; r.job.kind != jobRequest && (suspect == nil || suspect == d) && l.roster.others(d) {
 			// One that cuts the connection whenever it is asked would take it from its neighbours
 			// for ever. Where another device's answer was wrong just before, it is that one's doing.
-			l.roster.unanswered(d, g, fault, at, r.session.doubts(d), false)
+			l.roster.unanswered(d, told, fault, at, r.session.doubts(d), false)
 		}
-		l.breakSession(fault, g)
+		l.lost(r.session, fault, told)
 	case driver.Timeout, driver.Protocol:
 		fresh := fault.Code == driver.Timeout && r.session.fresh(at)
 		l.roster.unanswered(d, g, fault, at, r.session.doubts(d), fresh)
@@ -352,6 +368,17 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 			l.breakSession(fault, g)
 		}
 	}
+}
+
+// lost is a link whose wire is gone, or could not be had.
+func (l *link) lost(s *session, fault *driver.Error, polled *group) {
+	if !s.heard {
+		l.roster.conditions.tries.failed++
+		if s.lazy {
+			l.roster.conditions.link.OpenFailures++
+		}
+	}
+	l.breakSession(fault, polled)
 }
 
 // silent is a link on which no device answers: down, and opened anew, unless the connection is

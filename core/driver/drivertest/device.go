@@ -169,6 +169,9 @@ func (h handle) call(ctx context.Context) error {
 	if hang != nil {
 		<-hang
 	}
+	if err := h.w.connect(); err != nil {
+		return err
+	}
 	if silent {
 		delay = h.w.cfg.Timeout
 	}

@@ -95,6 +95,7 @@ type FakeLink struct {
 	mu      sync.Mutex
 	devices map[string]*FakeDevice
 	openErr error
+	late    bool
 	hang    map[string]chan struct{} // by what: "open", "close"
 	window  int
 	current *wire
@@ -128,6 +129,10 @@ func (l *FakeLink) Lose(loss driver.Loss) {
 
 // FailOpen makes every Open fail with err, until it is nil.
 func (l *FakeLink) FailOpen(err error) { l.mu.Lock(); defer l.mu.Unlock(); l.openErr = err }
+
+// ConnectsLate makes the link, when it is opened next, a driver.Lazy: Open does not fail, but
+// while FailOpen has an error every call on the link does.
+func (l *FakeLink) ConnectsLate() { l.mu.Lock(); defer l.mu.Unlock(); l.late = true }
 
 // SetWindow makes the link, when it is opened next, a driver.Pipeliner. 0: it is none.
 func (l *FakeLink) SetWindow(n int) { l.mu.Lock(); defer l.mu.Unlock(); l.window = n }
@@ -207,15 +212,15 @@ func (l *FakeLink) open(ctx context.Context, cfg driver.LinkConfig, env driver.E
 		<-hang
 	}
 	l.mu.Lock()
-	err, window := l.openErr, l.window
+	err, window, late := l.openErr, l.window, l.late
 	l.mu.Unlock()
-	if err == nil {
+	if err == nil || late {
 		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{script: l, cfg: cfg, dead: make(chan struct{}), window: window}
+	w := &wire{script: l, cfg: cfg, dead: make(chan struct{}), window: window, late: late}
 	l.mu.Lock()
 	l.current, l.env = w, env
 	l.wires++
@@ -250,6 +255,7 @@ type wire struct {
 	script *FakeLink
 	cfg    driver.LinkConfig
 	window int
+	late   bool
 	once   sync.Once
 	dead   chan struct{}
 	closed bool
@@ -266,6 +272,19 @@ func (w *wire) isDead() bool {
 	default:
 		return false
 	}
+}
+
+// Lazy is as the script says.
+func (w *wire) Lazy() bool { return w.late }
+
+// connect is what a call on a link that connects late meets first.
+func (w *wire) connect() error {
+	w.script.mu.Lock()
+	defer w.script.mu.Unlock()
+	if !w.late {
+		return nil
+	}
+	return w.script.openErr
 }
 
 // Device prepares a device.
