@@ -33,7 +33,9 @@ type ServerConfig struct {
 	Name     string
 	Protocol Protocol
 	Listen   string // host:port; empty is a free port of 127.0.0.1
-	Line     Line   // of a serial server
+	Framing  string // of a Modbus server: mbap, rtu or ascii; empty is rtu on a tty, mbap otherwise
+	Over     string // of a Modbus server: tcp (the default), udp, tls or tty
+	Line     Line   // of a serial server, or of a Modbus server over a tty
 	Devices  []DeviceConfig
 }
 
@@ -110,8 +112,16 @@ type Scheduled struct {
 
 // foreign complains about settings that belong to another protocol, which would be ignored otherwise.
 func (c *ServerConfig) foreign() error {
-	if c.Protocol != Serial && c.Line != (Line{}) {
-		return fmt.Errorf("link, baud, end and alone belong to a %s server", Serial)
+	tty := c.Protocol == Serial || c.Protocol == Modbus && c.Over == overTTY
+	switch {
+	case !tty && c.Line != (Line{}):
+		return fmt.Errorf("link, baud, end and alone belong to a %s server, link and baud also to a %s server over: tty", Serial, Modbus)
+	case c.Protocol == Modbus && (c.Line.End != "" || c.Line.Alone):
+		return fmt.Errorf("end and alone belong to a %s server", Serial)
+	case c.Protocol != Modbus && (c.Framing != "" || c.Over != ""):
+		return fmt.Errorf("framing and over belong to a %s server", Modbus)
+	case c.Protocol == Modbus && tty && c.Listen != "":
+		return errors.New("a server over: tty does not listen: its tty is made, and found by its link")
 	}
 	if c.Protocol == Serial && c.Listen != "" {
 		return errors.New("a serial server does not listen: its tty is made, and found by its link")

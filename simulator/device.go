@@ -32,10 +32,12 @@ type Device struct {
 	unit   byte
 	seed   uint64
 	fault  atomic.Pointer[Fault]
+	since  atomic.Int64 // when the fault began, in ns after the start
 
 	mu    sync.Mutex
 	store store
 	tally tally
+	hit   int // requests that a fault of every k-th has looked at
 }
 
 // Name returns the device's name.
@@ -55,6 +57,7 @@ func (d *Device) Fault(f Fault) error {
 	if err := f.check(d.server.protocol, false); err != nil {
 		return fmt.Errorf("device %s: %w", d.name, err)
 	}
+	d.since.Store(int64(d.elapsed(time.Now())))
 	d.fault.Store(&f)
 	return nil
 }
@@ -72,6 +75,14 @@ func (d *Device) current() *Fault {
 		return nil // on the broker's connections, not in its devices
 	}
 	return f
+}
+
+// faultSince is when the fault that counts began, after the start.
+func (d *Device) faultSince() time.Duration {
+	if d.fault.Load() != nil {
+		return time.Duration(d.since.Load())
+	}
+	return time.Duration(d.server.since.Load())
 }
 
 func (d *Device) elapsed(now time.Time) time.Duration { return max(now.Sub(d.server.sim.started), 0) }

@@ -85,6 +85,8 @@ func (l *loader) server(name string, v document.Value) {
 	ok := v.Fields(map[string]func(document.Value){
 		"protocol": func(v document.Value) { c.Protocol = Protocol(v.Text()) },
 		"listen":   func(v document.Value) { c.Listen = v.Text() },
+		"framing":  func(v document.Value) { c.Framing = v.Text() },
+		"over":     func(v document.Value) { c.Over = v.Text() },
 		"link":     func(v document.Value) { c.Line.Link = l.file(v) },
 		"baud":     func(v document.Value) { c.Line.Baud = int(v.Int(1, 10_000_000)) },
 		"end":      func(v document.Value) { c.Line.End = v.Text() },
@@ -229,6 +231,9 @@ func (l *loader) scheduled(v document.Value) {
 		"fault":  func(v document.Value) { s.Fault.Kind = FaultKind(v.Text()) },
 		"delay":  func(v document.Value) { s.Fault.Delay = v.Duration() },
 		"code":   func(v document.Value) { s.Fault.Code = byte(v.Int(1, 255)) },
+		"range":  func(v document.Value) { s.Fault.Range = addresses(v) },
+		"most":   func(v document.Value) { s.Fault.Most = int(v.Int(1, 1<<16)) },
+		"every":  func(v document.Value) { s.Fault.Every = int(v.Int(1, 1<<30)) },
 		"at":     func(v document.Value) { s.At = v.Duration() },
 		"for":    func(v document.Value) { s.For = v.Duration() },
 	})

@@ -12,14 +12,21 @@ import (
 // modbusServer is one port with Modbus devices behind it.
 type modbusServer struct {
 	*port
-	server *Server
-	units  [256]*Device // nil where no device answers
-	stray  atomic.Uint64
-	atOnce atomic.Uint64
+	server    *Server
+	form      modbusForm
+	units     [256]*Device // nil where no device answers
+	authority []byte       // in PEM, over TLS
+	stray     atomic.Uint64
+	atOnce    atomic.Uint64
+	conns     atomic.Int64 // open now
 }
 
-func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (*modbusServer, error) {
+func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (endpoint, error) {
 	m := &modbusServer{server: srv}
+	var err error
+	if m.form, err = formOf(c); err != nil {
+		return nil, err
+	}
 	m.port = newPort(c.Listen, m.serve)
 	for i, d := range srv.devices {
 		layout, err := images.of(&c.Devices[i])
@@ -31,7 +38,29 @@ func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (*modbusSe
 			return nil, err
 		}
 	}
-	return m, nil
+	carrier, err := m.newCarrier(c)
+	if err != nil {
+		return nil, err
+	}
+	return &modbusEndpoint{carrier, m}, nil
+}
+
+// modbusEndpoint is a Modbus server on what it listens on.
+type modbusEndpoint struct {
+	endpoint
+	*modbusServer
+}
+
+func (e *modbusEndpoint) open() error   { return e.endpoint.open() }
+func (e *modbusEndpoint) addr() string  { return e.endpoint.addr() }
+func (e *modbusEndpoint) refuse() error { return e.endpoint.refuse() }
+func (e *modbusEndpoint) admit() error  { return e.endpoint.admit() }
+func (e *modbusEndpoint) cut()          { e.endpoint.cut() }
+func (e *modbusEndpoint) close() error  { return e.endpoint.close() }
+
+func (e *modbusEndpoint) counts(c *ServerCounts) {
+	e.endpoint.counts(c)
+	c.Stray, c.AtOnce = e.stray.Load(), e.atOnce.Load()
 }
 
 // seat gives a device its unit id.
@@ -50,11 +79,6 @@ func (m *modbusServer) seat(d *Device) error {
 		m.units[i] = d
 	}
 	return nil
-}
-
-func (m *modbusServer) counts(c *ServerCounts) {
-	m.port.counts(c)
-	c.Stray, c.AtOnce = m.stray.Load(), m.atOnce.Load()
 }
 
 // registers is the store of a Modbus device.

@@ -1,7 +1,7 @@
 package simulator
 
 import (
-	"encoding/binary"
+	"io"
 	"net"
 	"time"
 
@@ -17,10 +17,12 @@ const (
 // modbusConn is one client's connection. One goroutine owns it.
 type modbusConn struct {
 	*modbusServer
-	net     net.Conn
+	net     io.Writer
+	began   time.Time
 	out     []byte   // answers that are not written yet
 	pending []answer // what they are
-	dead    bool     // closed, or to be closed
+	last    time.Time
+	dead    bool // closed, or to be closed
 }
 
 // answer is one answer in a buffer.
@@ -34,10 +36,15 @@ type answer struct {
 // serve answers requests until the connection ends. Requests that stand in the buffer together
 // are answered in one write, in their order.
 func (m *modbusServer) serve(c net.Conn) {
-	conn := &modbusConn{modbusServer: m, net: c}
+	conn := &modbusConn{modbusServer: m, net: c, began: time.Now()}
+	defer m.leave(c)
+	if !m.enter(c) {
+		return
+	}
 	buf := make([]byte, readBuffer)
 	filled := 0
 	for !conn.dead {
+		conn.patience(c)
 		n, err := c.Read(buf[filled:])
 		filled += n
 		used := conn.answerAll(buf[:filled], time.Now())
@@ -52,7 +59,7 @@ func (m *modbusServer) serve(c net.Conn) {
 func (c *modbusConn) answerAll(buf []byte, now time.Time) int {
 	used, requests := 0, uint64(0)
 	for !c.dead {
-		f, n, err := modbus.Next(buf[used:])
+		f, n, err := c.form.next(buf[used:])
 		if err != nil {
 			c.stray.Add(1)
 			c.flush()
@@ -62,9 +69,14 @@ func (c *modbusConn) answerAll(buf []byte, now time.Time) int {
 		if n == 0 {
 			break
 		}
+		frame := buf[used : used+n]
 		used += n
+		if len(f.PDU) == 0 {
+			c.stray.Add(1)
+			continue
+		}
 		requests++
-		c.answer(f, n, now)
+		c.answer(f, frame, now)
 		if len(c.out) >= flushSize {
 			c.flush()
 		}
@@ -76,33 +88,60 @@ func (c *modbusConn) answerAll(buf []byte, now time.Time) int {
 	return used
 }
 
-func (c *modbusConn) answer(f modbus.Frame, size int, now time.Time) {
+func (c *modbusConn) answer(f modbus.Frame, frame []byte, now time.Time) {
 	if f.Protocol != 0 {
 		c.stray.Add(1)
+		return
+	}
+	if f.Unit == 0 && c.form.bus() {
+		c.broadcast(f, len(frame), now)
 		return
 	}
 	d := c.units[f.Unit]
 	if d == nil {
 		c.stray.Add(1)
+		if c.form.bus() {
+			return
+		}
 		start := len(c.out)
-		c.out = modbus.BeginAnswer(c.out, f.Transaction, f.Unit)
+		c.out = c.form.begin(c.out, f)
 		c.out = modbus.AppendException(c.out, f.PDU[0], modbus.GatewayTarget)
-		modbus.EndAnswer(c.out, start)
+		c.out = c.form.end(c.out, start)
 		return
 	}
-	fault := d.current()
+	fault := d.faultFor(f.PDU)
 	if fault == nil {
-		c.pending = append(c.pending, d.answer(&c.out, f, size, now, nil))
+		c.pending = append(c.pending, c.serveTo(&c.out, d, f, len(frame), now, nil))
 		return
 	}
 	c.flush()
-	c.faulty(d, f, size, now, fault)
+	c.faulty(d, f, frame, now, fault)
 }
 
-// answer executes a request and appends the answer's whole frame to out.
-func (d *Device) answer(out *[]byte, f modbus.Frame, size int, now time.Time, fault *Fault) answer {
+// broadcast has every device execute a request, and none answer.
+func (c *modbusConn) broadcast(f modbus.Frame, size int, now time.Time) {
+	var told *Device
+	for _, d := range c.units {
+		if d == nil || d == told {
+			continue
+		}
+		told = d
+		if fault := d.current(); fault != nil && fault.Kind == Silent {
+			d.ignore(f, size)
+			continue
+		}
+		var nobody []byte
+		a := c.serveTo(&nobody, d, f, size, now, &Fault{Kind: Silent})
+		d.failed(a.slot)
+	}
+}
+
+// serveTo executes a request and appends the answer's whole frame to out.
+func (m *modbusServer) serveTo(out *[]byte, d *Device, f modbus.Frame, size int, now time.Time, fault *Fault) answer {
 	start := len(*out)
-	*out = modbus.BeginAnswer(*out, f.Transaction, f.Unit)
+	shown := f
+	fault.readdress(&shown)
+	*out = m.form.begin(*out, shown)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := &d.tally
@@ -110,11 +149,17 @@ func (d *Device) answer(out *[]byte, f modbus.Frame, size int, now time.Time, fa
 	t.bytesIn += uint64(size)
 	t.function(f.PDU[0])
 	a := answer{device: d, asked: now}
-	if fault != nil && fault.Kind == Exception {
-		*out = modbus.AppendException(*out, f.PDU[0], fault.Code)
-		t.exception(fault.Code)
+	if code := fault.refuses(); code != 0 {
+		*out = modbus.AppendException(*out, f.PDU[0], code)
+		t.exception(code)
 	} else {
 		at := modbus.Instant{Elapsed: d.elapsed(now), Seed: d.seed, Slot: t.issued + 1}
+		if fault != nil {
+			at.Elapsed = fault.clock(at.Elapsed, d.faultSince())
+			if fault.Kind == Frozen {
+				at.Slot = t.issued
+			}
+		}
 		var res modbus.Result
 		*out, res = d.store.(*registers).Serve(*out, f.PDU, at, t.issued)
 		d.note(&res, now)
@@ -122,7 +167,7 @@ func (d *Device) answer(out *[]byte, f modbus.Frame, size int, now time.Time, fa
 			a.slot = t.issue()
 		}
 	}
-	modbus.EndAnswer(*out, start)
+	*out = m.form.end(*out, start)
 	a.size = len(*out) - start
 	return a
 }
@@ -158,6 +203,7 @@ func (c *modbusConn) flush() {
 			c.dead = true
 			c.uncount()
 		}
+		c.last = time.Now()
 	} else {
 		c.withdraw()
 	}
@@ -182,35 +228,6 @@ func (c *modbusConn) uncount() {
 func (c *modbusConn) withdraw() {
 	for i := len(c.pending) - 1; i >= 0; i-- {
 		c.pending[i].device.failed(c.pending[i].slot)
-	}
-}
-
-// faulty answers a request under a fault. Nothing else is pending.
-func (c *modbusConn) faulty(d *Device, f modbus.Frame, size int, now time.Time, fault *Fault) {
-	if fault.Kind == Silent {
-		d.ignore(f, size)
-		return
-	}
-	c.pending = append(c.pending, d.answer(&c.out, f, size, now, fault))
-	switch fault.Kind {
-	case Slow:
-		c.wait(fault.Delay)
-	case Drip:
-		c.drip(fault.Delay)
-		return
-	case Garbage:
-		noise(c.out, uint64(now.UnixNano()))
-	case Cut, Half:
-		c.out = c.out[:len(c.out)/2]
-		c.pending[0].size = len(c.out)
-	case Unit:
-		c.out[6]++
-	case Transaction:
-		binary.BigEndian.PutUint16(c.out, f.Transaction+1)
-	}
-	c.flush()
-	if fault.Kind == Cut {
-		c.dead = true
 	}
 }
 

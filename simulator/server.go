@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // endpoint is what a protocol does for a server.
@@ -26,6 +27,7 @@ type Server struct {
 	devices  []*Device
 	end      endpoint
 	fault    atomic.Pointer[Fault]
+	since    atomic.Int64 // when the fault began, in ns after the start
 
 	mu      sync.Mutex // held while the fault is changed
 	refused bool
@@ -54,7 +56,8 @@ func (s *Server) Fault(f Fault) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Kind != Refused {
+	s.since.Store(int64(time.Since(s.sim.started)))
+	if f.Kind != Refused && f.Kind != Unplugged {
 		s.setFault(&f)
 		return s.setRefused(false)
 	}

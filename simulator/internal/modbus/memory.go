@@ -13,6 +13,7 @@ type Memory struct {
 	layout  *Layout
 	written [tables][]uint16 // from the table's base on; nil before the first write
 	held    []bool           // by point: the written value stands, the signal does not count any more
+	files   map[[2]uint16]uint16
 }
 
 // NewMemory returns the memory of a device as it is delivered.

@@ -116,7 +116,7 @@ func (r *request) execute() byte {
 	case readWriteRegisters:
 		return r.readWrite()
 	}
-	return IllegalFunction
+	return r.executeOther()
 }
 
 // fields returns the two 16-bit fields that most requests begin with.
