@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/fieldloom/fieldloom/simulator/internal/modbus"
@@ -19,6 +20,7 @@ type modbusServer struct {
 	stray     atomic.Uint64
 	atOnce    atomic.Uint64
 	conns     atomic.Int64 // open now
+	lateness  sync.WaitGroup
 }
 
 func newModbusServer(srv *Server, c *ServerConfig, images imageCache) (endpoint, error) {
@@ -56,7 +58,13 @@ func (e *modbusEndpoint) addr() string  { return e.endpoint.addr() }
 func (e *modbusEndpoint) refuse() error { return e.endpoint.refuse() }
 func (e *modbusEndpoint) admit() error  { return e.endpoint.admit() }
 func (e *modbusEndpoint) cut()          { e.endpoint.cut() }
-func (e *modbusEndpoint) close() error  { return e.endpoint.close() }
+
+// close waits also for the answers that are late.
+func (e *modbusEndpoint) close() error {
+	err := e.endpoint.close()
+	e.lateness.Wait()
+	return err
+}
 
 func (e *modbusEndpoint) counts(c *ServerCounts) {
 	e.endpoint.counts(c)

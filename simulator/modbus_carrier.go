@@ -31,7 +31,7 @@ func (m *modbusServer) newCarrier(c *ServerConfig) (endpoint, error) {
 			return nil, err
 		}
 		m.authority = text
-		m.port.handle = func(conn net.Conn) { m.serve(tls.Server(conn, cfg)) }
+		m.handle = func(conn net.Conn) { m.serve(tls.Server(conn, cfg)) }
 		return m.port, nil
 	case overUDP:
 		return &datagrams{server: m, listen: c.Listen}, nil
@@ -167,6 +167,8 @@ type modbusTTY struct {
 	stop   context.CancelFunc
 	opened atomic.Uint64
 	done   sync.WaitGroup
+
+	sending sync.Mutex // one unit speaks at a time
 
 	mu     sync.Mutex
 	pty    *pseudo // nil while refusing
@@ -305,6 +307,8 @@ func (w pacedWriter) Write(b []byte) (int, error) {
 	if w.tty.line.Baud > 0 {
 		gap = 11 * time.Second / time.Duration(w.tty.line.Baud) // MSL 2.5.1: eleven bits a character
 	}
+	w.tty.sending.Lock()
+	defer w.tty.sending.Unlock()
 	if err := w.pty.write(w.tty.ctx.Done(), b, gap, func() {}); err != nil {
 		return 0, err
 	}

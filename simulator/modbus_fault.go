@@ -115,8 +115,11 @@ func (c *modbusConn) faulty(d *Device, f modbus.Frame, request []byte, now time.
 	}
 	c.pending = append(c.pending, c.serveTo(&c.out, d, f, len(request), now, fault))
 	switch fault.Kind {
-	case Slow, Late:
+	case Slow:
 		c.wait(fault.Delay)
+	case Late:
+		c.later(fault.Delay)
+		return
 	case Drip:
 		c.drip(fault.Delay)
 		return
@@ -136,6 +139,16 @@ func (c *modbusConn) faulty(d *Device, f modbus.Frame, request []byte, now time.
 	if fault.Kind == Cut || fault.Kind == Once {
 		c.dead = true
 	}
+}
+
+// later writes what is pending after a time, in which others are answered.
+func (c *modbusConn) later(delay time.Duration) {
+	late := &modbusConn{modbusServer: c.modbusServer, net: c.net, out: c.out, pending: c.pending}
+	c.out, c.pending = nil, nil
+	c.lateness.Go(func() {
+		late.wait(delay)
+		late.flush()
+	})
 }
 
 // spoil changes an answer as a fault says.

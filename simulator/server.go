@@ -42,6 +42,15 @@ func (s *Server) open() error { return s.end.open() }
 // server refuses connections for a while; a tty's path does so only when it has a link.
 func (s *Server) Addr() string { return s.end.addr() }
 
+// Authority returns the certificate, in PEM, by which a client knows a Modbus server over TLS;
+// nil of any other.
+func (s *Server) Authority() []byte {
+	if m, ok := s.end.(*modbusEndpoint); ok {
+		return m.authority
+	}
+	return nil
+}
+
 // Name returns the server's name.
 func (s *Server) Name() string { return s.name }
 

@@ -22,13 +22,24 @@ func (w *wire) shut(operation string, err error) {
 func (w *wire) over(idle bool) bool {
 	w.mu.Lock()
 	broken := w.broken != nil
+	settled := len(w.flying) == 0 && len(w.late) == 0
 	w.mu.Unlock()
-	if broken || !idle || !w.conn.Ended() {
+	switch {
+	case broken || !idle:
 		return broken
+	case settled && w.tail > w.head && !w.framing.serial() && !w.line.frames:
+		// The next answer could not be told from them.
+		driver.LogBytes(w.log, "received what nobody asked for", "", w.in[w.head:w.tail])
+		w.shut("use the connection", errLeftOver)
+		return true
+	case w.conn.Ended():
+		w.shut("use the connection", errPeerEnded)
+		return true
 	}
-	w.shut("use the connection", errPeerEnded)
-	return true
+	return false
 }
+
+var errLeftOver = errors.New("bytes came behind an answer that are no frame")
 
 // errPeerEnded is the end of a connection that the other side has closed, or that broke. A
 // read that had no byte of its answer is asked again on another connection.

@@ -53,7 +53,10 @@ func TestFloodIsCounted(t *testing.T) {
 			first := lost.Samples("dev") // none, with some of the lines before
 			before := came.Load()
 			i.say(strings.Repeat("W 1\r\n", lines) + strings.Repeat("x", 70_000) + "\r\n")
-			await(t, func() bool { return len(lost.All()) > 0 && lost.All()[len(lost.All())-1].Samples == 0 }) // of the long line
+			await(t, func() bool {
+				all := lost.All()
+				return len(all) > 0 && all[len(all)-1].Samples == 0 // of the long line
+			})
 			if goesOn {
 				close(gate)
 				await(t, func() bool { return came.Load()-before+lost.Samples("dev")-first >= 2*lines })
