@@ -36,7 +36,24 @@ type Point struct {
 	Index   int
 	Name    string
 	Address string // in the driver's own syntax
+	Access  Access // what the configuration lets be done with it
 }
+
+// Access is what the configuration lets be done with a point. The zero Access is both.
+type Access uint8
+
+// What may be done with a point.
+const (
+	ReadWrite Access = iota
+	ReadOnly
+	WriteOnly
+)
+
+// Reads reports whether the point may be read: then it is polled, or subscribed to.
+func (a Access) Reads() bool { return a != WriteOnly }
+
+// Writes reports whether the point may be written.
+func (a Access) Writes() bool { return a != ReadOnly }
 
 // DecodeSettings decodes a Settings value into the struct that dst points to. An
 // unknown key or a wrong type is an InvalidConfig error that names the key. Empty

@@ -27,6 +27,17 @@ type set struct {
 	index  []uint32 // of each point in the table
 }
 
+// accessOf is the access of a point for its driver. One that may not even be read is left alone.
+func accessOf(p *control.Point) driver.Access {
+	switch {
+	case !p.Readable:
+		return driver.WriteOnly
+	case !p.Writable:
+		return driver.ReadOnly
+	}
+	return driver.ReadWrite
+}
+
 func compile(t *control.Table) *table {
 	c := &table{config: t, points: make([]driver.Point, len(t.Points)), names: make(map[string]int, len(t.Points))}
 	shapes := make([]shape, len(t.Points))
@@ -34,7 +45,7 @@ func compile(t *control.Table) *table {
 	c.all = &set{class: -1}
 	for i := range t.Points {
 		p := &t.Points[i]
-		c.points[i] = driver.Point{Index: i, Name: p.Name, Address: p.Address}
+		c.points[i] = driver.Point{Index: i, Name: p.Name, Address: p.Address, Access: accessOf(p)}
 		c.names[p.Name] = i
 		var plain bool
 		if shapes[i], plain = newShape(p); !plain {

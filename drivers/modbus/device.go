@@ -48,9 +48,7 @@ func (d *device) Read(ctx context.Context, points []driver.Point, out []driver.S
 }
 
 // broadcast reports whether the device is all units of a bus, none of which answers.
-func (d *device) broadcast() bool {
-	return d.settings.Unit == 0 && (d.settings.Broadcast || d.line.framing.serial())
-}
+func (d *device) broadcast() bool { return d.settings.broadcast(d.line.framing.serial()) }
 
 func (d *device) prepare(points []driver.Point, budget int, retry time.Duration) (*reader, error) {
 	r := &reader{device: d, caller: newCaller(), points: make([]Address, len(points))}

@@ -52,12 +52,13 @@ func (*modbusDriver) Info() driver.Info {
 
 // Check finds everything wrong in the settings and addresses.
 func (*modbusDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig) error {
-	_, err := parseLink(cfg)
+	link, err := parseLink(cfg)
 	errs := []error{err}
+	serial := link.framing != nil && link.framing.serial()
 	for _, d := range devices {
 		s, err := parseDevice(d.Name, d.Settings)
 		errs = append(errs, err)
-		_, err = parsePoints(d.Name, d.Points, s)
+		_, err = parsePoints(d.Name, d.Points, s, serial)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -108,7 +109,7 @@ func (l *link) Close(context.Context) error {
 // Device compiles the points of a unit.
 func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
 	s, err := parseDevice(cfg.Name, cfg.Settings)
-	points, pointsErr := parsePoints(cfg.Name, cfg.Points, s)
+	points, pointsErr := parsePoints(cfg.Name, cfg.Points, s, l.line.framing.serial())
 	if err := errors.Join(err, pointsErr); err != nil {
 		return nil, err
 	}

@@ -204,8 +204,12 @@ func parseDevice(name string, settings json.RawMessage) (deviceSettings, error) 
 	return s, errors.Join(errs...)
 }
 
-// parsePoints compiles the addresses of a device's points.
-func parsePoints(device string, points []driver.Point, s deviceSettings) ([]Address, error) {
+// broadcast reports whether the device is all units of a bus, none of which answers.
+func (s *deviceSettings) broadcast(serial bool) bool { return s.Unit == 0 && (s.Broadcast || serial) }
+
+// parsePoints compiles the addresses of a device's points. On a serial line unit 0 is a
+// broadcast.
+func parsePoints(device string, points []driver.Point, s deviceSettings, serial bool) ([]Address, error) {
 	order, _ := parseOrder(s.Order)
 	addresses := make([]Address, len(points))
 	var errs []error
@@ -216,6 +220,10 @@ func parsePoints(device string, points []driver.Point, s deviceSettings) ([]Addr
 		}
 		if err != nil {
 			errs = append(errs, &driver.ConfigError{Device: device, Point: p.Name, Key: "address", Text: err.Error()})
+		}
+		if s.broadcast(serial) && p.Access.Reads() {
+			errs = append(errs, &driver.ConfigError{Device: device, Point: p.Name, Key: "access",
+				Text: "unit 0 is all units of the bus, and none of them answers: its points can only be written, with access: w"})
 		}
 		if a.Order == DefaultOrder {
 			a.Order = order
