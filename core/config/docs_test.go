@@ -31,7 +31,7 @@ func TestReferenceExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 3 || len(c.Links) != 21 {
+	if len(files) != 4 || len(c.Links) != 27 {
 		t.Errorf("%d files, %d links", len(files), len(c.Links))
 	}
 	boiler := device(t, link(t, c, "line1"), "boiler")

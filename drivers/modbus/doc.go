@@ -1,6 +1,20 @@
-// Package modbus is the Modbus TCP driver: coils, discrete inputs, holding and input registers
-// of any number of units over one connection. It builds on goburrow/modbus for the frames and
-// the write functions, and brings a transport of its own (see wire.go).
+// Package modbus is the Modbus driver: coils, discrete inputs, holding and input registers of any
+// number of units on one line. It builds on goburrow/modbus for the frames and the write
+// functions, and brings a transport of its own.
+//
+// A request or an answer is a PDU: a function code and its data. A framing makes frames of PDUs
+// and finds them in what arrives: mbap, rtu or ascii. A carrier (package carrier) moves the
+// bytes: TCP, TLS, UDP, a serial port or a serial server. A wire is one open connection with
+// its requests in flight; a line is a link's way to its devices, which has at most one wire at a
+// time, opens it when a call needs it and again when it has ended, and keeps the silence
+// between two requests.
+//
+// An answer is one only where it is of the unit and the function that were asked and has the
+// size that follows from the request; over MBAP it has the transaction id of the request, over
+// RTU and ASCII a good checksum. On a serial line noise, an echo of the request and answers of
+// others are passed over, and after a wait in vain a request whose answer the late one could be
+// taken for waits for it. A write is sent once, whatever happens; a read whose connection ends
+// before the first byte of its answer is asked once more on another connection.
 //
 // A register is 16 bits, a coil or a discrete input one bit, a unit one device behind the
 // connection. Clause numbers in comments are those of the Modbus Application Protocol
