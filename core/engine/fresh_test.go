@@ -158,3 +158,30 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 		}
 	})
 }
+
+// TestRequestMeetsTheEnd: a write that meets the end of a connection is the writer's to know. A
+// link that connects again by itself is not down for that, and its points are well.
+func TestRequestMeetsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, engine.Options{})
+		fake := r.fake.Link("l")
+		fake.ConnectsLate()
+		r.set("l", "d1", 1)
+		r.apply(link("l", 1, table(1)))
+		sleep(5*time.Second + 500*time.Millisecond)
+		fake.FailOpen(errNoWay)
+		if err := r.Write(t.Context(), "l", "d1", "p0", driver.Int64Value(1)); driver.CodeOf(err) != driver.NotConnected {
+			t.Errorf("the write: %v", err)
+		}
+		fake.FailOpen(nil)
+		sleep(5 * time.Second)
+		r.take(true)
+		if got := runs(r.of(1)); len(got) != 1 {
+			t.Errorf("the samples are %v, want Good ones only", got)
+		}
+		want := []control.Condition{control.Connecting, control.Up}
+		if diff := cmp.Diff(want, r.conditions("l")); diff != "" {
+			t.Errorf("the conditions of the link (-want +got):\n%s", diff)
+		}
+	})
+}

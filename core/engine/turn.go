@@ -331,6 +331,9 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 	}
 	switch fault.Code {
 	case driver.NotConnected:
+		if r.session.lazy && r.session.heard && r.job.kind == jobRequest {
+			return // it connects again for the next call, which shows whether it can
+		}
 		told := g
 		if r.untold {
 			told = nil
