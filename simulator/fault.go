@@ -53,6 +53,8 @@ type Fault struct {
 	Range string        `json:"range,omitempty"` // of a Modbus device: only requests that touch these addresses, as `holding:0-99`
 	Most  int           `json:"most,omitempty"`
 	Every int           `json:"every,omitempty"` // only every so many requests; 0: each
+
+	Function byte `json:"function,omitempty"` // of a Modbus device: only requests of this function; 0: of all
 }
 
 // able are the faults of a device by protocol, and of a whole server besides.

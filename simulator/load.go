@@ -226,16 +226,17 @@ func telegram(v document.Value) Telegram {
 func (l *loader) scheduled(v document.Value) {
 	var s Scheduled
 	v.Fields(map[string]func(document.Value){
-		"server": func(v document.Value) { s.Server = v.Text() },
-		"device": func(v document.Value) { s.Device = v.Text() },
-		"fault":  func(v document.Value) { s.Fault.Kind = FaultKind(v.Text()) },
-		"delay":  func(v document.Value) { s.Fault.Delay = v.Duration() },
-		"code":   func(v document.Value) { s.Fault.Code = byte(v.Int(1, 255)) },
-		"range":  func(v document.Value) { s.Fault.Range = addresses(v) },
-		"most":   func(v document.Value) { s.Fault.Most = int(v.Int(1, 1<<16)) },
-		"every":  func(v document.Value) { s.Fault.Every = int(v.Int(1, 1<<30)) },
-		"at":     func(v document.Value) { s.At = v.Duration() },
-		"for":    func(v document.Value) { s.For = v.Duration() },
+		"server":   func(v document.Value) { s.Server = v.Text() },
+		"device":   func(v document.Value) { s.Device = v.Text() },
+		"fault":    func(v document.Value) { s.Fault.Kind = FaultKind(v.Text()) },
+		"delay":    func(v document.Value) { s.Fault.Delay = v.Duration() },
+		"code":     func(v document.Value) { s.Fault.Code = byte(v.Int(1, 255)) },
+		"range":    func(v document.Value) { s.Fault.Range = addresses(v) },
+		"most":     func(v document.Value) { s.Fault.Most = int(v.Int(1, 1<<16)) },
+		"function": func(v document.Value) { s.Fault.Function = byte(v.Int(1, 127)) },
+		"every":    func(v document.Value) { s.Fault.Every = int(v.Int(1, 1<<30)) },
+		"at":       func(v document.Value) { s.At = v.Duration() },
+		"for":      func(v document.Value) { s.For = v.Duration() },
 	})
 	l.cfg.Schedule = append(l.cfg.Schedule, s)
 	l.steps = append(l.steps, v)

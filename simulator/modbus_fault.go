@@ -26,6 +26,9 @@ func (d *Device) faultFor(pdu []byte) *Fault {
 
 // hits reports whether a request touches the addresses that a fault is about.
 func (f *Fault) hits(pdu []byte) bool {
+	if f.Function != 0 && f.Function != pdu[0] {
+		return false
+	}
 	if f.Kind == Most {
 		start, n, ok := touched(pdu)
 		return ok && start >= 0 && n > f.Most

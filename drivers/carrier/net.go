@@ -86,19 +86,20 @@ func ConnectError(a *Address, err error) error {
 	return driver.Errorf(driver.NotConnected, "connect to %s: %w", a, err)
 }
 
-// Ended looks whether the socket has come to its end.
+// Ended looks whether the other side has ended the connection, also behind what it has sent
+// and was not read. A datagram socket has no other side.
 func (c *netConn) Ended() bool {
-	ended := false
-	_ = c.raw.Read(func(fd uintptr) bool { // fails only when closed
-		var b [1]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		ended = n == 0 && err == nil || err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
-		return true
-	})
 	if _, ok := c.Conn.(*net.UDPConn); ok {
-		return false // an empty datagram, or a refusal that the next answer makes good
+		return false
 	}
-	return ended
+	ended := false
+	// Control and not Read, which minds a deadline of the past.
+	closed := c.raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(fds, 0)
+		ended = err == nil && n > 0
+	})
+	return ended || closed != nil
 }
 
 // mostDiscarded bounds what Discard takes of a peer that never stops.
@@ -107,7 +108,7 @@ const mostDiscarded = 1 << 20
 // Discard throws away what has arrived.
 func (c *netConn) Discard() error {
 	var buf [4096]byte
-	err := c.raw.Read(func(fd uintptr) bool {
+	err := c.raw.Control(func(fd uintptr) {
 		for total := 0; total < mostDiscarded; {
 			n, _, err := unix.Recvfrom(int(fd), buf[:], unix.MSG_DONTWAIT)
 			if n <= 0 || err != nil {
@@ -115,7 +116,6 @@ func (c *netConn) Discard() error {
 			}
 			total += n
 		}
-		return true
 	})
 	if err != nil {
 		return driver.Errorf(driver.NotConnected, "read: %w", err)

@@ -189,8 +189,8 @@ func newChecksum(name string) (*checksum, error) {
 // nmeaParts divides a sentence: what is between its first byte, $ or !, and the * is summed
 // (NMEA 0183, section 5.3).
 func nmeaParts(frame []byte) (summed, sum, content []byte, ok bool) {
-	start := bytes.IndexAny(frame, "$!")
 	star := bytes.LastIndexByte(frame, '*')
+	start := bytes.LastIndexAny(frame[:max(star, 0)], "$!") // before it, one that was cut off
 	if start < 0 || star < start || len(frame) < star+3 || len(bytes.TrimRight(frame[star+3:], "\r\n")) > 0 {
 		return nil, nil, frame, false
 	}

@@ -81,6 +81,8 @@ func TestSumsOfSentencesAndTelegrams(t *testing.T) {
 		{"nmea", "$GPGLL,5300.97914,N,00259.98174,E,125926,A*29", "", `"29" stands in the frame, and 28 is that of its bytes`},
 		{"nmea", "$GPGLL,5300.97914,N", "", "the frame has none"},
 		{"nmea", "$GPGLL*2", "", "the frame has none"},
+		{"nmea", "*28", "", "the frame has none"},
+		{"nmea", "$GPRMC,1815$GPGLL,5300.97914,N,00259.98174,E,125926,A*28", "$GPGLL,5300.97914,N,00259.98174,E,125926,A", ""},
 		{"p1", "/ISk5\\2MT382-1000\r\n\r\n!EF2F", "", "stands in the frame"},
 		{"p1", "no telegram", "", "the frame has none"},
 		{"zero8", "\x01\x02\xFD", "\x01\x02\xFD", ""},
