@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,24 @@ import (
 type netConn struct {
 	net.Conn
 	raw syscall.RawConn // of the socket
+
+	looking sync.Mutex       // guards what follows
+	look    func(fd uintptr) // sets ended; made once, for it is called before every request
+	ended   bool
+	polled  [1]unix.PollFd
+}
+
+func newNetConn(conn net.Conn) *netConn {
+	c := &netConn{Conn: conn}
+	if s, ok := conn.(syscall.Conn); ok {
+		c.raw, _ = s.SyscallConn() // fails only when closed
+	}
+	c.look = func(fd uintptr) {
+		c.polled[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
+		n, err := unix.Poll(c.polled[:], 0)
+		c.ended = err == nil && n > 0
+	}
+	return c
 }
 
 // A socket is a netConn whose bytes are those of the peer, so that they may be read from its
@@ -66,11 +85,7 @@ func dial(ctx context.Context, a *Address) (*netConn, error) {
 	if err != nil {
 		return nil, ConnectError(a, err)
 	}
-	c := &netConn{Conn: conn}
-	if s, ok := conn.(syscall.Conn); ok {
-		c.raw, _ = s.SyscallConn() // fails only when closed
-	}
-	return c, nil
+	return newNetConn(conn), nil
 }
 
 // ConnectError is the fault for a connection that did not come about. It says so where the
@@ -92,14 +107,11 @@ func (c *netConn) Ended() bool {
 	if _, ok := c.Conn.(*net.UDPConn); ok {
 		return false
 	}
-	ended := false
+	c.looking.Lock()
+	defer c.looking.Unlock()
 	// Control and not Read, which minds a deadline of the past.
-	closed := c.raw.Control(func(fd uintptr) {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(fds, 0)
-		ended = err == nil && n > 0
-	})
-	return ended || closed != nil
+	closed := c.raw.Control(c.look)
+	return c.ended || closed != nil
 }
 
 // mostDiscarded bounds what Discard takes of a peer that never stops.

@@ -22,12 +22,13 @@ func (w *wire) shut(operation string, err error) {
 func (w *wire) over(idle bool) bool {
 	w.mu.Lock()
 	broken := w.broken != nil
-	settled := len(w.flying) == 0 && len(w.late) == 0
+	asked := len(w.flying) > 0 // ahead of the call: its answer shows how the connection is
+	settled := !asked && len(w.late) == 0
 	w.mu.Unlock()
 	switch {
-	case broken || !idle:
+	case broken || !idle || asked:
 		return broken
-	case settled && w.tail > w.head && !w.framing.serial() && !w.line.frames:
+	case settled && w.tail > w.head && !w.framing.serial() && !w.line.frames && !w.framing.lenient().trailing:
 		// The next answer could not be told from them.
 		driver.LogBytes(w.log, "received what nobody asked for", "", w.in[w.head:w.tail])
 		w.shut("use the connection", errLeftOver)

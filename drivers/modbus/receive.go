@@ -153,7 +153,9 @@ func (w *wire) deliver(frame []byte, reader *caller) {
 	t := w.flying[i]
 	driver.LogBytes(w.log, "received", t.request.device, frame)
 	w.land(i)
-	w.line.pace.ended(time.Now(), 0)
+	if w.line.pace.kept() {
+		w.line.pace.ended(time.Now(), 0)
+	}
 	t.answer = append(t.answer[:0], w.framing.trim(frame, t.request.adu)...)
 	t.owner.answers = append(t.owner.answers, t)
 	if t.owner != reader {

@@ -185,6 +185,7 @@ func (w *wire) clear(ctx context.Context, adu []byte) (time.Time, error) {
 // meanwhile.
 func (w *wire) discard() error {
 	w.head, w.tail, w.halfAt = 0, 0, time.Time{}
+	w.readBy = time.Time{} // the carrier may have read, with a deadline of its own
 	if err := w.conn.Discard(); err != nil {
 		return w.lost("read", err)
 	}
