@@ -77,6 +77,16 @@ func TestEndsWhenAsked(t *testing.T) {
 		if n := asks() - before; n != 1 {
 			t.Errorf("half an answer was asked for %d times", n)
 		}
+		half = false
+		bit, _ := b.polled(l, `{"unit": 1, "write_bit": "read_modify_write"}`, "holding:7.3")
+		ends.Store(1)
+		before = asks()
+		if err := bit.Write(t.Context(), many1(0), driver.BoolValue(true)); err != nil {
+			t.Errorf("a read-modify-write whose read meets the end of a connection: %v", err)
+		}
+		if n := asks() - before; n != 3 {
+			t.Errorf("%d requests, want the read twice and the write once", n)
+		}
 		for _, half = range []bool{false, true} {
 			ends.Store(1)
 			before = asks()

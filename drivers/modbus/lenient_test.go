@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,9 @@ func TestTransactionZero(t *testing.T) {
 	for _, lenient := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBus(t, mbap{})
-			var late time.Duration
+			var late atomic.Int64 // how long an answer takes
 			b.answer = func(_ *bus, c *busConn, a asked) {
-				time.Sleep(late)
+				time.Sleep(time.Duration(late.Load()))
 				answer := c.framed(a, a.unit, registersOf(a))
 				copy(answer[:2], []byte{0, 0})
 				c.deliver(answer)
@@ -40,11 +41,11 @@ func TestTransactionZero(t *testing.T) {
 			if err := d.Write(t.Context(), many1(0), driver.Uint64Value(1)); err != nil {
 				t.Error(err)
 			}
-			late = 1200 * time.Millisecond
+			late.Store(int64(1200 * time.Millisecond))
 			if _, err := poll(); driver.CodeOf(err) != driver.Timeout {
 				t.Errorf("a late answer: %v", err)
 			}
-			late = 0
+			late.Store(0)
 			for range 3 {
 				samples, err := other()
 				wantGood(t, samples, err, 306)

@@ -98,6 +98,7 @@ func (l *line) connect(ctx context.Context) (carrier.Conn, error) {
 	if err != nil {
 		return nil, driver.Errorf(driver.CodeOf(err), "modbus: %w", err)
 	}
+	l.env.Count("connections", 1)
 	if l.pause > 0 {
 		wait := time.NewTimer(l.pause)
 		defer wait.Stop()

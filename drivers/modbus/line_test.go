@@ -107,7 +107,7 @@ func many1(i int) driver.Point { return driver.Point{Index: i} }
 // that is Good is that of the register and the unit that were asked.
 func TestLateAnswers(t *testing.T) {
 	eachFraming(t, func(t *testing.T, b *bus, settings string) {
-		random := rand.New(rand.NewPCG(1, 2))
+		random, order := rand.New(rand.NewPCG(1, 2)), rand.New(rand.NewPCG(3, 4))
 		b.answer = func(_ *bus, c *busConn, a asked) {
 			b.mu.Lock()
 			kind, delay := random.IntN(8), time.Duration(random.IntN(1900))*time.Millisecond
@@ -139,7 +139,7 @@ func TestLateAnswers(t *testing.T) {
 		}
 		good := 0
 		for range 600 {
-			i := random.IntN(len(polls))
+			i := order.IntN(len(polls))
 			want := uint64((i/3+1)<<8) + []uint64{10, 200, 400}[i%3]
 			samples, _ := polls[i]()
 			for _, s := range samples {

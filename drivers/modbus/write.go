@@ -153,8 +153,20 @@ type transport struct {
 
 var _ modbus.Transporter = transport{}
 
-// Send sends one request and returns the answer under the request's own transaction id.
+// Send sends one request and returns the answer under the request's own transaction id. A read
+// whose connection ends before its answer, of a read-modify-write, is sent once more on another.
 func (t transport) Send(adu []byte) ([]byte, error) {
+	answer, err := t.sendOnce(adu)
+	if reads(t.device.line.framing.function(adu)) && errors.Is(err, errPeerEnded) && t.ctx.Err() == nil {
+		return t.sendOnce(adu)
+	}
+	return answer, err
+}
+
+// reads reports whether a function only reads.
+func reads(function byte) bool { return function <= modbus.FuncCodeReadInputRegisters }
+
+func (t transport) sendOnce(adu []byte) ([]byte, error) {
 	l := t.device.line
 	if t.ctx.Err() != nil {
 		return nil, unsent(ended(t.ctx))
@@ -213,7 +225,7 @@ func unsent(err error) error {
 
 // unknownOutcome says what silence after a write means.
 func unknownOutcome(f framing, adu []byte, err error) error {
-	if f.function(adu) <= modbus.FuncCodeReadInputRegisters {
+	if reads(f.function(adu)) {
 		return err
 	}
 	e := driver.AsError(err)
