@@ -47,6 +47,9 @@ type words struct {
 	Read       readWord       `cmd:"" help:"Read points, fresh from their devices."`
 	Values     valuesWord     `cmd:"" help:"The last value of every point, its age, and since when it is unchanged."`
 	Write      writeWord      `cmd:"" help:"Write a point; acknowledged by the device, or the fault."`
+	Browse     browseWord     `cmd:"" help:"What a device says that it has."`
+	Discover   discoverWord   `cmd:"" help:"Look for devices on a link that nobody has configured."`
+	Explain    explainWord    `cmd:"" help:"What an address reads, in every way in which it may be meant."`
 	Watch      watchWord      `cmd:"" help:"Show samples as they are stored."`
 	Offline    offlineWord    `cmd:"" help:"Take links, devices or a driver off line, until they are brought back."`
 	Online     onlineWord     `cmd:"" help:"Bring back what passes its health check."`

@@ -158,7 +158,9 @@ type Checker interface {
 
 // A Browser is a Device that can list the addresses it has.
 type Browser interface {
-	// Browse lists what lies below the address prefix ("" for all), at most limit entries.
+	// Browse lists what lies below the address prefix ("" for all), at most limit entries. Below
+	// the address of a datum that may be read in several ways, these are the ways, each with
+	// what it reads (Entry.Value).
 	Browse(ctx context.Context, prefix string, limit int) ([]Entry, error)
 }
 
@@ -168,6 +170,17 @@ type Entry struct {
 	Name     string // what the device calls it; may be empty
 	Kind     Kind   // of its values; KindNull when not known
 	Writable bool
+	Value    string // what it reads now, for people; may be empty
+	Likely   bool   // of several readings of one address: this may well be what is meant
+}
+
+// A Discoverer is a Link that can look for devices which nobody has configured.
+type Discoverer interface {
+	// Discover tries one candidate of the line, from 0 on, and returns what is there, or nil
+	// where nobody answers, and how many candidates there are. It does what harms no device.
+	// An error is one of the line; a candidate that does not answer is none. It is called for
+	// one candidate after the other, with polls and other calls between.
+	Discover(ctx context.Context, candidate int) (found *Entry, candidates int, err error)
 }
 
 // Info describes a driver.

@@ -59,7 +59,7 @@ func (j *job) names() string {
 	case jobNone:
 		return "nothing"
 	case jobRequest:
-		return [...]string{"write ", "read ", "browse ", "trial "}[j.req.kind] + j.d.spec.Name
+		return [...]string{"write ", "read ", "browse ", "discover ", "trial "}[j.req.kind] + j.d.spec.Name
 	}
 	return names[j.kind] + j.d.spec.Name
 }

@@ -36,6 +36,7 @@ type link struct {
 	custody custody      // who has it
 	roster  roster       // its devices, and what waits for them
 	panics  panics       // of its driver
+	itself  *device      // in whose name requests of the link wait; it has no points and is on no list
 	seen    linkSighting // the watchdog's
 	dialer  dialer       // opens it; needs no lock
 }
@@ -55,6 +56,8 @@ func newLink(e *Engine, spec control.Link, after <-chan struct{}) *link {
 	l.roster = roster{outlet: &e.outlet, clock: e.clock, log: l.log, conditions: conditions{
 		clock: e.clock, onEvent: e.o.OnEvent, link: control.LinkStatus{Name: spec.Name, Since: time.Now()},
 	}}
+	l.itself = newDevice(l, control.Device{}, &table{config: &control.Table{}, all: &set{}})
+	l.itself.prepared = true
 	return l
 }
 

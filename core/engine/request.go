@@ -16,7 +16,8 @@ const (
 	askWrite askKind = iota
 	askRead
 	askBrowse
-	askTrial // of a device that may be off line: see Check
+	askDiscover // of the link itself
+	askTrial    // of a device that may be off line: see Check
 )
 
 // A request is one on-demand call, from the queue to its answer.
@@ -26,13 +27,14 @@ type request struct {
 	points []driver.Point
 	value  driver.Value
 	prefix string
-	most   int
+	most   int   // entries; of a discovery, the candidate
 	at     int64 // when it came, on the grid
 
 	done    chan struct{} // closed with the answer:
 	err     error
 	samples []driver.Sample
 	entries []driver.Entry
+	of      int               // how many candidates there are
 	source  driver.Subscriber // of a trial: to be subscribed to ...
 	session *session          // ... in this session, which waits for it
 }
@@ -44,6 +46,8 @@ func (q *request) limit(l limits) time.Duration {
 		return l.write()
 	case askBrowse:
 		return l.read(64)
+	case askDiscover:
+		return l.read(8) // whether somebody answers, and who
 	default:
 		return l.read(len(q.points))
 	}
@@ -66,6 +70,8 @@ func (k askKind) queue() int {
 func (q *request) run(ctx context.Context, r *runner) (err error) {
 	d := r.job.d
 	switch {
+	case q.kind == askDiscover:
+		return q.discover(ctx, r)
 	case q.kind == askTrial:
 		r.source, err = tryOne(ctx, r.session.link, d)
 		return err
@@ -93,6 +99,19 @@ func (q *request) run(ctx context.Context, r *runner) (err error) {
 		return driver.Errorf(driver.Internal, "device %s prepared nothing and gave no error", d.spec.Name)
 	}
 	return compiled.Read(ctx, q.points, r.samples)
+}
+
+// discover tries one candidate.
+func (q *request) discover(ctx context.Context, r *runner) (err error) {
+	d, ok := r.session.link.(driver.Discoverer)
+	if !ok {
+		return driver.Errorf(driver.Unsupported, "driver %s cannot look for devices", r.l.e.info.Name)
+	}
+	var e *driver.Entry
+	if e, r.candidates, err = d.Discover(ctx, q.most); e != nil {
+		r.entries = []driver.Entry{*e}
+	}
+	return err
 }
 
 // await waits for the answer. A call that has begun goes on when ctx ends: a write that is

@@ -59,14 +59,15 @@ type runner struct {
 	next      func() bool     // goesOn, made once
 
 	// What the call reads, taken under the lock, and what it gives.
-	reader   driver.Reader // of a poll or probe
-	handle   handle        // of a request
-	points   []driver.Point
-	opened   driver.Link
-	prepared *preparation
-	entries  []driver.Entry
-	kept     []byte // also what Open is given
-	source   driver.Subscriber
+	reader     driver.Reader // of a poll or probe
+	handle     handle        // of a request
+	points     []driver.Point
+	opened     driver.Link
+	prepared   *preparation
+	entries    []driver.Entry
+	candidates int
+	kept       []byte // also what Open is given
+	source     driver.Subscriber
 }
 
 // run is the life of a runner. The link waits for it, unless it was abandoned.

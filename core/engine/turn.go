@@ -211,6 +211,7 @@ func (l *link) endSession() {
 		l.custody.restAt = l.e.clock.now()
 	}
 	l.roster.endSession(orderly)
+	l.itself.busy, l.itself.waiting = false, nil
 	l.conn.session = nil
 	if !l.conn.active {
 		l.roster.stopped(l.spec.Offline)
@@ -289,7 +290,11 @@ func (l *link) requested(r *runner, samples []driver.Sample, fault *driver.Error
 		return
 	}
 	d.requested(q, fault)
+	q.of = r.candidates
 	q.answer(samples, r.entries, fault, now)
+	if q.kind == askDiscover {
+		return // it says nothing of a device that is configured
+	}
 	if d.gone || !l.current(r) {
 		return
 	}

@@ -85,6 +85,7 @@ func (g *gateway) openServices() {
 		InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, Attached: g.o.Attach, Tasks: &g.tasks,
 	}
 	g.renewer = &launch.Renewer{Launcher: g.launcher, Running: upgrades.Running, Upgrade: g.drivers.Upgrade, Tasks: &g.tasks, Log: g.o.Log}
+	asked := &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.samples.ReadLast, Audit: g.audit, Log: g.o.Log}
 	g.serves = api.Services{
 		Gateway: g,
 		Status: &status.Service{
@@ -92,7 +93,7 @@ func (g *gateway) openServices() {
 			Health: g.Health, Warnings: g.allWarnings, Watchers: g.samples.Watchers, Process: g.launcher.Confined, LevelOf: g.wantLevel,
 		},
 		Config:   g.config,
-		Commands: &commands.Service{InForce: g.inForce, ControlOf: g.drivers.Control, Last: g.samples.ReadLast, Audit: g.audit, Log: g.o.Log},
+		Commands: asked, Explorer: asked,
 		Samples:  g.samples,
 		Packages: &packages.Service{InForce: g.inForce, Choices: g.choices, Drivers: g.drivers, Depot: g.depot, RunsFrom: launch.RunsFrom},
 		Choices: &operator.Service{

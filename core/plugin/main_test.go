@@ -329,6 +329,10 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
 }
 
+func (f *fake) Discover(_ context.Context, _ string, candidate int) (*driver.Entry, int, error) {
+	return &driver.Entry{Name: strconv.Itoa(candidate), Value: "v", Likely: true}, 7, nil
+}
+
 func (f *fake) Drain(_ context.Context, links []string) (control.Drained, error) {
 	if slices.Equal(links, []string{"ignored"}) {
 		hang()

@@ -166,12 +166,22 @@ func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driver
 		return nil, wire.StatusOf(err)
 	}
 	found := make([]*driverv1.BrowseEntry, len(entries))
-	for i, e := range entries {
-		found[i] = &driverv1.BrowseEntry{
-			Address: wire.ValidText(e.Address), Name: wire.ValidText(e.Name), Kind: driverv1.Kind(e.Kind), Writable: e.Writable,
-		}
+	for i := range entries {
+		found[i] = wire.EncodeEntry(&entries[i])
 	}
 	return &driverv1.BrowseResponse{Entries: found}, nil
+}
+
+func (s *server) Discover(ctx context.Context, r *driverv1.DiscoverRequest) (*driverv1.DiscoverResponse, error) {
+	found, candidates, err := s.control.Discover(ctx, r.GetLink(), int(r.GetCandidate()))
+	if err != nil {
+		return nil, wire.StatusOf(err)
+	}
+	answer := &driverv1.DiscoverResponse{Candidates: uint32(min(max(0, candidates), math.MaxInt32))}
+	if found != nil {
+		answer.Found = wire.EncodeEntry(found)
+	}
+	return answer, nil
 }
 
 func (s *server) Drain(ctx context.Context, r *driverv1.DrainRequest) (*driverv1.DrainResponse, error) {

@@ -31,6 +31,7 @@ type Services struct {
 	Status   Status
 	Config   Config
 	Commands Commands
+	Explorer Explorer
 	Samples  Samples
 	Packages Packages
 	Choices  Choices
@@ -98,6 +99,7 @@ func Handler(of Services) http.Handler {
 	registerStatus(a, of.Status)
 	registerConfig(a, of.Config)
 	registerCommands(a, of.Commands)
+	registerExplorer(a, of.Explorer)
 	registerSamples(a, of.Samples)
 	registerValues(a, of.Samples)
 	registerPackages(a, of.Packages)

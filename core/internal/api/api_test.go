@@ -41,7 +41,7 @@ type fake struct {
 
 // services is f as all of them.
 func (f *fake) services() api.Services {
-	return api.Services{Gateway: f, Status: f, Config: f, Commands: f, Samples: f, Packages: f, Choices: f, Upgrades: f, History: f}
+	return api.Services{Gateway: f, Status: f, Config: f, Commands: f, Explorer: f, Samples: f, Packages: f, Choices: f, Upgrades: f, History: f}
 }
 
 func (f *fake) Health() client.Health {
@@ -57,6 +57,23 @@ func (f *fake) Points(patterns []string) ([]client.Point, error) {
 }
 
 func (f *fake) Read(context.Context, []string) ([]client.Sample, error) { return f.samples, f.err }
+
+func (f *fake) Browse(_ context.Context, name, prefix string) ([]client.Found, error) {
+	return []client.Found{{Address: prefix + ":float32", Name: name, Kind: "float64", Value: "21.5", Likely: true}}, f.err
+}
+
+func (f *fake) Discover(ctx context.Context, link string, each func(client.Discovery) error) error {
+	for n := range 3 {
+		d := client.Discovery{Done: n + 1, Of: 3}
+		if n == 1 {
+			d.Found = &client.Found{Name: link}
+		}
+		if err := each(d); err != nil {
+			return err
+		}
+	}
+	return f.err
+}
 
 func (f *fake) Write(_ context.Context, _ string, v driver.Value) (time.Time, error) {
 	f.wrote = v

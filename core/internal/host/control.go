@@ -123,6 +123,19 @@ func (c *calls) Write(ctx context.Context, link, device, point string, v driver.
 	return once(ctx, c, "write", driverv1.DriverService_Write_FullMethodName, request, new(driverv1.WriteResponse))
 }
 
+// Discover tries one candidate of a link.
+func (c *calls) Discover(ctx context.Context, link string, candidate int) (*driver.Entry, int, error) {
+	r, err := call(ctx, c, "discover", c.rpc.Discover, &driverv1.DiscoverRequest{Link: link, Candidate: uint32(max(0, candidate))})
+	if err != nil {
+		return nil, 0, err
+	}
+	if r.GetFound() == nil {
+		return nil, int(r.GetCandidates()), nil
+	}
+	found := wire.DecodeEntry(r.GetFound())
+	return &found, int(r.GetCandidates()), nil
+}
+
 // Browse lists addresses of a device.
 func (c *calls) Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error) {
 	r, err := call(ctx, c, "browse", c.rpc.Browse,
@@ -135,9 +148,7 @@ func (c *calls) Browse(ctx context.Context, link, device, prefix string, limit i
 	}
 	entries := make([]driver.Entry, len(r.GetEntries()))
 	for i, e := range r.GetEntries() {
-		entries[i] = driver.Entry{
-			Address: e.GetAddress(), Name: e.GetName(), Kind: wire.DecodeKind(e.GetKind()), Writable: e.GetWritable(),
-		}
+		entries[i] = wire.DecodeEntry(e)
 	}
 	return entries, nil
 }

@@ -233,6 +233,9 @@ func (p *fakeProcess) Write(context.Context, string, string, string, driver.Valu
 func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]driver.Entry, error) {
 	return nil, nil
 }
+func (p *fakeProcess) Discover(context.Context, string, int) (*driver.Entry, int, error) {
+	return nil, 0, nil
+}
 func (p *fakeProcess) Check(context.Context, string, string) error { return nil }
 
 func (p *fakeProcess) Activate(ctx context.Context, links []string, o control.ActivateOptions) error {

@@ -2606,11 +2606,15 @@ func (x *BrowseResponse) GetEntries() []*BrowseEntry {
 }
 
 type BrowseEntry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Kind          Kind                   `protobuf:"varint,3,opt,name=kind,proto3,enum=fieldloom.driver.v1.Kind" json:"kind,omitempty"`
-	Writable      bool                   `protobuf:"varint,4,opt,name=writable,proto3" json:"writable,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Address  string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Name     string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind     Kind                   `protobuf:"varint,3,opt,name=kind,proto3,enum=fieldloom.driver.v1.Kind" json:"kind,omitempty"`
+	Writable bool                   `protobuf:"varint,4,opt,name=writable,proto3" json:"writable,omitempty"`
+	// What it reads now, for people.
+	Value string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	// Of several readings of one address: it may well be what is meant.
+	Likely        bool `protobuf:"varint,6,opt,name=likely,proto3" json:"likely,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2673,6 +2677,126 @@ func (x *BrowseEntry) GetWritable() bool {
 	return false
 }
 
+func (x *BrowseEntry) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *BrowseEntry) GetLikely() bool {
+	if x != nil {
+		return x.Likely
+	}
+	return false
+}
+
+type DiscoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Link  string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	// The number of the candidate, from 0.
+	Candidate     uint32 `protobuf:"varint,2,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverRequest) Reset() {
+	*x = DiscoverRequest{}
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverRequest) ProtoMessage() {}
+
+func (x *DiscoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverRequest.ProtoReflect.Descriptor instead.
+func (*DiscoverRequest) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DiscoverRequest) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *DiscoverRequest) GetCandidate() uint32 {
+	if x != nil {
+		return x.Candidate
+	}
+	return 0
+}
+
+type DiscoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is there; none: nobody answers.
+	Found         *BrowseEntry `protobuf:"bytes,1,opt,name=found,proto3" json:"found,omitempty"`
+	Candidates    uint32       `protobuf:"varint,2,opt,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscoverResponse) Reset() {
+	*x = DiscoverResponse{}
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscoverResponse) ProtoMessage() {}
+
+func (x *DiscoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscoverResponse.ProtoReflect.Descriptor instead.
+func (*DiscoverResponse) Descriptor() ([]byte, []int) {
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DiscoverResponse) GetFound() *BrowseEntry {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *DiscoverResponse) GetCandidates() uint32 {
+	if x != nil {
+		return x.Candidates
+	}
+	return 0
+}
+
 type DrainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which links; none: all, and then the process is in standby.
@@ -2683,7 +2807,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2819,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[32]
+	mi := &file_driver_v1_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2832,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DrainRequest) GetLinks() []string {
@@ -2730,7 +2854,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +2866,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[33]
+	mi := &file_driver_v1_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +2879,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrainResponse) GetLastSequence() uint64 {
@@ -2787,7 +2911,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2923,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[34]
+	mi := &file_driver_v1_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2936,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ActivateRequest) GetLinks() []string {
@@ -2844,7 +2968,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +2980,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[35]
+	mi := &file_driver_v1_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +2993,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
 }
 
 type CheckRequest struct {
@@ -2883,7 +3007,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3019,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[36]
+	mi := &file_driver_v1_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3032,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckRequest) GetLink() string {
@@ -2933,7 +3057,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3069,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[37]
+	mi := &file_driver_v1_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3082,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{37}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
 }
 
 type SetLogRequest struct {
@@ -2971,7 +3095,7 @@ type SetLogRequest struct {
 
 func (x *SetLogRequest) Reset() {
 	*x = SetLogRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3107,7 @@ func (x *SetLogRequest) String() string {
 func (*SetLogRequest) ProtoMessage() {}
 
 func (x *SetLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[38]
+	mi := &file_driver_v1_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3120,7 @@ func (x *SetLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogRequest.ProtoReflect.Descriptor instead.
 func (*SetLogRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{38}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetLogRequest) GetLevel() int32 {
@@ -3014,7 +3138,7 @@ type SetLogResponse struct {
 
 func (x *SetLogResponse) Reset() {
 	*x = SetLogResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3150,7 @@ func (x *SetLogResponse) String() string {
 func (*SetLogResponse) ProtoMessage() {}
 
 func (x *SetLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[39]
+	mi := &file_driver_v1_driver_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3163,7 @@ func (x *SetLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogResponse.ProtoReflect.Descriptor instead.
 func (*SetLogResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{39}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
 }
 
 type AttachRequest struct {
@@ -3056,7 +3180,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3192,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[40]
+	mi := &file_driver_v1_driver_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3205,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{40}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AttachRequest) GetMessage() isAttachRequest_Message {
@@ -3156,7 +3280,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3292,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[41]
+	mi := &file_driver_v1_driver_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3305,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{41}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Hello) GetCoreEpoch() uint64 {
@@ -3223,7 +3347,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3359,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[42]
+	mi := &file_driver_v1_driver_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3372,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{42}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Credit) GetFrames() uint32 {
@@ -3277,7 +3401,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3413,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[43]
+	mi := &file_driver_v1_driver_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3426,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{43}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -3333,7 +3457,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3469,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[44]
+	mi := &file_driver_v1_driver_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3482,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{44}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Heartbeat) GetProgress() uint64 {
@@ -3391,7 +3515,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3527,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[45]
+	mi := &file_driver_v1_driver_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3540,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{45}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -3516,7 +3640,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3652,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[46]
+	mi := &file_driver_v1_driver_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3665,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{46}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Frames) GetFrames() []*Frame {
@@ -3563,7 +3687,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3699,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[47]
+	mi := &file_driver_v1_driver_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3712,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{47}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Welcome) GetProcessEpoch() uint64 {
@@ -3624,7 +3748,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3760,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[48]
+	mi := &file_driver_v1_driver_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3773,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{48}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Frame) GetSequence() uint64 {
@@ -3717,7 +3841,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3729,7 +3853,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[49]
+	mi := &file_driver_v1_driver_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3742,7 +3866,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{49}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Batch) GetBlocks() []*Block {
@@ -3779,7 +3903,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3791,7 +3915,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[50]
+	mi := &file_driver_v1_driver_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3804,7 +3928,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{50}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Block) GetRuns() []uint32 {
@@ -3898,7 +4022,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +4034,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[51]
+	mi := &file_driver_v1_driver_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4047,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{51}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Exception) GetFirst() uint32 {
@@ -3972,7 +4096,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4108,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[52]
+	mi := &file_driver_v1_driver_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4121,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{52}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Gap) GetSamples() uint64 {
@@ -4066,7 +4190,7 @@ type GapLink struct {
 
 func (x *GapLink) Reset() {
 	*x = GapLink{}
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4202,7 @@ func (x *GapLink) String() string {
 func (*GapLink) ProtoMessage() {}
 
 func (x *GapLink) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[53]
+	mi := &file_driver_v1_driver_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4215,7 @@ func (x *GapLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapLink.ProtoReflect.Descriptor instead.
 func (*GapLink) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{53}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GapLink) GetLink() string {
@@ -4142,7 +4266,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4154,7 +4278,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[54]
+	mi := &file_driver_v1_driver_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4167,7 +4291,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{54}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Event) GetTimeUnixNs() int64 {
@@ -4236,7 +4360,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4248,7 +4372,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[55]
+	mi := &file_driver_v1_driver_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4261,7 +4385,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{55}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ServicesResponse) GetId() uint64 {
@@ -4353,7 +4477,7 @@ type StoreGet struct {
 
 func (x *StoreGet) Reset() {
 	*x = StoreGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4365,7 +4489,7 @@ func (x *StoreGet) String() string {
 func (*StoreGet) ProtoMessage() {}
 
 func (x *StoreGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[56]
+	mi := &file_driver_v1_driver_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4378,7 +4502,7 @@ func (x *StoreGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGet.ProtoReflect.Descriptor instead.
 func (*StoreGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{56}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *StoreGet) GetLink() string {
@@ -4407,7 +4531,7 @@ type StorePut struct {
 
 func (x *StorePut) Reset() {
 	*x = StorePut{}
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4419,7 +4543,7 @@ func (x *StorePut) String() string {
 func (*StorePut) ProtoMessage() {}
 
 func (x *StorePut) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[57]
+	mi := &file_driver_v1_driver_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4432,7 +4556,7 @@ func (x *StorePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorePut.ProtoReflect.Descriptor instead.
 func (*StorePut) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{57}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *StorePut) GetLink() string {
@@ -4464,7 +4588,7 @@ type GatewayGet struct {
 
 func (x *GatewayGet) Reset() {
 	*x = GatewayGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4476,7 +4600,7 @@ func (x *GatewayGet) String() string {
 func (*GatewayGet) ProtoMessage() {}
 
 func (x *GatewayGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[58]
+	mi := &file_driver_v1_driver_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4489,7 +4613,7 @@ func (x *GatewayGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayGet.ProtoReflect.Descriptor instead.
 func (*GatewayGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{58}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
 }
 
 type SecretGet struct {
@@ -4503,7 +4627,7 @@ type SecretGet struct {
 
 func (x *SecretGet) Reset() {
 	*x = SecretGet{}
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4515,7 +4639,7 @@ func (x *SecretGet) String() string {
 func (*SecretGet) ProtoMessage() {}
 
 func (x *SecretGet) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[59]
+	mi := &file_driver_v1_driver_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4528,7 +4652,7 @@ func (x *SecretGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretGet.ProtoReflect.Descriptor instead.
 func (*SecretGet) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{59}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SecretGet) GetLink() string {
@@ -4563,7 +4687,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +4699,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[60]
+	mi := &file_driver_v1_driver_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +4712,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{60}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ServicesRequest) GetId() uint64 {
@@ -4694,7 +4818,7 @@ type StoreGot struct {
 
 func (x *StoreGot) Reset() {
 	*x = StoreGot{}
-	mi := &file_driver_v1_driver_proto_msgTypes[61]
+	mi := &file_driver_v1_driver_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4706,7 +4830,7 @@ func (x *StoreGot) String() string {
 func (*StoreGot) ProtoMessage() {}
 
 func (x *StoreGot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[61]
+	mi := &file_driver_v1_driver_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4719,7 +4843,7 @@ func (x *StoreGot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreGot.ProtoReflect.Descriptor instead.
 func (*StoreGot) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{61}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StoreGot) GetValue() []byte {
@@ -4737,7 +4861,7 @@ type StoreDone struct {
 
 func (x *StoreDone) Reset() {
 	*x = StoreDone{}
-	mi := &file_driver_v1_driver_proto_msgTypes[62]
+	mi := &file_driver_v1_driver_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4749,7 +4873,7 @@ func (x *StoreDone) String() string {
 func (*StoreDone) ProtoMessage() {}
 
 func (x *StoreDone) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[62]
+	mi := &file_driver_v1_driver_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4762,7 +4886,7 @@ func (x *StoreDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreDone.ProtoReflect.Descriptor instead.
 func (*StoreDone) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{62}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{64}
 }
 
 type Gateway struct {
@@ -4775,7 +4899,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_driver_v1_driver_proto_msgTypes[63]
+	mi := &file_driver_v1_driver_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4787,7 +4911,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[63]
+	mi := &file_driver_v1_driver_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4800,7 +4924,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{63}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Gateway) GetName() string {
@@ -4826,7 +4950,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_driver_v1_driver_proto_msgTypes[64]
+	mi := &file_driver_v1_driver_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4838,7 +4962,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_v1_driver_proto_msgTypes[64]
+	mi := &file_driver_v1_driver_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4851,7 +4975,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_driver_v1_driver_proto_rawDescGZIP(), []int{64}
+	return file_driver_v1_driver_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Secret) GetValue() []byte {
@@ -5045,12 +5169,22 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"L\n" +
 	"\x0eBrowseResponse\x12:\n" +
-	"\aentries\x18\x01 \x03(\v2 .fieldloom.driver.v1.BrowseEntryR\aentries\"\x86\x01\n" +
+	"\aentries\x18\x01 \x03(\v2 .fieldloom.driver.v1.BrowseEntryR\aentries\"\xb4\x01\n" +
 	"\vBrowseEntry\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12-\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x19.fieldloom.driver.v1.KindR\x04kind\x12\x1a\n" +
-	"\bwritable\x18\x04 \x01(\bR\bwritable\"$\n" +
+	"\bwritable\x18\x04 \x01(\bR\bwritable\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\x12\x16\n" +
+	"\x06likely\x18\x06 \x01(\bR\x06likely\"C\n" +
+	"\x0fDiscoverRequest\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x1c\n" +
+	"\tcandidate\x18\x02 \x01(\rR\tcandidate\"j\n" +
+	"\x10DiscoverResponse\x126\n" +
+	"\x05found\x18\x01 \x01(\v2 .fieldloom.driver.v1.BrowseEntryR\x05found\x12\x1e\n" +
+	"\n" +
+	"candidates\x18\x02 \x01(\rR\n" +
+	"candidates\"$\n" +
 	"\fDrainRequest\x12\x14\n" +
 	"\x05links\x18\x01 \x03(\tR\x05links\"O\n" +
 	"\rDrainResponse\x12#\n" +
@@ -5233,7 +5367,8 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\fCONDITION_UP\x10\x02\x12\x16\n" +
 	"\x12CONDITION_DEGRADED\x10\x03\x12\x12\n" +
 	"\x0eCONDITION_DOWN\x10\x04\x12\x15\n" +
-	"\x11CONDITION_STOPPED\x10\x052\xa7\t\n" +
+	"\x11CONDITION_STOPPED\x10\x052\x80\n" +
+	"\n" +
 	"\rDriverService\x12W\n" +
 	"\bDescribe\x12$.fieldloom.driver.v1.DescribeRequest\x1a%.fieldloom.driver.v1.DescribeResponse\x12W\n" +
 	"\bValidate\x12$.fieldloom.driver.v1.ValidateRequest\x1a%.fieldloom.driver.v1.ValidateResponse\x12N\n" +
@@ -5242,7 +5377,8 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x04Read\x12 .fieldloom.driver.v1.ReadRequest\x1a!.fieldloom.driver.v1.ReadResponse\x12Q\n" +
 	"\x06Values\x12\".fieldloom.driver.v1.ValuesRequest\x1a#.fieldloom.driver.v1.ValuesResponse\x12N\n" +
 	"\x05Write\x12!.fieldloom.driver.v1.WriteRequest\x1a\".fieldloom.driver.v1.WriteResponse\x12Q\n" +
-	"\x06Browse\x12\".fieldloom.driver.v1.BrowseRequest\x1a#.fieldloom.driver.v1.BrowseResponse\x12N\n" +
+	"\x06Browse\x12\".fieldloom.driver.v1.BrowseRequest\x1a#.fieldloom.driver.v1.BrowseResponse\x12W\n" +
+	"\bDiscover\x12$.fieldloom.driver.v1.DiscoverRequest\x1a%.fieldloom.driver.v1.DiscoverResponse\x12N\n" +
 	"\x05Drain\x12!.fieldloom.driver.v1.DrainRequest\x1a\".fieldloom.driver.v1.DrainResponse\x12W\n" +
 	"\bActivate\x12$.fieldloom.driver.v1.ActivateRequest\x1a%.fieldloom.driver.v1.ActivateResponse\x12N\n" +
 	"\x05Check\x12!.fieldloom.driver.v1.CheckRequest\x1a\".fieldloom.driver.v1.CheckResponse\x12Q\n" +
@@ -5263,7 +5399,7 @@ func file_driver_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_driver_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_driver_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_driver_v1_driver_proto_goTypes = []any{
 	(Code)(0),                // 0: fieldloom.driver.v1.Code
 	(Quality)(0),             // 1: fieldloom.driver.v1.Quality
@@ -5302,39 +5438,41 @@ var file_driver_v1_driver_proto_goTypes = []any{
 	(*BrowseRequest)(nil),    // 34: fieldloom.driver.v1.BrowseRequest
 	(*BrowseResponse)(nil),   // 35: fieldloom.driver.v1.BrowseResponse
 	(*BrowseEntry)(nil),      // 36: fieldloom.driver.v1.BrowseEntry
-	(*DrainRequest)(nil),     // 37: fieldloom.driver.v1.DrainRequest
-	(*DrainResponse)(nil),    // 38: fieldloom.driver.v1.DrainResponse
-	(*ActivateRequest)(nil),  // 39: fieldloom.driver.v1.ActivateRequest
-	(*ActivateResponse)(nil), // 40: fieldloom.driver.v1.ActivateResponse
-	(*CheckRequest)(nil),     // 41: fieldloom.driver.v1.CheckRequest
-	(*CheckResponse)(nil),    // 42: fieldloom.driver.v1.CheckResponse
-	(*SetLogRequest)(nil),    // 43: fieldloom.driver.v1.SetLogRequest
-	(*SetLogResponse)(nil),   // 44: fieldloom.driver.v1.SetLogResponse
-	(*AttachRequest)(nil),    // 45: fieldloom.driver.v1.AttachRequest
-	(*Hello)(nil),            // 46: fieldloom.driver.v1.Hello
-	(*Credit)(nil),           // 47: fieldloom.driver.v1.Credit
-	(*Ack)(nil),              // 48: fieldloom.driver.v1.Ack
-	(*Heartbeat)(nil),        // 49: fieldloom.driver.v1.Heartbeat
-	(*AttachResponse)(nil),   // 50: fieldloom.driver.v1.AttachResponse
-	(*Frames)(nil),           // 51: fieldloom.driver.v1.Frames
-	(*Welcome)(nil),          // 52: fieldloom.driver.v1.Welcome
-	(*Frame)(nil),            // 53: fieldloom.driver.v1.Frame
-	(*Batch)(nil),            // 54: fieldloom.driver.v1.Batch
-	(*Block)(nil),            // 55: fieldloom.driver.v1.Block
-	(*Exception)(nil),        // 56: fieldloom.driver.v1.Exception
-	(*Gap)(nil),              // 57: fieldloom.driver.v1.Gap
-	(*GapLink)(nil),          // 58: fieldloom.driver.v1.GapLink
-	(*Event)(nil),            // 59: fieldloom.driver.v1.Event
-	(*ServicesResponse)(nil), // 60: fieldloom.driver.v1.ServicesResponse
-	(*StoreGet)(nil),         // 61: fieldloom.driver.v1.StoreGet
-	(*StorePut)(nil),         // 62: fieldloom.driver.v1.StorePut
-	(*GatewayGet)(nil),       // 63: fieldloom.driver.v1.GatewayGet
-	(*SecretGet)(nil),        // 64: fieldloom.driver.v1.SecretGet
-	(*ServicesRequest)(nil),  // 65: fieldloom.driver.v1.ServicesRequest
-	(*StoreGot)(nil),         // 66: fieldloom.driver.v1.StoreGot
-	(*StoreDone)(nil),        // 67: fieldloom.driver.v1.StoreDone
-	(*Gateway)(nil),          // 68: fieldloom.driver.v1.Gateway
-	(*Secret)(nil),           // 69: fieldloom.driver.v1.Secret
+	(*DiscoverRequest)(nil),  // 37: fieldloom.driver.v1.DiscoverRequest
+	(*DiscoverResponse)(nil), // 38: fieldloom.driver.v1.DiscoverResponse
+	(*DrainRequest)(nil),     // 39: fieldloom.driver.v1.DrainRequest
+	(*DrainResponse)(nil),    // 40: fieldloom.driver.v1.DrainResponse
+	(*ActivateRequest)(nil),  // 41: fieldloom.driver.v1.ActivateRequest
+	(*ActivateResponse)(nil), // 42: fieldloom.driver.v1.ActivateResponse
+	(*CheckRequest)(nil),     // 43: fieldloom.driver.v1.CheckRequest
+	(*CheckResponse)(nil),    // 44: fieldloom.driver.v1.CheckResponse
+	(*SetLogRequest)(nil),    // 45: fieldloom.driver.v1.SetLogRequest
+	(*SetLogResponse)(nil),   // 46: fieldloom.driver.v1.SetLogResponse
+	(*AttachRequest)(nil),    // 47: fieldloom.driver.v1.AttachRequest
+	(*Hello)(nil),            // 48: fieldloom.driver.v1.Hello
+	(*Credit)(nil),           // 49: fieldloom.driver.v1.Credit
+	(*Ack)(nil),              // 50: fieldloom.driver.v1.Ack
+	(*Heartbeat)(nil),        // 51: fieldloom.driver.v1.Heartbeat
+	(*AttachResponse)(nil),   // 52: fieldloom.driver.v1.AttachResponse
+	(*Frames)(nil),           // 53: fieldloom.driver.v1.Frames
+	(*Welcome)(nil),          // 54: fieldloom.driver.v1.Welcome
+	(*Frame)(nil),            // 55: fieldloom.driver.v1.Frame
+	(*Batch)(nil),            // 56: fieldloom.driver.v1.Batch
+	(*Block)(nil),            // 57: fieldloom.driver.v1.Block
+	(*Exception)(nil),        // 58: fieldloom.driver.v1.Exception
+	(*Gap)(nil),              // 59: fieldloom.driver.v1.Gap
+	(*GapLink)(nil),          // 60: fieldloom.driver.v1.GapLink
+	(*Event)(nil),            // 61: fieldloom.driver.v1.Event
+	(*ServicesResponse)(nil), // 62: fieldloom.driver.v1.ServicesResponse
+	(*StoreGet)(nil),         // 63: fieldloom.driver.v1.StoreGet
+	(*StorePut)(nil),         // 64: fieldloom.driver.v1.StorePut
+	(*GatewayGet)(nil),       // 65: fieldloom.driver.v1.GatewayGet
+	(*SecretGet)(nil),        // 66: fieldloom.driver.v1.SecretGet
+	(*ServicesRequest)(nil),  // 67: fieldloom.driver.v1.ServicesRequest
+	(*StoreGot)(nil),         // 68: fieldloom.driver.v1.StoreGot
+	(*StoreDone)(nil),        // 69: fieldloom.driver.v1.StoreDone
+	(*Gateway)(nil),          // 70: fieldloom.driver.v1.Gateway
+	(*Secret)(nil),           // 71: fieldloom.driver.v1.Secret
 }
 var file_driver_v1_driver_proto_depIdxs = []int32{
 	0,  // 0: fieldloom.driver.v1.Fault.code:type_name -> fieldloom.driver.v1.Code
@@ -5366,71 +5504,74 @@ var file_driver_v1_driver_proto_depIdxs = []int32{
 	6,  // 26: fieldloom.driver.v1.WriteRequest.value:type_name -> fieldloom.driver.v1.Value
 	36, // 27: fieldloom.driver.v1.BrowseResponse.entries:type_name -> fieldloom.driver.v1.BrowseEntry
 	2,  // 28: fieldloom.driver.v1.BrowseEntry.kind:type_name -> fieldloom.driver.v1.Kind
-	46, // 29: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
-	48, // 30: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
-	49, // 31: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	47, // 32: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
-	47, // 33: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
-	23, // 34: fieldloom.driver.v1.Heartbeat.ring:type_name -> fieldloom.driver.v1.RingStatus
-	52, // 35: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
-	53, // 36: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
-	59, // 37: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
-	49, // 38: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
-	51, // 39: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
-	53, // 40: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
-	54, // 41: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
-	57, // 42: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
-	55, // 43: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
-	2,  // 44: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
-	56, // 45: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
-	1,  // 46: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
-	5,  // 47: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
-	5,  // 48: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
-	58, // 49: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
-	4,  // 50: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
-	5,  // 51: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
-	61, // 52: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
-	62, // 53: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
-	63, // 54: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
-	64, // 55: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
-	5,  // 56: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
-	66, // 57: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
-	67, // 58: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
-	68, // 59: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
-	69, // 60: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
-	7,  // 61: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
-	15, // 62: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
-	18, // 63: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
-	20, // 64: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
-	26, // 65: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
-	29, // 66: fieldloom.driver.v1.DriverService.Values:input_type -> fieldloom.driver.v1.ValuesRequest
-	32, // 67: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
-	34, // 68: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
-	37, // 69: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
-	39, // 70: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
-	41, // 71: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
-	43, // 72: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
-	45, // 73: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
-	65, // 74: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
-	8,  // 75: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
-	16, // 76: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
-	19, // 77: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
-	21, // 78: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
-	27, // 79: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
-	30, // 80: fieldloom.driver.v1.DriverService.Values:output_type -> fieldloom.driver.v1.ValuesResponse
-	33, // 81: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
-	35, // 82: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
-	38, // 83: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
-	40, // 84: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
-	42, // 85: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
-	44, // 86: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
-	50, // 87: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
-	60, // 88: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
-	75, // [75:89] is the sub-list for method output_type
-	61, // [61:75] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	36, // 29: fieldloom.driver.v1.DiscoverResponse.found:type_name -> fieldloom.driver.v1.BrowseEntry
+	48, // 30: fieldloom.driver.v1.AttachRequest.hello:type_name -> fieldloom.driver.v1.Hello
+	50, // 31: fieldloom.driver.v1.AttachRequest.ack:type_name -> fieldloom.driver.v1.Ack
+	51, // 32: fieldloom.driver.v1.AttachRequest.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	49, // 33: fieldloom.driver.v1.Hello.credit:type_name -> fieldloom.driver.v1.Credit
+	49, // 34: fieldloom.driver.v1.Ack.credit:type_name -> fieldloom.driver.v1.Credit
+	23, // 35: fieldloom.driver.v1.Heartbeat.ring:type_name -> fieldloom.driver.v1.RingStatus
+	54, // 36: fieldloom.driver.v1.AttachResponse.welcome:type_name -> fieldloom.driver.v1.Welcome
+	55, // 37: fieldloom.driver.v1.AttachResponse.frame:type_name -> fieldloom.driver.v1.Frame
+	61, // 38: fieldloom.driver.v1.AttachResponse.event:type_name -> fieldloom.driver.v1.Event
+	51, // 39: fieldloom.driver.v1.AttachResponse.heartbeat:type_name -> fieldloom.driver.v1.Heartbeat
+	53, // 40: fieldloom.driver.v1.AttachResponse.frames:type_name -> fieldloom.driver.v1.Frames
+	55, // 41: fieldloom.driver.v1.Frames.frames:type_name -> fieldloom.driver.v1.Frame
+	56, // 42: fieldloom.driver.v1.Frame.batch:type_name -> fieldloom.driver.v1.Batch
+	59, // 43: fieldloom.driver.v1.Frame.gap:type_name -> fieldloom.driver.v1.Gap
+	57, // 44: fieldloom.driver.v1.Batch.blocks:type_name -> fieldloom.driver.v1.Block
+	2,  // 45: fieldloom.driver.v1.Block.kind:type_name -> fieldloom.driver.v1.Kind
+	58, // 46: fieldloom.driver.v1.Block.exceptions:type_name -> fieldloom.driver.v1.Exception
+	1,  // 47: fieldloom.driver.v1.Exception.quality:type_name -> fieldloom.driver.v1.Quality
+	5,  // 48: fieldloom.driver.v1.Exception.fault:type_name -> fieldloom.driver.v1.Fault
+	5,  // 49: fieldloom.driver.v1.Gap.cause:type_name -> fieldloom.driver.v1.Fault
+	60, // 50: fieldloom.driver.v1.Gap.links:type_name -> fieldloom.driver.v1.GapLink
+	4,  // 51: fieldloom.driver.v1.Event.condition:type_name -> fieldloom.driver.v1.Condition
+	5,  // 52: fieldloom.driver.v1.Event.cause:type_name -> fieldloom.driver.v1.Fault
+	63, // 53: fieldloom.driver.v1.ServicesResponse.store_get:type_name -> fieldloom.driver.v1.StoreGet
+	64, // 54: fieldloom.driver.v1.ServicesResponse.store_put:type_name -> fieldloom.driver.v1.StorePut
+	65, // 55: fieldloom.driver.v1.ServicesResponse.gateway_get:type_name -> fieldloom.driver.v1.GatewayGet
+	66, // 56: fieldloom.driver.v1.ServicesResponse.secret_get:type_name -> fieldloom.driver.v1.SecretGet
+	5,  // 57: fieldloom.driver.v1.ServicesRequest.fault:type_name -> fieldloom.driver.v1.Fault
+	68, // 58: fieldloom.driver.v1.ServicesRequest.store_got:type_name -> fieldloom.driver.v1.StoreGot
+	69, // 59: fieldloom.driver.v1.ServicesRequest.store_done:type_name -> fieldloom.driver.v1.StoreDone
+	70, // 60: fieldloom.driver.v1.ServicesRequest.gateway:type_name -> fieldloom.driver.v1.Gateway
+	71, // 61: fieldloom.driver.v1.ServicesRequest.secret:type_name -> fieldloom.driver.v1.Secret
+	7,  // 62: fieldloom.driver.v1.DriverService.Describe:input_type -> fieldloom.driver.v1.DescribeRequest
+	15, // 63: fieldloom.driver.v1.DriverService.Validate:input_type -> fieldloom.driver.v1.ValidateRequest
+	18, // 64: fieldloom.driver.v1.DriverService.Apply:input_type -> fieldloom.driver.v1.ApplyRequest
+	20, // 65: fieldloom.driver.v1.DriverService.Status:input_type -> fieldloom.driver.v1.StatusRequest
+	26, // 66: fieldloom.driver.v1.DriverService.Read:input_type -> fieldloom.driver.v1.ReadRequest
+	29, // 67: fieldloom.driver.v1.DriverService.Values:input_type -> fieldloom.driver.v1.ValuesRequest
+	32, // 68: fieldloom.driver.v1.DriverService.Write:input_type -> fieldloom.driver.v1.WriteRequest
+	34, // 69: fieldloom.driver.v1.DriverService.Browse:input_type -> fieldloom.driver.v1.BrowseRequest
+	37, // 70: fieldloom.driver.v1.DriverService.Discover:input_type -> fieldloom.driver.v1.DiscoverRequest
+	39, // 71: fieldloom.driver.v1.DriverService.Drain:input_type -> fieldloom.driver.v1.DrainRequest
+	41, // 72: fieldloom.driver.v1.DriverService.Activate:input_type -> fieldloom.driver.v1.ActivateRequest
+	43, // 73: fieldloom.driver.v1.DriverService.Check:input_type -> fieldloom.driver.v1.CheckRequest
+	45, // 74: fieldloom.driver.v1.DriverService.SetLog:input_type -> fieldloom.driver.v1.SetLogRequest
+	47, // 75: fieldloom.driver.v1.DriverService.Attach:input_type -> fieldloom.driver.v1.AttachRequest
+	67, // 76: fieldloom.driver.v1.DriverService.Services:input_type -> fieldloom.driver.v1.ServicesRequest
+	8,  // 77: fieldloom.driver.v1.DriverService.Describe:output_type -> fieldloom.driver.v1.DescribeResponse
+	16, // 78: fieldloom.driver.v1.DriverService.Validate:output_type -> fieldloom.driver.v1.ValidateResponse
+	19, // 79: fieldloom.driver.v1.DriverService.Apply:output_type -> fieldloom.driver.v1.ApplyResponse
+	21, // 80: fieldloom.driver.v1.DriverService.Status:output_type -> fieldloom.driver.v1.StatusResponse
+	27, // 81: fieldloom.driver.v1.DriverService.Read:output_type -> fieldloom.driver.v1.ReadResponse
+	30, // 82: fieldloom.driver.v1.DriverService.Values:output_type -> fieldloom.driver.v1.ValuesResponse
+	33, // 83: fieldloom.driver.v1.DriverService.Write:output_type -> fieldloom.driver.v1.WriteResponse
+	35, // 84: fieldloom.driver.v1.DriverService.Browse:output_type -> fieldloom.driver.v1.BrowseResponse
+	38, // 85: fieldloom.driver.v1.DriverService.Discover:output_type -> fieldloom.driver.v1.DiscoverResponse
+	40, // 86: fieldloom.driver.v1.DriverService.Drain:output_type -> fieldloom.driver.v1.DrainResponse
+	42, // 87: fieldloom.driver.v1.DriverService.Activate:output_type -> fieldloom.driver.v1.ActivateResponse
+	44, // 88: fieldloom.driver.v1.DriverService.Check:output_type -> fieldloom.driver.v1.CheckResponse
+	46, // 89: fieldloom.driver.v1.DriverService.SetLog:output_type -> fieldloom.driver.v1.SetLogResponse
+	52, // 90: fieldloom.driver.v1.DriverService.Attach:output_type -> fieldloom.driver.v1.AttachResponse
+	62, // 91: fieldloom.driver.v1.DriverService.Services:output_type -> fieldloom.driver.v1.ServicesResponse
+	77, // [77:92] is the sub-list for method output_type
+	62, // [62:77] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_driver_v1_driver_proto_init() }
@@ -5447,44 +5588,44 @@ func file_driver_v1_driver_proto_init() {
 		(*Value_Bytes)(nil),
 	}
 	file_driver_v1_driver_proto_msgTypes[6].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[40].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[42].OneofWrappers = []any{
 		(*AttachRequest_Hello)(nil),
 		(*AttachRequest_Ack)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[45].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[47].OneofWrappers = []any{
 		(*AttachResponse_Welcome)(nil),
 		(*AttachResponse_Frame)(nil),
 		(*AttachResponse_Event)(nil),
 		(*AttachResponse_Heartbeat)(nil),
 		(*AttachResponse_Frames)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[48].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[50].OneofWrappers = []any{
 		(*Frame_Batch)(nil),
 		(*Frame_Gap)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[55].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{
 		(*ServicesResponse_StoreGet)(nil),
 		(*ServicesResponse_StorePut)(nil),
 		(*ServicesResponse_GatewayGet)(nil),
 		(*ServicesResponse_SecretGet)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[57].OneofWrappers = []any{}
-	file_driver_v1_driver_proto_msgTypes[60].OneofWrappers = []any{
+	file_driver_v1_driver_proto_msgTypes[59].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[62].OneofWrappers = []any{
 		(*ServicesRequest_Fault)(nil),
 		(*ServicesRequest_StoreGot)(nil),
 		(*ServicesRequest_StoreDone)(nil),
 		(*ServicesRequest_Gateway)(nil),
 		(*ServicesRequest_Secret)(nil),
 	}
-	file_driver_v1_driver_proto_msgTypes[61].OneofWrappers = []any{}
+	file_driver_v1_driver_proto_msgTypes[63].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_v1_driver_proto_rawDesc), len(file_driver_v1_driver_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   65,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

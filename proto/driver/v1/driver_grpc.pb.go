@@ -37,6 +37,7 @@ const (
 	DriverService_Values_FullMethodName   = "/fieldloom.driver.v1.DriverService/Values"
 	DriverService_Write_FullMethodName    = "/fieldloom.driver.v1.DriverService/Write"
 	DriverService_Browse_FullMethodName   = "/fieldloom.driver.v1.DriverService/Browse"
+	DriverService_Discover_FullMethodName = "/fieldloom.driver.v1.DriverService/Discover"
 	DriverService_Drain_FullMethodName    = "/fieldloom.driver.v1.DriverService/Drain"
 	DriverService_Activate_FullMethodName = "/fieldloom.driver.v1.DriverService/Activate"
 	DriverService_Check_FullMethodName    = "/fieldloom.driver.v1.DriverService/Check"
@@ -72,6 +73,8 @@ type DriverServiceClient interface {
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(ctx context.Context, in *BrowseRequest, opts ...grpc.CallOption) (*BrowseResponse, error)
+	// Discover tries one candidate of a link for a device that nobody has configured.
+	Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error)
 	// Drain finishes the polls in flight of links, closes them, flushes the last batch
 	// and answers its sequence. Other links go on. Attach goes on until the core has
 	// taken what was flushed.
@@ -181,6 +184,16 @@ func (c *driverServiceClient) Browse(ctx context.Context, in *BrowseRequest, opt
 	return out, nil
 }
 
+func (c *driverServiceClient) Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscoverResponse)
+	err := c.cc.Invoke(ctx, DriverService_Discover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *driverServiceClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainResponse)
@@ -274,6 +287,8 @@ type DriverServiceServer interface {
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(context.Context, *BrowseRequest) (*BrowseResponse, error)
+	// Discover tries one candidate of a link for a device that nobody has configured.
+	Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error)
 	// Drain finishes the polls in flight of links, closes them, flushes the last batch
 	// and answers its sequence. Other links go on. Attach goes on until the core has
 	// taken what was flushed.
@@ -326,6 +341,9 @@ func (UnimplementedDriverServiceServer) Write(context.Context, *WriteRequest) (*
 }
 func (UnimplementedDriverServiceServer) Browse(context.Context, *BrowseRequest) (*BrowseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Browse not implemented")
+}
+func (UnimplementedDriverServiceServer) Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Discover not implemented")
 }
 func (UnimplementedDriverServiceServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
@@ -510,6 +528,24 @@ func _DriverService_Browse_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DriverService_Discover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).Discover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_Discover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).Discover(ctx, req.(*DiscoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DriverService_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainRequest)
 	if err := dec(in); err != nil {
@@ -634,6 +670,10 @@ var DriverService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Browse",
 			Handler:    _DriverService_Browse_Handler,
+		},
+		{
+			MethodName: "Discover",
+			Handler:    _DriverService_Discover_Handler,
 		},
 		{
 			MethodName: "Drain",

@@ -1,0 +1,39 @@
+package modbus
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"github.com/fieldloom/fieldloom/core/driver"
+)
+
+// transact makes one request of a unit, and returns what its answer holds behind the function
+// code, or the code of the exception (clause 7) that it is.
+func (l *line) transact(ctx context.Context, unit, function byte, data []byte) (answer []byte, exception byte, err error) {
+	p := l.framing.packager(unit)
+	adu, err := p.Encode(&modbus.ProtocolDataUnit{FunctionCode: function, Data: data})
+	if err != nil {
+		return nil, 0, driver.Errorf(driver.Internal, "modbus: encode: %w", err)
+	}
+	w, err := l.use(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer l.leave(w)
+	c := newCaller()
+	defer w.abandon(c)
+	if _, err := w.send(ctx, c, []*request{{adu: adu}}, time.Now()); err != nil {
+		return nil, 0, err
+	}
+	t, err := w.receive(ctx, c)
+	if err != nil {
+		return nil, 0, err
+	}
+	frame := slices.Clone(t.answer)
+	w.release(t)
+	answer, exception, err = (&device{line: l, packager: p}).open(adu, frame)
+	return slices.Clone(answer), exception, err
+}
