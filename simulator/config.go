@@ -43,7 +43,11 @@ type ServerConfig struct {
 type Line struct {
 	Link  string // a symbolic link to the tty, made at the start and removed at the end; none when empty
 	Baud  int    // paces the bytes that instruments send, ten bits a byte; 0 sends them at once
-	End   string // ends a line that an instrument sends, default "\r\n"; a line that it receives ends with \n or \r
+	End   string // ends a line that an instrument sends, default "\r\n"
+	Ends  string // the bytes each of which ends a line that it receives, default "\r\n"
+	Bytes bool   // texts are bytes: each character up to U+00FF is one, and what is received is read so
+	Sum   string // what stands behind the text, before End, of everything that is sent: see Sums; none when empty
+	From  int    // the byte of the text from which on it is summed
 	Alone bool   // instruments send without being asked even while nobody has the tty open
 }
 
@@ -116,8 +120,8 @@ func (c *ServerConfig) foreign() error {
 	switch {
 	case !tty && c.Line != (Line{}):
 		return fmt.Errorf("link, baud, end and alone belong to a %s server, link and baud also to a %s server over: tty", Serial, Modbus)
-	case c.Protocol == Modbus && (c.Line.End != "" || c.Line.Alone):
-		return fmt.Errorf("end and alone belong to a %s server", Serial)
+	case c.Protocol == Modbus && c.Line != (Line{Link: c.Line.Link, Baud: c.Line.Baud}):
+		return fmt.Errorf("all but link and baud belong to a %s server", Serial)
 	case c.Protocol != Modbus && (c.Framing != "" || c.Over != ""):
 		return fmt.Errorf("framing and over belong to a %s server", Modbus)
 	case c.Protocol == Modbus && tty && c.Listen != "":

@@ -27,7 +27,7 @@ const (
 	NoTransaction FaultKind = "no-transaction" // answers with the transaction id 0
 	Length        FaultKind = "length"         // says a length that is one too large
 	Extra         FaultKind = "extra"          // a byte follows the answer
-	Checksum      FaultKind = "checksum"       // a wrong CRC, LRC or sum
+	Checksum      FaultKind = "checksum"       // a wrong CRC or LRC; on a serial line a changed byte
 	Prefix        FaultKind = "prefix"         // noise before the answer
 	Duplicate     FaultKind = "duplicate"      // answers twice
 	Echo          FaultKind = "echo"           // the request comes back before the answer
@@ -65,7 +65,7 @@ var able = map[Protocol]struct{ device, server []FaultKind }{
 		[]FaultKind{Refused, Unplugged, Idle, Single},
 	},
 	MQTT:   {[]FaultKind{Silent, Slow, Garbage, Cut}, []FaultKind{Refused}},
-	Serial: {[]FaultKind{Silent, Slow, Late, Drip, Garbage, Prefix, Cut, Duplicate, Echo}, []FaultKind{Refused, Unplugged}},
+	Serial: {[]FaultKind{Silent, Slow, Late, Drip, Garbage, Prefix, Cut, Checksum, Duplicate, Echo}, []FaultKind{Refused, Unplugged}},
 }
 
 // Faults lists the faults that a device of a protocol can have, or a whole server.

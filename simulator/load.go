@@ -90,6 +90,10 @@ func (l *loader) server(name string, v document.Value) {
 		"link":     func(v document.Value) { c.Line.Link = l.file(v) },
 		"baud":     func(v document.Value) { c.Line.Baud = int(v.Int(1, 10_000_000)) },
 		"end":      func(v document.Value) { c.Line.End = v.Text() },
+		"ends":     func(v document.Value) { c.Line.Ends = v.Text() },
+		"bytes":    func(v document.Value) { c.Line.Bytes = v.Bool() },
+		"sum":      func(v document.Value) { c.Line.Sum = v.Text() },
+		"from":     func(v document.Value) { c.Line.From = int(v.Int(0, 1024)) },
 		"alone":    func(v document.Value) { c.Line.Alone = v.Bool() },
 		"devices": func(v document.Value) {
 			v.Each(func(name string, v document.Value) { c.Devices = append(c.Devices, l.device(name, v)) })

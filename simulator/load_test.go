@@ -131,7 +131,7 @@ func TestWrongFiles(t *testing.T) {
 		{"no server", "images: {}\n", "there is no server"},
 		{"syntax", "servers: {a\n", ":1:11: "},
 		{"two documents", "servers: {}\n---\nservers: {}\n", "more than one document"},
-		{"unknown key", s + "    devcies: {}\n", ":3:5: servers.s: unknown key \"devcies\": it is one of alone, baud, devices"},
+		{"unknown key", s + "    devcies: {}\n", ":3:5: servers.s: unknown key \"devcies\": it is one of alone, baud, bytes, devices"},
 		{"key twice", s + "    baud: 1\n    baud: 2\n", ":4:5: "},
 		{"no devices", s + "    listen: localhost:0\n", "servers.s: a server needs devices"},
 		{"unknown protocol", s + "    protocol: opc\n    devices: {d: {}}\n", `protocol "opc" is unknown`},

@@ -215,7 +215,7 @@ func (d *duty) render(fault *Fault) (payload []byte, slot uint64) {
 		noise(payload, at.slot)
 	case fault != nil && fault.Kind == Cut:
 		payload = payload[:len(payload)/2]
-	case d.text.slot:
+	case d.text.slot && !fault.spoils():
 		slot = dev.tally.issue()
 	}
 	return payload, slot

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,12 @@ func newSerialLine(srv *Server, c *ServerConfig) (*serialLine, error) {
 	}
 	if l.line.End == "" {
 		l.line.End = "\r\n"
+	}
+	if l.line.Ends == "" {
+		l.line.Ends = "\r\n"
+	}
+	if err := l.line.check(); err != nil {
+		return nil, err
 	}
 	for i, d := range srv.devices {
 		if err := l.add(d, &c.Devices[i]); err != nil {
@@ -223,12 +230,12 @@ func (l *serialLine) read(p *pseudo) {
 func (l *serialLine) lines(buf []byte) []byte {
 	rest := buf
 	for {
-		end := bytes.IndexAny(rest, "\r\n")
+		end := bytes.IndexAny(rest, l.line.Ends)
 		if end < 0 {
 			break
 		}
 		if end > 0 {
-			l.answer(string(rest[:end]))
+			l.answer(rest[:end])
 		}
 		rest = rest[end+1:]
 	}
@@ -240,8 +247,12 @@ func (l *serialLine) lines(buf []byte) []byte {
 }
 
 // answer finds the first exchange that matches.
-func (l *serialLine) answer(request string) {
+func (l *serialLine) answer(heard []byte) {
 	asked := time.Now()
+	request := string(heard)
+	if l.line.Bytes {
+		request = wide(heard)
+	}
 	for i := range l.exchanges {
 		x := &l.exchanges[i]
 		groups := x.match.FindStringSubmatch(request)
@@ -249,11 +260,29 @@ func (l *serialLine) answer(request string) {
 			continue
 		}
 		if x.accept(groups, len(request)+1, asked) && x.reply != nil {
-			l.say(&duty{device: x.device, text: x.reply}, asked, true)
+			l.reply(&duty{device: x.device, text: x.reply}, heard, asked)
 		}
 		return
 	}
 	l.stray.Add(1)
+}
+
+// reply answers a request, under the device's fault.
+func (l *serialLine) reply(d *duty, heard []byte, asked time.Time) {
+	f := d.device.current()
+	switch {
+	case f == nil:
+	case f.Kind == Late:
+		l.done.Go(func() {
+			if pause(l.ctx, f.Delay) {
+				l.say(d, asked, true)
+			}
+		})
+		return
+	case f.Kind == Echo:
+		l.raw(append(slices.Clone(heard), l.line.Ends[0]))
+	}
+	l.say(d, asked, true)
 }
 
 // accept counts a request and executes the writes in it. It returns false when the device keeps

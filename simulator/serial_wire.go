@@ -27,8 +27,9 @@ func (l *serialLine) say(d *duty, asked time.Time, answer bool) {
 	}
 	line, slot := d.render(fault)
 	if fault == nil || fault.Kind != Cut {
-		line = append(line, l.line.End...)
+		line = l.line.frame(line)
 	}
+	line = fault.bend(line, asked)
 	gap := l.gap()
 	if fault != nil && fault.Kind == Drip {
 		gap = fault.Delay
@@ -44,6 +45,35 @@ func (l *serialLine) say(d *duty, asked time.Time, answer bool) {
 	case err != nil:
 		d.device.failed(slot)
 	}
+}
+
+// raw writes bytes that are no line of an instrument.
+func (l *serialLine) raw(b []byte) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	if p := l.present(); p != nil {
+		_ = p.write(l.ctx.Done(), b, l.gap(), func() {}) // nobody counts on it
+	}
+}
+
+// bend changes what is sent as a fault says.
+func (f *Fault) bend(line []byte, at time.Time) []byte {
+	if f == nil {
+		return line
+	}
+	switch f.Kind {
+	case Prefix:
+		before := make([]byte, 5)
+		noise(before, uint64(at.UnixNano()))
+		return append(before, line...)
+	case Checksum:
+		if len(line) > 0 {
+			line[len(line)/2] ^= 1
+		}
+	case Duplicate:
+		return append(line, line...)
+	}
+	return line
 }
 
 // gap is the time that a byte takes: a start bit, eight bits and a stop bit.

@@ -32,14 +32,14 @@ func (p *pending) offer(in line) bool {
 		p.result <- answer{fault: driver.Errorf(driver.Denied, "request %s: the instrument refuses: %s", p.name, excerpt(in.text))}
 		return true
 	}
+	if in.wrong != "" { // on a line on which one speaks at a time it is the answer
+		p.result <- answer{fault: driver.Errorf(driver.Protocol, "request %s: %s: %s", p.name, excerpt(in.text), in.wrong)}
+		return true
+	}
 	fields, ok := p.answer.fields(in.text)
-	switch {
-	case !ok:
+	if !ok {
 		p.other = in.text
 		return false
-	case in.wrong != "":
-		p.result <- answer{fault: driver.Errorf(driver.Protocol, "request %s: %s", p.name, in.wrong)}
-		return true
 	}
 	p.result <- answer{fields: fields}
 	return true

@@ -55,6 +55,12 @@ func start(t *testing.T, name, port string) *field {
 	dir := t.TempDir()
 	bins := plant.Build(t)
 	bins.WriteConfig(t, dir, "gateway: field\n", strings.ReplaceAll(string(text), "@PORT@", port))
+	return run(t, bins, dir)
+}
+
+// run starts the gateway of a directory, and returns when it answers.
+func run(t *testing.T, bins plant.Binaries, dir string) *field {
+	t.Helper()
 	f := &field{t, bins.Start(t, dir)}
 	plant.Eventually(t, 20*time.Second, func() error {
 		_, err := f.g.CLI("status")
