@@ -74,13 +74,19 @@ func (s *session) doubts(d *device) (behind bool) {
 	return s.suspect != d
 }
 
-// freshFor is how long a connection on which nothing was ever answered is given before it is
-// taken for dead. Some adapters swallow everything in their first seconds: a new connection
-// each time would never get over them.
-const freshFor = 10 * time.Second
+// A connection on which nothing was ever answered is given freshFor before it is taken for
+// dead, and after two in vain twice as long each time, up to longestFresh. Some adapters swallow
+// everything in their first seconds: a new connection each time would never get over them.
+const (
+	freshFor     = 10 * time.Second
+	longestFresh = time.Minute
+)
 
-// fresh reports whether silence says little of the connection yet.
-func (s *session) fresh(now int64) bool { return !s.heard && now-s.askedAt < int64(freshFor) }
+// fresh reports whether silence says little of a session's connection yet.
+func (c *connection) fresh(s *session, now int64) bool {
+	given := min(freshFor<<min(max(c.backoff.failures-1, 0), 4), longestFresh)
+	return !s.heard && now-s.askedAt < int64(given)
+}
 
 // setActive lets the link open, or has it closed.
 func (c *connection) setActive(active bool, now int64) {

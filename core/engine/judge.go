@@ -28,7 +28,7 @@ func (l *link) judge(r *runner, fault *driver.Error, at int64) {
 		}
 		l.lost(r.session, fault, told)
 	case driver.Timeout, driver.Protocol:
-		fresh := fault.Code == driver.Timeout && r.session.fresh(at)
+		fresh := fault.Code == driver.Timeout && l.conn.fresh(r.session, at)
 		l.roster.unanswered(d, g, fault, at, r.session.doubts(d), fresh)
 		if l.roster.silent() { // the wire may be what is dead
 			l.silent(driver.Errorf(fault.Code, "no device answers; the last one: %w", fault), fresh, g)
