@@ -16,7 +16,7 @@ type auditWord struct {
 
 // Help has the examples.
 func (*auditWord) Help() string {
-	return `Prints every write that is kept: when, who, from where, which point, the value before, the new one and how it ended. Each line has the
+	return `Prints every write that is kept, and every discovery: when, who, from where, which point, the value before, the new one and how it ended. Each line has the
 hash of the one before, which is checked; what was changed or taken out is told at the end, and the exit code is then 1. It needs
 no running gateway, and the right to read its data directory.
 
@@ -67,6 +67,9 @@ func auditLine(e *gateway.AuditEntry) string {
 	who := fmt.Sprintf("%s (uid %d, pid %d, %s, %s)", e.User, e.UID, e.PID, e.Program, e.From)
 	if e.User == "" {
 		who = "not known"
+	}
+	if e.Of == 0 && e.Action != "" {
+		return fmt.Sprintf("%d  %s  %s: %s %s, asked by %s", e.N, e.Time.Local().Format(time.DateTime), e.Point, e.Action, e.New, who)
 	}
 	if e.Of == 0 {
 		old := string(e.Old)

@@ -31,6 +31,7 @@ func (w *completionWord) Run(s *screen, model *kong.Application) error {
 // nameKinds are what the arguments of words are, as __names prints them.
 var nameKinds = map[string]string{
 	"read": "points", "values": "points", "write": "points", "watch": "points", "status": "lines", "offline": "lines", "online": "lines",
+	"browse": "lines", "discover": "lines", "explain": "points",
 	"driver remove": "drivers", "driver upgrade": "drivers", "driver rollback": "drivers", "driver enable": "drivers",
 	"driver disable": "drivers", "driver logs": "drivers", "driver level": "drivers",
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/fieldloom/fieldloom/core/client"
 )
 
 type browseWord struct {
@@ -87,87 +84,10 @@ func browse(ctx context.Context, s *screen, to *remote, name, prefix string, asJ
 		if f.Writable {
 			access = "rw"
 		}
+		if f.Address == "" {
+			access = "" // it is no point
+		}
 		g.add(colour, mark, f.Address, f.Name, f.Value, access)
 	}
-	return g.print(s)
-}
-
-type discoverWord struct {
-	Link string `arg:"" help:"The link to look on."`
-	remote
-	JSON bool `help:"One line of JSON a candidate."`
-}
-
-// Help has the examples.
-func (*discoverWord) Help() string {
-	return `Asks every candidate of a line (of a Modbus line, the units 1 to 247) whether it is there, one after the other. Polls of the link go on
-between two of them; a candidate that keeps silent takes the link's timeout. Ctrl-C ends it, also at the gateway. Nothing is written.
-
-  fieldloom discover line1
-  fieldloom discover line1 --json | jq -c 'select(.found)'`
-}
-
-// Run discovers.
-func (w *discoverWord) Run(ctx context.Context, s *screen) error {
-	c, err := w.connect()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	var found []client.Found
-	began := time.Now()
-	err = c.Discover(ctx, w.Link, func(d client.Discovery) error {
-		if d.Found != nil {
-			found = append(found, *d.Found)
-		}
-		if w.JSON {
-			return printJSON(s.out, &d)
-		}
-		return w.progress(s, &d, began)
-	})
-	if w.JSON {
-		return err
-	}
-	if s.lively {
-		fmt.Fprint(s.out, "\r\x1b[K")
-	}
-	if printErr := w.print(s, found); err == nil {
-		err = printErr
-	}
-	return err
-}
-
-// progress draws how far it has come over itself, or tells of what was found.
-func (w *discoverWord) progress(s *screen, d *client.Discovery, began time.Time) error {
-	if !s.lively {
-		if d.Found == nil {
-			return nil
-		}
-		_, err := fmt.Fprintf(s.out, "%d of %d: %s %s\n", d.Done, d.Of, printable(d.Found.Address), printable(d.Found.Name))
-		return err
-	}
-	const width = 30
-	full := width * d.Done / max(d.Of, 1)
-	left := time.Duration(0)
-	if d.Done > 0 {
-		left = time.Since(began) / time.Duration(d.Done) * time.Duration(d.Of-d.Done)
-	}
-	_, err := fmt.Fprintf(s.out, "\r\x1b[K[%s%s] %d of %d, %s left", strings.Repeat("#", full), strings.Repeat(" ", width-full), d.Done, d.Of, left.Round(time.Second))
-	return err
-}
-
-func (w *discoverWord) print(s *screen, found []client.Found) error {
-	if len(found) == 0 {
-		_, err := fmt.Fprintf(s.out, "%s: nobody answers\n", w.Link)
-		return err
-	}
-	if !s.lively {
-		return nil // they were told as they were found
-	}
-	g := new(grid)
-	g.add(bold, "ADDRESS", "NAME", "VALUE")
-	for i := range found {
-		g.add("", found[i].Address, found[i].Name, found[i].Value)
-	}
-	return g.print(s)
+	return printFit(s, g)
 }

@@ -1,12 +1,11 @@
 package client
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Found is an address, or a device, that a driver has found.
@@ -50,31 +49,41 @@ func (c *Client) Browse(ctx context.Context, name, prefix string) ([]Found, erro
 	return list.Found, err
 }
 
+// DiscoverOptions say where to look for devices.
+type DiscoverOptions struct {
+	Link    string
+	Within  string        // in the driver's words, as "1-32,100"; empty: wherever a device may be
+	Timeout time.Duration // of each candidate; 0: the link's
+}
+
 // Discover looks for devices on a link, and calls each after every candidate. It ends when ctx
-// does, and the gateway then ends it after the candidate in hand.
-func (c *Client) Discover(ctx context.Context, link string, each func(Discovery) error) error {
-	answer, err := c.do(ctx, http.MethodPost, "/v1/discover", url.Values{"link": {link}}, nil, "")
-	if err != nil {
-		return err
+// does, and the gateway then ends it after the candidate in hand. An error says that it ended
+// before all were asked.
+func (c *Client) Discover(ctx context.Context, o DiscoverOptions, each func(Discovery) error) error {
+	query := url.Values{"link": {o.Link}}
+	if o.Within != "" {
+		query.Set("within", o.Within)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	for lines := bufio.NewReader(answer.Body); ; {
-		line, err := lines.ReadBytes('\n')
-		if err != nil && len(line) == 0 {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return nil
-		}
-		var d Discovery
-		if err := json.Unmarshal(line, &d); err != nil {
-			return fmt.Errorf("discover %s: the gateway's answer is no line of JSON: %w", link, err)
-		}
-		if d.Error != nil {
+	if o.Timeout != 0 {
+		query.Set("timeout", o.Timeout.String())
+	}
+	var last Discovery
+	for d, err := range stream[Discovery](ctx, c, http.MethodPost, "/v1/discover", query, nil) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return err
+		case d.Error != nil:
 			return &Error{Code: d.Error.Code, Detail: d.Error.Detail}
 		}
 		if err := each(d); err != nil {
 			return err
 		}
+		last = d
 	}
+	if ctx.Err() == nil && last.Done < last.Of {
+		return fmt.Errorf("discover %s: it ended after %d of %d candidates: the gateway stops", o.Link, last.Done, last.Of)
+	}
+	return ctx.Err()
 }

@@ -59,8 +59,9 @@ type Plane interface {
 	Values(ctx context.Context, link, device string, first int) (values []LastValue, next int, err error)
 	Write(ctx context.Context, link, device, point string, v driver.Value) error
 	Browse(ctx context.Context, link, device, prefix string, limit int) ([]driver.Entry, error)
-	// Discover tries one candidate of a link, from 0 on; found is nil where nobody answers.
-	Discover(ctx context.Context, link string, candidate int) (found *driver.Entry, candidates int, err error)
+	// Discover asks one candidate of a link; found is nil where nobody answers. A patience of 0,
+	// or of more than the link's time-out, is that.
+	Discover(ctx context.Context, link string, c driver.Candidate) (found *driver.Entry, candidates int, err error)
 
 	// Drain finishes the polls in flight of the links, closes them and flushes.
 	// The others go on. No links: all of them, and then the engine is in standby.

@@ -174,15 +174,6 @@ type Entry struct {
 	Likely   bool   // of several readings of one address: this may well be what is meant
 }
 
-// A Discoverer is a Link that can look for devices which nobody has configured.
-type Discoverer interface {
-	// Discover tries one candidate of the line, from 0 on, and returns what is there, or nil
-	// where nobody answers, and how many candidates there are. It does what harms no device.
-	// An error is one of the line; a candidate that does not answer is none. It is called for
-	// one candidate after the other, with polls and other calls between.
-	Discover(ctx context.Context, candidate int) (found *Entry, candidates int, err error)
-}
-
 // Info describes a driver.
 type Info struct {
 	Name    string // the word used as `driver:` in a link's configuration

@@ -34,7 +34,7 @@ const (
 // A turn has three steps: sortOut takes off what is due and cannot be made now, choose
 // says what is next and changes nothing, and take takes that off.
 type agenda struct {
-	requests  [3][]*request // writes; reads and browses; trials
+	requests  [4][]*request // writes; reads and browses; trials; steps of a discovery
 	unready   []*device     // to be prepared
 	due       dueHeap
 	suspects  []*group // due, of devices whose last answer did not come
@@ -108,7 +108,7 @@ func (a *agenda) postpone(g *group, t int64) {
 }
 
 // choose says what is to be done next, or until when there is nothing: write > read >
-// preparation > scan > probe and trial. It is a pure function of the agenda, sorted out,
+// preparation > scan > probe and trial > discovery. It is a pure function of the agenda, sorted out,
 // and the terms.
 func (a *agenda) choose(now int64, t terms) (job, int64) {
 	for _, waiting := range a.requests[:askTrial.queue()] {
@@ -123,11 +123,15 @@ func (a *agenda) choose(now int64, t terms) (job, int64) {
 		return j, 0
 	}
 	g := a.nextPoll(now)
-	if g == nil || g.grid.Period == 0 {
+	if g == nil || g.grid.Period == 0 || a.discoveryWaits(now, discoveryStarved) {
 		j, at := a.nextTrial(now, t)
 		until = min(until, at)
 		if j.kind == jobNone {
 			j, at = a.nextProbe(now, t)
+			until = min(until, at)
+		}
+		if j.kind == jobNone {
+			j, at = a.nextDiscovery(now, t)
 			until = min(until, at)
 		}
 		if j.kind != jobNone {
@@ -229,12 +233,7 @@ func (a *agenda) probeLimit(now int64, overdue time.Duration, t terms) time.Dura
 	if t.beside {
 		return whole
 	}
-	slack := whole * 2
-	for _, g := range a.due {
-		if g.grid.Period > 0 && !g.off && g.d.polls() {
-			slack = min(slack, time.Duration(g.due-now))
-		}
-	}
+	slack := a.slack(now, whole*2)
 	usable := slack - max(slack/10, probeMargin) - t.gap
 	one := t.timeout + t.request // where the driver need not connect first
 	need := max(one>>min(overdue/probePatience, 30), min(minProbe, one))
@@ -245,6 +244,17 @@ func (a *agenda) probeLimit(now int64, overdue time.Duration, t terms) time.Dura
 		return max(one/4, min(minProbe, one))
 	}
 	return 0
+}
+
+// slack is how long the link has until the next poll is due, up to a longest.
+func (a *agenda) slack(now int64, longest time.Duration) time.Duration {
+	slack := longest
+	for _, g := range a.due {
+		if g.grid.Period > 0 && !g.off && g.d.polls() {
+			slack = min(slack, time.Duration(g.due-now))
+		}
+	}
+	return slack
 }
 
 // take takes off what was chosen. A demoted device stays until it answers.
@@ -276,7 +286,7 @@ func (a *agenda) promise(g *group, now int64, full bool) bool {
 	switch {
 	case g.d.gone, g.off, g.class.Policy == control.Slow && full:
 		return false
-	case len(a.requests[0])+len(a.requests[1])+len(a.requests[2])+len(a.unready)+len(a.suspects)+len(a.down) > 0:
+	case len(a.requests[0])+len(a.requests[1])+len(a.requests[2])+len(a.requests[3])+len(a.unready)+len(a.suspects)+len(a.down) > 0:
 		return false
 	case len(a.due) > 0 && a.due[0].due <= now:
 		return false
@@ -295,7 +305,7 @@ func (a *agenda) overdue(now int64) bool {
 			return true
 		}
 	}
-	for _, waiting := range a.requests {
+	for _, waiting := range a.requests[:askDiscover.queue()] {
 		for _, q := range waiting {
 			if q.d.prepared && !q.d.busy && now-q.at > int64(trialPatience) {
 				return true

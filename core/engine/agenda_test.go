@@ -45,6 +45,13 @@ func (k *desk) ask(kind askKind, name string) *request {
 	return q
 }
 
+// discover has a step of a discovery wait that takes so long.
+func (k *desk) discover(name string, patience int64) *request {
+	q := k.ask(askDiscover, name)
+	q.candidate.Patience = time.Duration(patience)
+	return q
+}
+
 // demote makes a device due for a probe so long after now.
 func (k *desk) demote(name string, in int64) {
 	d := k.device(name, time.Second)
@@ -59,7 +66,7 @@ func (j *job) names() string {
 	case jobNone:
 		return "nothing"
 	case jobRequest:
-		return [...]string{"write ", "read ", "browse ", "discover ", "trial "}[j.req.kind] + j.d.spec.Name
+		return [...]string{"write ", "read ", "browse ", "trial ", "discover "}[j.req.kind] + j.d.spec.Name
 	}
 	return names[j.kind] + j.d.spec.Name
 }
@@ -155,6 +162,37 @@ func TestChoose(t *testing.T) {
 		},
 		"a trial that has waited long": {
 			fill: func(k *desk) { k.poll("a", slow, 50*ms); k.ask(askTrial, "b").at -= int64(trialPatience) }, want: "trial b",
+		},
+		"a step of a discovery after a poll": {
+			fill: func(k *desk) { k.poll("a", slow, 0); k.discover("l", 100*ms) }, want: "poll a",
+		},
+		"a step of a discovery after a probe": {
+			fill: func(k *desk) { k.demote("a", -ms); k.discover("l", 100*ms) }, want: "probe a",
+		},
+		"a step of a discovery after a trial": {
+			fill: func(k *desk) { k.discover("l", 100*ms); k.ask(askTrial, "b") }, want: "trial b",
+		},
+		"a step of a discovery that is over before a poll": {
+			fill: func(k *desk) { k.poll("a", slow, 150*ms); k.discover("l", 100*ms) }, want: "discover l",
+		},
+		"a step of a discovery moves no poll": {
+			fill: func(k *desk) { k.poll("a", slow, 50*ms); k.discover("l", 100*ms) }, want: "nothing", until: 50 * ms,
+		},
+		"a step of a discovery that has waited as long as it takes": {
+			fill: func(k *desk) { k.poll("a", slow, 50*ms); k.discover("l", 100*ms).at -= 100 * ms }, want: "discover l",
+		},
+		"a step of a discovery leaves a late poll its turn": {
+			fill: func(k *desk) { k.poll("a", slow, -ms); k.discover("l", 100*ms).at -= second }, want: "poll a",
+		},
+		"a step of a discovery starves on no line": {
+			fill: func(k *desk) { k.poll("a", slow, -ms); k.discover("l", 100*ms).at -= int64(discoveryStarved) }, want: "discover l",
+		},
+		"a step of a discovery beside a poll": {
+			fill:  func(k *desk) { k.poll("a", slow, 50*ms); k.discover("l", 100*ms) },
+			terms: terms{beside: true}, want: "discover l",
+		},
+		"one step of a discovery at a time": {
+			fill: func(k *desk) { k.discover("l", 100*ms).d.busy = true; k.discover("l", 100*ms) }, want: "nothing", until: never - deskNow,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -91,19 +91,6 @@ func (e *Engine) Browse(ctx context.Context, link, device, prefix string, limit 
 	return q.entries[:min(len(q.entries), limit)], nil
 }
 
-// Discover tries one candidate of a link, before its next poll.
-func (e *Engine) Discover(ctx context.Context, link string, candidate int) (*driver.Entry, int, error) {
-	l, err := e.links.find(link)
-	if err != nil {
-		return nil, 0, err
-	}
-	q := &request{kind: askDiscover, d: l.itself, most: max(0, candidate)}
-	if err := l.ask(ctx, q); err != nil || len(q.entries) == 0 {
-		return nil, q.of, err
-	}
-	return &q.entries[0], q.of, nil
-}
-
 // Values returns what is known of the points of a device without asking it, from the first-th
 // of its table on. Points of which nothing is known are left out. next is where another
 // call goes on; 0: there is no more.

@@ -99,7 +99,7 @@ func (e *Engine) Progress() uint64 { return e.watchdog.progress.Load() }
 
 // Describe returns what the driver is.
 func (e *Engine) Describe(context.Context) (control.Description, error) {
-	d := control.Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values"}}
+	d := control.Description{Info: e.info, ProcessEpoch: e.epoch, Abilities: []string{"links", "parts", "values", "discover"}}
 	if e.checker != nil {
 		d.Abilities = append(d.Abilities, "check")
 	}

@@ -16,8 +16,8 @@ const (
 	askWrite askKind = iota
 	askRead
 	askBrowse
-	askDiscover // of the link itself
 	askTrial    // of a device that may be off line: see Check
+	askDiscover // of the link itself
 )
 
 // A request is one on-demand call, from the queue to its answer.
@@ -27,8 +27,10 @@ type request struct {
 	points []driver.Point
 	value  driver.Value
 	prefix string
-	most   int   // entries; of a discovery, the candidate
+	most   int
 	at     int64 // when it came, on the grid
+
+	candidate driver.Candidate // of a discovery
 
 	done    chan struct{} // closed with the answer:
 	err     error
@@ -47,7 +49,7 @@ func (q *request) limit(l limits) time.Duration {
 	case askBrowse:
 		return l.read(64)
 	case askDiscover:
-		return l.read(8) // whether somebody answers, and who
+		return q.candidate.Patience + l.call + l.request
 	default:
 		return l.read(len(q.points))
 	}
@@ -60,6 +62,8 @@ func (k askKind) queue() int {
 		return 0
 	case askTrial:
 		return 2
+	case askDiscover:
+		return 3
 	default:
 		return 1
 	}
@@ -99,19 +103,6 @@ func (q *request) run(ctx context.Context, r *runner) (err error) {
 		return driver.Errorf(driver.Internal, "device %s prepared nothing and gave no error", d.spec.Name)
 	}
 	return compiled.Read(ctx, q.points, r.samples)
-}
-
-// discover tries one candidate.
-func (q *request) discover(ctx context.Context, r *runner) (err error) {
-	d, ok := r.session.link.(driver.Discoverer)
-	if !ok {
-		return driver.Errorf(driver.Unsupported, "driver %s cannot look for devices", r.l.e.info.Name)
-	}
-	var e *driver.Entry
-	if e, r.candidates, err = d.Discover(ctx, q.most); e != nil {
-		r.entries = []driver.Entry{*e}
-	}
-	return err
 }
 
 // await waits for the answer. A call that has begun goes on when ctx ends: a write that is

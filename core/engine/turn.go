@@ -293,7 +293,8 @@ func (l *link) requested(r *runner, samples []driver.Sample, fault *driver.Error
 	q.of = r.candidates
 	q.answer(samples, r.entries, fault, now)
 	if q.kind == askDiscover {
-		return // it says nothing of a device that is configured
+		l.discovered(r, fault)
+		return
 	}
 	if d.gone || !l.current(r) {
 		return

@@ -329,8 +329,8 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
 }
 
-func (f *fake) Discover(_ context.Context, _ string, candidate int) (*driver.Entry, int, error) {
-	return &driver.Entry{Name: strconv.Itoa(candidate), Value: "v", Likely: true}, 7, nil
+func (f *fake) Discover(_ context.Context, _ string, c driver.Candidate) (*driver.Entry, int, error) {
+	return &driver.Entry{Name: fmt.Sprintf("%d %s %v %v", c.Number, c.Within, c.Patience, c.Identify), Value: "v", Likely: true}, 7, nil
 }
 
 func (f *fake) Drain(_ context.Context, links []string) (control.Drained, error) {

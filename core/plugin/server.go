@@ -173,7 +173,12 @@ func (s *server) Browse(ctx context.Context, r *driverv1.BrowseRequest) (*driver
 }
 
 func (s *server) Discover(ctx context.Context, r *driverv1.DiscoverRequest) (*driverv1.DiscoverResponse, error) {
-	found, candidates, err := s.control.Discover(ctx, r.GetLink(), int(r.GetCandidate()))
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	found, candidates, err := s.control.Discover(ctx, r.GetLink(), driver.Candidate{
+		Within: r.GetWithin(), Number: int(min(r.GetCandidate(), driver.MaxCandidates)),
+		Patience: time.Duration(r.GetPatienceNs()), Identify: r.GetIdentify(),
+	})
 	if err != nil {
 		return nil, wire.StatusOf(err)
 	}

@@ -2,7 +2,9 @@ package modbus
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/goburrow/modbus"
@@ -15,9 +17,12 @@ var (
 	_ driver.Browser    = (*device)(nil)
 )
 
-// candidates are the units that a line may have: 1 to 247 (Modbus over Serial Line V1.02, clause
-// 2.2).
-const candidates = 247
+// The units that a line may have are 1 to 247 (Modbus over Serial Line V1.02, clause 2.2); 0, and
+// those above, are looked at where the operator says so.
+const (
+	firstUnit = 1
+	lastUnit  = 247
+)
 
 // Exceptions of a gateway that has no way to the unit (clause 7): the unit itself said nothing.
 const (
@@ -26,27 +31,89 @@ const (
 )
 
 // Discover asks a unit for its first holding register. Whatever it answers, an exception too, it
-// is there; who it is it may say by its identification.
-func (l *link) Discover(ctx context.Context, candidate int) (found *driver.Entry, of int, err error) {
-	if candidate < 0 || candidate >= candidates {
-		return nil, candidates, nil
+// is there. Who it is it may say by its identification.
+func (l *link) Discover(ctx context.Context, c driver.Candidate) (found *driver.Entry, of int, err error) {
+	units, err := l.unitsWithin(c.Within)
+	if err != nil {
+		return nil, 0, err
 	}
-	unit := byte(candidate + 1)
-	_, exception, err := l.line.transact(ctx, unit, modbus.FuncCodeReadHoldingRegisters, []byte{0, 0, 0, 1})
-	switch code := driver.CodeOf(err); {
-	case err == nil && exception != noPath && exception != noTarget:
-	case err == nil, code == driver.Timeout, code == driver.Protocol:
-		return nil, candidates, nil
-	default:
-		return nil, candidates, err
+	if c.Number < 0 || c.Number >= len(units) {
+		return nil, len(units), nil
 	}
-	found = &driver.Entry{Address: fmt.Sprintf("unit %d", unit)}
+	found, err = l.probe(ctx, units[c.Number], c)
+	return found, len(units), err
+}
+
+// probe asks one unit.
+func (l *link) probe(ctx context.Context, unit byte, c driver.Candidate) (*driver.Entry, error) {
+	found := &driver.Entry{Address: fmt.Sprintf("unit %d", unit)}
+	if c.Identify {
+		data, code, err := l.line.transactWithin(ctx, c.Patience, unit, funcEncapsulated, []byte{identificationType, basicObjects, 0})
+		if err != nil || code != 0 {
+			return nil, nil //nolint:nilerr // it does not say who it is
+		}
+		list, _, _ := objectsOf(data)
+		if found.Name = textsOf(list); found.Name == "" {
+			return nil, nil
+		}
+		return found, nil
+	}
+	data, code, err := l.line.transactWithin(ctx, c.Patience, unit, modbus.FuncCodeReadHoldingRegisters, []byte{0, 0, 0, 1})
+	switch fault := driver.CodeOf(err); {
+	case fault == driver.Timeout, fault == driver.Protocol:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case code == noPath || code == noTarget:
+		return nil, nil
+	case code != 0:
+		name, _ := describe(code)
+		found.Value = fmt.Sprintf("it answers exception %d (%s)", code, name)
+	case len(data) == 3:
+		found.Value = fmt.Sprintf("holding:0 is %d", binary.BigEndian.Uint16(data[1:]))
+	}
+	return found, nil
+}
+
+// unitsWithin reads units as an operator writes them: 1-32,100.
+func (l *link) unitsWithin(text string) ([]byte, error) {
+	if strings.TrimSpace(text) == "" {
+		text = fmt.Sprintf("%d-%d", firstUnit, lastUnit)
+	}
+	var units []byte
+	var seen [highestUnit + 1]bool
+	for part := range strings.SplitSeq(text, ",") {
+		low, high, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if !ranged {
+			high = low
+		}
+		first, err1 := strconv.ParseUint(strings.TrimSpace(low), 10, 8)
+		last, err2 := strconv.ParseUint(strings.TrimSpace(high), 10, 8)
+		switch {
+		case err1 != nil || err2 != nil || first > last:
+			return nil, driver.Errorf(driver.BadValue, "modbus: %q is no range of units: write 1-32,100, with units of 0 to 255", part)
+		case first == 0 && l.line.framing.serial():
+			return nil, driver.Errorf(driver.BadValue, "modbus: unit 0 of a serial line is all of them, and none answers: begin with 1")
+		}
+		for unit := first; unit <= last; unit++ {
+			if !seen[unit] {
+				seen[unit] = true
+				units = append(units, byte(unit))
+			}
+		}
+	}
+	return units, nil
+}
+
+// textsOf joins what a device says of itself.
+func textsOf(list []object) string {
 	var texts []string
-	for _, o := range l.line.identification(ctx, unit) {
-		texts = append(texts, o.text)
+	for _, o := range list {
+		if text := strings.TrimSpace(o.text); text != "" {
+			texts = append(texts, text)
+		}
 	}
-	found.Name = strings.Join(texts, " ")
-	return found, candidates, nil
+	return strings.Join(texts, " ")
 }
 
 // An object is one thing that a device says of itself.

@@ -98,7 +98,7 @@ func TestExplore(t *testing.T) {
 	api := client.New(filepath.Join(dir, "data", "fieldloom.sock"))
 	defer api.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := api.Discover(ctx, "line", func(d client.Discovery) error {
+	if err := api.Discover(ctx, client.DiscoverOptions{Link: "line"}, func(d client.Discovery) error {
 		if d.Done == 5 {
 			cancel()
 		}

@@ -62,11 +62,11 @@ func (f *fake) Browse(_ context.Context, name, prefix string) ([]client.Found, e
 	return []client.Found{{Address: prefix + ":float32", Name: name, Kind: "float64", Value: "21.5", Likely: true}}, f.err
 }
 
-func (f *fake) Discover(ctx context.Context, link string, each func(client.Discovery) error) error {
+func (f *fake) Discover(ctx context.Context, o client.DiscoverOptions, each func(client.Discovery) error) error {
 	for n := range 3 {
 		d := client.Discovery{Done: n + 1, Of: 3}
 		if n == 1 {
-			d.Found = &client.Found{Name: link}
+			d.Found = &client.Found{Name: o.Link + o.Within + o.Timeout.String()}
 		}
 		if err := each(d); err != nil {
 			return err

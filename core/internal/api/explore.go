@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,7 +16,7 @@ import (
 type Explorer interface {
 	Browse(ctx context.Context, name, prefix string) ([]client.Found, error)
 	// Discover calls each after every candidate of a link.
-	Discover(ctx context.Context, link string, each func(client.Discovery) error) error
+	Discover(ctx context.Context, o client.DiscoverOptions, each func(client.Discovery) error) error
 }
 
 type browseInput struct {
@@ -23,7 +25,9 @@ type browseInput struct {
 }
 
 type discoverInput struct {
-	Link string `query:"link" required:"true" example:"line1"`
+	Link    string `query:"link" required:"true" example:"line1"`
+	Within  string `query:"within" doc:"Where to look, in the driver's words; without: wherever a device may be" example:"1-32,100"`
+	Timeout string `query:"timeout" doc:"For each candidate; without: the link's, which is the most" example:"100ms"`
 }
 
 // registerExplorer offers to find addresses and devices. Both ask devices, as a read does.
@@ -34,12 +38,25 @@ func registerExplorer(a huma.API, e Explorer) {
 			found, err := e.Browse(ctx, in.Of, in.Prefix)
 			return &answer[client.FoundList]{client.FoundList{Found: found}}, problemOf(err)
 		})
-	huma.Register(a, operation(http.MethodPost, "/v1/discover", "discover", "Look for devices on a link; a line of JSON for each candidate",
-		http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+	op := operation(http.MethodPost, "/v1/discover", "discover", "Look for devices on a link, one candidate after the other, between its polls; nothing is written",
+		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout)
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "A line for each candidate, as it was asked. It is whole when done is as much as of; a last line with \"error\" says why it is not. " +
+			"Whoever goes ends it.",
+		Content: map[string]*huma.MediaType{lines: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.Discovery](), true, "Discovery")}},
+	}}
+	huma.Register(a, op,
 		func(_ context.Context, in *discoverInput) (*huma.StreamResponse, error) {
+			o := client.DiscoverOptions{Link: in.Link, Within: in.Within}
+			if in.Timeout != "" {
+				var err error
+				if o.Timeout, err = time.ParseDuration(in.Timeout); err != nil || o.Timeout <= 0 {
+					return nil, badRequest("timeout=" + shorten(in.Timeout) + ": use a time like 100ms or 1s")
+				}
+			}
 			return stream(func(ctx context.Context, each func(client.Discovery) error) error {
 				begun := false
-				err := e.Discover(ctx, in.Link, func(d client.Discovery) error {
+				err := e.Discover(ctx, o, func(d client.Discovery) error {
 					begun = true
 					return each(d)
 				})

@@ -23,13 +23,17 @@ type Entry struct {
 	Program string `json:"program,omitempty"`
 	From    string `json:"from,omitempty"` // from where: "local" for the socket
 
-	Point  string          `json:"point"`          // LINK/DEVICE/POINT
-	Old    json.RawMessage `json:"old,omitempty"`  // the last value that was known
-	New    json.RawMessage `json:"new,omitempty"`  // the value to write
-	Result string          `json:"result"`         // Asked, Written, or the fault
-	Prev   string          `json:"prev,omitempty"` // the hash of the line before; empty in the very first
-	Hash   string          `json:"hash,omitempty"` // of the line up to this key
+	Action string          `json:"action,omitempty"` // what was asked for where it is no write: Discovery
+	Point  string          `json:"point"`            // LINK/DEVICE/POINT; of a discovery LINK
+	Old    json.RawMessage `json:"old,omitempty"`    // the last value that was known
+	New    json.RawMessage `json:"new,omitempty"`    // the value to write
+	Result string          `json:"result"`           // Asked, Written, or the fault
+	Prev   string          `json:"prev,omitempty"`   // the hash of the line before; empty in the very first
+	Hash   string          `json:"hash,omitempty"`   // of the line up to this key
 }
+
+// Discovery is the action of asking a whole line who is there: New is where it was looked.
+const Discovery = "discover"
 
 // The results that are no faults.
 const (

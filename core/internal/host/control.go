@@ -123,11 +123,20 @@ func (c *calls) Write(ctx context.Context, link, device, point string, v driver.
 	return once(ctx, c, "write", driverv1.DriverService_Write_FullMethodName, request, new(driverv1.WriteResponse))
 }
 
-// Discover tries one candidate of a link.
-func (c *calls) Discover(ctx context.Context, link string, candidate int) (*driver.Entry, int, error) {
-	r, err := call(ctx, c, "discover", c.rpc.Discover, &driverv1.DiscoverRequest{Link: link, Candidate: uint32(max(0, candidate))})
-	if err != nil {
+// Discover asks one candidate of a link. The error is Unsupported where the driver is built with
+// a core/plugin that does not know it.
+func (c *calls) Discover(ctx context.Context, link string, candidate driver.Candidate) (*driver.Entry, int, error) {
+	if !slices.Contains(c.described.Abilities, abilityDiscover) {
+		return nil, 0, driver.Errorf(driver.Unsupported, "driver %s %s cannot look for devices", c.name, c.described.Version)
+	}
+	r := new(driverv1.DiscoverResponse)
+	request := &driverv1.DiscoverRequest{Link: link, Candidate: uint32(max(0, candidate.Number)), Within: candidate.Within,
+		PatienceNs: int64(candidate.Patience), Identify: candidate.Identify}
+	if err := once(ctx, c, "discover", driverv1.DriverService_Discover_FullMethodName, request, r); err != nil {
 		return nil, 0, err
+	}
+	if n := r.GetCandidates(); n > driver.MaxCandidates {
+		return nil, 0, driver.Errorf(driver.Protocol, "driver %s answered that there are %d candidates: at most %d are allowed", c.name, n, driver.MaxCandidates)
 	}
 	if r.GetFound() == nil {
 		return nil, int(r.GetCandidates()), nil
@@ -205,10 +214,12 @@ func (c *calls) knowsLinks() bool { return slices.Contains(c.described.Abilities
 
 const (
 	// abilityLinks is what a driver announces that takes its links one by one, abilityParts
-	// that its state may come in parts, and abilityValues that it answers Values.
-	abilityLinks  = "links"
-	abilityParts  = "parts"
-	abilityValues = "values"
+	// that its state may come in parts, abilityValues that it answers Values, and
+	// abilityDiscover that it answers Discover.
+	abilityLinks    = "links"
+	abilityParts    = "parts"
+	abilityValues   = "values"
+	abilityDiscover = "discover"
 )
 
 // known is the state without what is off line, for a driver that would not know that it is.

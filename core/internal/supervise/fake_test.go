@@ -233,7 +233,7 @@ func (p *fakeProcess) Write(context.Context, string, string, string, driver.Valu
 func (p *fakeProcess) Browse(context.Context, string, string, string, int) ([]driver.Entry, error) {
 	return nil, nil
 }
-func (p *fakeProcess) Discover(context.Context, string, int) (*driver.Entry, int, error) {
+func (p *fakeProcess) Discover(context.Context, string, driver.Candidate) (*driver.Entry, int, error) {
 	return nil, 0, nil
 }
 func (p *fakeProcess) Check(context.Context, string, string) error { return nil }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"strings"
+
 	"github.com/fieldloom/fieldloom/core/driver"
 	driverv1 "github.com/fieldloom/fieldloom/proto/driver/v1"
 )
@@ -13,10 +15,21 @@ func EncodeEntry(e *driver.Entry) *driverv1.BrowseEntry {
 	}
 }
 
-// DecodeEntry is what EncodeEntry was given.
+// maxEntryText bounds each text of an entry, in bytes: a driver may answer anything.
+const maxEntryText = 4096
+
+// DecodeEntry is what EncodeEntry was given. Texts that are too long are cut.
 func DecodeEntry(e *driverv1.BrowseEntry) driver.Entry {
 	return driver.Entry{
-		Address: e.GetAddress(), Name: e.GetName(), Kind: DecodeKind(e.GetKind()), Writable: e.GetWritable(),
-		Value: e.GetValue(), Likely: e.GetLikely(),
+		Address: cutText(e.GetAddress()), Name: cutText(e.GetName()), Kind: DecodeKind(e.GetKind()), Writable: e.GetWritable(),
+		Value: cutText(e.GetValue()), Likely: e.GetLikely(),
 	}
+}
+
+// cutText cuts a text that is too long, between two characters.
+func cutText(text string) string {
+	if len(text) <= maxEntryText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxEntryText], "") + "..."
 }

@@ -611,7 +611,7 @@ type DescribeResponse struct {
 	// ApplyRequest.hold and offline; of one that does not, the core drains all links or
 	// none, and leaves out of its state what is off line. "parts": it knows
 	// ApplyRequest.part and remove, and is given the links only that it may have to open.
-	// "values": it answers Values.
+	// "values": it answers Values. "discover": it answers Discover.
 	Abilities []string `protobuf:"bytes,6,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	// A random number that is new at every start of the process.
 	ProcessEpoch  uint64 `protobuf:"varint,7,opt,name=process_epoch,json=processEpoch,proto3" json:"process_epoch,omitempty"`
@@ -2694,8 +2694,14 @@ func (x *BrowseEntry) GetLikely() bool {
 type DiscoverRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Link  string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
-	// The number of the candidate, from 0.
-	Candidate     uint32 `protobuf:"varint,2,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	// The number of the candidate, from 0, of those within.
+	Candidate uint32 `protobuf:"varint,2,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	// Where to look, in the driver's words; empty: wherever a device may be.
+	Within string `protobuf:"bytes,3,opt,name=within,proto3" json:"within,omitempty"`
+	// How long an answer is waited for; 0, or more than the link's time-out: that.
+	PatienceNs int64 `protobuf:"varint,4,opt,name=patience_ns,json=patienceNs,proto3" json:"patience_ns,omitempty"`
+	// The candidate has answered: ask it who it is.
+	Identify      bool `protobuf:"varint,5,opt,name=identify,proto3" json:"identify,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2742,6 +2748,27 @@ func (x *DiscoverRequest) GetCandidate() uint32 {
 		return x.Candidate
 	}
 	return 0
+}
+
+func (x *DiscoverRequest) GetWithin() string {
+	if x != nil {
+		return x.Within
+	}
+	return ""
+}
+
+func (x *DiscoverRequest) GetPatienceNs() int64 {
+	if x != nil {
+		return x.PatienceNs
+	}
+	return 0
+}
+
+func (x *DiscoverRequest) GetIdentify() bool {
+	if x != nil {
+		return x.Identify
+	}
+	return false
 }
 
 type DiscoverResponse struct {
@@ -5176,10 +5203,14 @@ const file_driver_v1_driver_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\x0e2\x19.fieldloom.driver.v1.KindR\x04kind\x12\x1a\n" +
 	"\bwritable\x18\x04 \x01(\bR\bwritable\x12\x14\n" +
 	"\x05value\x18\x05 \x01(\tR\x05value\x12\x16\n" +
-	"\x06likely\x18\x06 \x01(\bR\x06likely\"C\n" +
+	"\x06likely\x18\x06 \x01(\bR\x06likely\"\x98\x01\n" +
 	"\x0fDiscoverRequest\x12\x12\n" +
 	"\x04link\x18\x01 \x01(\tR\x04link\x12\x1c\n" +
-	"\tcandidate\x18\x02 \x01(\rR\tcandidate\"j\n" +
+	"\tcandidate\x18\x02 \x01(\rR\tcandidate\x12\x16\n" +
+	"\x06within\x18\x03 \x01(\tR\x06within\x12\x1f\n" +
+	"\vpatience_ns\x18\x04 \x01(\x03R\n" +
+	"patienceNs\x12\x1a\n" +
+	"\bidentify\x18\x05 \x01(\bR\bidentify\"j\n" +
 	"\x10DiscoverResponse\x126\n" +
 	"\x05found\x18\x01 \x01(\v2 .fieldloom.driver.v1.BrowseEntryR\x05found\x12\x1e\n" +
 	"\n" +

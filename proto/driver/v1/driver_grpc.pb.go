@@ -73,7 +73,8 @@ type DriverServiceClient interface {
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(ctx context.Context, in *BrowseRequest, opts ...grpc.CallOption) (*BrowseResponse, error)
-	// Discover tries one candidate of a link for a device that nobody has configured.
+	// Discover asks one candidate of a link, with one request, for a device that nobody has
+	// configured.
 	Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error)
 	// Drain finishes the polls in flight of links, closes them, flushes the last batch
 	// and answers its sequence. Other links go on. Attach goes on until the core has
@@ -287,7 +288,8 @@ type DriverServiceServer interface {
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
 	// Browse lists addresses of a device that can tell them.
 	Browse(context.Context, *BrowseRequest) (*BrowseResponse, error)
-	// Discover tries one candidate of a link for a device that nobody has configured.
+	// Discover asks one candidate of a link, with one request, for a device that nobody has
+	// configured.
 	Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error)
 	// Drain finishes the polls in flight of links, closes them, flushes the last batch
 	// and answers its sequence. Other links go on. Attach goes on until the core has

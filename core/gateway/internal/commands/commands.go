@@ -2,8 +2,8 @@
 // them.
 //
 // The Service finds the points by their names, asks the drivers that have their links, and
-// keeps in the audit log who wrote what. It has no lock: what it stands on may be called
-// concurrently.
+// keeps in the audit log who wrote what. Its only lock is that of the discoveries: what it
+// stands on may be called concurrently.
 package commands
 
 import (
@@ -38,6 +38,8 @@ type Service struct {
 	Last      LastValues
 	Audit     *audit.Log
 	Log       *slog.Logger
+
+	searches discoveries
 }
 
 var _ api.Commands = (*Service)(nil)
@@ -227,9 +229,7 @@ const oldLimit = 500 * time.Millisecond
 // and after. A write goes on where that cannot be kept, which is logged and counted.
 func (s *Service) audited(ctx context.Context, name string, at *inforce.Point, v driver.Value, send func() error) error {
 	asked := &audit.Entry{Point: name, New: valueJSON(v), Result: audit.Asked}
-	if who := caller.From(ctx); who != nil {
-		asked.UID, asked.PID, asked.User, asked.Program, asked.From = who.UID(), who.PID(), who.User(), who.Program(), "local"
-	}
+	setCaller(ctx, asked)
 	asked.Old = s.lastValue(ctx, at)
 	s.keepWrite(asked, true)
 	err := send()
@@ -242,6 +242,13 @@ func (s *Service) audited(ctx context.Context, name string, at *inforce.Point, v
 	s.Log.Info("write", "point", name, "user", asked.User, "pid", asked.PID, "program", asked.Program,
 		"old", string(asked.Old), "new", string(asked.New), "result", done.Result, "audit", done.N, "hash", done.Hash)
 	return err
+}
+
+// setCaller notes who asked.
+func setCaller(ctx context.Context, asked *audit.Entry) {
+	if who := caller.From(ctx); who != nil {
+		asked.UID, asked.PID, asked.User, asked.Program, asked.From = who.UID(), who.PID(), who.User(), who.Program(), "local"
+	}
 }
 
 func (s *Service) keepWrite(e *audit.Entry, sync bool) {

@@ -3,20 +3,14 @@ package commands
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/fieldloom/fieldloom/core/client"
 	"github.com/fieldloom/fieldloom/core/config"
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-const (
-	maxCandidates = 4096 // of one discovery
-	// breath is the least time between two candidates, in which polls and others get the link.
-	breath = 5 * time.Millisecond
-	// mostBrowsed bounds the addresses of one answer.
-	mostBrowsed = 1000
-)
+// mostBrowsed bounds the addresses of one answer.
+const mostBrowsed = 1000
 
 // Browse lists what lies below an address of a device, which is named LINK/DEVICE, or
 // LINK/DEVICE/POINT for the address of one of its points.
@@ -77,40 +71,4 @@ func foundOf(e *driver.Entry) client.Found {
 		f.Kind = e.Kind.String()
 	}
 	return f
-}
-
-// Discover tries the candidates of a link one after the other, and tells of each when it is
-// done. It ends when ctx does, after the candidate in hand; polls go on between two of them.
-func (s *Service) Discover(ctx context.Context, link string, each func(client.Discovery) error) error {
-	l, _ := deviceOf(s.InForce.Get().Config, link, "")
-	if l == nil {
-		return driver.Errorf(driver.NotFound, "there is no link %s", link)
-	}
-	for n, total := 0, 1; n < min(total, maxCandidates); n++ {
-		control, err := s.ControlOf(l.Driver, link)
-		if err != nil {
-			return err
-		}
-		limited, cancel := context.WithTimeout(ctx, commandLimit)
-		found, of, err := control.Discover(limited, link, n)
-		cancel()
-		if err != nil {
-			return driver.Errorf(driver.CodeOf(err), "discover %s: candidate %d: %w", link, n, err)
-		}
-		total = of
-		d := client.Discovery{Done: n + 1, Of: min(total, maxCandidates)}
-		if found != nil {
-			e := foundOf(found)
-			d.Found = &e
-		}
-		if err := each(d); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(breath):
-		}
-	}
-	return nil
 }
