@@ -174,7 +174,7 @@ const patience = 100 * time.Millisecond
 // is cancelled early on, until the end of the patience.
 func (w *wire) fill(ctx context.Context, c *caller) error {
 	w.makeRoom()
-	if c.eager {
+	if c.eager && !w.readBy.IsZero() { // a deadline ends the looking at what never ends
 		if n := w.spin.read(w.in[w.tail:]); n > 0 {
 			w.tail += n
 			return nil
