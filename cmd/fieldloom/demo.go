@@ -42,7 +42,6 @@ const settle = 300 * time.Millisecond
 
 // Run demonstrates.
 func (w *demoWord) Run(ctx context.Context, s *screen) (err error) {
-	joinWakeUps()
 	began := time.Now()
 	if w.Devices < 1 || w.Devices > 5000 {
 		return &usageError{"--devices takes a number from 1 to 5000"}

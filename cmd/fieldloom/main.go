@@ -72,6 +72,9 @@ type screen struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "demo") {
+		joinWakeUps() // before signals are caught: one that the process caught would be lost with it
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

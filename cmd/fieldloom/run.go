@@ -27,7 +27,6 @@ what changed restarts, and a wrong configuration leaves the old one in force, al
 
 // Run runs the gateway until a signal.
 func (w *runWord) Run(ctx context.Context, s *screen) error {
-	joinWakeUps()
 	start, err := gateway.Load(w.Config)
 	if err != nil {
 		return err
