@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,25 @@ func values(out string) string {
 }
 
 func TestPeerMbpoll(t *testing.T) {
+	for _, over := range []string{"tcp", "tty"} {
+		t.Run(over, func(t *testing.T) { againstMbpoll(t, over) })
+	}
+}
+
+// modeOf is how mbpoll reaches a server: over TCP, or by RTU on its tty.
+func modeOf(t *testing.T, over, addr string) (mode []string, where string) {
+	t.Helper()
+	if over == "tty" {
+		return []string{"-m", "rtu", "-b", "115200", "-P", "none"}, addr
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-m", "tcp", "-p", port}, host
+}
+
+func againstMbpoll(t *testing.T, over string) {
 	img := &simulator.Image{
 		Points: []simulator.Point{
 			{Name: "slot", Address: "holding:0", Type: "uint32", Order: "cdab", Signal: signal.Slot()},
@@ -47,17 +67,14 @@ func TestPeerMbpoll(t *testing.T) {
 		Ranges: []string{"holding:0-20", "coil:0-15", "discrete:0-3"},
 	}
 	sim := simulator.Start(t, simulator.Config{Servers: []simulator.ServerConfig{{
-		Name: "s", Protocol: simulator.Modbus, Devices: []simulator.DeviceConfig{{Name: "d", Unit: 7, Image: img}},
+		Name: "s", Protocol: simulator.Modbus, Over: over, Devices: []simulator.DeviceConfig{{Name: "d", Unit: 7, Image: img}},
 	}}})
-	host, port, err := net.SplitHostPort(sim.Addr("s"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mode, where := modeOf(t, over, sim.Addr("s"))
 	poll := func(args ...string) string {
-		return values(run(t, "mbpoll", append([]string{"-m", "tcp", "-p", port, "-a", "7", "-0", "-1", "-q"}, append(args[:len(args):len(args)], host)...)...))
+		return values(run(t, "mbpoll", slices.Concat(mode, []string{"-a", "7", "-0", "-1", "-q"}, args, []string{where})...))
 	}
 	write := func(option, address, value string) {
-		run(t, "mbpoll", "-m", "tcp", "-p", port, "-a", "7", "-0", "-q", "-t", option, "-r", address, host, value)
+		run(t, "mbpoll", slices.Concat(mode, []string{"-a", "7", "-0", "-q", "-t", option, "-r", address, where, value})...)
 	}
 	write("4", "10", "4711")
 	write("4:float", "2", "1.5")
@@ -76,7 +93,7 @@ func TestPeerMbpoll(t *testing.T) {
 			t.Errorf("-t %s -r %s -c %s: %q, want %q", c.option, c.address, c.count, got, c.want)
 		}
 	}
-	if out, err := exec.Command("mbpoll", "-m", "tcp", "-p", port, "-a", "7", "-0", "-1", "-q", "-t", "4", "-r", "30", host).CombinedOutput(); err == nil || !strings.Contains(string(out), "Illegal data address") {
+	if out, err := exec.Command("mbpoll", slices.Concat(mode, []string{"-a", "7", "-0", "-1", "-q", "-t", "4", "-r", "30", where})...).CombinedOutput(); err == nil || !strings.Contains(string(out), "Illegal data address") {
 		t.Errorf("outside: %v\n%s", err, out)
 	}
 	if n := sim.Device("d").Counts(); n.Writes != 3 || n.Polls != 2 {

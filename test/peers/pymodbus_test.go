@@ -5,12 +5,22 @@ package peers_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,11 +61,11 @@ type pymodbus struct {
 	stdout *bufio.Reader
 }
 
-func startPymodbus(t *testing.T, registers []register) *pymodbus {
+func startPymodbus(t *testing.T, registers []register, form ...string) *pymodbus {
 	t.Helper()
 	text, err := json.Marshal(registers)
 	check(t, err)
-	cmd := exec.Command("/usr/bin/python3", "testdata/pymodbus_server.py", string(text))
+	cmd := exec.Command("/usr/bin/python3", append([]string{"testdata/pymodbus_server.py", string(text)}, form...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -100,11 +110,101 @@ func (p *pymodbus) holds() []string {
 // What pymodbus encodes the gateway reads, from the device and out of its store,
 // and what the gateway writes pymodbus decodes: each type in each order.
 func TestPeerGatewayAgainstPymodbus(t *testing.T) {
+	for _, form := range []string{"tcp", "udp", "rtu-tcp", "rtu", "ascii", "tls", "ser2net"} {
+		t.Run(form, func(t *testing.T) { againstPymodbus(t, form) })
+	}
+}
+
+// reach starts pymodbus, and returns it with the settings of a link to it.
+func reach(t *testing.T, registers []register, form string) (server *pymodbus, link string) {
+	t.Helper()
+	switch form {
+	case "rtu", "ascii", "ser2net":
+		near, far := ttyPair(t)
+		served := form
+		if form == "ser2net" {
+			served = "rtu"
+		}
+		server = startPymodbus(t, registers, served, far)
+		if form == "ser2net" { // RFC 2217 to a program of others, and from there RTU
+			return server, fmt.Sprintf("url: \"rfc2217://127.0.0.1:%s\", baud: 115200, parity: none", ser2net(t, near))
+		}
+		return server, fmt.Sprintf("url: %q, framing: %s, baud: 115200, parity: none", near, form)
+	case "tls":
+		cert, key := selfSigned(t)
+		server = startPymodbus(t, registers, form, cert, key)
+		return server, fmt.Sprintf("url: \"tls://127.0.0.1:%s\", tls: {ca: %q}", server.port, cert)
+	case "rtu-tcp":
+		server = startPymodbus(t, registers, form)
+		return server, fmt.Sprintf("url: \"tcp://127.0.0.1:%s\", framing: rtu", server.port)
+	}
+	server = startPymodbus(t, registers, form)
+	return server, fmt.Sprintf("url: \"%s://127.0.0.1:%s\"", form, server.port)
+}
+
+// selfSigned makes a certificate for 127.0.0.1 with its key, as files.
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	check(t, err)
+	raw, err := x509.MarshalPKCS8PrivateKey(private)
+	check(t, err)
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	check(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	check(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
+	return cert, key
+}
+
+// ttyPair is a line between two terminals, made by socat.
+func ttyPair(t *testing.T) (near, far string) {
+	t.Helper()
+	dir := t.TempDir()
+	near, far = filepath.Join(dir, "near"), filepath.Join(dir, "far")
+	startProgram(t, "socat", "pty,raw,echo=0,link="+near, "pty,raw,echo=0,link="+far)
+	plant.Eventually(t, patience, func() error {
+		_, err := os.Stat(near)
+		if err == nil {
+			_, err = os.Stat(far)
+		}
+		return err
+	})
+	return near, far
+}
+
+// ser2net is a serial server on a tty, by RFC 2217; its port is returned.
+func ser2net(t *testing.T, tty string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	check(t, err)
+	check(t, l.Close())
+	config := filepath.Join(t.TempDir(), "ser2net.yaml")
+	check(t, os.WriteFile(config, fmt.Appendf(nil, "connection: &c\n  accepter: telnet(rfc2217),tcp,127.0.0.1,%s\n  connector: serialdev,%s,115200n81,local\n", port, tty), 0o600))
+	startProgram(t, "ser2net", "-n", "-c", config)
+	plant.Eventually(t, patience, func() error {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	return port
+}
+
+func againstPymodbus(t *testing.T, form string) {
 	bins := plant.Build(t)
 	registers := everyRegister()
-	server := startPymodbus(t, registers)
+	server, link := reach(t, registers, form)
 	dir := t.TempDir()
-	bins.WriteConfig(t, dir, "gateway: peers\n", pymodbusLinks(server.port, registers))
+	bins.WriteConfig(t, dir, "gateway: peers\n", pymodbusLinks(link, registers))
 	g := bins.Start(t, dir)
 	plant.Eventually(t, patience, func() error {
 		_, err := g.CLI("read", "plc/d/*")
@@ -132,9 +232,13 @@ func TestPeerGatewayAgainstPymodbus(t *testing.T) {
 	expect(t, "what pymodbus decodes after the second writes", first, server.holds())
 }
 
-func pymodbusLinks(port string, registers []register) string {
+func pymodbusLinks(link string, registers []register) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "links:\n  plc:\n    driver: modbus\n    url: \"tcp://127.0.0.1:%s\"\n    scan: {default: 100ms}\n    devices:\n      d:\n        unit: 17\n        points:\n", port)
+	b.WriteString("links:\n  plc:\n    driver: modbus\n")
+	for _, setting := range strings.Split(link, ", ") {
+		fmt.Fprintf(&b, "    %s\n", setting)
+	}
+	b.WriteString("    scan: {default: 100ms}\n    devices:\n      d:\n        unit: 17\n        points:\n")
 	b.WriteString("          lamp: {address: \"coil:3\", access: rw}\n          switch: {address: \"discrete:3\"}\n")
 	for i, r := range registers {
 		fmt.Fprintf(&b, "          h%d: {address: \"holding:%d:%s:%s\", access: rw}\n", i, r.Address, r.Type, r.Order)

@@ -292,3 +292,44 @@ func TestPeerTsharkFindsWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// Wireshark finds nothing wrong with RTU frames over TCP either: each is whole, and its CRC is
+// right.
+func TestPeerTsharkRTU(t *testing.T) {
+	bins := plant.Build(t)
+	config := fleetOfTypes()
+	config.Servers[0].Framing = "rtu"
+	sim := simulator.Start(t, config)
+	dir := t.TempDir()
+	links := strings.Replace(fmt.Sprintf(fleetLinks, sim.Addr("port"), 1), "window: 1", "framing: rtu", 1)
+	bins.WriteConfig(t, dir, "gateway: peers\n", links)
+	c := captureOf(t, sim.Addr("port"), func() {
+		g := bins.Start(t, dir)
+		waitPolls(t, sim, 5)
+		for _, w := range [][2]string{{"m1/word", "4711"}, {"m3/real", "2.5"}, {"m5/bit", "true"}, {"m6/coil", "true"}} {
+			must(t, g, "write", "plc/"+w[0], "--", w[1])
+		}
+		waitPolls(t, sim, 5)
+		g.Stop()
+	})
+	rtu := func(filter string, fields ...string) [][]string {
+		args := []string{"-r", c.file, "-o", "mbrtu.crc_verification:TRUE", "-d", "tcp.port==" + c.port + ",mbrtu", "-Y", filter, "-T", "fields"}
+		for _, f := range fields {
+			args = append(args, "-e", f)
+		}
+		out, err := exec.Command("tshark", args...).Output()
+		if err != nil {
+			t.Fatalf("tshark -Y %q: %v", filter, err)
+		}
+		var rows [][]string
+		for line := range strings.Lines(string(out)) {
+			rows = append(rows, strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
+		}
+		return rows
+	}
+	frames := rtu("mbrtu", "frame.number")
+	bad := rtu(`_ws.malformed || mbrtu.crc16.incorrect || mbrtu.crc16.status == "Bad" || (tcp.len > 0 && !mbrtu)`, "frame.number", "_ws.col.Info")
+	if len(frames) < 500 || len(bad) > 0 {
+		t.Errorf("%d frames, %d of them wrong: %v", len(frames), len(bad), bad[:min(len(bad), 10)])
+	}
+}
