@@ -24,9 +24,12 @@
 //
 // # Modbus
 //
-// Function codes 1 to 6, 15, 16, 22 and 23 of the MODBUS Application Protocol V1.1b3, with its
-// exceptions 1, 2 and 3; a unit id that no device has gives exception 11. Requests that arrive
-// together are answered together, in their order. What may be written and what lies in a
+// Function codes 1 to 8, 11, 12, 15 to 17, 20 to 24 and 43/14 of the MODBUS Application Protocol
+// V1.1b3, with its exceptions 1, 2 and 3. A server speaks MBAP, RTU or ASCII (framing) over TCP,
+// UDP, TLS or a tty (over); Server.Authority is the certificate by which a client knows one over
+// TLS. Over MBAP a unit id that no device has gives exception 11; with RTU and ASCII it keeps
+// silent, and unit 0 is a broadcast. Requests that arrive together are answered together, in
+// their order. What may be written and what lies in a
 // declared range is memory; a point follows its signal until it is written.
 //
 // # MQTT
@@ -46,7 +49,29 @@
 //
 // A line is a PTY in raw mode; Addr is the tty to open, or a link of a fixed name to it.
 // Instruments answer lines that match a pattern, or send on their own while somebody has the
-// tty open. Bytes are paced for the baud rate, which a PTY itself ignores.
+// tty open. Bytes are paced for the baud rate, which a PTY itself ignores. With bytes: true a
+// text is bytes, each character up to U+00FF one of them, so that "\x02" begins a frame; sum puts
+// a checksum behind every text, and ends says which bytes end what is received.
+//
+// # Faults
+//
+// A device, or a whole server, has one fault at a time, by the schedule of the file, or by
+// Device.Fault and Server.Fault. Faults lists those that a protocol has:
+//
+//	                                       Modbus  MQTT  serial
+//	silent, slow, garbage, cut             x       x     x
+//	late, drip, prefix, checksum, echo,    x             x
+//	duplicate
+//	half, exception, busy, most, unit,     x
+//	transaction, no-transaction, length,
+//	extra, noisy-echo, frozen, jump, deaf,
+//	hasty, reset, once
+//	of a server: refused                   x       x     x
+//	of a server: unplugged                 x             x
+//	of a server: idle, single              x
+//
+// A Modbus fault may be for a range of addresses (range: holding:0-99), for one function
+// (function: 6), or for every so many requests (every: 3).
 //
 // # The file
 //

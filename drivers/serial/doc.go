@@ -1,6 +1,7 @@
-// Package serial is the driver for instruments that talk in lines of text over a serial port.
+// Package serial is the driver for instruments on serial lines: lines of text, or frames of bytes,
+// over a serial port or a serial server.
 //
-// A link is a serial port. A device is one instrument on it; several may share the
+// A link is one line. A device is one instrument on it; several may share the
 // port when their requests carry an address. A point is a field of a line. A line
 // is what ends with the link's terminator; an empty one counts for nothing.
 //
@@ -26,6 +27,9 @@
 // and \x{7F} keep their meaning. {value} may have a format as in fmt: {value:05.1f}, {value:d},
 // {value:X}. The gateway fills in its own placeholders, such as {n} in a range, before the
 // driver sees anything, so a variable is better not named n, d or l.
+//
+// Frames that are no lines of text, checksums and fields of bytes are in docs/config.md; binary
+// types stand in an address in the place of the text types.
 //
 // A field is a group of expect, by name or number, or with split a column, counted from 1; 0 is
 // the whole line. A split of " " is any run of white space.
