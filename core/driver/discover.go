@@ -32,7 +32,7 @@ type Candidate struct {
 	// Patience is how long an answer is waited for: at most LinkConfig.Timeout.
 	Patience time.Duration
 
-	// Identify asks the candidate, which has answered before, who it is, with one request:
-	// the answer is the same Entry with what is known besides, or nil where that is nothing.
+	// Identify asks the candidate, which has answered before, who it is, with one request. What
+	// is not empty in the answer takes the place of what was found before; nil says nothing new.
 	Identify bool
 }

@@ -5,27 +5,27 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
 
-// readings are the ways in which registers may be meant, by the type's name in an address, with
-// the registers that it takes.
-var readings = []struct {
-	name  string
-	items int
-}{
-	{"uint16", 1}, {"int16", 1}, {"bcd16", 1}, {"uint32", 2}, {"int32", 2}, {"float32", 2}, {"bcd32", 2}, {"epoch32", 2},
-	{"uint48", 3}, {"uint64", 4}, {"int64", 4}, {"float64", 4}, {"string:8", 4},
+// readings are the ways in which registers may be meant, by the type's name in an address.
+var readings = []string{
+	"uint16", "int16", "uint8", "uint8h", "int8", "int8h", "bcd16", "uint24", "int24", "uint32", "int32", "float32", "bcd32", "epoch32",
+	"uint48", "int48", "uint64", "int64", "float64", "epoch64", "epoch64ms", "cp56", "string:8", "string:16",
 }
 
-// mostExplained is how many registers a reading takes at most.
-const mostExplained = 4
+// explainedAtOnce is how many registers are read to explain an address: fewer where those behind
+// it are refused.
+var explainedAtOnce = []int{8, 4, 3, 2, 1}
 
-// explain reads an address, and shows every reading of what it holds.
+// explain reads an address, and shows every reading of what it holds. What the address itself
+// says of its type comes first.
 func (d *device) explain(ctx context.Context, prefix string, limit int) ([]driver.Entry, error) {
 	a, err := ParseAddress(prefix)
 	if err != nil {
@@ -40,55 +40,75 @@ func (d *device) explain(ctx context.Context, prefix string, limit int) ([]drive
 		return nil, err
 	}
 	list := []driver.Entry{{Address: place, Name: "raw", Kind: driver.KindBytes, Value: fmt.Sprintf("% X", raw)}}
-	for _, r := range readings {
-		if len(raw) < 2*r.items {
-			continue
-		}
-		for _, order := range ordersOf(r.name, r.items) {
-			e, ok := d.reading(place+":"+r.name+":"+order, raw[:2*r.items])
-			if ok {
-				e.Writable = a.Table.writable()
-				list = append(list, e)
-			}
+	addresses := []string{prefix}
+	for _, name := range readings {
+		for _, order := range ordersOf(name) {
+			addresses = append(addresses, place+":"+name+order)
 		}
 	}
-	for bit := 15; bit >= 0; bit-- {
-		on := binary.BigEndian.Uint16(raw)>>bit&1 == 1
-		list = append(list, driver.Entry{Address: fmt.Sprintf("%s.%d", place, bit), Kind: driver.KindBool, Value: fmt.Sprint(on), Writable: a.Table.writable()})
+	for bit := bitsPerRegister - 1; bit >= 0; bit-- {
+		addresses = append(addresses, fmt.Sprintf("%s.%d", place, bit))
+	}
+	for n, address := range addresses {
+		e, ok := d.reading(address, raw)
+		if ok && n == 0 {
+			e.Name = "as it is written"
+		}
+		if ok {
+			list = append(list, e)
+		}
 	}
 	return list[:min(len(list), max(limit, 1))], nil
 }
 
-// ordersOf are the orders that make a difference for a type.
-func ordersOf(name string, items int) []string {
+// ordersOf are the orders that make a difference for a type, as an address has them.
+func ordersOf(name string) []string {
+	a, err := ParseAddress("holding:0:" + name)
 	switch {
-	case strings.HasPrefix(name, "string"), items == 1:
-		return []string{ABCD.String(), BADC.String()}
+	case err != nil || a.field():
+		return []string{""}
+	case a.sized(), a.items() == 1:
+		return []string{":abcd", ":badc"}
 	}
-	return []string{ABCD.String(), CDAB.String(), BADC.String(), DCBA.String()}
+	return []string{":abcd", ":cdab", ":badc", ":dcba"}
 }
 
-// registers reads as many registers from an address on as there are, four at most.
+// registers reads as many registers from an address on as there are, up to what the longest
+// reading takes.
 func (d *device) registers(ctx context.Context, a Address) ([]byte, error) {
-	for n := mostExplained; ; n /= 2 {
-		if int(a.Start)+n > 1<<16 && n > 1 {
+	counts := explainedAtOnce
+	if n := a.items(); n > counts[0] {
+		counts = append([]int{n}, counts...)
+	}
+	var err error
+	for _, n := range counts {
+		if n > 1 && (int(a.Start)+n > 1<<16 || n > d.settings.MaxBlock) {
 			continue
 		}
-		data := binary.BigEndian.AppendUint16(nil, a.Start)
-		data = binary.BigEndian.AppendUint16(data, uint16(n))
-		answer, code, err := d.line.transact(ctx, byte(d.settings.Unit), readFunctions[a.Table], data)
-		switch {
-		case err != nil:
-			return nil, d.failed(err, "read %s %d+%d", a.Table, a.Start, n)
-		case code != 0 && refusesAddress(code) && n > 1:
-		case code != 0:
-			return nil, d.failed(exception(code), "read %s %d+%d", a.Table, a.Start, n)
-		case len(answer) != 1+2*n || int(answer[0]) != 2*n:
-			return nil, d.failed(driver.Errorf(driver.Protocol, "an answer of %d bytes where %d were asked", len(answer), 1+2*n), "read %s %d+%d", a.Table, a.Start, n)
-		default:
-			return answer[1:], nil
+		var raw []byte
+		var refused bool
+		if raw, refused, err = d.registersOnce(ctx, a, n); !refused {
+			return raw, err
 		}
 	}
+	return nil, err
+}
+
+// registersOnce reads n registers. refused reports whether fewer of them may be read.
+func (d *device) registersOnce(ctx context.Context, a Address, n int) (raw []byte, refused bool, err error) {
+	data := binary.BigEndian.AppendUint16(nil, a.Start)
+	data = binary.BigEndian.AppendUint16(data, uint16(n))
+	answer, code, err := d.line.transact(ctx, byte(d.settings.Unit), readFunctions[a.Table], data)
+	switch {
+	case err != nil:
+	case code != 0:
+		err = exception(code)
+	case len(answer) != 1+2*n || int(answer[0]) != 2*n:
+		err = driver.Errorf(driver.Protocol, "an answer of %d bytes where %d were asked", len(answer), 1+2*n)
+	default:
+		return answer[1:], false, nil
+	}
+	return nil, code != 0 && refusesAddress(code), d.failed(err, "read %s %d+%d", a.Table, a.Start, n)
 }
 
 func (d *device) explainBit(ctx context.Context, a Address, place string) ([]driver.Entry, error) {
@@ -106,44 +126,76 @@ func (d *device) explainBit(ctx context.Context, a Address, place string) ([]dri
 	return []driver.Entry{{Address: place, Kind: driver.KindBool, Value: fmt.Sprint(answer[1]&1 == 1), Writable: a.Table.writable(), Likely: true}}, nil
 }
 
-// reading is one way to read registers; not ok: it is no value of the type.
+// reading is one way to read registers, of which it takes the first; not ok: they are too few, or
+// no value of the type.
 func (d *device) reading(address string, raw []byte) (driver.Entry, bool) {
 	a, err := ParseAddress(address)
-	if err != nil {
+	if err != nil || len(raw) < 2*a.items() {
 		return driver.Entry{}, false
 	}
+	if a.Order == DefaultOrder {
+		a.Order, _ = parseOrder(d.settings.Order)
+	}
+	raw = slices.Clone(raw[:2*a.items()])
 	var samples [1]driver.Sample
 	a.decodeAll(samples[:], raw, len(raw))
 	if samples[0].Quality != driver.Good {
 		return driver.Entry{}, false
 	}
 	v := samples[0].Value
-	return driver.Entry{Address: address, Kind: v.Kind(), Value: v.String(), Likely: likely(address, v)}, true
+	return driver.Entry{Address: address, Kind: v.Kind(), Value: v.String(), Writable: a.Table.writable(), Likely: a.likely(v)}, true
 }
+
+// The sizes of what is measured, and counted.
+const (
+	leastMeasured = 1e-4
+	mostMeasured  = 1e7
+	mostCounted   = 1e9
+)
 
 // likely reports whether a value is one that a device may well have: a number of a size that is
-// measured, a text that can be read, a time of these years. It proves nothing.
-func likely(address string, v driver.Value) bool {
-	switch {
-	case strings.Contains(address, ":epoch"):
+// measured or counted, a text that can be read, a time of these years. It proves nothing.
+func (a *Address) likely(v driver.Value) bool {
+	switch a.Type {
+	case Epoch32, Epoch64, Epoch64Milli, CP56:
 		at, err := time.Parse(time.RFC3339Nano, v.Str())
 		return err == nil && at.Year() >= 2000 && at.Year() < 2100
-	case strings.Contains(address, ":string"):
+	case String, ASCII, Latin1:
 		return readable(v.Str())
-	case strings.Contains(address, ":float"):
+	case Float32, Float64:
 		f := math.Abs(v.Float64())
-		return f >= 1e-4 && f < 1e7
-	case strings.Contains(address, "16"):
-		return strings.HasSuffix(address, ABCD.String()) && v.Float64() != 0 && math.Abs(v.Float64()) < 32768
-	case strings.Contains(address, ":bcd"):
-		return v.Uint64() >= 10_000
+		return f >= leastMeasured && f < mostMeasured
+	case BCD16, BCD32:
+		return v.Uint64() >= 10 // fewer digits say nothing
+	case Bool, Bit, Unsigned, Signed, Bytes:
+		return false // of any content
 	}
-	n := math.Abs(v.Float64())
-	return n >= 65536 && n < 1e8
+	return a.likelyNumber(v)
 }
 
+// likelyNumber is likely of whole numbers: those of more registers have a first register that is
+// 0, or need it.
+func (a *Address) likelyNumber(v driver.Value) bool {
+	n, ok := v.AsFloat64()
+	if !ok || n == 0 || math.Abs(n) >= mostCounted {
+		return false
+	}
+	signed := v.Kind() == driver.KindInt64
+	switch {
+	case signed && n > 0: // the unsigned reading says the same
+		return false
+	case a.items() == 1:
+		return a.Order == ABCD && math.Abs(n) < 1<<15
+	case a.Order == ABCD || a.Order == CDAB:
+		return true
+	}
+	return math.Abs(n) >= 1<<16
+}
+
+// readable reports whether a text is one, of three letters at least.
 func readable(s string) bool {
-	if len(s) < 3 {
+	s = strings.TrimSpace(s)
+	if len(s) < 3 || !utf8.ValidString(s) {
 		return false
 	}
 	for _, r := range s {

@@ -52,3 +52,12 @@ func Items(a Address) int { return a.items() }
 
 // SkipIDs moves the transaction ids of a link on by n.
 func SkipIDs(l driver.Link, n uint16) { l.(*link).line.wire.lastID += n }
+
+// Identification takes apart what a device says of itself.
+func Identification(data []byte) (texts []string, more bool, next byte) {
+	list, more, next := objectsOf(data)
+	for _, o := range list {
+		texts = append(texts, o.name+"="+o.text)
+	}
+	return texts, more, next
+}

@@ -15,7 +15,7 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Setup{
 		Driver: mqtt.New(),
 		Lacks: []drivertest.Ability{
-			drivertest.Read, drivertest.Prepare, drivertest.Browse, drivertest.Pipeline, drivertest.Keep,
+			drivertest.Read, drivertest.Prepare, drivertest.Browse, drivertest.Discover, drivertest.Pipeline, drivertest.Keep,
 			drivertest.Missing, // a topic exists by being published on
 			drivertest.Silence, // nobody waits for a device
 		},

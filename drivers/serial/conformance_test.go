@@ -40,7 +40,7 @@ func TestConformancePolled(t *testing.T) {
 		"writes": {"v": {"send": "V={value}", "expect": "^OK$"}}}`
 	drivertest.Run(t, drivertest.Setup{
 		Driver:    serial.New(),
-		Lacks:     []drivertest.Ability{drivertest.Subscribe, drivertest.Browse, drivertest.Pipeline, drivertest.Keep},
+		Lacks:     []drivertest.Ability{drivertest.Subscribe, drivertest.Browse, drivertest.Discover, drivertest.Pipeline, drivertest.Keep},
 		Link:      driver.LinkConfig{Name: "line", Timeout: time.Second, Settings: link},
 		Device:    config(t, set, "v:1 set=v", "v:0:text"),
 		BadLinks:  []json.RawMessage{settings(t, `{}`), settings(t, `{"port": "/dev/ttyS0", "baud": -1}`)},
@@ -58,7 +58,7 @@ func TestConformanceListening(t *testing.T) {
 	set := `{"lines": {"w": {"expect": "^W (.*)$"}}, "writes": {"tare": {"send": "T {value}"}}}`
 	drivertest.Run(t, drivertest.Setup{
 		Driver: serial.New(),
-		Lacks: []drivertest.Ability{drivertest.Read, drivertest.Prepare, drivertest.Browse, drivertest.Pipeline, drivertest.Keep,
+		Lacks: []drivertest.Ability{drivertest.Read, drivertest.Prepare, drivertest.Browse, drivertest.Discover, drivertest.Pipeline, drivertest.Keep,
 			drivertest.Missing, drivertest.Silence},
 		Link:      driver.LinkConfig{Name: "line", Timeout: time.Second, Settings: link},
 		Device:    config(t, set, "w:1 set=tare"),

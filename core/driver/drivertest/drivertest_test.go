@@ -33,6 +33,7 @@ func setup(f *drivertest.Fake) drivertest.Setup {
 	d.Set("a", driver.Int64Value(1))
 	d.Set("b", driver.StringValue("x"))
 	f.Link("l").Device("dead").Silence(true)
+	f.Link("l").Candidates("dead", "nobody", "d")
 	return drivertest.Setup{
 		Driver:    f,
 		Link:      driver.LinkConfig{Name: "l"},
@@ -43,6 +44,7 @@ func setup(f *drivertest.Fake) drivertest.Setup {
 		Writes:    []drivertest.WriteCase{{Point: "p-a", Value: driver.Float64Value(2.5)}},
 		Silent:    driver.DeviceConfig{Name: "dead", Points: points("a")},
 		Browsed:   "b",
+		Found:     "d", FoundWithin: "dead,d",
 		Lacks: []drivertest.Ability{
 			drivertest.Prepare, drivertest.Subscribe, drivertest.Pipeline, drivertest.Keep, drivertest.Refusal,
 		},

@@ -105,6 +105,8 @@ type FakeLink struct {
 	most    int
 	keep    func() ([]byte, error)
 	kept    [][]byte
+	places  []string // candidates
+	asked   []driver.Candidate
 }
 
 // Device gives the script of a device on the link.

@@ -35,6 +35,7 @@ func Run(t *testing.T, s Setup) {
 		{"a wrong value is refused", Refusal, k.badWrite},
 		{"subscribe delivers, and ends with its context", Subscribe, k.subscribe},
 		{"browse lists and keeps its limit", Browse, k.browse},
+		{"discover asks candidate after candidate", Discover, k.discover},
 		{"concurrent calls within the window", Pipeline, k.pipeline},
 		{"what a link keeps is taken, and what is no such thing does no harm", Keep, k.keep},
 		{"a silent device ends with the deadline", Silence, k.silent},
@@ -77,6 +78,7 @@ func (k *kit) abilities(t *testing.T) {
 	d := k.device(t, l, k.Device)
 	has := map[Ability]bool{}
 	_, has[Check] = k.Driver.(driver.Checker)
+	_, has[Discover] = l.(driver.Discoverer)
 	_, has[Pipeline] = l.(driver.Pipeliner)
 	_, has[Keep] = l.(driver.Keeper)
 	_, has[Read] = d.(driver.Reader)

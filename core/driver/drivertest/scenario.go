@@ -173,12 +173,40 @@ func (k *kit) browse(t *testing.T) {
 	if !ok {
 		t.Fatal("the device is no Browser")
 	}
-	entries, err := b.Browse(k.bounded(t, k.Link.Timeout), "", 10_000)
+	entries, err := b.Browse(k.bounded(t, k.Link.Timeout), k.BrowsedBelow, 10_000)
 	if err != nil || !slices.ContainsFunc(entries, func(e driver.Entry) bool { return e.Address == k.Browsed }) {
 		t.Errorf("browse: %v does not list %q: %v", entries, k.Browsed, err)
 	}
-	if one, err := b.Browse(k.bounded(t, k.Link.Timeout), "", 1); err != nil || len(one) > 1 {
+	if one, err := b.Browse(k.bounded(t, k.Link.Timeout), k.BrowsedBelow, 1); err != nil || len(one) > 1 {
 		t.Errorf("browse of at most 1: %v, %v", one, err)
+	}
+}
+
+func (k *kit) discover(t *testing.T) {
+	d, ok := k.open(t, k.Link).(driver.Discoverer)
+	if !ok {
+		t.Fatal("the link is no Discoverer")
+	}
+	ask := func(c driver.Candidate) (*driver.Entry, int, error) {
+		c.Patience = k.Link.Timeout
+		return d.Discover(k.bounded(t, k.Link.Timeout), c)
+	}
+	none, of, err := ask(driver.Candidate{Within: k.FoundWithin, Number: driver.MaxCandidates})
+	if err != nil || none != nil || of < 2 || of > driver.MaxCandidates {
+		t.Fatalf("discover behind the last of %d candidates: %v, %v; want at least 2, at most %d, and nobody", of, none, err, driver.MaxCandidates)
+	}
+	found, again, err := ask(driver.Candidate{Within: k.FoundWithin, Number: of - 1})
+	if err != nil || again != of || found == nil || found.Address != k.Found {
+		t.Errorf("discover the last of %d candidates: %+v of %d, %v; want %q", of, found, again, err, k.Found)
+	}
+	if _, _, err := ask(driver.Candidate{Within: k.FoundWithin, Number: of - 1, Identify: true}); err != nil {
+		t.Errorf("identify it: %v", err)
+	}
+	if _, of, err := ask(driver.Candidate{Number: driver.MaxCandidates}); err != nil || of < 1 || of > driver.MaxCandidates {
+		t.Errorf("discover anywhere: %d candidates, %v", of, err)
+	}
+	if _, _, err := ask(driver.Candidate{Within: "\x00 no such place"}); driver.CodeOf(err) != driver.BadValue {
+		t.Errorf("discover within what is no place: %v, want %v", err, driver.BadValue)
 	}
 }
 

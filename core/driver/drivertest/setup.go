@@ -20,6 +20,7 @@ const (
 	Subscribe Ability = "subscribe" // driver.Subscriber
 	Write     Ability = "write"     // driver.Writer
 	Browse    Ability = "browse"    // driver.Browser
+	Discover  Ability = "discover"  // driver.Discoverer
 	Pipeline  Ability = "pipeline"  // driver.Pipeliner
 	Keep      Ability = "keep"      // driver.Keeper
 
@@ -52,8 +53,12 @@ type Setup struct {
 	// Push makes the peer send at least one sample of Device. It is called while
 	// the device is subscribed to, again and again until a sample arrived.
 	Push func(t testing.TB)
-	// Browsed is an address that Browse("") lists.
-	Browsed string
+	// Browsed is an address that Browse lists below BrowsedBelow, or in all it has where that is
+	// empty.
+	Browsed, BrowsedBelow string
+	// Found is where Discover finds somebody: the address of its entry, which is the last of those
+	// within FoundWithin, with two candidates at least.
+	Found, FoundWithin string
 }
 
 // A WriteCase is a value for one of the device's points.
@@ -81,6 +86,7 @@ func (s *Setup) complete(t *testing.T) {
 		{Silence, s.Silent.Name != "", "Silent"},
 		{Subscribe, s.Push != nil, "Push"},
 		{Browse, s.Browsed != "", "Browsed"},
+		{Discover, s.Found != "", "Found"},
 	} {
 		if need.given == s.lacks(need.ability) {
 			t.Errorf("ability %q: give Setup.%s or declare it in Setup.Lacks, and not both", need.ability, need.field)

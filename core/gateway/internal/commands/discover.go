@@ -119,12 +119,22 @@ func (d *discovery) step(ctx context.Context, n int) error {
 		c.Identify = true
 		// Who it is is not worth a failure: it was found.
 		if who, _, err := d.ask(ctx, c); err == nil && who != nil {
-			entry = who
+			complete(entry, who)
 		}
 		e := foundOf(entry)
 		line.Found = &e
 	}
 	return d.each(line)
+}
+
+// complete puts into an entry what it says of itself.
+func complete(entry, who *driver.Entry) {
+	if who.Name != "" {
+		entry.Name = who.Name
+	}
+	if who.Value != "" {
+		entry.Value = who.Value
+	}
 }
 
 func (d *discovery) fault(n int, err error) error {
