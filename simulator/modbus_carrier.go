@@ -285,6 +285,10 @@ func (t *modbusTTY) serve(p *pseudo) {
 			conn.began = time.Now()
 			t.opened.Add(1)
 		}
+		// A PTY passes on at once what takes its time on a line.
+		if gap := t.gap(); gap > 0 && !pause(t.ctx, time.Duration(n)*gap) {
+			return
+		}
 		buf = append(buf, chunk[:n]...)
 		used := conn.answerAll(buf, time.Now())
 		buf = append(buf[:0], buf[used:]...)
@@ -292,6 +296,23 @@ func (t *modbusTTY) serve(p *pseudo) {
 			conn.dead = false // of this answer; a line has no connection to lose
 		}
 	}
+}
+
+// gap is the time that a character takes, of eleven bits (MSL 2.5.1); 0: none.
+func (t *modbusTTY) gap() time.Duration {
+	if t.line.Baud == 0 {
+		return 0
+	}
+	return 11 * time.Second / time.Duration(t.line.Baud)
+}
+
+// silence is what is between two frames: 3.5 characters, or 1.75 ms above 19200 bit/s (MSL
+// 2.5.1.1).
+func silence(gap time.Duration) time.Duration {
+	if gap < 11*time.Second/19200 {
+		return 1750 * time.Microsecond
+	}
+	return 7 * gap / 2
 }
 
 // pacedWriter writes with the pace of the baud rate.
@@ -303,9 +324,9 @@ type pacedWriter struct {
 var _ io.Writer = pacedWriter{}
 
 func (w pacedWriter) Write(b []byte) (int, error) {
-	gap := time.Duration(0)
-	if w.tty.line.Baud > 0 {
-		gap = 11 * time.Second / time.Duration(w.tty.line.Baud) // MSL 2.5.1: eleven bits a character
+	gap := w.tty.gap()
+	if gap > 0 && !pause(w.tty.ctx, silence(gap)) {
+		return 0, io.ErrClosedPipe
 	}
 	w.tty.sending.Lock()
 	defer w.tty.sending.Unlock()

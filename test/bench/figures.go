@@ -32,6 +32,7 @@ var figures = []struct {
 }{
 	{"boundary", (*bench).boundary},
 	{"gateway", (*bench).gateway},
+	{"lean", (*bench).lean},
 	{"flatout", (*bench).flatOut},
 	{"growth", (*bench).growth},
 	{"start", (*bench).start},
@@ -106,6 +107,41 @@ func (b *bench) gateway() error {
 		return err
 	}
 	return report("gateway-resident-1000x100", "MB", resident, limit)
+}
+
+// lean is the CPU of the whole gateway against the leanest loop that does the same polls, as the
+// plant grows.
+func (b *bench) lean() error {
+	for _, n := range []int{100, 1000, 10_000} {
+		s, err := startSim(n, 101)
+		if err != nil {
+			return err
+		}
+		var cpu, bare, memory, limit []float64
+		for range b.runs {
+			r, err := runBare("lean", s.addrs, 101, 1, b.length)
+			if err != nil {
+				return err
+			}
+			l, err := b.measure(s, fleetConfig{addrs: s.addrs, registers: 101, period: "1s", window: 1})
+			if err != nil {
+				return err
+			}
+			bare = append(bare, r.CPU.Seconds()/(float64(r.Polls)*100/1e6))
+			cpu = append(cpu, l.cpuPerMillion)
+			memory, limit = append(memory, l.residentMB*1000/float64(n)), append(limit, 20)
+		}
+		if err := s.stop(); err != nil {
+			return err
+		}
+		if err := report(fmt.Sprintf("lean-cpu-%dx100", n), "CPU s/M points", cpu, bare); err != nil {
+			return err
+		}
+		if err := report(fmt.Sprintf("lean-resident-%dx100", n), "KB a device", memory, limit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flatOut is one device as fast as it answers, 100 registers a request.

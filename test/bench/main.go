@@ -80,11 +80,23 @@ func serveBare(args []string) error {
 	if err != nil {
 		return err
 	}
+	var slots *lean
+	if args[0] == "lean" {
+		if slots, err = dialLean(addrs, registers); err != nil {
+			return err
+		}
+	}
 	var r bareResult
+	before, err := processorTime()
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	switch args[0] {
 	case "slots":
 		r.Polls, err = bareSlots(addrs, registers, length)
+	case "lean":
+		r.Polls, err = slots.run(length)
 	case "flat":
 		r.Polls, err = bareFlatOut(addrs[0], registers, inFlight, length)
 	default:
@@ -94,12 +106,19 @@ func serveBare(args []string) error {
 		return err
 	}
 	r.Elapsed = time.Since(begin)
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+	after, err := processorTime()
+	if err != nil {
 		return err
 	}
-	r.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	r.CPU = after - before
 	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// processorTime is what the process has used so far.
+func processorTime() (time.Duration, error) {
+	var used syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), err
 }
 
 // A figure is one line of the output.
