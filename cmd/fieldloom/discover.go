@@ -10,11 +10,15 @@ import (
 )
 
 type discoverWord struct {
-	Link   string `arg:"" help:"The link to look on."`
+	Link   string `arg:"" optional:"" help:"The link to look on."`
 	Within string `help:"Where to look, in the driver's words: units of a Modbus line as 1-32,100. Default: wherever a device may be." placeholder:"RANGE"`
 	remote
 	Timeout time.Duration `help:"For each candidate. Default, and the most: the link's timeout." placeholder:"TIME"`
 	JSON    bool          `help:"One line of JSON a candidate."`
+
+	Hosts  []string `help:"Instead of a link: hosts, or networks as 192.0.2.0/28, of at most 1024 hosts." placeholder:"HOST,..."`
+	Driver string   `help:"With --hosts: the driver that asks them." placeholder:"NAME"`
+	Port   int      `help:"With --hosts: the port. Default: the driver's." placeholder:"PORT"`
 }
 
 // Help has the examples.
@@ -23,15 +27,32 @@ func (*discoverWord) Help() string {
 that waits for the link: its polls go on. A candidate that keeps silent takes the timeout. Ctrl-C ends it, also at the gateway.
 Nothing is written. The audit log says who looked.
 
+With --hosts a driver process of its own, with the right to reach these hosts and nothing else, asks the first candidate of each, or
+those within; it needs no running gateway, and the drivers and keys of the configuration. 8 hosts are asked at a time, 50 a second at
+most, each for 500ms or --timeout, and the connection is closed.
+
   fieldloom discover line1
   fieldloom discover line1 --within 1-32 --timeout 100ms
-  fieldloom discover line1 --json | jq -c 'select(.found)'`
+  fieldloom discover line1 --json | jq -c 'select(.found)'
+  fieldloom discover --driver modbus --hosts 192.0.2.0/28,192.0.2.77 --port 502`
 }
 
 // Run discovers.
 func (w *discoverWord) Run(ctx context.Context, s *screen) error {
 	if w.Timeout < 0 {
 		return &usageError{fmt.Sprintf("--timeout %v: use a time like 100ms", w.Timeout)}
+	}
+	switch {
+	case (w.Link == "") == (len(w.Hosts) == 0):
+		return &usageError{"name a link to look on, or hosts with --hosts"}
+	case len(w.Hosts) > 0 && w.Driver == "":
+		return &usageError{"--hosts needs --driver, to say who asks them"}
+	case len(w.Hosts) == 0 && (w.Driver != "" || w.Port != 0):
+		return &usageError{"--driver and --port are for --hosts: a link has its own"}
+	case w.Port < 0 || w.Port > 65535:
+		return &usageError{fmt.Sprintf("--port %d: use 1 to 65535", w.Port)}
+	case len(w.Hosts) > 0:
+		return w.hosts(ctx, s)
 	}
 	c, err := w.connect()
 	if err != nil {
@@ -82,7 +103,7 @@ func (p *discoveryBar) bar(width int, now time.Time) string {
 	text := fmt.Sprintf("] %d of %d, %d found, %s left", d.Done, d.Of, len(p.found), left.Round(time.Second))
 	room := min(30, width-len(text)-2)
 	if room < 1 {
-		return short(text[2:], width-1)
+		return short(text[2:], max(width-1, 1))
 	}
 	full := room * d.Done / max(d.Of, 1)
 	return "[" + strings.Repeat("#", full) + strings.Repeat(" ", room-full) + text

@@ -26,6 +26,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
 )
@@ -50,6 +51,7 @@ func (m *memory) Info() driver.Info {
 	return driver.Info{
 		Name: m.name, Version: "1.2.3",
 		LinkSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{
+			"places":{"type":"integer","minimum":1,"description":"Where devices may be: somebody is at each that is odd."},
 			"refuse":{"type":"string","description":"The link cannot be opened, for this reason."},
 			"password":{"type":"string","description":"Whose length is a gauge; it may be a secret.","writeOnly":true}}}`),
 		DeviceSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{"unit":{"type":"integer","maximum":9}}}`),
@@ -78,7 +80,10 @@ func check(d driver.DeviceConfig) error {
 
 // Open opens a link.
 func (m *memory) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env) (driver.Link, error) {
-	var s struct{ Refuse, Password string }
+	var s struct {
+		Refuse, Password string
+		Places           int
+	}
 	if err := driver.DecodeSettings(cfg.Settings, &s); err != nil {
 		return nil, err
 	}
@@ -93,10 +98,49 @@ func (m *memory) Open(ctx context.Context, cfg driver.LinkConfig, env driver.Env
 	env.Count("opens", 1)
 	env.Log.Info("memory is there")
 	env.Log.Debug("memory is empty")
+	if s.Places > 0 {
+		return &street{places: s.Places}, nil
+	}
 	return &link{}, nil
 }
 
 type link struct{}
+
+// A street is a link with places to look for devices at.
+type street struct {
+	link
+	places int
+}
+
+var _ driver.Discoverer = (*street)(nil)
+
+// Discover finds somebody at each place that is odd; another takes the whole patience. It knows
+// one word, "house", for the first place alone.
+func (s *street) Discover(ctx context.Context, c driver.Candidate) (*driver.Entry, int, error) {
+	places := s.places
+	switch c.Within {
+	case "":
+	case "house":
+		places = 1
+	default:
+		return nil, 0, driver.Errorf(driver.BadValue, "%q is no house", c.Within)
+	}
+	switch {
+	case c.Number >= places:
+		return nil, places, nil
+	case c.Number%2 == 1:
+		select {
+		case <-time.After(c.Patience):
+		case <-ctx.Done():
+		}
+		return nil, places, nil
+	}
+	e := &driver.Entry{Address: fmt.Sprintf("place %d", c.Number+1), Value: "lit"}
+	if c.Identify {
+		e.Name, e.Value = "a house", ""
+	}
+	return e, places, nil
+}
 
 // Device makes a device.
 func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -106,10 +109,46 @@ func TestExplore(t *testing.T) {
 	}); err == nil {
 		t.Error("it went on to its end")
 	}
-	time.Sleep(time.Second)
+	// Another may look then, and only at what it names.
+	asked := 0
+	plant.Eventually(t, patience, func() error {
+		asked = 0
+		return api.Discover(t.Context(), client.DiscoverOptions{Link: "line", Within: "17,99", Timeout: 20 * time.Millisecond}, func(client.Discovery) error {
+			asked++
+			return nil
+		})
+	})
 	stray := sim.Server("line").Counts().Stray
-	time.Sleep(time.Second)
-	if more := sim.Server("line").Counts().Stray - stray; more > 0 {
-		t.Errorf("%d candidates were asked after the caller had gone", more)
+	if _, err := g.CLI("discover", "line", "--within", "200-209"); err != nil {
+		t.Error(err)
+	}
+	if more := sim.Server("line").Counts().Stray - stray; asked != 2 || more != 10 {
+		t.Errorf("%d candidates, and %d requests to 10 that are not there: the one given up goes on", asked, more)
+	}
+}
+
+// Hosts are looked at by a driver of their own, without a gateway that runs.
+func TestDiscoverHosts(t *testing.T) {
+	t.Parallel()
+	sim := simulator.Start(t, simulator.Config{Servers: []simulator.ServerConfig{
+		{Name: "plc", Protocol: simulator.Modbus, Devices: []simulator.DeviceConfig{{Name: "u1", Unit: 1, Image: &simulator.Image{Ranges: []string{"holding:0-9"}}}}},
+	}})
+	_, port, err := net.SplitHostPort(sim.Addr("plc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bins, dir := plant.Build(t), t.TempDir()
+	discover := exec.CommandContext(t.Context(), filepath.Join(string(bins), "fieldloom"), "discover", "--driver", "modbus", "--port", port,
+		"--hosts", "127.0.0.1,127.0.0.9", "--config", dir, "--json")
+	discover.Env = append(os.Environ(), "TMPDIR="+dir)
+	var errs bytes.Buffer
+	discover.Stderr = &errs
+	out, err := discover.Output()
+	if err != nil || !bytes.Contains(out, []byte(`"address":"tcp://127.0.0.1:`+port+`","name":"Fieldloom simulator`)) || bytes.Count(out, []byte("\n")) != 2 ||
+		bytes.Count(out, []byte(`"found"`)) != 1 {
+		t.Errorf("%v\n%s%s", err, out, &errs)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

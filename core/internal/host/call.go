@@ -42,7 +42,7 @@ func within(ctx context.Context) (context.Context, context.CancelFunc) {
 func (c *calls) fault(ctx context.Context, name string, err error) error {
 	ended := ctx.Err() // before the wait for a death
 	lost := status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled && ended == nil
-	if !lost || !c.dies(ctx) {
+	if !lost || wire.Answered(err) || !c.dies(ctx) {
 		return wire.FaultOf(err, ended)
 	}
 	return c.dead(name)

@@ -330,3 +330,19 @@ func TestScanKeepsFramesApart(t *testing.T) {
 		t.Error(seq, patient, err)
 	}
 }
+
+// What a driver answers is told apart from the end of its connection, which has the same status.
+func TestAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"an answer":           {wire.StatusOf(driver.Errorf(driver.NotConnected, "link l is down")), true},
+		"an end":              {status.Error(codes.Unavailable, "connection refused"), false},
+		"nothing of the wire": {errors.New("x"), false},
+	} {
+		if got := wire.Answered(test.err); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -102,6 +102,17 @@ func StatusOf(err error) error {
 	return s.Err()
 }
 
+// Answered reports whether an error is an answer of the engine, and not the end of a connection:
+// that has no Fault in its details.
+func Answered(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if _, ok := detail.(*driverv1.Fault); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // FaultOf makes the status of a call an error of the contract again. An error of
 // the call's own context stays in its tree.
 func FaultOf(err error, ctxErr error) error {
