@@ -31,7 +31,7 @@ func BenchmarkRTU(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer link.Close(b.Context()) //nolint:errcheck // it has nothing to say
+			defer link.Close(b.Context())
 			points := make([]driver.Point, 100)
 			for i := range points {
 				points[i] = driver.Point{Index: i, Name: fmt.Sprint(i), Address: fmt.Sprintf("holding:%d", i)}
