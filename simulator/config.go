@@ -16,7 +16,9 @@ type Protocol string
 const (
 	Modbus Protocol = "modbus" // Modbus TCP
 	MQTT   Protocol = "mqtt"   // an embedded broker, MQTT 3.1.1
-	Serial Protocol = "serial" // text lines over a PTY
+	Serial Protocol = "serial" // lines over a PTY
+
+	Playback Protocol = "playback" // what a recording has, over TCP
 )
 
 // Config is what to simulate. Load reads it from a file; a test writes it in Go. Its parts are
@@ -24,19 +26,22 @@ const (
 type Config struct {
 	Servers  []ServerConfig
 	Schedule []Scheduled
-	Times    int          // poll times kept for each device, 0 means 65,536
-	Log      *slog.Logger // nil is silent
+	// Protocols are those that an author brings, by the names of ServerConfig.Protocol.
+	Protocols map[Protocol]Maker
+	Times     int          // poll times kept for each device, 0 means 65,536
+	Log       *slog.Logger // nil is silent
 }
 
 // ServerConfig is one listening port, one broker or one serial line, with the devices behind it.
 type ServerConfig struct {
-	Name     string
-	Protocol Protocol
-	Listen   string // host:port; empty is a free port of 127.0.0.1
-	Framing  string // of a Modbus server: mbap, rtu or ascii; empty is rtu on a tty, mbap otherwise
-	Over     string // of a Modbus server: tcp (the default), udp, tls or tty
-	Line     Line   // of a serial server, or of a Modbus server over a tty
-	Devices  []DeviceConfig
+	Name      string
+	Protocol  Protocol
+	Listen    string // host:port; empty is a free port of 127.0.0.1
+	Framing   string // of a Modbus server: mbap, rtu or ascii; empty is rtu on a tty, mbap otherwise
+	Over      string // of a Modbus server: tcp (the default), udp, tls or tty
+	Recording string // of a server that plays back: the file
+	Line      Line   // of a serial server, or of a Modbus server over a tty
+	Devices   []DeviceConfig
 }
 
 // Line is how a serial line behaves.
@@ -122,6 +127,8 @@ func (c *ServerConfig) foreign() error {
 		return fmt.Errorf("link, baud, end and alone belong to a %s server, link and baud also to a %s server over: tty", Serial, Modbus)
 	case c.Protocol == Modbus && c.Line != (Line{Link: c.Line.Link, Baud: c.Line.Baud}):
 		return fmt.Errorf("all but link and baud belong to a %s server", Serial)
+	case c.Protocol != Playback && c.Recording != "":
+		return fmt.Errorf("a recording belongs to a %s server", Playback)
 	case c.Protocol != Modbus && (c.Framing != "" || c.Over != ""):
 		return fmt.Errorf("framing and over belong to a %s server", Modbus)
 	case c.Protocol == Modbus && tty && c.Listen != "":

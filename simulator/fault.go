@@ -70,9 +70,13 @@ var able = map[Protocol]struct{ device, server []FaultKind }{
 
 // Faults lists the faults that a device of a protocol can have, or a whole server.
 func Faults(p Protocol, server bool) []FaultKind {
-	list := slices.Clone(able[p].device)
+	of, own := able[p]
+	if !own { // of an author, or played back: what a TCP port can
+		of.server = []FaultKind{Refused}
+	}
+	list := slices.Clone(of.device)
 	if server {
-		list = append(list, able[p].server...)
+		list = append(list, of.server...)
 	}
 	return list
 }

@@ -83,23 +83,24 @@ func (l *loader) check() {
 func (l *loader) server(name string, v document.Value) {
 	c := ServerConfig{Name: name, Protocol: Modbus}
 	ok := v.Fields(map[string]func(document.Value){
-		"protocol": func(v document.Value) { c.Protocol = Protocol(v.Text()) },
-		"listen":   func(v document.Value) { c.Listen = v.Text() },
-		"framing":  func(v document.Value) { c.Framing = v.Text() },
-		"over":     func(v document.Value) { c.Over = v.Text() },
-		"link":     func(v document.Value) { c.Line.Link = l.file(v) },
-		"baud":     func(v document.Value) { c.Line.Baud = int(v.Int(1, 10_000_000)) },
-		"end":      func(v document.Value) { c.Line.End = v.Text() },
-		"ends":     func(v document.Value) { c.Line.Ends = v.Text() },
-		"bytes":    func(v document.Value) { c.Line.Bytes = v.Bool() },
-		"sum":      func(v document.Value) { c.Line.Sum = v.Text() },
-		"from":     func(v document.Value) { c.Line.From = int(v.Int(0, 1024)) },
-		"alone":    func(v document.Value) { c.Line.Alone = v.Bool() },
+		"protocol":  func(v document.Value) { c.Protocol = Protocol(v.Text()) },
+		"listen":    func(v document.Value) { c.Listen = v.Text() },
+		"recording": func(v document.Value) { c.Recording = l.file(v) },
+		"framing":   func(v document.Value) { c.Framing = v.Text() },
+		"over":      func(v document.Value) { c.Over = v.Text() },
+		"link":      func(v document.Value) { c.Line.Link = l.file(v) },
+		"baud":      func(v document.Value) { c.Line.Baud = int(v.Int(1, 10_000_000)) },
+		"end":       func(v document.Value) { c.Line.End = v.Text() },
+		"ends":      func(v document.Value) { c.Line.Ends = v.Text() },
+		"bytes":     func(v document.Value) { c.Line.Bytes = v.Bool() },
+		"sum":       func(v document.Value) { c.Line.Sum = v.Text() },
+		"from":      func(v document.Value) { c.Line.From = int(v.Int(0, 1024)) },
+		"alone":     func(v document.Value) { c.Line.Alone = v.Bool() },
 		"devices": func(v document.Value) {
 			v.Each(func(name string, v document.Value) { c.Devices = append(c.Devices, l.device(name, v)) })
 		},
 	})
-	if ok && len(c.Devices) == 0 {
+	if ok && len(c.Devices) == 0 && c.Protocol != Playback {
 		v.Errorf("a server needs devices")
 	}
 	l.cfg.Servers = append(l.cfg.Servers, c)

@@ -21,6 +21,8 @@ type Simulator struct {
 	servers map[string]*Server
 	devices map[string]*Device
 
+	protocols map[Protocol]Maker
+
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	err  error // of the end; after wg
@@ -59,9 +61,11 @@ func Run(ctx context.Context, cfg *Config) (*Simulator, error) {
 	s := &Simulator{
 		started: time.Now(),
 		times:   cfg.Times,
-		log:     cfg.Log,
-		servers: make(map[string]*Server, len(cfg.Servers)),
-		devices: make(map[string]*Device, len(cfg.Servers)),
+
+		protocols: cfg.Protocols,
+		log:       cfg.Log,
+		servers:   make(map[string]*Server, len(cfg.Servers)),
+		devices:   make(map[string]*Device, len(cfg.Servers)),
 	}
 	if s.times == 0 {
 		s.times = defaultTimes
@@ -118,16 +122,7 @@ func (s *Simulator) newServer(c *ServerConfig, images imageCache) (*Server, erro
 		srv.devices = append(srv.devices, d)
 	}
 	var err error
-	switch c.Protocol {
-	case Modbus:
-		srv.end, err = newModbusServer(srv, c, images)
-	case MQTT:
-		srv.end, err = newBroker(srv, c)
-	case Serial:
-		srv.end, err = newSerialLine(srv, c)
-	default:
-		err = fmt.Errorf("protocol %q is unknown: it is modbus, mqtt or serial", c.Protocol)
-	}
+	srv.end, err = s.newEndpoint(srv, c, images)
 	if err != nil {
 		return nil, err
 	}

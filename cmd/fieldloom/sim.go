@@ -11,14 +11,20 @@ import (
 	"github.com/fieldloom/fieldloom/simulator"
 )
 
+// simWord is the words of the simulator; without one it runs.
 type simWord struct {
+	Run    simRunWord    `cmd:"" default:"withargs" help:"Run simulated devices. It may be left out: fieldloom sim --config FILE."`
+	Record simRecordWord `cmd:"" help:"Stand between a gateway and a real device, and record what passes."`
+}
+
+type simRunWord struct {
 	Config string        `help:"The simulator's YAML file." required:"" type:"path" placeholder:"FILE"`
 	JSON   bool          `help:"Print where each server listens, and at the end the witness's counts, as a line of JSON each."`
 	For    time.Duration `help:"End after this time, instead of with Ctrl-C." placeholder:"30s"`
 }
 
 // Help has the examples.
-func (*simWord) Help() string {
+func (*simRunWord) Help() string {
 	return `Devices to try a configuration without hardware: Modbus TCP servers, an MQTT fleet with its broker, serial instruments on
 PTYs, with signals and faults. A witness counts what was asked of them.
 
@@ -27,7 +33,7 @@ PTYs, with signals and faults. A witness counts what was asked of them.
 }
 
 // Run simulates until a signal.
-func (w *simWord) Run(ctx context.Context, s *screen) (err error) {
+func (w *simRunWord) Run(ctx context.Context, s *screen) (err error) {
 	c, err := simulator.Load(w.Config)
 	if err != nil {
 		return &usageError{err.Error()}
@@ -51,7 +57,7 @@ func (w *simWord) Run(ctx context.Context, s *screen) (err error) {
 }
 
 // greet tells where the servers are.
-func (w *simWord) greet(s *screen, sim *simulator.Simulator) error {
+func (w *simRunWord) greet(s *screen, sim *simulator.Simulator) error {
 	counts := sim.Witness().Counts()
 	addrs := make(map[string]string)
 	g := new(grid)
@@ -67,7 +73,7 @@ func (w *simWord) greet(s *screen, sim *simulator.Simulator) error {
 }
 
 // report prints the witness's counts.
-func (w *simWord) report(s *screen, sim *simulator.Simulator) error {
+func (w *simRunWord) report(s *screen, sim *simulator.Simulator) error {
 	counts := sim.Witness().Counts()
 	if w.JSON {
 		return printJSON(s.out, counts)
