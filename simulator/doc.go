@@ -73,6 +73,16 @@
 // A Modbus fault may be for a range of addresses (range: holding:0-99), for one function
 // (function: 6), or for every so many requests (every: 3).
 //
+// # Recordings and other protocols
+//
+// Package record keeps what passes between a gateway and a real device (`fieldloom sim record`),
+// and a server with `protocol: playback` and `recording: FILE` stands for the device afterwards:
+// it answers what was asked then, with the bytes and after the times of then. What was never
+// recorded gets no answer and is counted as stray.
+//
+// A protocol of an author is a Maker in Config.Protocols, by its name: a Speaker serves the
+// connections of its server.
+//
 // # The file
 //
 // A useful file is ten lines: a thousand meters on ports 20001 to 21000, one of which falls
