@@ -120,7 +120,8 @@ func (r *Recording) take(line string, total *int) error {
 	if line == "" {
 		return nil
 	}
-	if key, value, ok := strings.Cut(line, ": "); ok {
+	if key, value, ok := strings.Cut(line, ":"); ok {
+		value = strings.TrimSpace(value)
 		switch key {
 		case "of":
 			r.Of = value

@@ -4,6 +4,7 @@
 package field_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,7 +17,14 @@ import (
 	"github.com/fieldloom/fieldloom/test/plant"
 )
 
-func TestMain(m *testing.M) { os.Exit(plant.Run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The gateways here wait for their devices, most of the time.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	os.Exit(plant.Run(m))
+}
 
 // Every directory with settings is tried by a test.
 func TestEveryCaseIsTried(t *testing.T) {
