@@ -39,6 +39,7 @@ var figures = []struct {
 	{"idle", (*bench).idle},
 	{"scale", (*bench).scale},
 	{"watch", (*bench).watch},
+	{"discover", (*bench).discover},
 }
 
 // load is what a gateway used while it polled for a run's length.

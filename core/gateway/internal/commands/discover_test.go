@@ -32,7 +32,7 @@ func (s *street) Discover(_ context.Context, _ string, c driver.Candidate) (*dri
 }
 
 // search discovers line1 of the plant, and returns the lines and what the audit log has.
-func search(t *testing.T, ctx context.Context, s *street, o client.DiscoverOptions) (lines, kept []string, err error) { //nolint:revive // the test comes first
+func search(t *testing.T, ctx context.Context, s *street, o client.DiscoverOptions) (lines, kept []string, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	log, err := audit.Open(dir)
