@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/fieldloom/fieldloom/core/client"
 )
 
 type browseWord struct {
@@ -72,6 +74,10 @@ func browse(ctx context.Context, s *screen, to *remote, name, prefix string, asJ
 		_, err := fmt.Fprintf(s.out, "%s: there is nothing that it can list\n", name)
 		return err
 	}
+	found, err = printRaw(s, found)
+	if err != nil {
+		return err
+	}
 	g := new(grid)
 	g.add(bold, "", "ADDRESS", "NAME", "VALUE", "ACCESS")
 	for i := range found {
@@ -90,4 +96,19 @@ func browse(ctx context.Context, s *screen, to *remote, name, prefix string, asJ
 		g.add(colour, mark, f.Address, f.Name, f.Value, access)
 	}
 	return printFit(s, g)
+}
+
+// printRaw prints the bytes that a device sent above the table: they are wider than its columns.
+// It returns the rest.
+func printRaw(s *screen, found []client.Found) ([]client.Found, error) {
+	if found[0].Name != "raw" {
+		return found, nil
+	}
+	width, _ := s.size()
+	for _, line := range wrap(printable(found[0].Address+" is "+found[0].Value), min(width, 80)) {
+		if _, err := fmt.Fprintln(s.out, line); err != nil {
+			return nil, err
+		}
+	}
+	return found[1:], nil
 }

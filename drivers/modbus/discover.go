@@ -132,28 +132,40 @@ const (
 	mostObjects        = 64
 )
 
-// identification reads what a device says of itself (clause 6.21); empty: it does not. What it
-// answers with is not believed further than it goes.
-func (l *line) identification(ctx context.Context, unit byte) (list []object) {
-	for _, code := range []byte{regularObjects, basicObjects} {
-		next := byte(0)
-		for len(list) < mostObjects {
-			data, exception, err := l.transact(ctx, unit, funcEncapsulated, []byte{identificationType, code, next})
-			if err != nil || exception != 0 {
-				break
-			}
-			some, more, then := objectsOf(data)
-			list = append(list, some...)
-			if !more || then <= next {
-				return list
-			}
-			next = then
-		}
-		if len(list) > 0 {
-			return list
+// identification reads what a device says of itself (clause 6.21): the regular objects, or the
+// basic ones where it has no others. What it answers with is not believed further than it goes.
+func (l *line) identification(ctx context.Context, unit byte) (list []object, err error) {
+	for _, category := range []byte{regularObjects, basicObjects} {
+		list, err = l.identify(ctx, unit, category)
+		if code := driver.CodeOf(err); len(list) > 0 || err != nil && (code == driver.NotConnected || code == driver.Timeout) {
+			break // a device that keeps silent does so on the other too
 		}
 	}
-	return list
+	if len(list) > 0 {
+		return list, nil // what follows them is lost, and that is no reason to keep them back
+	}
+	return nil, err
+}
+
+// identify reads the objects of a category, some with each request.
+func (l *line) identify(ctx context.Context, unit, category byte) (list []object, err error) {
+	next := byte(0)
+	for len(list) < mostObjects {
+		data, code, err := l.transact(ctx, unit, funcEncapsulated, []byte{identificationType, category, next})
+		if err == nil && code != 0 {
+			err = exception(code)
+		}
+		if err != nil {
+			return list, err
+		}
+		some, more, then := objectsOf(data)
+		list = append(list, some...)
+		if !more || then <= next {
+			break
+		}
+		next = then
+	}
+	return list, nil
 }
 
 // objectsOf takes the objects out of an answer: behind type, code, conformity, more, next and
@@ -187,11 +199,13 @@ func (d *device) Browse(ctx context.Context, prefix string, limit int) ([]driver
 	if prefix != "" {
 		return d.explain(ctx, prefix, limit)
 	}
-	var list []driver.Entry
-	for _, o := range d.line.identification(ctx, byte(d.settings.Unit)) {
-		if len(list) < limit {
-			list = append(list, driver.Entry{Name: o.name, Kind: driver.KindString, Value: o.text})
-		}
+	objects, err := d.line.identification(ctx, byte(d.settings.Unit))
+	if err != nil {
+		return nil, d.failed(err, "read the device identification")
 	}
-	return list, ctx.Err()
+	var list []driver.Entry
+	for _, o := range objects[:min(len(objects), limit)] {
+		list = append(list, driver.Entry{Name: o.name, Kind: driver.KindString, Value: o.text})
+	}
+	return list, nil
 }

@@ -166,30 +166,27 @@ func (a *Address) likely(v driver.Value) bool {
 		f := math.Abs(v.Float64())
 		return f >= leastMeasured && f < mostMeasured
 	case BCD16, BCD32:
-		return v.Uint64() >= 10 // fewer digits say nothing
-	case Bool, Bit, Unsigned, Signed, Bytes:
-		return false // of any content
+		return v.Uint64() >= 10 && a.usualOrder() // fewer digits say nothing
+	case Bool, Bit, Unsigned, Signed, Bytes, Int24, Uint24:
+		return false // of any content; or that of 32 bits says the same
 	}
 	return a.likelyNumber(v)
 }
 
-// likelyNumber is likely of whole numbers: those of more registers have a first register that is
-// 0, or need it.
+// usualOrder reports whether whole numbers come in the address's order: their bytes are seldom
+// swapped within a register.
+func (a *Address) usualOrder() bool { return a.Order == ABCD || a.Order == CDAB && a.items() > 1 }
+
+// likelyNumber is likely of whole numbers.
 func (a *Address) likelyNumber(v driver.Value) bool {
 	n, ok := v.AsFloat64()
-	if !ok || n == 0 || math.Abs(n) >= mostCounted {
+	if !ok || n == 0 || math.Abs(n) >= mostCounted || !a.usualOrder() {
 		return false
 	}
-	signed := v.Kind() == driver.KindInt64
-	switch {
-	case signed && n > 0: // the unsigned reading says the same
-		return false
-	case a.items() == 1:
-		return a.Order == ABCD && math.Abs(n) < 1<<15
-	case a.Order == ABCD || a.Order == CDAB:
-		return true
+	if v.Kind() == driver.KindInt64 && n > 0 {
+		return false // the unsigned reading says the same
 	}
-	return math.Abs(n) >= 1<<16
+	return a.items() > 1 || math.Abs(n) < 1<<15
 }
 
 // readable reports whether a text is one, of three letters at least.

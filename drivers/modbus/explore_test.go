@@ -147,6 +147,30 @@ func TestBrowseIsTheIdentification(t *testing.T) {
 	}
 }
 
+// A device that does not say what it is is told apart from one that says nothing, and from one
+// that is not there.
+func TestBrowseWithoutAnIdentification(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for unit, test := range map[byte]struct {
+			code     driver.Code
+			text     string
+			requests int
+		}{
+			1: {driver.Unsupported, "read the device identification: exception 1 (illegal function)", 2},
+			2: {driver.Timeout, "unit 2: read the device identification", 1},
+			3: {driver.Timeout, "exception 11", 1},
+		} {
+			s := bus(map[byte]byte{1: 1, 3: 11})
+			u := newRig(t, s, "").mustUnit(fmt.Sprintf(`{"unit":%d}`, unit), "holding:0")
+			_, err := u.device.(driver.Browser).Browse(t.Context(), "", 100)
+			mustFail(t, err, test.code, test.text)
+			if s.requests() != test.requests {
+				t.Errorf("unit %d was asked %d times", unit, s.requests())
+			}
+		}
+	})
+}
+
 // What is put into registers is among the readings that are marked, under the address that reads
 // it, and every address that is shown is one.
 func TestExplainFindsWhatIsMeant(t *testing.T) {

@@ -81,7 +81,7 @@ func TestExplore(t *testing.T) {
 	for words, want := range map[string]string{
 		"browse line/m":            "VendorName.*Fieldloom",
 		"explain line/m/holding:2": `\*.*holding:2:float32:cdab.*230.5`,
-		"explain line/m/v":         `holding:2.*raw`,
+		"explain line/m/v":         `holding:2 is 80 00 43 66`,
 	} {
 		out, err := g.CLI(strings.Fields(words)...)
 		if err != nil || !regexp.MustCompile(want).Match(out) {

@@ -41,7 +41,11 @@ func (s *Service) Browse(ctx context.Context, name, prefix string) ([]client.Fou
 	}
 	entries, err := control.Browse(ctx, link, device, prefix, mostBrowsed)
 	if err != nil {
-		return nil, driver.Errorf(driver.CodeOf(err), "browse %s: %w", name, err)
+		word := "browse"
+		if named {
+			word = "explain"
+		}
+		return nil, driver.Errorf(driver.CodeOf(err), "%s %s: %w", word, name, err)
 	}
 	found := make([]client.Found, len(entries))
 	for i := range entries {
