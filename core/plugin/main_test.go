@@ -210,7 +210,7 @@ func newFake(in plugin.Inside) plugin.Backend {
 }
 
 func (f *fake) Describe(context.Context) (control.Description, error) {
-	return control.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values"}, ProcessEpoch: fakeEpoch}, nil
+	return control.Description{Info: driver.Info{Name: "fake", Version: "1.2.3"}, Abilities: []string{"links", "values", "discover"}, ProcessEpoch: fakeEpoch}, nil
 }
 
 func (f *fake) Validate(_ context.Context, s *control.State) ([]*driver.ConfigError, error) {
@@ -329,7 +329,18 @@ func (f *fake) Browse(_ context.Context, _, _, prefix string, limit int) ([]driv
 	return []driver.Entry{{Address: prefix + strconv.Itoa(limit), Kind: driver.KindBool, Writable: true}}, nil
 }
 
+// Discover tells what it was asked; within "far" and "loud" it answers what no driver should.
 func (f *fake) Discover(_ context.Context, _ string, c driver.Candidate) (*driver.Entry, int, error) {
+	switch c.Within {
+	case "far":
+		return nil, 1 << 30, nil
+	case "loud":
+		return &driver.Entry{Name: strings.Repeat("ä", 1<<19), Value: "\xff"}, 1, nil
+	case "empty":
+		return nil, 3, nil
+	case "away":
+		return nil, 0, driver.Errorf(driver.NotConnected, "the line is down")
+	}
 	return &driver.Entry{Name: fmt.Sprintf("%d %s %v %v", c.Number, c.Within, c.Patience, c.Identify), Value: "v", Likely: true}, 7, nil
 }
 

@@ -5,6 +5,7 @@ package plugin_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -61,6 +62,9 @@ func TestPeerPython(t *testing.T) {
 	}
 	if _, err := p.Browse(t.Context(), "l", "d", "", 1); driver.CodeOf(err) != driver.Unsupported {
 		t.Errorf("method that the driver lacks: %v", err)
+	}
+	if _, _, err := p.Discover(t.Context(), "l", driver.Candidate{}); driver.CodeOf(err) != driver.Unsupported || !strings.Contains(err.Error(), "cannot look for devices") {
+		t.Errorf("a discovery by a driver that knows of none: %v", err)
 	}
 	f := &frames{t: t, each: make(chan *frame.Batch, 10)}
 	a, err := p.Attach(t.Context(), host.Hello{CoreEpoch: 1}, f)

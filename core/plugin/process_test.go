@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fieldloom/fieldloom/core/internal/wire/wiretest"
 
@@ -22,6 +23,28 @@ import (
 	"github.com/fieldloom/fieldloom/core/internal/host"
 	"github.com/fieldloom/fieldloom/core/internal/wire"
 )
+
+// What a driver answers to a step of a discovery is bounded, and the candidate arrives whole.
+func TestDiscoverCrossesTheBoundary(t *testing.T) {
+	p := launch(t, command("fake"))
+	found, of, err := p.Discover(t.Context(), "l", driver.Candidate{Within: "1-3", Number: 2, Patience: time.Minute, Identify: true})
+	want := &driver.Entry{Name: "2 1-3 1m0s true", Value: "v", Likely: true}
+	if diff := cmp.Diff(want, found); diff != "" || of != 7 || err != nil {
+		t.Error(diff, of, err)
+	}
+	if found, of, err := p.Discover(t.Context(), "l", driver.Candidate{Within: "empty"}); found != nil || of != 3 || err != nil {
+		t.Error(found, of, err)
+	}
+	if _, _, err := p.Discover(t.Context(), "l", driver.Candidate{Within: "far"}); driver.CodeOf(err) != driver.Protocol {
+		t.Errorf("too many candidates: %v", err)
+	}
+	if loud, _, err := p.Discover(t.Context(), "l", driver.Candidate{Within: "loud"}); err != nil || len(loud.Name) > 5000 || !utf8.ValidString(loud.Name+loud.Value) {
+		t.Errorf("%d bytes of text, %v", len(loud.Name), err)
+	}
+	if _, _, err := p.Discover(t.Context(), "l", driver.Candidate{Within: "away"}); driver.CodeOf(err) != driver.NotConnected || err.Error() != "the line is down" {
+		t.Errorf("a line that is away: %v", err)
+	}
+}
 
 func TestProcessIsAnEngineToTheCore(t *testing.T) {
 	p := launch(t, command("fake"))
