@@ -27,7 +27,7 @@ func (*discoverWord) Help() string {
 that waits for the link: its polls go on. A candidate that keeps silent takes the timeout. Ctrl-C ends it, also at the gateway.
 Nothing is written. The audit log says who looked.
 
-With --hosts a driver process of its own, with the right to reach these hosts and nothing else, asks the first candidate of each, or
+With --hosts a driver process of its own, with the rights of links to these hosts and no others, asks the first candidate of each, or
 those within; it needs no running gateway, and the drivers and keys of the configuration. 8 hosts are asked at a time, 50 a second at
 most, each for 500ms or --timeout, and the connection is closed.
 

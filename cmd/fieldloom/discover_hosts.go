@@ -33,7 +33,7 @@ const (
 
 // hosts looks for devices on hosts. A driver reaches nothing but the endpoints of its links, so
 // it is not one of the gateway that runs: a gateway of its own, with a link for each host and
-// nothing else, gives a driver of its own the right to reach just these, and ends with it.
+// nothing else, gives a driver of its own the rights of these links, and ends with it.
 func (w *discoverWord) hosts(ctx context.Context, s *screen) (err error) {
 	hosts, err := parseHosts(w.Hosts)
 	if err != nil {
@@ -301,7 +301,7 @@ func (w *discoverWord) askHost(ctx context.Context, api *client.Client, l hostLi
 		return nil, err
 	}
 	if len(texts) == 0 {
-		texts = []string{"takes a connection, and gives no answer"}
+		texts = []string{"takes a connection; nobody answers at what was asked"}
 	}
 	return &client.Found{Address: l.url, Name: name, Value: strings.Join(texts, "; ")}, nil
 }
