@@ -55,8 +55,9 @@
 //
 // # Faults
 //
-// A device, or a whole server, has one fault at a time, by the schedule of the file, or by
-// Device.Fault and Server.Fault. Faults lists those that a protocol has:
+// A device, or a whole server, has one fault at a time, by the schedule of the file, by
+// Device.Fault and Server.Fault, or while it runs by `fieldloom sim fault` on its socket
+// (Simulator.Control). Faults lists those that a protocol has:
 //
 //	                                       Modbus  MQTT  serial
 //	silent, slow, garbage, cut             x       x     x

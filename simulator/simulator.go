@@ -23,6 +23,7 @@ type Simulator struct {
 
 	protocols map[Protocol]Maker
 
+	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	err  error // of the end; after wg
@@ -78,6 +79,7 @@ func Run(ctx context.Context, cfg *Config) (*Simulator, error) {
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
+	s.ctx = ctx
 	for _, c := range cfg.Servers {
 		if err := s.servers[c.Name].open(); err != nil {
 			s.stop()

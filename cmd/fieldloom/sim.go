@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fieldloom/fieldloom/simulator"
@@ -14,12 +15,16 @@ import (
 // simWord is the words of the simulator; without one it runs.
 type simWord struct {
 	Run    simRunWord    `cmd:"" default:"withargs" help:"Run simulated devices. It may be left out: fieldloom sim --config FILE."`
+	Fault  simFaultWord  `cmd:"" help:"Put a server or a device of a running simulator under a fault."`
+	Clear  simClearWord  `cmd:"" help:"End a fault."`
+	Status simStatusWord `cmd:"" help:"What a running simulator has served, and its faults."`
 	Record simRecordWord `cmd:"" help:"Stand between a gateway and a real device, and record what passes."`
 }
 
 type simRunWord struct {
 	Config string        `help:"The simulator's YAML file." required:"" type:"path" placeholder:"FILE"`
 	JSON   bool          `help:"Print where each server listens, and at the end the witness's counts, as a line of JSON each."`
+	Socket string        `help:"Where sim fault, clear and status reach it. Default: the file's name with .sock, beside it." type:"path" placeholder:"PATH"`
 	For    time.Duration `help:"End after this time, instead of with Ctrl-C." placeholder:"30s"`
 }
 
@@ -47,6 +52,16 @@ func (w *simRunWord) Run(ctx context.Context, s *screen) (err error) {
 	if err := w.greet(s, sim); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := sim.Control(ctx, socketOf(w.Socket, w.Config)); err != nil {
+			c.Log.Warn("sim fault, clear and status do not reach this simulator", "err", err)
+		}
+	})
+	defer serving.Wait()
+	defer cancel()
 	if w.For > 0 {
 		limited, cancel := context.WithTimeout(ctx, w.For)
 		defer cancel()
