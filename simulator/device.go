@@ -92,6 +92,14 @@ func (d *Device) moment() moment {
 	return moment{elapsed: d.elapsed(time.Now()), seed: d.seed, slot: d.tally.issued}
 }
 
+// chance is a number for what a fault makes up: the same for the same seed and as many requests
+// and answers.
+func (d *Device) chance() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seed + d.tally.requests + d.tally.answers<<32
+}
+
 // Set puts a value (a bool, number or string) at a point, writable or not. The point's signal
 // does not count any more.
 func (d *Device) Set(point string, value any) error {

@@ -71,6 +71,9 @@
 //	of a server: unplugged                 x             x
 //	of a server: idle, single              x
 //
+// What a fault makes up comes of the device's seed, and of the requests and answers so far: the
+// same seed, asked the same, is the same run.
+//
 // A Modbus fault may be for a range of addresses (range: holding:0-99), for one function
 // (function: 6), or for every so many requests (every: 3).
 //

@@ -244,3 +244,39 @@ func TestSchedule(t *testing.T) {
 		t.Error("the schedule ran ahead")
 	}
 }
+
+// The same seed, asked the same, is the same run, with what its faults make up.
+func TestSameSeedSameRun(t *testing.T) {
+	run := func(seed uint64) (all []byte) {
+		sim := simulator.Start(t, simulator.Config{Servers: []simulator.ServerConfig{{
+			Name: "s", Protocol: simulator.Modbus, Devices: []simulator.DeviceConfig{{Name: "d", Unit: 1, Seed: seed, Image: simulator.StandardImage(10)}},
+		}}})
+		for _, kind := range []simulator.FaultKind{simulator.Garbage, simulator.Prefix} {
+			if err := sim.Device("d").Fault(simulator.Fault{Kind: kind}); err != nil {
+				t.Fatal(err)
+			}
+			c, err := net.Dial("tcp", sim.Addr("s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Write([]byte{0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1}); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 11) // of the answer, or of what is before it and of its begin
+			if _, err := io.ReadFull(c, b); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b...)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	if a, b := run(7), run(7); !bytes.Equal(a, b) {
+		t.Errorf("two runs of one seed: % x and % x", a, b)
+	}
+	if a, b := run(7), run(8); bytes.Equal(a, b) {
+		t.Errorf("two seeds make up the same: % x", a)
+	}
+}

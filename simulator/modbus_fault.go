@@ -136,7 +136,7 @@ func (c *modbusConn) faulty(d *Device, f modbus.Frame, request []byte, now time.
 		heard[len(heard)/2] ^= 0x10
 		c.out = append(heard, c.out...)
 	default:
-		c.spoil(fault, now)
+		c.spoil(fault)
 	}
 	c.flush()
 	if fault.Kind == Cut || fault.Kind == Once {
@@ -155,13 +155,13 @@ func (c *modbusConn) later(delay time.Duration) {
 }
 
 // spoil changes an answer as a fault says.
-func (c *modbusConn) spoil(fault *Fault, now time.Time) {
+func (c *modbusConn) spoil(fault *Fault) {
 	switch fault.Kind {
 	case Garbage:
-		noise(c.out, uint64(now.UnixNano()))
+		noise(c.out, c.pending[0].device.chance())
 	case Prefix:
 		before := make([]byte, 5)
-		noise(before, uint64(now.UnixNano()))
+		noise(before, c.pending[0].device.chance())
 		c.out = append(before, c.out...)
 	case Length:
 		if !c.form.bus() {

@@ -29,7 +29,7 @@ func (l *serialLine) say(d *duty, asked time.Time, answer bool) {
 	if fault == nil || fault.Kind != Cut {
 		line = l.line.frame(line)
 	}
-	line = fault.bend(line, asked)
+	line = fault.bend(line, d.device)
 	gap := l.gap()
 	if fault != nil && fault.Kind == Drip {
 		gap = fault.Delay
@@ -57,14 +57,14 @@ func (l *serialLine) raw(b []byte) {
 }
 
 // bend changes what is sent as a fault says.
-func (f *Fault) bend(line []byte, at time.Time) []byte {
+func (f *Fault) bend(line []byte, d *Device) []byte {
 	if f == nil {
 		return line
 	}
 	switch f.Kind {
 	case Prefix:
 		before := make([]byte, 5)
-		noise(before, uint64(at.UnixNano()))
+		noise(before, d.chance())
 		return append(before, line...)
 	case Checksum:
 		if len(line) > 0 {
