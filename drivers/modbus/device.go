@@ -19,6 +19,7 @@ type device struct {
 	line     *line
 	settings deviceSettings
 	packager modbus.Packager
+	owns     []*own    // by driver.Point.Index; nil: of none
 	points   []Address // by driver.Point.Index; no DefaultOrder among them
 
 	modify sync.Mutex // held from reading a register to writing it back
@@ -50,7 +51,16 @@ func (d *device) Read(ctx context.Context, points []driver.Point, out []driver.S
 // broadcast reports whether the device is all units of a bus, none of which answers.
 func (d *device) broadcast() bool { return d.settings.broadcast(d.line.framing.serial()) }
 
-func (d *device) prepare(points []driver.Point, budget int, retry time.Duration) (*reader, error) {
+func (d *device) prepare(points []driver.Point, budget int, retry time.Duration) (driver.Reader, error) {
+	for _, p := range points {
+		if p.Index >= 0 && p.Index < len(d.owns) && d.owns[p.Index] != nil {
+			return d.mixed(points, budget, retry)
+		}
+	}
+	return d.prepareRegisters(points, budget, retry)
+}
+
+func (d *device) prepareRegisters(points []driver.Point, budget int, retry time.Duration) (*reader, error) {
 	r := &reader{device: d, caller: newCaller(), points: make([]Address, len(points))}
 	spans := make([]planner.Span, len(points))
 	for i, p := range points {

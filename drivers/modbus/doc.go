@@ -24,7 +24,9 @@
 //
 // The grammar, in EBNF:
 //
-//	address = place [ "." bits ] [ ":" type ] [ ":" order ] .
+//	address = place [ "." bits ] [ ":" type ] [ ":" order ] | own .
+//	own     = "status" | "events" | "server-id" | "diag:" number | "id:" number | "fifo:" number
+//	        | "file:" number ":" number [ ":" type ] [ ":" order ] .
 //	place   = table ":" number | classic .
 //	table   = "coil" | "discrete" | "input" | "holding" .
 //	number  = digit { digit } | "0x" hexdigit { hexdigit } .   (* 0 to 65535 *)
@@ -59,6 +61,22 @@
 // zero byte, whatever lies behind, and spaces at its end are padding; it is written with zero
 // bytes to its full size. string (or utf8) is UTF-8 (RFC 3629), ascii the 7 bits of ISO 646,
 // latin1 ISO 8859-1.
+//
+// # Functions of their own
+//
+// Some data of a unit lie in no table, and each of them is a request of its own in every poll:
+//
+//	status      the exception status, 8 bits as a number (clause 6.7)
+//	diag:11     a counter of the diagnostics, sub-functions 11 to 18 (clause 6.8)
+//	events      the event counter (clause 6.9)
+//	server-id   what a unit says of itself, as bytes (clause 6.13)
+//	file:4:1    record 1 of file 4, and as many more as the type takes; it can be written
+//	            (clauses 6.14 and 6.15)
+//	fifo:1246   the registers of a queue, as a text with commas (clause 6.18)
+//	id:0        an object of the device identification, as a text (clause 6.21)
+//
+// The specification has status, diag, events and server-id on serial lines only; where a device
+// has none, its exception says so.
 //
 // # Times
 //

@@ -61,3 +61,15 @@ func Identification(data []byte) (texts []string, more bool, next byte) {
 	}
 	return texts, more, next
 }
+
+// OwnSample is what an answer to an address with a function of its own is.
+func OwnSample(address string, data []byte) (driver.Sample, bool) {
+	o, ok, err := parseOwn(address)
+	if !ok || err != nil {
+		return driver.Sample{}, false
+	}
+	if o.record.Order == DefaultOrder {
+		o.record.Order = ABCD
+	}
+	return o.sample(data), true
+}

@@ -58,7 +58,7 @@ func (*modbusDriver) Check(cfg driver.LinkConfig, devices []driver.DeviceConfig)
 	for _, d := range devices {
 		s, err := parseDevice(d.Name, d.Settings)
 		errs = append(errs, err)
-		_, err = parsePoints(d.Name, d.Points, s, serial)
+		_, _, err = parsePoints(d.Name, d.Points, s, serial)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -109,9 +109,9 @@ func (l *link) Close(context.Context) error {
 // Device compiles the points of a unit.
 func (l *link) Device(_ context.Context, cfg driver.DeviceConfig) (driver.Device, error) {
 	s, err := parseDevice(cfg.Name, cfg.Settings)
-	points, pointsErr := parsePoints(cfg.Name, cfg.Points, s, l.line.framing.serial())
+	points, owns, pointsErr := parsePoints(cfg.Name, cfg.Points, s, l.line.framing.serial())
 	if err := errors.Join(err, pointsErr); err != nil {
 		return nil, err
 	}
-	return &device{name: cfg.Name, line: l.line, settings: s, packager: l.line.framing.packager(byte(s.Unit)), points: points}, nil
+	return &device{name: cfg.Name, line: l.line, settings: s, packager: l.line.framing.packager(byte(s.Unit)), points: points, owns: owns}, nil
 }

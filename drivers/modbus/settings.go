@@ -209,13 +209,34 @@ func (s *deviceSettings) broadcast(serial bool) bool { return s.Unit == 0 && (s.
 
 // parsePoints compiles the addresses of a device's points. On a serial line unit 0 is a
 // broadcast.
-func parsePoints(device string, points []driver.Point, s deviceSettings, serial bool) ([]Address, error) {
+//
+// Those with a function of their own are in owns, which is nil where there are none.
+func parsePoints(device string, points []driver.Point, s deviceSettings, serial bool) (addresses []Address, owns []*own, err error) {
 	order, _ := parseOrder(s.Order)
-	addresses := make([]Address, len(points))
+	addresses = make([]Address, len(points))
 	var errs []error
 	for i, p := range points {
-		a, err := ParseAddress(p.Address)
-		if err == nil && !a.Table.bits() && a.items() > s.MaxBlock {
+		o, isOwn, err := parseOwn(p.Address)
+		var a Address
+		writable := false
+		switch {
+		case !isOwn:
+			a, err = ParseAddress(p.Address)
+			writable = a.Table.writable()
+		case o != nil:
+			if owns == nil {
+				owns = make([]*own, len(points))
+			}
+			if owns[i] = o; o.record.Order == DefaultOrder {
+				o.record.Order = order
+			}
+			writable = o.writable()
+		}
+		if err == nil && p.Access == driver.WriteOnly && !writable {
+			errs = append(errs, &driver.ConfigError{Device: device, Point: p.Name, Key: "access",
+				Text: fmt.Sprintf("address %q can only be read: leave out access: w", p.Address)})
+		}
+		if err == nil && !isOwn && !a.Table.bits() && a.items() > s.MaxBlock {
 			err = fmt.Errorf("address %q takes %d registers, more than the device's max_block of %d", p.Address, a.items(), s.MaxBlock)
 		}
 		if err != nil {
@@ -230,5 +251,5 @@ func parsePoints(device string, points []driver.Point, s deviceSettings, serial 
 		}
 		addresses[i] = a
 	}
-	return addresses, errors.Join(errs...)
+	return addresses, owns, errors.Join(errs...)
 }

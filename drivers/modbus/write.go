@@ -20,6 +20,9 @@ func (d *device) Write(ctx context.Context, p driver.Point, v driver.Value) erro
 		return driver.Errorf(driver.Internal, "modbus: unit %d: there is no point %d of %d", d.settings.Unit, p.Index, len(d.points))
 	}
 	a := d.points[p.Index]
+	if d.owns != nil && d.owns[p.Index] != nil {
+		return d.writeOwn(ctx, p, d.owns[p.Index], v)
+	}
 	client := modbus.NewClient2(d.packager, transport{ctx, d})
 	if err := d.write(client, a, v); err != nil {
 		return d.failed(err, "write %s", p.Address)
