@@ -71,7 +71,7 @@ func (d *device) prepareRegisters(points []driver.Point, budget int, retry time.
 		r.points[i] = a
 		spans[i] = planner.Span{Table: uint8(a.Table), Start: uint32(a.Start), Count: uint32(a.items())}
 	}
-	plan, err := planner.New(spans, planner.Options{Limits: d.limits(), Budget: budget, Retry: retry})
+	plan, err := planner.New(spans, planner.Options{Limits: d.limits(), Blocks: d.settings.plan, Budget: budget, Retry: retry})
 	if err != nil {
 		return nil, driver.Errorf(driver.Internal, "modbus: unit %d: plan: %w", d.settings.Unit, err)
 	}

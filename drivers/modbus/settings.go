@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fieldloom/fieldloom/core/driver"
+	"github.com/fieldloom/fieldloom/core/engine/planner"
 	"github.com/fieldloom/fieldloom/drivers/carrier"
 )
 
@@ -164,7 +165,12 @@ type deviceSettings struct {
 	WriteBit  string `json:"write_bit"`
 	MaxBlock  int    `json:"max_block"`
 	Gap       int    `json:"gap"`
-	Broadcast bool   `json:"broadcast"`
+
+	NeverAcross []string        `json:"never_across"`
+	Blocks      []blockSettings `json:"blocks"`
+	Broadcast   bool            `json:"broadcast"`
+
+	plan []planner.Block // of blocks and never_across
 }
 
 // How values are written, as in the settings.
@@ -200,6 +206,16 @@ func parseDevice(name string, settings json.RawMessage) (deviceSettings, error) 
 	check(s.WriteBit == bitMask || s.WriteBit == readModifyWrite, "write_bit", s.WriteBit, "mask or read_modify_write")
 	check(s.MaxBlock >= 1 && s.MaxBlock <= maxReadRegisters, "max_block", s.MaxBlock, "1 to 125")
 	check(!s.Broadcast || s.Unit == 0, "broadcast", s.Broadcast, "it with unit: 0 only, the address of all units of a bus")
+	for i, b := range s.Blocks {
+		if err := s.addBlock(b.At, b.Max); err != nil {
+			errs = append(errs, &driver.ConfigError{Device: name, Key: "blocks", Text: fmt.Sprintf("block %d: %v", i+1, err)})
+		}
+	}
+	for _, at := range s.NeverAcross {
+		if err := s.addBreak(at); err != nil {
+			errs = append(errs, &driver.ConfigError{Device: name, Key: "never_across", Text: err.Error()})
+		}
+	}
 	check(s.Gap >= 0 && s.Gap <= maxReadRegisters-2, "gap", s.Gap, "0 to 123")
 	return s, errors.Join(errs...)
 }
@@ -238,6 +254,9 @@ func parsePoints(device string, points []driver.Point, s deviceSettings, serial 
 		}
 		if err == nil && !isOwn && !a.Table.bits() && a.items() > s.MaxBlock {
 			err = fmt.Errorf("address %q takes %d registers, more than the device's max_block of %d", p.Address, a.items(), s.MaxBlock)
+		}
+		if err == nil && !isOwn {
+			err = s.fits(a)
 		}
 		if err != nil {
 			errs = append(errs, &driver.ConfigError{Device: device, Point: p.Name, Key: "address", Text: err.Error()})

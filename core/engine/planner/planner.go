@@ -57,9 +57,27 @@ type Options struct {
 	// Budget is about how many extra requests isolating may cost in one poll; what
 	// is not isolated by then is in the next. Zero: no bound.
 	Budget int
+	// Blocks are runs of items that a request shares with no other items: one that has items of
+	// a block has nothing else. They must not overlap, and no span may be partly in one.
+	Blocks []Block
 	// Retry is how long a refused unit is left alone before it is probed again.
 	// Zero: for ever.
 	Retry time.Duration
+}
+
+// A Block is a run of items that are asked for apart from all others.
+type Block struct {
+	Span
+	Max uint32 // the most items of a request in it; 0: the table's limit
+}
+
+// holds reports whether a span lies in the block, and whether it does partly.
+func (b *Block) holds(s Span) (in, partly bool) {
+	if s.Table != b.Table || s.End() <= b.Start || s.Start >= b.End() {
+		return false, false
+	}
+	in = s.Start >= b.Start && s.End() <= b.End()
+	return in, !in
 }
 
 // probesPerPoll bounds what probing refused units costs a poll. Together with
@@ -138,6 +156,15 @@ func New(spans []Span, o Options) (*Planner, error) {
 			return nil, fmt.Errorf("span %d: %d+%d is out of range", i, s.Start, s.Count)
 		case s.Count > o.Limits[s.Table].Max:
 			return nil, fmt.Errorf("span %d: %d items are more than the %d of one request", i, s.Count, o.Limits[s.Table].Max)
+		}
+		for b := range o.Blocks {
+			in, partly := o.Blocks[b].holds(s)
+			if partly {
+				return nil, fmt.Errorf("span %d: %d+%d is partly in block %d", i, s.Start, s.Count, b)
+			}
+			if m := o.Blocks[b].Max; in && m > 0 && s.Count > m {
+				return nil, fmt.Errorf("span %d: %d items are more than the %d of a request in block %d", i, s.Count, m, b)
+			}
 		}
 	}
 	order, units := unitsOf(spans)
@@ -264,10 +291,31 @@ func (p *Planner) joins(r *Request, i int, avoid uint32) bool {
 	if u.Table != r.Table || p.cutIn(r.end, i) || max(r.End(), u.End())-r.Start > limits.Max {
 		return false
 	}
+	if p.apart(r, u) {
+		return false
+	}
 	if u.Start <= r.End() {
 		return true // no gap
 	}
 	return u.Start-r.End() <= limits.Gap && avoid <= r.End()
+}
+
+// apart reports whether a block keeps a unit out of a request.
+func (p *Planner) apart(r *Request, u *unit) bool {
+	for i := range p.options.Blocks {
+		b := &p.options.Blocks[i]
+		mine, _ := b.holds(r.Span)
+		its, _ := b.holds(u.Span)
+		switch {
+		case mine != its:
+			return true
+		case mine && b.Max > 0 && max(r.End(), u.End())-r.Start > b.Max:
+			return true
+		case !mine && u.Table == b.Table && r.Start < b.Start && u.Start >= b.End():
+			return true // it would read the block across
+		}
+	}
+	return false
 }
 
 // cutIn reports whether there is a cut at a unit in [from, to].
